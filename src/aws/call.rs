@@ -1,0 +1,48 @@
+//! One call, timed and counted.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::http::Response;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::error::AwsError;
+use crate::clock;
+use crate::metrics::Metrics;
+
+/// Makes the calls of one API and counts them.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) api: &'static str,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Caller {
+    /// Awaits the answer of one operation.
+    pub(super) async fn call<T, E>(
+        &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, SdkError<E, Response>>>,
+    ) -> Result<T, AwsError>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let begun = clock::instant();
+        let answer = request.await.map_err(|error| AwsError::from_sdk(self.api, operation, &error));
+        let outcome = answer.as_ref().err().map_or("ok", |error| error.fault.as_str());
+        self.metrics.aws_request(self.api, operation, outcome, begun.elapsed());
+        answer
+    }
+
+    /// An answer that cannot be used.
+    pub(super) fn unusable(&self, operation: &'static str, message: impl Into<String>) -> AwsError {
+        AwsError::unusable(self.api, operation, message)
+    }
+}
+
+/// A time of the SDK as ours.
+pub(super) fn timestamp(time: &aws_smithy_types::DateTime) -> Option<jiff::Timestamp> {
+    let nanos = i32::try_from(time.subsec_nanos()).ok()?;
+    jiff::Timestamp::new(time.secs(), nanos).ok()
+}

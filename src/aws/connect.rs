@@ -1,0 +1,114 @@
+//! From the configuration to clients.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use super::call::Caller;
+use super::cloudtrail::SdkCloudTrail;
+use super::ecr::SdkEcr;
+use super::ecs::SdkEcs;
+use super::{AwsContext, Contexts};
+use crate::config::AwsSettings;
+use crate::domain::types::{ContextName, Region};
+use crate::metrics::Metrics;
+
+/// By default the SDK limits only the connecting.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const NAME: &str = "ecs-deployd";
+
+/// Why there is no client for a context.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// No Region anywhere.
+    #[error("aws context {0} has no Region: set region under [aws.{0}], or AWS_REGION, or a Region in the profile")]
+    NoRegion(ContextName),
+    /// The ambient Region is not one.
+    #[error("aws context {context}: the ambient Region {region:?} is not an AWS Region")]
+    NotARegion {
+        /// The context.
+        context: ContextName,
+        /// What it says.
+        region: String,
+    },
+}
+
+/// Makes the clients of every context. Reads files and the environment; asks AWS for nothing.
+///
+/// # Errors
+/// A context without a Region.
+pub async fn connect(
+    settings: &BTreeMap<ContextName, AwsSettings>,
+    metrics: &Arc<Metrics>,
+) -> Result<Contexts, ConnectError> {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let mut contexts = Contexts::new();
+    for (name, settings) in settings {
+        contexts.insert(name.clone(), context(name, settings, &http, metrics).await?);
+    }
+    Ok(contexts)
+}
+
+async fn context(
+    name: &ContextName,
+    settings: &AwsSettings,
+    http: &SharedHttpClient,
+    metrics: &Arc<Metrics>,
+) -> Result<AwsContext, ConnectError> {
+    let config = sdk_config(settings, http).await;
+    let ambient = config.region().ok_or_else(|| ConnectError::NoRegion(name.clone()))?.as_ref();
+    let region = Region::parse(ambient)
+        .map_err(|_| ConnectError::NotARegion { context: name.clone(), region: ambient.to_owned() })?;
+    let caller = |api| Caller { api, metrics: Arc::clone(metrics) };
+    Ok(AwsContext {
+        region,
+        cloudtrail: Arc::new(SdkCloudTrail {
+            client: aws_sdk_cloudtrail::Client::new(&config),
+            caller: caller("cloudtrail"),
+        }),
+        ecr: Arc::new(SdkEcr { client: aws_sdk_ecr::Client::new(&config), caller: caller("ecr") }),
+        ecs: Arc::new(SdkEcs { client: aws_sdk_ecs::Client::new(&config), caller: caller("ecs") }),
+    })
+}
+
+async fn sdk_config(settings: &AwsSettings, http: &SharedHttpClient) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone()).timeout_config(
+        TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(ANSWER_WITHIN)
+            .operation_timeout(ANSWER_WITHIN)
+            .build(),
+    );
+    if let Ok(app_name) = aws_config::AppName::new(NAME) {
+        loader = loader.app_name(app_name);
+    }
+    if let Some(region) = &settings.region {
+        loader = loader.region(aws_config::Region::new(region.clone()));
+    }
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(url) = &settings.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    let base = loader.load().await;
+    let mut builder = base.to_builder();
+    if let Some(role) = &settings.role_arn {
+        let mut provider = AssumeRoleProvider::builder(role).session_name(NAME).configure(&base);
+        if let Some(id) = &settings.external_id {
+            provider = provider.external_id(id);
+        }
+        let provider = provider.build().await;
+        builder
+            .set_credentials_provider(Some(aws_credential_types::provider::SharedCredentialsProvider::new(provider)));
+    }
+    // The retries of the credential providers stay; those of the calls are the scheduler's and the deployer's.
+    builder.retry_config(RetryConfig::disabled()).build()
+}

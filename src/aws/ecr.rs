@@ -1,0 +1,78 @@
+//! Amazon ECR: DescribeImages, which is no pull.
+
+use async_trait::async_trait;
+use aws_sdk_ecr::Client;
+use aws_sdk_ecr::types::{DescribeImagesFilter, ImageDetail, ImageIdentifier, TagStatus};
+
+use super::call::{Caller, timestamp};
+use super::{AwsError, Ecr, Fault, ImagePage};
+use crate::domain::types::{AccountId, Digest, RepositoryName, Tag};
+use crate::domain::view::ImageView;
+
+const OPERATION: &str = "DescribeImages";
+/// ECR gives at most 1000 images a page.
+const PAGE: i32 = 1000;
+
+#[derive(Debug)]
+pub(super) struct SdkEcr {
+    pub(super) client: Client,
+    pub(super) caller: Caller,
+}
+
+impl SdkEcr {
+    async fn describe(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError> {
+        let ids = tags.iter().map(|tag| ImageIdentifier::builder().image_tag(tag.as_str()).build()).collect();
+        let request = self.client.describe_images().repository_name(repository.as_str()).set_image_ids(Some(ids));
+        let answer = self.caller.call(OPERATION, request.send()).await?;
+        Ok(answer.image_details.unwrap_or_default().into_iter().filter_map(view).collect())
+    }
+}
+
+#[async_trait]
+impl Ecr for SdkEcr {
+    async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError> {
+        let is_gone = |error: &AwsError| error.fault == Fault::NotFound && error.code == "ImageNotFoundException";
+        match self.describe(repository, tags).await {
+            // One tag that is gone fails the request for all of them.
+            Err(error) if is_gone(&error) && tags.len() > 1 => {
+                let mut images = Vec::new();
+                for tag in tags {
+                    match self.describe(repository, std::slice::from_ref(tag)).await {
+                        Ok(found) => images.extend(found),
+                        Err(error) if is_gone(&error) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(images)
+            }
+            Err(error) if is_gone(&error) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    async fn list_tagged(&self, repository: &RepositoryName, next: Option<String>) -> Result<ImagePage, AwsError> {
+        let request = self
+            .client
+            .describe_images()
+            .repository_name(repository.as_str())
+            .filter(DescribeImagesFilter::builder().tag_status(TagStatus::Tagged).build())
+            .max_results(PAGE)
+            .set_next_token(next);
+        let answer = self.caller.call(OPERATION, request.send()).await?;
+        Ok(ImagePage {
+            images: answer.image_details.unwrap_or_default().into_iter().filter_map(view).collect(),
+            next: answer.next_token.filter(|token| !token.is_empty()),
+        })
+    }
+}
+
+fn view(detail: ImageDetail) -> Option<ImageView> {
+    Some(ImageView {
+        registry: AccountId::parse(&detail.registry_id?).ok()?,
+        digest: Digest::parse(&detail.image_digest?).ok()?,
+        tags: detail.image_tags.unwrap_or_default().iter().filter_map(|tag| Tag::parse(tag).ok()).collect(),
+        pushed_at: detail.image_pushed_at.as_ref().and_then(timestamp),
+        artifact_type: detail.artifact_media_type,
+        refers: detail.subject_manifest_digest.is_some(),
+    })
+}

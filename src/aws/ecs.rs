@@ -1,0 +1,225 @@
+//! Amazon ECS.
+//!
+//! Task definitions bypass the SDK's types in both directions, because those drop what they do not know: the answer's body is read before
+//! it is thrown away, and the request's body is put in place before it is signed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws_sdk_ecs::Client;
+use aws_sdk_ecs::types::{
+    Deployment, DeploymentControllerType, DeploymentRolloutState, DesiredStatus, SchedulingStrategy, Service,
+    TaskDefinitionField,
+};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+
+use super::call::{Caller, timestamp};
+use super::{AwsError, Ecs};
+use crate::domain::task_definition::{Registration, TaskDefinition};
+use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
+use crate::domain::view::{
+    Controller, DeploymentView, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
+};
+
+/// Service events that are kept: enough to say why a rollout does not move.
+const EVENTS: usize = 3;
+
+#[derive(Debug)]
+pub(super) struct SdkEcs {
+    pub(super) client: Client,
+    pub(super) caller: Caller,
+}
+
+#[async_trait]
+impl Ecs for SdkEcs {
+    async fn describe_services(
+        &self,
+        cluster: &EcsName,
+        services: &[EcsName],
+    ) -> Result<BTreeMap<EcsName, ServiceView>, AwsError> {
+        const OPERATION: &str = "DescribeServices";
+        let names = services.iter().map(|name| name.as_str().to_owned()).collect();
+        let request = self.client.describe_services().cluster(cluster.as_str()).set_services(Some(names));
+        let answer = self.caller.call(OPERATION, request.send()).await?;
+        let mut found = BTreeMap::new();
+        for service in answer.services.unwrap_or_default() {
+            let Some(name) = service.service_name().and_then(|name| EcsName::parse(name).ok()) else { continue };
+            let view = view(&service).ok_or_else(|| {
+                self.caller.unusable(OPERATION, format!("service {name} has no usable task definition"))
+            })?;
+            found.insert(name, view);
+        }
+        Ok(found)
+    }
+
+    async fn describe_task_definition(&self, which: &str) -> Result<TaskDefinition, AwsError> {
+        const OPERATION: &str = "DescribeTaskDefinition";
+        let body = Captured::default();
+        let request = self
+            .client
+            .describe_task_definition()
+            .task_definition(which)
+            .include(TaskDefinitionField::Tags)
+            .customize()
+            .interceptor(body.clone());
+        self.caller.call(OPERATION, request.send()).await?;
+        let answer =
+            serde_json::from_slice(&body.take()).map_err(|error| self.caller.unusable(OPERATION, error.to_string()))?;
+        TaskDefinition::from_answer(answer).map_err(|error| self.caller.unusable(OPERATION, error.to_string()))
+    }
+
+    async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError> {
+        const OPERATION: &str = "RegisterTaskDefinition";
+        let body = registration.body().to_string();
+        let request = self.client.register_task_definition().customize().mutate_request(move |request| {
+            request.headers_mut().insert("content-length", body.len().to_string());
+            *request.body_mut() = SdkBody::from(body.as_str());
+        });
+        let answer = self.caller.call(OPERATION, request.send()).await?;
+        answer
+            .task_definition()
+            .and_then(|definition| definition.task_definition_arn())
+            .and_then(|arn| TaskDefinitionArn::parse(arn).ok())
+            .ok_or_else(|| self.caller.unusable(OPERATION, "the answer names no revision"))
+    }
+
+    async fn update_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        const OPERATION: &str = "UpdateService";
+        let request = self
+            .client
+            .update_service()
+            .cluster(cluster.as_str())
+            .service(service.as_str())
+            .task_definition(revision.as_str());
+        let answer = self.caller.call(OPERATION, request.send()).await?;
+        answer
+            .service()
+            .and_then(view)
+            .and_then(|view| view.primary().cloned())
+            .ok_or_else(|| self.caller.unusable(OPERATION, "the answer names no PRIMARY deployment"))
+    }
+
+    async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError> {
+        let request = self
+            .client
+            .list_tasks()
+            .cluster(cluster.as_str())
+            .service_name(service.as_str())
+            .desired_status(DesiredStatus::Running)
+            .max_results(100);
+        let answer = self.caller.call("ListTasks", request.send()).await?;
+        Ok(answer.task_arns.unwrap_or_default())
+    }
+
+    async fn describe_running_images(&self, cluster: &EcsName, tasks: &[String]) -> Result<RunningImages, AwsError> {
+        let request = self.client.describe_tasks().cluster(cluster.as_str()).set_tasks(Some(tasks.to_vec()));
+        let answer = self.caller.call("DescribeTasks", request.send()).await?;
+        let mut running = RunningImages::default();
+        let running_tasks =
+            answer.tasks.unwrap_or_default().into_iter().filter(|task| task.last_status() == Some("RUNNING"));
+        for container in running_tasks.flat_map(|task| task.containers.unwrap_or_default()) {
+            let digest = container.image_digest().and_then(|digest| Digest::parse(digest).ok());
+            if let (Some(name), Some(digest)) = (container.name, digest) {
+                running.digests.entry(name).or_default().insert(digest);
+            }
+        }
+        Ok(running)
+    }
+}
+
+fn view(service: &Service) -> Option<ServiceView> {
+    let configuration = service.deployment_configuration();
+    Some(ServiceView {
+        active: service.status() == Some("ACTIVE"),
+        task_definition: TaskDefinitionArn::parse(service.task_definition()?).ok()?,
+        desired: service.desired_count(),
+        running: service.running_count(),
+        controller: match service.deployment_controller().map(|controller| controller.r#type()) {
+            None | Some(DeploymentControllerType::Ecs) => Controller::Ecs,
+            Some(other) => Controller::Other(other.as_str().to_owned()),
+        },
+        scheduling: match service.scheduling_strategy() {
+            Some(SchedulingStrategy::Daemon) => Scheduling::Daemon,
+            _ => Scheduling::Replica,
+        },
+        strategy: match configuration
+            .and_then(|configuration| configuration.strategy())
+            .map(|strategy| strategy.as_str())
+        {
+            None | Some("ROLLING") => Strategy::Rolling,
+            Some(other) => Strategy::Shifting(other.to_owned()),
+        },
+        minimum_healthy_percent: configuration.and_then(|configuration| configuration.minimum_healthy_percent()),
+        maximum_percent: configuration.and_then(|configuration| configuration.maximum_percent()),
+        breaker_rolls_back: configuration
+            .and_then(|configuration| configuration.deployment_circuit_breaker())
+            .is_some_and(|breaker| breaker.enable() && breaker.rollback()),
+        deployments: service.deployments().iter().filter_map(deployment).collect(),
+        events: service
+            .events()
+            .iter()
+            .take(EVENTS)
+            .filter_map(|event| {
+                Some(ServiceEvent { at: timestamp(event.created_at()?)?, message: event.message()?.to_owned() })
+            })
+            .collect(),
+    })
+}
+
+fn deployment(deployment: &Deployment) -> Option<DeploymentView> {
+    Some(DeploymentView {
+        id: DeploymentId::parse(deployment.id()?).ok()?,
+        primary: deployment.status() == Some("PRIMARY"),
+        task_definition: TaskDefinitionArn::parse(deployment.task_definition()?).ok()?,
+        state: deployment.rollout_state().map(|state| match state {
+            DeploymentRolloutState::Completed => RolloutState::Completed,
+            DeploymentRolloutState::Failed => RolloutState::Failed,
+            _ => RolloutState::InProgress,
+        }),
+        reason: deployment.rollout_state_reason().unwrap_or_default().to_owned(),
+        desired: deployment.desired_count(),
+        running: deployment.running_count(),
+        pending: deployment.pending_count(),
+        failed: deployment.failed_tasks(),
+    })
+}
+
+/// Keeps the body of an answer.
+#[derive(Debug, Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Captured {
+    fn name(&self) -> &'static str {
+        "CapturedBody"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(bytes) = context.response().body().bytes() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! The narrow doors to AWS, and the only module that names its SDK.
+//!
+//! Each trait holds just the calls this program makes, in its own types; the adapters below translate. Nothing here retries: the
+//! scheduler and the deployer know what a repeated call costs, and their next period is the retry.
+
+mod call;
+mod cloudtrail;
+mod connect;
+mod ecr;
+mod ecs;
+mod error;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::event::Record;
+use crate::domain::task_definition::{Registration, TaskDefinition};
+use crate::domain::types::{ContextName, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
+use crate::domain::view::{DeploymentView, ImageView, RunningImages, ServiceView};
+
+pub use connect::{ConnectError, connect};
+pub use error::{AwsError, Fault};
+
+/// The doors of every AWS context.
+pub type Contexts = BTreeMap<ContextName, AwsContext>;
+
+/// The doors of one AWS context.
+#[derive(Debug, Clone)]
+pub struct AwsContext {
+    /// The Region it is in.
+    pub region: Region,
+    /// The event history.
+    pub cloudtrail: Arc<dyn CloudTrail>,
+    /// The image registry.
+    pub ecr: Arc<dyn Ecr>,
+    /// The services.
+    pub ecs: Arc<dyn Ecs>,
+}
+
+/// The part of the event history that one scan reads: the same over all its pages. Both ends belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// From here.
+    pub start: Timestamp,
+    /// To here.
+    pub end: Timestamp,
+}
+
+/// One page of events.
+#[derive(Debug, Clone, Default)]
+pub struct LookupPage {
+    /// Newest first.
+    pub records: Vec<Record>,
+    /// More to come.
+    pub next: Option<String>,
+}
+
+/// One page of a repository's images.
+#[derive(Debug, Clone, Default)]
+pub struct ImagePage {
+    /// In no order.
+    pub images: Vec<ImageView>,
+    /// More to come.
+    pub next: Option<String>,
+}
+
+/// AWS CloudTrail.
+#[async_trait]
+pub trait CloudTrail: fmt::Debug + Send + Sync {
+    /// One LookupEvents request for `EventName=PutImage`.
+    async fn lookup_put_image(&self, window: Window, next: Option<String>) -> Result<LookupPage, AwsError>;
+}
+
+/// Amazon ECR.
+#[async_trait]
+pub trait Ecr: fmt::Debug + Send + Sync {
+    /// What these tags (at most 100) point to now. A tag that is not there has no entry.
+    async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError>;
+
+    /// One page of the repository's tagged images.
+    async fn list_tagged(&self, repository: &RepositoryName, next: Option<String>) -> Result<ImagePage, AwsError>;
+}
+
+/// Amazon ECS.
+#[async_trait]
+pub trait Ecs: fmt::Debug + Send + Sync {
+    /// At most 10 services of one cluster. A service that is not there has no entry.
+    async fn describe_services(
+        &self,
+        cluster: &EcsName,
+        services: &[EcsName],
+    ) -> Result<BTreeMap<EcsName, ServiceView>, AwsError>;
+
+    /// One revision, by ARN, or a family's latest active one, by the family's name; losslessly, with its tags.
+    async fn describe_task_definition(&self, which: &str) -> Result<TaskDefinition, AwsError>;
+
+    /// Registers a revision. Not repeatable: an attempt of which the answer was lost may have registered one.
+    async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError>;
+
+    /// Sets a service to a revision, and changes nothing else of it. Gives its PRIMARY deployment.
+    async fn update_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError>;
+
+    /// The ARNs of a service's running tasks (at most 100: enough to know what runs).
+    async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError>;
+
+    /// The digests that these tasks (at most 100) use.
+    async fn describe_running_images(&self, cluster: &EcsName, tasks: &[String]) -> Result<RunningImages, AwsError>;
+}

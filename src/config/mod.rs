@@ -1,0 +1,223 @@
+//! The configuration: TOML text to a valid [`Config`], or every error in it at once.
+//!
+//! A valid configuration cannot say anything impossible: names, globs, durations and addresses are parsed here and nowhere else.
+
+mod build;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::intake::Rules;
+use crate::domain::settings::{RepositoryKey, ServiceRule};
+use crate::domain::types::{ContextName, ServiceKey};
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The AWS contexts, by name.
+    pub aws: BTreeMap<ContextName, AwsSettings>,
+    /// How CloudTrail is read.
+    pub poll: PollSettings,
+    /// Where the state is kept.
+    pub state: StateSettings,
+    /// Where metrics, health and status are served.
+    pub http: HttpSettings,
+    /// Where the running daemon is steered.
+    pub control: ControlSettings,
+    /// The repositories and their services.
+    pub repositories: Rules,
+}
+
+/// One AWS context: an account and Region, and the credentials to reach it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AwsSettings {
+    /// The Region; without it the ambient one.
+    pub region: Option<String>,
+    /// The profile of the shared configuration files; without it the ambient credentials.
+    pub profile: Option<String>,
+    /// A role to assume with those credentials.
+    pub role_arn: Option<String>,
+    /// What the role's trust policy asks for.
+    pub external_id: Option<String>,
+    /// Where AWS is, if not where it usually is.
+    pub endpoint_url: Option<String>,
+    /// LookupEvents requests per second, above 0 and at most 2 (CloudTrail's limit for an account and Region).
+    pub max_lookups_per_second: f64,
+}
+
+impl Default for AwsSettings {
+    fn default() -> Self {
+        Self {
+            region: None,
+            profile: None,
+            role_arn: None,
+            external_id: None,
+            endpoint_url: None,
+            max_lookups_per_second: 1.0,
+        }
+    }
+}
+
+/// `[poll]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollSettings {
+    /// From one poll to the next.
+    pub interval: Duration,
+    /// How much of the past each poll reads again.
+    pub overlap: Duration,
+}
+
+/// `[state]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSettings {
+    /// The state file.
+    pub path: PathBuf,
+    /// What to do when it is not there.
+    pub when_missing: WhenMissing,
+}
+
+/// What a start without a state file means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenMissing {
+    /// Pushes before the start are not deployed.
+    Ignore,
+    /// ECR is compared with what the services run, and what differs is rolled.
+    Reconcile,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// `[control]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlSettings {
+    /// The socket's path.
+    pub socket: PathBuf,
+}
+
+impl Config {
+    /// Reads a configuration. `name` is what messages call it: its path.
+    ///
+    /// # Errors
+    /// Every error in the text.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Invalid> {
+        build::config(text).map_err(|findings| Invalid::new(name, text, findings))
+    }
+
+    /// The contexts whose CloudTrail has to be read: those that a repository lives in.
+    #[must_use]
+    pub fn polled_contexts(&self) -> Vec<&ContextName> {
+        let mut names: Vec<_> = self.repositories.keys().map(|key| &key.aws).collect();
+        names.dedup();
+        names
+    }
+
+    /// The rules of one service, by repository.
+    #[must_use]
+    pub fn rules_of<'a>(&'a self, service: &'a ServiceKey) -> BTreeMap<RepositoryKey, &'a ServiceRule> {
+        self.services().filter(|(_, rule)| &rule.key == service).collect()
+    }
+
+    /// Every service under every repository.
+    pub fn services(&self) -> impl Iterator<Item = (RepositoryKey, &ServiceRule)> {
+        self.repositories.iter().flat_map(|(key, rule)| rule.services.iter().map(move |service| (key.clone(), service)))
+    }
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// The text itself, from the environment.
+    Text(String),
+}
+
+impl Source {
+    /// Reads and parses it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or what it says is not valid.
+    pub fn load(&self) -> Result<Config, LoadError> {
+        match self {
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| LoadError::Unreadable { path: path.clone(), source })?;
+                Ok(Config::parse(&path.display().to_string(), &text)?)
+            }
+            Self::Text(text) => Ok(Config::parse("ECS_DEPLOYD_CONFIG_CONTENT", text)?),
+        }
+    }
+
+    /// The file, if it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}; name another one with --config PATH or ECS_DEPLOYD_CONFIG", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It says something wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Everything that is wrong with a configuration, in the order of its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    lines: Vec<String>,
+}
+
+impl Invalid {
+    fn new(name: &str, text: &str, mut findings: Vec<reader::Finding>) -> Self {
+        findings.sort_by_key(|finding| finding.at);
+        let lines = findings
+            .into_iter()
+            .map(|finding| {
+                let line =
+                    text.as_bytes()[..finding.at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let key = if finding.key.is_empty() { String::new() } else { format!("{}: ", finding.key) };
+                format!("{name}:{line}: {key}{}", finding.message)
+            })
+            .collect();
+        Self { lines }
+    }
+
+    /// One line for each error: file, line, key, what is wrong and what would be right.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+#[cfg(test)]
+mod tests;

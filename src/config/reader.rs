@@ -1,0 +1,323 @@
+//! Walks a TOML table key by key, collecting every finding with its place instead of stopping at the first one.
+//!
+//! Serde stops at its first error; an operator who edits a file by hand wants all of them.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    /// Byte offset in the text.
+    pub(super) at: usize,
+    /// The key, with its tables.
+    pub(super) key: String,
+    /// What is wrong and what would be right.
+    pub(super) message: String,
+}
+
+/// Collects findings.
+#[derive(Debug, Default)]
+pub(super) struct Findings(RefCell<Vec<Finding>>);
+
+impl Findings {
+    pub(super) fn add(&self, at: usize, key: impl Into<String>, message: impl Into<String>) {
+        self.0.borrow_mut().push(Finding { at, key: key.into(), message: message.into() });
+    }
+
+    pub(super) fn into_inner(self) -> Vec<Finding> {
+        self.0.into_inner()
+    }
+}
+
+/// One table, and which of its keys were asked for.
+pub(super) struct Table<'a> {
+    table: Option<&'a DeTable<'a>>,
+    /// Where the table stands.
+    pub(super) span: Range<usize>,
+    path: String,
+    findings: &'a Findings,
+    known: RefCell<BTreeSet<&'static str>>,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Found<T> {
+    pub(super) value: T,
+    pub(super) at: usize,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn root(table: &'a Spanned<DeTable<'a>>, findings: &'a Findings) -> Self {
+        Self::new(Some(table.get_ref()), 0..0, String::new(), findings)
+    }
+
+    fn new(table: Option<&'a DeTable<'a>>, span: Range<usize>, path: String, findings: &'a Findings) -> Self {
+        Self { table, span, path, findings, known: RefCell::default() }
+    }
+
+    /// The full name of one of the table's keys.
+    pub(super) fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Reports something about one of the table's keys.
+    pub(super) fn wrong(&self, at: usize, key: &str, message: impl Into<String>) {
+        self.findings.add(at, self.name(key), message);
+    }
+
+    /// Reports a key that is not there.
+    pub(super) fn missing(&self, key: &str, message: &str) {
+        self.findings.add(self.span.start, self.name(key), message);
+    }
+
+    fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.known.borrow_mut().insert(key);
+        self.table?.get(key)
+    }
+
+    fn typed<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
+    ) -> Option<Found<T>> {
+        let value = self.get(key)?;
+        let at = value.span().start;
+        match read(value.get_ref()) {
+            Some(value) => Some(Found { value, at }),
+            None => {
+                self.wrong(at, key, format!("expected {wanted}, found {}", kind(value.get_ref())));
+                None
+            }
+        }
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&self, key: &'static str) -> Option<Found<&'a str>> {
+        let found = self.typed(key, "a text in quotes", |value| value.as_str())?;
+        if found.value.trim().is_empty() {
+            self.wrong(found.at, key, "must not be empty");
+            return None;
+        }
+        Some(found)
+    }
+
+    /// A text with a form of its own.
+    pub(super) fn parsed<T, E: std::fmt::Display>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Found<T>> {
+        let found = self.text(key)?;
+        match parse(found.value) {
+            Ok(value) => Some(Found { value, at: found.at }),
+            Err(error) => {
+                self.wrong(found.at, key, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A path.
+    pub(super) fn path(&self, key: &'static str, default: &str) -> PathBuf {
+        self.text(key).map_or_else(|| PathBuf::from(default), |found| PathBuf::from(found.value))
+    }
+
+    /// A duration of one second or more.
+    pub(super) fn duration(&self, key: &'static str) -> Option<Found<Duration>> {
+        let found = self.typed(key, "a duration in quotes like \"30s\" or \"15m\"", |value| value.as_str())?;
+        match humantime::parse_duration(found.value) {
+            Ok(value) if value >= Duration::from_secs(1) => Some(Found { value, at: found.at }),
+            Ok(_) => {
+                self.wrong(found.at, key, format!("must be one second or more, found {:?}", found.value));
+                None
+            }
+            Err(_) => {
+                self.wrong(
+                    found.at,
+                    key,
+                    format!("expected a duration like \"30s\" or \"15m\", found {:?}", found.value),
+                );
+                None
+            }
+        }
+    }
+
+    /// A number, whole or not.
+    pub(super) fn number(&self, key: &'static str) -> Option<Found<f64>> {
+        self.typed(key, "a number", |value| match value {
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            DeValue::Integer(integer) => integer.as_str().parse().ok(),
+            _ => None,
+        })
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<Found<T>> {
+        let found = self.typed(key, &one_of(words), |value| value.as_str())?;
+        match words.iter().find(|(word, _)| *word == found.value) {
+            Some((_, value)) => Some(Found { value: *value, at: found.at }),
+            None => {
+                let nearest = nearest(found.value, words.iter().map(|(word, _)| *word));
+                let hint = nearest.map(|word| format!("; did you mean {word:?}?")).unwrap_or_default();
+                self.wrong(found.at, key, format!("expected {}, found {:?}{hint}", one_of(words), found.value));
+                None
+            }
+        }
+    }
+
+    /// A list of texts, each with its place.
+    pub(super) fn texts(&self, key: &'static str) -> Option<Found<Vec<Found<&'a str>>>> {
+        let found = self.typed(key, "a list of texts like [\"latest\"]", |value| value.as_array())?;
+        let mut texts = Vec::new();
+        for item in found.value.iter() {
+            match item.get_ref().as_str() {
+                Some(text) => texts.push(Found { value: text, at: item.span().start }),
+                None => self.wrong(
+                    item.span().start,
+                    key,
+                    format!("expected a text in quotes, found {}", kind(item.get_ref())),
+                ),
+            }
+        }
+        Some(Found { value: texts, at: found.at })
+    }
+
+    /// A table; an empty one where there is none.
+    pub(super) fn table(&self, key: &'static str) -> Table<'a> {
+        let value = self.get(key);
+        let table = value.and_then(|value| {
+            let table = value.get_ref().as_table();
+            if table.is_none() {
+                self.wrong(
+                    value.span().start,
+                    key,
+                    format!("expected a table [{}], found {}", self.name(key), kind(value.get_ref())),
+                );
+            }
+            table
+        });
+        Table::new(table, value.map_or(0..0, Spanned::span), self.name(key), self.findings)
+    }
+
+    /// A list of tables; none where there is none.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let wrong = |at, found| {
+            self.wrong(at, key, format!("expected tables, each under a line [[{}]], found {found}", self.name(key)));
+        };
+        let items: &DeArray<'_> = match value.get_ref().as_array() {
+            Some(items) => items,
+            None => {
+                wrong(value.span().start, kind(value.get_ref()));
+                return Vec::new();
+            }
+        };
+        let mut tables = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            match item.get_ref().as_table() {
+                Some(table) => {
+                    tables.push(Table::new(
+                        Some(table),
+                        item.span(),
+                        format!("{}[{index}]", self.name(key)),
+                        self.findings,
+                    ));
+                }
+                None => wrong(item.span().start, kind(item.get_ref())),
+            }
+        }
+        tables
+    }
+
+    /// Every table below this one, whatever its name.
+    pub(super) fn named_tables(&self) -> Vec<(Found<&'a str>, Table<'a>)> {
+        let mut tables = Vec::new();
+        for (key, value) in self.table.into_iter().flatten() {
+            let name: &'a str = key.get_ref();
+            let at = key.span().start;
+            match value.get_ref().as_table() {
+                Some(table) => {
+                    let below = Table::new(Some(table), value.span(), self.name(name), self.findings);
+                    tables.push((Found { value: name, at }, below));
+                }
+                None => self.wrong(
+                    at,
+                    name,
+                    format!("expected a table [{}], found {}: settings stand in a table for each context, like [aws.default]", self.name(name), kind(value.get_ref())),
+                ),
+            }
+        }
+        tables
+    }
+
+    /// Whether the key is there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Whether one of the keys is there.
+    pub(super) fn has_any(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.has(key))
+    }
+
+    /// Reports something under a name of its own.
+    pub(super) fn report(&self, at: usize, name: &str, message: impl Into<String>) {
+        self.findings.add(at, name, message);
+    }
+
+    /// Ends the reading of the table: reports every key that was not asked for.
+    pub(super) fn finish(self) {
+        self.report_unknown();
+    }
+
+    /// Reports every key that was not asked for so far.
+    pub(super) fn report_unknown(&self) {
+        let known = self.known.borrow();
+        for (key, value) in self.table.into_iter().flatten() {
+            let text: &str = key.get_ref();
+            if known.contains(text) {
+                continue;
+            }
+            let hint = match nearest(text, known.iter().copied()) {
+                Some(nearest) => format!("unknown key; did you mean {nearest}?"),
+                None => format!("unknown key; known here: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+            };
+            let at = if key.span().is_empty() { value.span().start } else { key.span().start };
+            let name = if self.path.is_empty() { text.to_owned() } else { format!("{}.{text}", self.path) };
+            self.findings.add(at, name, hint);
+        }
+    }
+}
+
+fn one_of<T>(words: &[(&str, T)]) -> String {
+    words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
+}
+
+fn kind(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the text {text:?}"),
+        DeValue::Integer(number) => format!("the number {}", number.as_str()),
+        DeValue::Float(number) => format!("the number {}", number.as_str()),
+        DeValue::Boolean(value) => format!("{value}"),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// The name that was probably meant.
+fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (strsim::damerau_levenshtein(text, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name)
+}

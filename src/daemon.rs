@@ -1,0 +1,315 @@
+//! `run`: puts the tasks together, and takes them apart again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, error, info, warn};
+
+use crate::aws::{self, ConnectError, Contexts};
+use crate::clock::{self, Clock, SystemClock};
+use crate::config::{Config, Source, WhenMissing};
+use crate::deployer::{self, Deployer, Parts, Reload};
+use crate::domain::state::State;
+use crate::domain::types::ContextName;
+use crate::health::Health;
+use crate::ledger::{Found, Ledger, LedgerError};
+use crate::logging::chain;
+use crate::metrics::Metrics;
+use crate::scheduler::{Batch, Polling, Scheduler};
+use crate::signals::{self, Wish};
+
+/// Pages of events that may wait for the deployer.
+const WAITING_PAGES: usize = 4;
+
+/// Why the daemon could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A context cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: choose another [http] listen, or end the process that has it")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Signals cannot be taken over.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// The metrics cannot be made.
+    #[error("cannot make the metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// A task ended that never should.
+    #[error("the {0} task ended unexpectedly; this is a defect")]
+    TaskEnded(&'static str),
+    /// Asked to stop twice.
+    #[error("stopped by force; the next start takes up what was under way")]
+    Forced,
+}
+
+/// Runs until it is stopped.
+///
+/// # Errors
+/// It cannot start, or a task ended by a defect.
+pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), clock.now())?);
+    let health = Arc::new(Health::new());
+    let mut wishes = signals::listen().map_err(RunError::Signals)?;
+    let config = Arc::new(config);
+    let (ledger, found) = Ledger::open(&config.state.path)?;
+    let state = begin(&config, found, clock.as_ref());
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .map_err(|source| RunError::Listen { address: config.http.listen, source })?;
+    let address = listener.local_addr().unwrap_or(config.http.listen);
+    let contexts = aws::connect(&config.aws, &metrics).await?;
+    let (stop, stopped) = watch::channel(false);
+    let http = tokio::spawn(crate::http::serve(listener, Arc::clone(&metrics), Arc::clone(&health), stopped.clone()));
+    let (batches, pages) = mpsc::channel(WAITING_PAGES);
+    let (reloads, reloaded) = mpsc::channel(1);
+    let mut tasks = Tasks {
+        batches,
+        clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health),
+        schedulers: Vec::new(),
+    };
+    tasks.start(&config, &contexts, &state);
+    info!(
+        version = env!("CARGO_PKG_VERSION"), config = %source_name(&source), state = %config.state.path.display(), http = %address,
+        repositories = config.repositories.len(), services = config.services().count(), contexts = tasks.schedulers.len(), "started"
+    );
+    if config.repositories.is_empty() {
+        warn!("there is no [[repository]] in the configuration: nothing will ever be deployed");
+    }
+    let parts = Parts {
+        config: Arc::clone(&config),
+        contexts,
+        ledger: Arc::new(ledger),
+        state,
+        clock,
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health),
+    };
+    let deployer = tokio::spawn(Deployer::new(parts).run(pages, reloaded, stopped));
+    notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
+    let supervisor = Supervisor { source, config, tasks, reloads, metrics, health };
+    supervisor.supervise(&mut wishes, deployer, http, &stop).await
+}
+
+/// The state to begin with.
+fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
+    match found {
+        Found::State(state) => *state,
+        Found::Missing => {
+            let mut state = State::default();
+            deployer::begin_contexts(&mut state, config, clock.now());
+            match config.state.when_missing {
+                WhenMissing::Ignore => info!("there is no state yet: pushes made before this start are not deployed"),
+                WhenMissing::Reconcile => {
+                    info!("there is no state yet: what ECR holds is compared with what the services run");
+                    deployer::want_reconciliation(&mut state, config, clock.now());
+                }
+            }
+            state
+        }
+    }
+}
+
+fn source_name(source: &Source) -> String {
+    source.path().map_or_else(|| "ECS_DEPLOYD_CONFIG_CONTENT".to_owned(), |path| path.display().to_string())
+}
+
+fn status_line(config: &Config) -> String {
+    format!("watching {} repositories for {} services", config.repositories.len(), config.services().count())
+}
+
+/// Tells systemd, if it is there.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        debug!(%error, "systemd could not be told");
+    }
+}
+
+/// The schedulers, and what they need.
+#[derive(Debug)]
+struct Tasks {
+    batches: mpsc::Sender<Batch>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    schedulers: Vec<(ContextName, JoinHandle<()>)>,
+}
+
+impl Tasks {
+    fn start(&mut self, config: &Config, contexts: &Contexts, state: &State) {
+        let polled = config.polled_contexts();
+        self.health.expect(&polled, config.poll.interval);
+        for name in polled {
+            let (Some(context), Some(settings)) = (contexts.get(name), config.aws.get(name)) else { continue };
+            let scheduler = Scheduler {
+                context: name.clone(),
+                cloudtrail: Arc::clone(&context.cloudtrail),
+                polling: Polling {
+                    interval: config.poll.interval,
+                    overlap: config.poll.overlap,
+                    rate: settings.max_lookups_per_second,
+                },
+                cursor: state.contexts.get(name).and_then(|known| known.cursor),
+                clock: Arc::clone(&self.clock),
+                metrics: Arc::clone(&self.metrics),
+                health: Arc::clone(&self.health),
+                batches: self.batches.clone(),
+            };
+            self.schedulers.push((name.clone(), tokio::spawn(scheduler.run())));
+        }
+    }
+
+    /// Ends the schedulers. They hold nothing that must be kept.
+    fn end(&mut self) {
+        for (_, task) in self.schedulers.drain(..) {
+            task.abort();
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.schedulers.iter().any(|(_, task)| task.is_finished())
+    }
+}
+
+/// Keeps the tasks running.
+#[derive(Debug)]
+struct Supervisor {
+    source: Source,
+    config: Arc<Config>,
+    tasks: Tasks,
+    reloads: mpsc::Sender<Reload>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+}
+
+impl Supervisor {
+    async fn supervise(
+        mut self,
+        wishes: &mut mpsc::UnboundedReceiver<Wish>,
+        mut deployer: JoinHandle<()>,
+        mut http: JoinHandle<()>,
+        stop: &watch::Sender<bool>,
+    ) -> Result<(), RunError> {
+        let watchdog = sd_notify::watchdog_enabled()
+            .map_or(Duration::from_secs(10), |within| within / 3)
+            .max(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                wish = wishes.recv() => match wish {
+                    Some(Wish::Reload) => self.reload().await,
+                    Some(Wish::Stop) | None => break,
+                },
+                _ = &mut deployer => return Err(RunError::TaskEnded("deployer")),
+                _ = &mut http => return Err(RunError::TaskEnded("HTTP")),
+                () = clock::sleep(watchdog) => {
+                    if self.tasks.ended() {
+                        return Err(RunError::TaskEnded("scheduler"));
+                    }
+                    self.feed_watchdog();
+                }
+            }
+        }
+        notify(&[NotifyState::Stopping, NotifyState::Status("writing down what is under way")]);
+        info!("asked to stop");
+        self.tasks.end();
+        let _ = stop.send(true);
+        tokio::select! {
+            ended = deployer => ended.map_err(|_| RunError::TaskEnded("deployer")),
+            _ = wishes_again(wishes) => Err(RunError::Forced),
+        }
+    }
+
+    fn feed_watchdog(&self) {
+        match self.health.alive() {
+            Ok(()) => notify(&[NotifyState::Watchdog]),
+            Err(text) => error!(reason = text, "systemd's watchdog is not fed"),
+        }
+    }
+
+    /// Reads the configuration again. A bad one changes nothing.
+    async fn reload(&mut self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(_) => notify(&[NotifyState::Reloading]),
+        }
+        match self.replace().await {
+            Ok(()) => {
+                self.metrics.reloaded(Some(self.tasks.clock.now()));
+                info!(
+                    repositories = self.config.repositories.len(),
+                    services = self.config.services().count(),
+                    "the configuration was reloaded"
+                );
+            }
+            Err(text) => {
+                self.metrics.reloaded(None);
+                error!(error = text, "the configuration was not reloaded: the one in force stays");
+            }
+        }
+        notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&self.config))]);
+    }
+
+    async fn replace(&mut self) -> Result<(), String> {
+        let config = self.source.load().map_err(|error| chain(&error))?;
+        let contexts = aws::connect(&config.aws, &self.metrics).await.map_err(|error| chain(&error))?;
+        self.warn_of_fixed(&config);
+        let config = Arc::new(config);
+        let reload = Reload { config: Arc::clone(&config), contexts };
+        // First the deployer, then the schedulers: what they read from here on is judged by the new configuration.
+        let contexts = reload.contexts.clone();
+        self.reloads.send(reload).await.map_err(|_| "the deployer has ended".to_owned())?;
+        self.tasks.end();
+        self.config = config;
+        let state = crate::ledger::read(&self.config.state.path).map(|found| match found {
+            Found::State(state) => *state,
+            Found::Missing => State::default(),
+        });
+        self.tasks.start(&self.config, &contexts, &state.unwrap_or_default());
+        Ok(())
+    }
+
+    /// What is taken up only at a start.
+    fn warn_of_fixed(&self, new: &Config) {
+        let fixed: [(&str, PathBuf, PathBuf); 2] = [
+            ("state.path", self.config.state.path.clone(), new.state.path.clone()),
+            ("control.socket", self.config.control.socket.clone(), new.control.socket.clone()),
+        ];
+        for (key, old, new) in fixed {
+            if old != new {
+                warn!(key, in_force = %old.display(), "a change of this key takes effect at the next start");
+            }
+        }
+        if self.config.http.listen != new.http.listen {
+            warn!(key = "http.listen", in_force = %self.config.http.listen, "a change of this key takes effect at the next start");
+        }
+    }
+}
+
+/// Resolves when a stop is asked for again.
+async fn wishes_again(wishes: &mut mpsc::UnboundedReceiver<Wish>) {
+    while let Some(wish) = wishes.recv().await {
+        if wish == Wish::Stop {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}

@@ -1,0 +1,190 @@
+//! Begins what the state calls for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::observe::{Question, SERVICES_A_CALL};
+use super::{Deployer, Done, Place, Watch, execute, observe};
+use crate::clock;
+use crate::domain::settings::{PinMode, RepositoryKey, ServiceRule};
+use crate::domain::state::{Phase, Rollout, ServiceState};
+use crate::domain::types::{ServiceKey, TaskDefinitionArn};
+
+/// Services that a revision serves: they run in one context, it is made from one revision, and it names the same images.
+type Shared = (crate::domain::types::ContextName, TaskDefinitionArn, BTreeMap<String, String>);
+
+impl Deployer {
+    /// Looks at what is needed to decide: for services with undecided pushes, and for rollouts of which only the intention is certain.
+    pub(super) fn launch_reads(&mut self) {
+        let mut waves: BTreeMap<Place, Vec<Question>> = BTreeMap::new();
+        let mut looks = Vec::new();
+        for (key, known) in &self.state.services {
+            if !self.may_begin(key) {
+                continue;
+            }
+            let certain = self.runs.get(key).is_some_and(|run| run.certain);
+            match &known.rollout {
+                Some(rollout) if needs_look(rollout, certain) => looks.push((key.clone(), rollout.clone())),
+                Some(rollout) if !matches!(rollout.phase, Phase::Rolling { .. }) => {}
+                _ if known.wanted.is_empty() => {}
+                _ => {
+                    if let Some(question) = self.question(key, known) {
+                        waves.entry((key.aws.clone(), key.cluster.clone())).or_default().push(question);
+                    }
+                }
+            }
+        }
+        for ((aws, cluster), questions) in waves {
+            let asked = questions.iter().map(|question| (question.key.clone(), question.pushes.clone())).collect();
+            for question in &questions {
+                self.run_mut(&question.key).busy = true;
+            }
+            let observing = observe::observe(self.contexts.clone(), self.pace.clone(), aws, cluster, questions);
+            self.jobs.spawn(async move { Done::Observed(asked, observing.await) });
+        }
+        for (key, rollout) in looks {
+            let Some(context) = self.contexts.get(&key.aws).cloned() else { continue };
+            self.run_mut(&key).busy = true;
+            let pace = self.pace.clone();
+            self.jobs.spawn(async move {
+                let looked = execute::look(context, pace, &key, &rollout).await;
+                Done::Looked(key, looked)
+            });
+        }
+    }
+
+    /// Registers and updates. Only called when the state is on disk.
+    pub(super) fn launch_writes(&mut self) {
+        let mut registrations: BTreeMap<Shared, Vec<ServiceKey>> = BTreeMap::new();
+        let mut waiting: Vec<Shared> = Vec::new();
+        let mut updates = Vec::new();
+        for (key, known) in &self.state.services {
+            let Some(rollout) = &known.rollout else { continue };
+            let ready = self.may_begin(key) && self.runs.get(key).is_some_and(|run| run.certain);
+            match &rollout.phase {
+                Phase::Intended => {
+                    let shared = (key.aws.clone(), rollout.base.clone(), rollout.images.clone());
+                    if ready {
+                        registrations.entry(shared).or_default().push(key.clone());
+                    } else if self.runs.get(key).is_some_and(|run| run.busy) {
+                        // Somebody looks for, or registers, the same revision: one is enough.
+                        waiting.push(shared);
+                    }
+                }
+                Phase::Registered { revision } if ready => updates.push((key.clone(), revision.clone())),
+                _ => {}
+            }
+        }
+        registrations.retain(|shared, _| !waiting.contains(shared));
+        for keys in registrations.into_values() {
+            self.launch_registration(keys);
+        }
+        for (key, revision) in updates {
+            let Some(context) = self.contexts.get(&key.aws).cloned() else { continue };
+            self.run_mut(&key).busy = true;
+            let pace = self.pace.clone();
+            self.jobs.spawn(async move {
+                let updated = execute::update(context, pace, &key, &revision).await;
+                Done::Updated(key, revision, updated)
+            });
+        }
+    }
+
+    /// Registers one revision for all of these services.
+    fn launch_registration(&mut self, keys: Vec<ServiceKey>) {
+        let Some(first) = keys.first().cloned() else { return };
+        let registration = keys.iter().find_map(|key| self.runs.get(key).and_then(|run| run.registration.clone()));
+        let (Some(registration), Some(context)) = (registration, self.contexts.get(&first.aws).cloned()) else {
+            for key in &keys {
+                self.run_mut(key).certain = false;
+            }
+            return;
+        };
+        for key in &keys {
+            self.run_mut(key).busy = true;
+        }
+        let pace = self.pace.clone();
+        self.jobs.spawn(async move {
+            let registered = execute::register(context, pace, &first, &registration).await;
+            Done::Registered(keys, registered)
+        });
+    }
+
+    /// Looks at the rollouts under way, ten services of a cluster a call, once in their interval.
+    pub(super) fn launch_watches(&mut self) {
+        let now = clock::instant();
+        let mut places: BTreeMap<Place, (Vec<ServiceKey>, std::time::Duration)> = BTreeMap::new();
+        for (key, known) in &self.state.services {
+            let Some(Rollout { phase: Phase::Rolling { .. }, .. }) = &known.rollout else { continue };
+            let interval = self.interval(key);
+            let place = places.entry((key.aws.clone(), key.cluster.clone())).or_insert_with(|| (Vec::new(), interval));
+            place.0.push(key.clone());
+            place.1 = place.1.min(interval);
+        }
+        self.watches.retain(|place, watch| watch.busy || places.contains_key(place));
+        for (place, (keys, interval)) in places {
+            let watch = self.watches.entry(place.clone()).or_insert(Watch { due: now + interval, busy: false });
+            if watch.busy || watch.due > now {
+                continue;
+            }
+            let Some(context) = self.contexts.get(&place.0).cloned() else { continue };
+            *watch = Watch { due: now + interval, busy: true };
+            for keys in keys.chunks(SERVICES_A_CALL) {
+                let (context, pace, place, keys) = (context.clone(), self.pace.clone(), place.clone(), keys.to_vec());
+                self.jobs.spawn(async move {
+                    let names: Vec<_> = keys.iter().map(|key| key.service.clone()).collect();
+                    let seen = observe::describe_services(&context, &pace, &place.0, &place.1, &names).await;
+                    Done::Watched(place, keys, seen)
+                });
+            }
+        }
+    }
+
+    fn may_begin(&self, key: &ServiceKey) -> bool {
+        self.runs.get(key).is_none_or(|run| !run.busy && run.not_before.is_none_or(|at| at <= clock::instant()))
+    }
+
+    pub(super) fn run_mut(&mut self, key: &ServiceKey) -> &mut super::Run {
+        self.runs.entry(key.clone()).or_default()
+    }
+
+    fn question(&self, key: &ServiceKey, known: &ServiceState) -> Option<Question> {
+        let rules = self.config.rules_of(key);
+        let first = rules.values().next()?;
+        let pinned = known
+            .deployed
+            .as_ref()
+            .filter(|_| rules.values().all(|rule| rule.deploy.pin == PinMode::Digest))
+            .map(|deployed| deployed.revision.clone());
+        Some(Question {
+            key: key.clone(),
+            pushes: known.wanted.clone(),
+            base: first.deploy.base,
+            rules: rules
+                .iter()
+                .map(|(repository, rule)| (repository.clone(), (Arc::clone(&rule.policy), rule.container.clone())))
+                .collect(),
+            pinned,
+            has_way_back: known.rollout.is_some(),
+        })
+    }
+
+    /// The rules of a service, whichever repository they stand under.
+    pub(super) fn rules(&self, key: &ServiceKey) -> BTreeMap<RepositoryKey, ServiceRule> {
+        self.config.rules_of(key).into_iter().map(|(repository, rule)| (repository, rule.clone())).collect()
+    }
+
+    /// How often, and how long, a rollout is watched. A service that left the configuration in the middle of it is watched to the end.
+    pub(super) fn interval(&self, key: &ServiceKey) -> std::time::Duration {
+        self.config
+            .rules_of(key)
+            .values()
+            .next()
+            .map_or(std::time::Duration::from_secs(5), |rule| rule.deploy.observe_interval)
+    }
+}
+
+/// Whether it has to be found out how far a rollout got.
+fn needs_look(rollout: &Rollout, certain: bool) -> bool {
+    !certain && !matches!(rollout.phase, Phase::Rolling { .. })
+}

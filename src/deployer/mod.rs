@@ -1,0 +1,396 @@
+//! The deployer task: the single owner of the ledger and of all rollouts, and the only writer of ECS.
+//!
+//! One loop. What comes in (pages of events, answers of AWS, time) changes the state; then the state is committed; then whatever the
+//! state calls for is begun. A job that fails changes nothing but the moment of its next try. Calls run side by side in jobs of their
+//! own, so that a slow service holds up no other; their answers come back to the loop.
+
+pub mod execute;
+pub mod observe;
+pub mod pace;
+
+mod apply;
+mod launch;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use crate::aws::{AwsError, Contexts, Fault};
+use crate::clock::{self, Clock, Instant};
+use crate::config::Config;
+use crate::domain::intake::{self, Fate};
+use crate::domain::settings::RepositoryKey;
+use crate::domain::state::{ContextState, PushRef, State};
+use crate::domain::task_definition::Registration;
+use crate::domain::types::{ContextName, DeploymentId, EcsName, EventId, ServiceKey, TaskDefinitionArn};
+use crate::domain::view::{DeploymentView, ServiceView};
+use crate::health::Health;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::scheduler::Batch;
+
+/// The cursor alone is written this often: an older one costs only a longer re-read after a crash.
+const CURSOR_EVERY: Duration = Duration::from_secs(60);
+/// The loop turns at least this often, to show that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// After a failed commit.
+const COMMIT_AGAIN: Duration = Duration::from_secs(5);
+/// After a failed call: doubled from the first to the last.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// What needs an operator to change something is tried this often.
+const BACKOFF_DENIED: Duration = Duration::from_secs(60);
+/// How long a stop waits for calls under way.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// What the deployer works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The doors to AWS.
+    pub contexts: Contexts,
+    /// The state file.
+    pub ledger: Arc<Ledger>,
+    /// What it held.
+    pub state: State,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where it shows that it lives.
+    pub health: Arc<Health>,
+}
+
+/// A new configuration, and the doors that go with it.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The doors.
+    pub contexts: Contexts,
+}
+
+/// The deployer.
+#[derive(Debug)]
+pub struct Deployer {
+    config: Arc<Config>,
+    contexts: Contexts,
+    ledger: Arc<Ledger>,
+    state: State,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    pace: pace::Pace,
+    /// The state has something that must be on disk before the next write to ECS.
+    dirty: bool,
+    /// The state has something that should be on disk some time.
+    stale_since: Option<Instant>,
+    commit_again: Option<Instant>,
+    commit_complaint: Option<String>,
+    runs: BTreeMap<ServiceKey, Run>,
+    watches: BTreeMap<Place, Watch>,
+    jobs: JoinSet<Done>,
+    /// Pushes of which some services are undecided, and whether one of them deploys it.
+    open: BTreeMap<EventId, OpenPush>,
+}
+
+/// A cluster in a context.
+type Place = (ContextName, EcsName);
+
+/// What is known of a service's work in this process only.
+#[derive(Debug, Default)]
+struct Run {
+    /// A job is under way.
+    busy: bool,
+    /// Nothing is begun before then.
+    not_before: Option<Instant>,
+    failures: u32,
+    complaint: Option<String>,
+    /// Whether the phase on disk is all that has happened. Not so after a restart, or after an answer was lost.
+    certain: bool,
+    /// What to register.
+    registration: Option<Registration>,
+    /// Since when the rollout is watched, and how long it was rolling before that.
+    rolling: Option<(Instant, Duration)>,
+}
+
+#[derive(Debug)]
+struct Watch {
+    due: Instant,
+    busy: bool,
+}
+
+#[derive(Debug)]
+struct OpenPush {
+    repository: RepositoryKey,
+    undecided: usize,
+    deployed: bool,
+}
+
+/// The answer of a job.
+#[derive(Debug)]
+enum Done {
+    Observed(BTreeMap<ServiceKey, BTreeMap<RepositoryKey, Vec<PushRef>>>, observe::Observed),
+    Looked(ServiceKey, Result<execute::Looked, AwsError>),
+    Registered(Vec<ServiceKey>, Result<TaskDefinitionArn, AwsError>),
+    Updated(ServiceKey, TaskDefinitionArn, Result<DeploymentView, AwsError>),
+    Watched(Place, Vec<ServiceKey>, Result<BTreeMap<EcsName, ServiceView>, AwsError>),
+}
+
+impl Deployer {
+    /// Takes up the work where the state says it was left.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, contexts, ledger, state, clock, metrics, health } = parts;
+        let mut deployer = Self {
+            config,
+            contexts,
+            ledger,
+            state,
+            clock,
+            metrics,
+            health,
+            pace: pace::Pace::default(),
+            dirty: true,
+            stale_since: None,
+            commit_again: None,
+            commit_complaint: None,
+            runs: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            jobs: JoinSet::new(),
+            open: BTreeMap::new(),
+        };
+        deployer.take_up();
+        deployer
+    }
+
+    /// Works until it is told to stop, and then until what is under way is written down.
+    pub async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        mut reloads: mpsc::Receiver<Reload>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        loop {
+            self.health.deployer_lives();
+            self.settle().await;
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(reload) = reloads.recv() => self.reload(reload),
+                Some(done) = self.jobs.join_next() => self.done(done),
+                Some(batch) = batches.recv() => self.take(batch),
+                () = clock::sleep_until(wake) => {}
+            }
+            // What is ready already is taken together, so that one commit serves it all.
+            while let Some(done) = self.jobs.try_join_next() {
+                self.done(done);
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Commits, if there is something to commit, and begins what the state calls for.
+    async fn settle(&mut self) {
+        self.launch_reads();
+        if self.dirty || self.cursor_is_due() {
+            if self.commit_again.is_some_and(|again| again > clock::instant()) {
+                return;
+            }
+            self.commit().await;
+        }
+        if !self.dirty {
+            self.launch_writes();
+        }
+        self.launch_watches();
+    }
+
+    fn cursor_is_due(&self) -> bool {
+        self.stale_since.is_some_and(|since| since.elapsed() >= CURSOR_EVERY)
+    }
+
+    async fn commit(&mut self) {
+        self.forget();
+        let (ledger, state) = (Arc::clone(&self.ledger), self.state.clone());
+        let result = match tokio::task::spawn_blocking(move || ledger.commit(&state)).await {
+            Ok(result) => result.map_err(|error| crate::logging::chain(&error)),
+            Err(panicked) => Err(panicked.to_string()),
+        };
+        self.metrics.committed(result.is_ok());
+        match result {
+            Ok(()) => {
+                self.dirty = false;
+                self.stale_since = None;
+                self.commit_again = None;
+                if self.commit_complaint.take().is_some() {
+                    info!("the state can be written again");
+                }
+            }
+            Err(text) => {
+                self.commit_again = Some(clock::instant() + COMMIT_AGAIN);
+                if self.commit_complaint.as_ref() != Some(&text) {
+                    error!(error = %text, "the state cannot be written: nothing is deployed until it can");
+                    self.commit_complaint = Some(text);
+                }
+            }
+        }
+    }
+
+    /// Forgets the events that no scan from the cursor can read again.
+    fn forget(&mut self) {
+        let overlap = SignedDuration::try_from(self.config.poll.overlap).unwrap_or(SignedDuration::MAX);
+        for context in self.state.contexts.values_mut() {
+            let horizon =
+                context.cursor.and_then(|cursor| cursor.checked_sub(overlap + SignedDuration::from_mins(1)).ok());
+            if let Some(horizon) = horizon {
+                context.forget_before(horizon);
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = clock::instant();
+        let watches = self.watches.values().filter(|watch| !watch.busy).map(|watch| watch.due);
+        let runs = self.runs.values().filter_map(|run| run.not_before);
+        watches
+            .chain(runs)
+            .chain(self.commit_again)
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(now + HEARTBEAT)
+            .min(now + HEARTBEAT)
+    }
+
+    /// A page of events.
+    fn take(&mut self, batch: Batch) {
+        let now = self.clock.now();
+        let Batch { context, readings, scanned_to } = batch;
+        let opening = self.state.contexts.get(&context).is_some_and(|known| known.cursor.is_none());
+        for reading in &readings {
+            let verdict = intake::take(&mut self.state, &self.config.repositories, &context, reading, opening);
+            let Some(verdict) = verdict else { continue };
+            report::seen(&self.metrics, &context, &verdict, now);
+            if let (Fate::Wanted(services), Some(repository)) = (verdict.fate, verdict.configured) {
+                self.dirty = true;
+                let open = OpenPush { repository, undecided: services.len(), deployed: false };
+                self.open.insert(verdict.event.id, open);
+            }
+        }
+        if let (Some(known), Some(scanned_to)) = (self.state.contexts.get_mut(&context), scanned_to) {
+            // The first cursor ends the opening scan: it must be on disk soon, for a restart must not open again.
+            self.dirty |= known.cursor.is_none();
+            known.cursor = Some(scanned_to);
+        }
+        self.stale_since.get_or_insert_with(clock::instant);
+    }
+
+    fn reload(&mut self, reload: Reload) {
+        self.config = reload.config;
+        self.contexts = reload.contexts;
+        self.take_up();
+    }
+
+    /// Makes the state and the configuration fit: new contexts begin now, and what was left undone is taken up.
+    fn take_up(&mut self) {
+        begin_contexts(&mut self.state, &self.config, self.clock.now());
+        self.dirty = true;
+        let configured: BTreeSet<ServiceKey> = self.config.services().map(|(_, rule)| rule.key.clone()).collect();
+        for (key, known) in &mut self.state.services {
+            if !configured.contains(key) && !known.wanted.is_empty() {
+                info!(cluster = %key.cluster, service = %key.service, "no longer in the configuration: its undecided pushes are dropped");
+                known.wanted.clear();
+            }
+            for (repository, push) in
+                known.wanted.iter().flat_map(|(repository, pushes)| pushes.iter().map(move |push| (repository, push)))
+            {
+                let open = || OpenPush { repository: repository.clone(), undecided: 0, deployed: false };
+                self.open.entry(push.event.clone()).or_insert_with(open).undecided += 1;
+            }
+            self.metrics.deploying(key, known.rollout.is_some());
+            self.metrics.holding(key, !known.held.is_empty());
+            if let Some(rollout) = &known.rollout {
+                debug!(cluster = %key.cluster, service = %key.service, phase = ?rollout.phase, "a rollout is taken up");
+            }
+        }
+        let contexts: Vec<_> = self.config.polled_contexts();
+        let repositories: Vec<_> = self.config.repositories.keys().map(|key| &key.name).collect();
+        let services: Vec<_> = configured.iter().collect();
+        self.metrics.expect(&contexts, &repositories, &services);
+    }
+
+    /// Waits for the calls under way, for a while, and writes down what they did.
+    async fn stop(&mut self) {
+        info!(calls = self.jobs.len(), "stopping: waiting for calls under way");
+        let end = clock::instant() + STOP_WITHIN;
+        while !self.jobs.is_empty() {
+            tokio::select! {
+                Some(done) = self.jobs.join_next() => self.done(done),
+                () = clock::sleep_until(end) => break,
+            }
+        }
+        let under_way = self.state.services.values().filter(|known| known.rollout.is_some()).count();
+        self.commit().await;
+        if self.dirty {
+            warn!("stopped without a last write of the state: the next start looks at ECS instead");
+        }
+        info!(rollouts = under_way, "stopped; rollouts under way are written down and taken up at the next start");
+    }
+
+    /// A call failed: when to try again, and what to say.
+    fn failed(&mut self, key: &ServiceKey, error: &AwsError) {
+        let run = self.runs.entry(key.clone()).or_default();
+        let delay = match error.fault {
+            Fault::Denied | Fault::Refused => BACKOFF_DENIED,
+            _ => BACKOFF.1.min(BACKOFF.0 * 2u32.saturating_pow(run.failures.min(10))),
+        };
+        run.failures += 1;
+        run.not_before = Some(clock::instant() + delay);
+        let text = error.to_string();
+        if run.complaint.as_ref() == Some(&text) {
+            debug!(cluster = %key.cluster, service = %key.service, error = %text, "still failing");
+            return;
+        }
+        let remedy = error.remedy().unwrap_or_else(|| "none needed: it is tried again".to_owned());
+        warn!(cluster = %key.cluster, service = %key.service, error = %text, remedy, retry_in = ?delay, "a call to AWS failed");
+        run.complaint = Some(text);
+    }
+
+    /// A call succeeded.
+    fn succeeded(&mut self, key: &ServiceKey) {
+        let run = self.runs.entry(key.clone()).or_default();
+        run.failures = 0;
+        run.not_before = None;
+        if run.complaint.take().is_some() {
+            info!(cluster = %key.cluster, service = %key.service, "calls to AWS work again");
+        }
+    }
+}
+
+/// Contexts that are read for the first time begin now.
+pub fn begin_contexts(state: &mut State, config: &Config, now: Timestamp) {
+    for context in config.polled_contexts() {
+        state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+    }
+}
+
+/// Adds to every service the wish for what its policies select in ECR now, as if it had been pushed just now.
+pub fn want_reconciliation(state: &mut State, config: &Config, now: Timestamp) {
+    #[expect(clippy::expect_used, reason = "a constant of graphic ASCII characters")]
+    let event = EventId::parse("reconcile").expect("a constant");
+    for (repository, rule) in config.services() {
+        let push = PushRef { event: event.clone(), tag: None, at: now };
+        state.services.entry(rule.key.clone()).or_default().want(&repository, push);
+    }
+}
+
+/// The id of the deployment, for logs.
+fn short(deployment: &DeploymentId) -> &str {
+    deployment.as_str()
+}

@@ -1,0 +1,346 @@
+//! Reads, and nothing but reads: what ECR and ECS say about the services of one cluster.
+//!
+//! Round trips are what this costs, so all that can be asked at once is: first the images, the services and, where it is not known that the
+//! revision pins its images, the tasks; then the revisions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::future::{join, join_all};
+
+use super::pace::{Group, Pace};
+use crate::aws::{AwsContext, AwsError, Contexts, Fault};
+use crate::domain::image::{ImageReference, Repository};
+use crate::domain::plan::{Answers, Facts};
+use crate::domain::policy::{self, By, Policy};
+use crate::domain::settings::{Base, RepositoryKey};
+use crate::domain::state::PushRef;
+use crate::domain::task_definition::TaskDefinition;
+use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
+use crate::domain::view::{ImageView, RunningImages, ServiceView};
+
+/// DescribeServices takes at most 10 services.
+pub const SERVICES_A_CALL: usize = 10;
+/// DescribeImages takes at most 100 images.
+const TAGS_A_CALL: usize = 100;
+
+/// What has to be found out about one service.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The service.
+    pub key: ServiceKey,
+    /// The pushes to decide, by repository.
+    pub pushes: BTreeMap<RepositoryKey, Vec<PushRef>>,
+    /// The policy and the container of each repository.
+    pub rules: BTreeMap<RepositoryKey, (Arc<dyn Policy>, Option<String>)>,
+    /// What a new revision is made from.
+    pub base: Base,
+    /// A revision of which is known that it names its images by digest.
+    pub pinned: Option<TaskDefinitionArn>,
+    /// Whether the way back is known already, because a rollout is being superseded.
+    pub has_way_back: bool,
+}
+
+/// The answers, one for each question.
+pub type Observed = Vec<(ServiceKey, Result<Facts, AwsError>)>;
+
+/// Asks about services of one cluster.
+pub async fn observe(
+    contexts: Contexts,
+    pace: Pace,
+    aws: ContextName,
+    cluster: EcsName,
+    questions: Vec<Question>,
+) -> Observed {
+    let Some(context) = contexts.get(&aws) else {
+        let error = no_context(&aws);
+        return questions.into_iter().map(|question| (question.key, Err(error.clone()))).collect();
+    };
+    let reader = Reader { aws: &aws, context, pace: &pace, cluster: &cluster };
+    let (images, (services, tasks)) =
+        join(images(&contexts, &questions), join(reader.services(&questions), reader.tasks_unless_pinned(&questions)))
+            .await;
+    let (definitions, running) = join(reader.definitions(&questions, &services), reader.running(tasks)).await;
+    let facts = questions.into_iter().map(|question| {
+        let (images, services, definitions, running) = (&images, &services, &definitions, &running);
+        let contexts = &contexts;
+        async move {
+            let facts = assemble(&question, images, services, definitions, running);
+            let facts = match facts {
+                Ok(facts) => reader.complete(&question, contexts, facts).await,
+                error => error,
+            };
+            (question.key, facts)
+        }
+    });
+    join_all(facts).await
+}
+
+fn no_context(aws: &ContextName) -> AwsError {
+    AwsError {
+        api: "config",
+        operation: "context",
+        fault: Fault::Refused,
+        code: String::new(),
+        message: format!("the aws context {aws} is not in the configuration any more"),
+    }
+}
+
+type ByService<T> = BTreeMap<EcsName, Result<T, AwsError>>;
+type Images = BTreeMap<RepositoryKey, Result<Found, AwsError>>;
+type Definitions = BTreeMap<String, Result<TaskDefinition, AwsError>>;
+
+/// What was found in one repository.
+#[derive(Debug, Default)]
+struct Found {
+    by_tag: BTreeMap<Tag, ImageView>,
+    /// The best by the policy of each service that wanted the whole repository looked at.
+    best: BTreeMap<ServiceKey, Option<(Tag, ImageView)>>,
+}
+
+/// What has to be asked about one repository.
+#[derive(Debug, Default)]
+struct Ask<'a> {
+    tags: BTreeSet<Tag>,
+    best: Vec<(&'a ServiceKey, &'a dyn Policy)>,
+}
+
+async fn images(contexts: &Contexts, questions: &[Question]) -> Images {
+    let mut asks: BTreeMap<&RepositoryKey, Ask<'_>> = BTreeMap::new();
+    for question in questions {
+        for (repository, pushes) in &question.pushes {
+            let Some((policy, _)) = question.rules.get(repository) else { continue };
+            let ask = asks.entry(repository).or_default();
+            let tags: Option<Vec<&Tag>> = pushes.iter().map(|push| push.tag.as_ref()).collect();
+            match tags {
+                Some(tags) if policy.order() == By::Push => ask.tags.extend(tags.into_iter().cloned()),
+                _ => ask.best.push((&question.key, policy.as_ref())),
+            }
+        }
+    }
+    let answers = asks.into_iter().map(|(key, ask)| async move {
+        let answer = match contexts.get(&key.aws) {
+            Some(context) => find(context, &key.name, ask).await,
+            None => Err(no_context(&key.aws)),
+        };
+        (key.clone(), answer)
+    });
+    join_all(answers).await.into_iter().collect()
+}
+
+async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask<'_>) -> Result<Found, AwsError> {
+    let mut found = Found::default();
+    let tags: Vec<Tag> = ask.tags.into_iter().collect();
+    for tags in tags.chunks(TAGS_A_CALL) {
+        for image in context.ecr.describe_tags(repository, tags).await? {
+            for tag in tags.iter().filter(|tag| image.tags.contains(tag)) {
+                found.by_tag.insert(tag.clone(), image.clone());
+            }
+        }
+    }
+    for (key, policy) in &ask.best {
+        if let Some(tags) = policy.literals() {
+            let mut images = Vec::new();
+            for tags in tags.chunks(TAGS_A_CALL) {
+                images.extend(context.ecr.describe_tags(repository, tags).await?);
+            }
+            found.best.insert((*key).clone(), policy::best(*policy, &images));
+        }
+    }
+    let listed: Vec<_> = ask.best.into_iter().filter(|(_, policy)| policy.literals().is_none()).collect();
+    if !listed.is_empty() {
+        list(context, repository, &listed, &mut found).await?;
+    }
+    Ok(found)
+}
+
+/// Goes through the whole repository, page by page, and keeps only the best.
+async fn list(
+    context: &AwsContext,
+    repository: &RepositoryName,
+    asked: &[(&ServiceKey, &dyn Policy)],
+    found: &mut Found,
+) -> Result<(), AwsError> {
+    let mut next = None;
+    loop {
+        let page = context.ecr.list_tagged(repository, next).await?;
+        for (key, policy) in asked {
+            let kept = found.best.entry((*key).clone()).or_default();
+            let candidates = page.images.iter().chain(kept.as_ref().map(|(_, image)| image));
+            *kept = policy::best(*policy, candidates);
+        }
+        next = page.next;
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads from one cluster.
+#[derive(Debug, Clone, Copy)]
+struct Reader<'a> {
+    aws: &'a ContextName,
+    context: &'a AwsContext,
+    pace: &'a Pace,
+    cluster: &'a EcsName,
+}
+
+impl Reader<'_> {
+    async fn services(self, questions: &[Question]) -> ByService<Option<ServiceView>> {
+        let names: Vec<EcsName> = questions.iter().map(|question| question.key.service.clone()).collect();
+        let answers = names.chunks(SERVICES_A_CALL).map(|names| async move {
+            let answer = describe_services(self.context, self.pace, self.aws, self.cluster, names).await;
+            let one = |name: &EcsName| match &answer {
+                Ok(found) => (name.clone(), Ok(found.get(name).cloned())),
+                Err(error) => (name.clone(), Err(error.clone())),
+            };
+            names.iter().map(one).collect::<Vec<_>>()
+        });
+        join_all(answers).await.into_iter().flatten().collect()
+    }
+
+    async fn tasks_unless_pinned(self, questions: &[Question]) -> ByService<Vec<String>> {
+        let unknown = questions.iter().filter(|question| question.pinned.is_none() && !question.has_way_back);
+        let answers = unknown.map(|question| async move {
+            let name = question.key.service.clone();
+            let tasks = self.list_tasks(&name).await;
+            (name, tasks)
+        });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    async fn list_tasks(self, service: &EcsName) -> Result<Vec<String>, AwsError> {
+        self.pace.take(self.aws, Group::Tasks).await;
+        match self.context.ecs.list_running_tasks(self.cluster, service).await {
+            // DescribeServices says it better.
+            Err(error) if error.fault == Fault::NotFound => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    async fn running(self, tasks: ByService<Vec<String>>) -> ByService<RunningImages> {
+        let answers = tasks.into_iter().map(|(name, tasks)| async move {
+            let running = match tasks {
+                Ok(tasks) => self.describe_tasks(tasks).await,
+                Err(error) => Err(error),
+            };
+            (name, running)
+        });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    async fn describe_tasks(self, tasks: Vec<String>) -> Result<RunningImages, AwsError> {
+        if tasks.is_empty() {
+            return Ok(RunningImages::default());
+        }
+        self.pace.take(self.aws, Group::Tasks).await;
+        self.context.ecs.describe_running_images(self.cluster, &tasks).await
+    }
+
+    /// Every revision that is needed, each once.
+    async fn definitions(self, questions: &[Question], services: &ByService<Option<ServiceView>>) -> Definitions {
+        let mut wanted = BTreeSet::new();
+        for question in questions {
+            let Some(Ok(Some(service))) = services.get(&question.key.service) else { continue };
+            wanted.insert(service.task_definition.as_str().to_owned());
+            if question.base == Base::Latest {
+                wanted.insert(service.task_definition.family().to_owned());
+            }
+        }
+        let answers = wanted.into_iter().map(|which| async move {
+            let answer = self.definition(&which).await;
+            (which, answer)
+        });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    async fn definition(self, which: &str) -> Result<TaskDefinition, AwsError> {
+        self.pace.take(self.aws, Group::TaskDefinitions).await;
+        self.context.ecs.describe_task_definition(which).await
+    }
+
+    /// Somebody else's revision may name an image by tag after all: then the tasks have to be asked, too.
+    async fn complete(self, question: &Question, contexts: &Contexts, mut facts: Facts) -> Result<Facts, AwsError> {
+        let (Some(service), Some(current)) = (&facts.service, &facts.current) else { return Ok(facts) };
+        let assumed = question.pinned.as_ref().is_some_and(|pinned| pinned != &service.task_definition);
+        if assumed && !question.has_way_back && names_by_tag(question, contexts, current, &facts.images) {
+            let tasks = self.list_tasks(&question.key.service).await?;
+            facts.running = self.describe_tasks(tasks).await?;
+        }
+        Ok(facts)
+    }
+}
+
+/// Describes at most 10 services of one cluster.
+///
+/// # Errors
+/// The call failed.
+pub async fn describe_services(
+    context: &AwsContext,
+    pace: &Pace,
+    aws: &ContextName,
+    cluster: &EcsName,
+    names: &[EcsName],
+) -> Result<BTreeMap<EcsName, ServiceView>, AwsError> {
+    pace.take(aws, Group::ServiceReads).await;
+    match context.ecs.describe_services(cluster, names).await {
+        // Without the cluster there is no service in it.
+        Err(error) if error.code == "ClusterNotFoundException" => Ok(BTreeMap::new()),
+        other => other,
+    }
+}
+
+/// Whether a container that would get a new image names it by a tag today.
+fn names_by_tag(
+    question: &Question,
+    contexts: &Contexts,
+    current: &TaskDefinition,
+    images: &BTreeMap<RepositoryKey, Answers>,
+) -> bool {
+    question.rules.iter().any(|(key, (_, container))| {
+        let image = images
+            .get(key)
+            .and_then(|answers| answers.by_tag.values().next().or(answers.best.as_ref().map(|(_, image)| image)));
+        let (Some(image), Some(context)) = (image, contexts.get(&key.aws)) else { return false };
+        let repository =
+            Repository { account: image.registry.clone(), region: context.region.clone(), name: key.name.clone() };
+        current
+            .matching(&repository, container.as_deref())
+            .iter()
+            .any(|(_, image)| ImageReference::split(image).digest.is_none())
+    })
+}
+
+fn assemble(
+    question: &Question,
+    images: &Images,
+    services: &ByService<Option<ServiceView>>,
+    definitions: &Definitions,
+    running: &ByService<RunningImages>,
+) -> Result<Facts, AwsError> {
+    let name = &question.key.service;
+    let service = services.get(name).cloned().transpose()?.flatten().filter(|service| service.active);
+    let mut facts = Facts {
+        current: None,
+        base: None,
+        running: running.get(name).cloned().transpose()?.unwrap_or_default(),
+        images: BTreeMap::new(),
+        service,
+    };
+    for repository in question.pushes.keys() {
+        let Some(found) = images.get(repository).map(Result::as_ref).transpose().map_err(Clone::clone)? else {
+            continue;
+        };
+        let best = found.best.get(&question.key).cloned().flatten();
+        facts.images.insert(repository.clone(), Answers { by_tag: found.by_tag.clone(), best });
+    }
+    if let Some(service) = &facts.service {
+        let definition = |which: &str| definitions.get(which).cloned().transpose();
+        facts.current = definition(service.task_definition.as_str())?;
+        facts.base = match question.base {
+            Base::Service => facts.current.clone(),
+            Base::Latest => definition(service.task_definition.family())?,
+        };
+    }
+    Ok(facts)
+}

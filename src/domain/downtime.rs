@@ -1,0 +1,150 @@
+//! Whether ECS can replace the tasks of a service without downtime.
+//!
+//! ECS rounds `minimumHealthyPercent` of the desired count up and `maximumPercent` down (Amazon ECS Developer Guide,
+//! "Deployment configuration").
+
+use super::view::{Controller, Scheduling, ServiceView, Strategy};
+
+/// Why replacing the tasks would, or could, interrupt the service; with the setting to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Downtime {
+    /// A sentence for the operator.
+    pub reason: String,
+}
+
+/// Looks at the settings of a service. `None`: ECS can replace its tasks without downtime.
+#[must_use]
+pub fn of_replacing(service: &ServiceView) -> Option<Downtime> {
+    if let Strategy::Shifting(_) = service.strategy {
+        // A second, whole set of tasks is started before the first one is stopped.
+        return None;
+    }
+    if service.desired <= 0 {
+        return None;
+    }
+    match service.scheduling {
+        // A daemon service stops the task of an instance before it starts the next one there: the others serve.
+        Scheduling::Daemon => of_daemon(service),
+        Scheduling::Replica => of_replicas(service),
+    }
+}
+
+fn of_daemon(service: &ServiceView) -> Option<Downtime> {
+    let minimum = service.minimum_healthy_percent.unwrap_or(0);
+    (service.desired == 1 && minimum == 0 && service.maximum_percent.unwrap_or(100) <= 100).then(|| Downtime {
+        reason: "a DAEMON service on 1 instance with minimumHealthyPercent 0: the only task stops before the new one starts; \
+                 set maximumPercent to 200 and minimumHealthyPercent to 100, or run it on a second instance"
+            .to_owned(),
+    })
+}
+
+fn of_replicas(service: &ServiceView) -> Option<Downtime> {
+    let desired = i64::from(service.desired);
+    let minimum_percent = i64::from(service.minimum_healthy_percent.unwrap_or(100));
+    let maximum_percent = i64::from(service.maximum_percent.unwrap_or(200));
+    let keeps = (desired * minimum_percent + 99) / 100;
+    let may_run = desired * maximum_percent / 100;
+    if keeps >= desired && may_run <= desired {
+        return Some(Downtime {
+            reason: format!(
+                "minimumHealthyPercent {minimum_percent} and maximumPercent {maximum_percent} with desiredCount {desired}: no task may stop \
+                 and none may start, the rollout would never end; set maximumPercent to 200"
+            ),
+        });
+    }
+    // Where there is room ECS can start a new task first; where there is none it has to stop an old one, and some must stay.
+    if keeps > 0 || may_run > desired {
+        return None;
+    }
+    let tasks = if desired == 1 { "the only task stops".to_owned() } else { format!("all {desired} tasks stop") };
+    Some(Downtime {
+        reason: format!(
+            "minimumHealthyPercent {minimum_percent} with desiredCount {desired}: {tasks} before the new one starts; set \
+             minimumHealthyPercent to 100, or maximumPercent to 200"
+        ),
+    })
+}
+
+/// Why UpdateService would be refused for a service, if it would.
+#[must_use]
+pub fn not_ours_to_roll(service: &ServiceView) -> Option<String> {
+    match &service.controller {
+        Controller::Ecs => None,
+        Controller::Other(name) => Some(format!(
+            "the service's deployment controller is {name}, which does not take UpdateService with a new task definition; only services \
+             of the controller ECS can be rolled"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::types::TaskDefinitionArn;
+
+    fn service(desired: i32, minimum: i32, maximum: i32) -> ServiceView {
+        ServiceView {
+            active: true,
+            task_definition: TaskDefinitionArn::parse("arn:aws:ecs:r:1:task-definition/f:1").unwrap(),
+            desired,
+            running: desired,
+            controller: Controller::Ecs,
+            scheduling: Scheduling::Replica,
+            strategy: Strategy::Rolling,
+            minimum_healthy_percent: Some(minimum),
+            maximum_percent: Some(maximum),
+            breaker_rolls_back: false,
+            deployments: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn replicas_by_ecs_rounding() {
+        // desired, minimum, maximum -> safe
+        for (desired, minimum, maximum, safe) in [
+            (1, 100, 200, true),
+            (2, 50, 200, true),
+            (2, 50, 100, true),
+            (1, 50, 100, false), // keeps ceil(0.5) = 1, may run 1: nothing can move
+            (1, 0, 100, false),
+            (1, 0, 200, true),
+            (1, 0, 199, false), // may run floor(1.99) = 1
+            (2, 0, 100, false),
+            (3, 1, 100, true),    // keeps ceil(0.03) = 1
+            (1, 100, 100, false), // stuck
+            (4, 100, 125, true),
+            (3, 100, 125, false), // may run floor(3.75) = 3: stuck
+            (0, 0, 100, true),
+        ] {
+            let found = of_replacing(&service(desired, minimum, maximum));
+            assert_eq!(found.is_none(), safe, "{desired} {minimum} {maximum}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_names_the_numbers_and_the_setting() {
+        let reason = of_replacing(&service(1, 0, 100)).unwrap().reason;
+        assert_eq!(
+            reason,
+            "minimumHealthyPercent 0 with desiredCount 1: the only task stops before the new one starts; set \
+             minimumHealthyPercent to 100, or maximumPercent to 200"
+        );
+    }
+
+    #[test]
+    fn a_second_set_of_tasks_is_safe_and_a_lone_daemon_is_not() {
+        let blue_green = ServiceView { strategy: Strategy::Shifting("BLUE_GREEN".to_owned()), ..service(1, 0, 100) };
+        assert_eq!(of_replacing(&blue_green), None);
+        let daemon = ServiceView { scheduling: Scheduling::Daemon, ..service(1, 0, 100) };
+        assert!(of_replacing(&daemon).is_some());
+        let daemons = ServiceView { scheduling: Scheduling::Daemon, ..service(3, 0, 100) };
+        assert_eq!(of_replacing(&daemons), None);
+    }
+
+    #[test]
+    fn another_controller_is_named() {
+        let other = ServiceView { controller: Controller::Other("CODE_DEPLOY".to_owned()), ..service(1, 100, 200) };
+        assert!(not_ours_to_roll(&other).unwrap().contains("CODE_DEPLOY"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Readings to wants: which services a push concerns, and why it concerns none.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::event::{EventRef, Push, Reading};
+use super::settings::{RepositoryKey, RepositoryRule};
+use super::skip::SkipReason;
+use super::state::{ContextState, PushRef, State};
+use super::types::{ContextName, RepositoryName, ServiceKey, Tag};
+
+/// The configured repositories, by context and name.
+pub type Rules = BTreeMap<RepositoryKey, RepositoryRule>;
+
+/// What became of one push event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The event.
+    pub event: EventRef,
+    /// The repository, as far as the record names one.
+    pub repository: Option<RepositoryName>,
+    /// Its name in the configuration, if it has one.
+    pub configured: Option<RepositoryKey>,
+    /// The tag, as far as the record names one.
+    pub tag: Option<Tag>,
+    /// Skipped, or wanted by services.
+    pub fate: Fate,
+}
+
+/// What happens to a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is not deployed.
+    Skip {
+        /// Why.
+        reason: SkipReason,
+        /// The particulars.
+        detail: String,
+    },
+    /// These services have to be looked at.
+    Wanted(Vec<ServiceKey>),
+}
+
+/// Takes one reading into the state. `None` for what is not a push at all.
+///
+/// `opening` is true for the very first scan of a context. What that scan shows from the second of the start was there already
+/// when the program started, as CloudTrail delivers later than that.
+pub fn take(
+    state: &mut State,
+    rules: &Rules,
+    context: &ContextName,
+    reading: &Reading,
+    opening: bool,
+) -> Option<Verdict> {
+    let (event, repository, tag) = match reading {
+        Reading::Foreign => return None,
+        Reading::Skip(skipped) => (&skipped.event, skipped.repository.as_ref(), None),
+        Reading::Push(push) => (&push.event, Some(&push.repository), push.tag.as_ref()),
+    };
+    let rule = repository.and_then(|name| rules.get(&RepositoryKey { aws: context.clone(), name: name.clone() }));
+    let known = state.contexts.get_mut(context).map(|known| (seen_before(known, event), known.baseline));
+    let fate = match (known, reading) {
+        (None, _) => skip(SkipReason::NotConfigured, "the AWS context is not in the configuration"),
+        (Some((true, _)), _) => skip(SkipReason::Duplicate, "the event was read before"),
+        (Some(_), Reading::Foreign) => return None,
+        (Some(_), Reading::Skip(skipped)) => skip(skipped.reason, &skipped.detail),
+        (Some((false, baseline)), Reading::Push(push)) => {
+            let second = SignedDuration::from_millis(999);
+            let early = push.event.time < baseline || (opening && push.event.time <= baseline + second);
+            of_push(state, push, rule, early)
+        }
+    };
+    Some(Verdict {
+        event: event.clone(),
+        repository: repository.cloned(),
+        configured: rule.map(RepositoryRule::key),
+        tag: tag.cloned(),
+        fate,
+    })
+}
+
+/// Remembers the event; true if it (or its twin in another account) was remembered already.
+fn seen_before(context: &mut ContextState, event: &EventRef) -> bool {
+    let twin = event.shared_id.as_ref().is_some_and(|id| context.seen.insert(id.clone(), event.time).is_some());
+    let same = context.seen.insert(event.id.clone(), event.time).is_some();
+    twin || same
+}
+
+fn skip(reason: SkipReason, detail: &str) -> Fate {
+    Fate::Skip { reason, detail: detail.to_owned() }
+}
+
+fn of_push(state: &mut State, push: &Push, rule: Option<&RepositoryRule>, early: bool) -> Fate {
+    let Some(rule) = rule else {
+        return skip(SkipReason::NotConfigured, "the repository is not in the configuration");
+    };
+    if let (Some(owner), Some(recipient)) = (&push.owner, &push.recipient)
+        && owner != recipient
+    {
+        return skip(
+            SkipReason::NotConfigured,
+            &format!("the image belongs to account {owner}, this context reads account {recipient}"),
+        );
+    }
+    let concerned: Vec<&ServiceKey> = rule
+        .services
+        .iter()
+        .filter(|service| push.tag.as_ref().is_none_or(|tag| service.policy.admits(tag)))
+        .map(|service| &service.key)
+        .collect();
+    if concerned.is_empty() {
+        return skip(SkipReason::TagMismatch, "no policy of the repository admits the tag");
+    }
+    if early {
+        return skip(SkipReason::BeforeStart, "the push is older than the first start");
+    }
+    let key = rule.key();
+    let wanted = PushRef { event: push.event.id.clone(), tag: push.tag.clone(), at: push.event.time };
+    let mut takers = Vec::new();
+    for service in concerned {
+        let known = state.services.entry(service.clone()).or_default();
+        if known.decided.get(&key).is_some_and(|decided| decided.at > wanted.at) {
+            continue;
+        }
+        known.want(&key, wanted.clone());
+        takers.push(service.clone());
+    }
+    if takers.is_empty() {
+        return skip(SkipReason::Superseded, "a newer push was decided already");
+    }
+    Fate::Wanted(takers)
+}
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;

@@ -1,0 +1,131 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::event::Skipped;
+use crate::domain::state::ContextState;
+use crate::domain::test_support::*;
+use crate::domain::types::AccountId;
+
+fn rules() -> Rules {
+    let policy = tags_policy(&["latest", "release-*"]);
+    let rule = repository_rule(
+        "hello",
+        vec![service_rule("a", Arc::clone(&policy)), service_rule("b", tags_policy(&["latest"]))],
+    );
+    Rules::from([(rule.key(), rule)])
+}
+
+fn context() -> ContextName {
+    ContextName::parse("default").unwrap()
+}
+
+fn state() -> State {
+    State { contexts: BTreeMap::from([(context(), ContextState::new(at(0)))]), ..State::default() }
+}
+
+fn push(event: &str, tag_text: &str, second: i64) -> Push {
+    Push {
+        event: EventRef { id: event_id(event), shared_id: None, time: at(second) },
+        repository: repository_key("hello").name,
+        owner: None,
+        recipient: None,
+        region: None,
+        tag: Some(tag(tag_text)),
+        digest: None,
+    }
+}
+
+fn take_push(state: &mut State, push: Push) -> Fate {
+    take(state, &rules(), &context(), &Reading::Push(push), false).unwrap().fate
+}
+
+fn reason(fate: Fate) -> SkipReason {
+    match fate {
+        Fate::Skip { reason, .. } => reason,
+        Fate::Wanted(services) => panic!("wanted by {services:?}"),
+    }
+}
+
+#[test]
+fn a_push_is_wanted_by_the_services_whose_policy_admits_its_tag() {
+    let mut state = state();
+    assert_eq!(take_push(&mut state, push("e1", "latest", 5)), Fate::Wanted(vec![service_key("a"), service_key("b")]));
+    assert_eq!(take_push(&mut state, push("e2", "release-1", 6)), Fate::Wanted(vec![service_key("a")]));
+    assert_eq!(reason(take_push(&mut state, push("e3", "dev", 7))), SkipReason::TagMismatch);
+    assert_eq!(state.services[&service_key("a")].wanted[&repository_key("hello")].len(), 2);
+}
+
+#[test]
+fn a_push_whose_tag_was_cut_out_concerns_everybody() {
+    let cut = Push { tag: None, ..push("e1", "x", 5) };
+    assert_eq!(take_push(&mut state(), cut), Fate::Wanted(vec![service_key("a"), service_key("b")]));
+}
+
+#[test]
+fn an_event_counts_once_and_so_does_its_twin() {
+    let mut state = state();
+    let twin = |id: &str| {
+        let mut push = push(id, "latest", 5);
+        push.event.shared_id = Some(event_id("shared"));
+        push
+    };
+    assert!(matches!(take_push(&mut state, twin("e1")), Fate::Wanted(_)));
+    assert_eq!(reason(take_push(&mut state, twin("e1"))), SkipReason::Duplicate);
+    assert_eq!(reason(take_push(&mut state, twin("e2"))), SkipReason::Duplicate);
+}
+
+#[test]
+fn a_repository_is_matched_exactly_and_by_its_owner() {
+    let mut other = push("e1", "latest", 5);
+    other.repository = repository_key("hello-world").name;
+    assert_eq!(reason(take_push(&mut state(), other)), SkipReason::NotConfigured);
+    let mut foreign = push("e1", "latest", 5);
+    foreign.owner = Some(AccountId::parse("222222222222").unwrap());
+    foreign.recipient = Some(AccountId::parse("111111111111").unwrap());
+    assert_eq!(reason(take_push(&mut state(), foreign)), SkipReason::NotConfigured);
+}
+
+#[test]
+fn what_was_pushed_before_the_first_start_is_not_deployed() {
+    let mut state = state();
+    assert_eq!(reason(take_push(&mut state, push("e1", "latest", -1))), SkipReason::BeforeStart);
+    // In the second of the start: the opening scan shows what was there already, a later one what came after.
+    let opening = take(&mut state, &rules(), &context(), &Reading::Push(push("e2", "latest", 0)), true).unwrap();
+    assert_eq!(reason(opening.fate), SkipReason::BeforeStart);
+    assert!(matches!(take_push(&mut state, push("e3", "latest", 0)), Fate::Wanted(_)));
+    let opening = take(&mut state, &rules(), &context(), &Reading::Push(push("e4", "latest", 1)), true).unwrap();
+    assert!(matches!(opening.fate, Fate::Wanted(_)));
+}
+
+#[test]
+fn an_older_push_than_the_one_decided_is_superseded() {
+    let mut state = state();
+    state
+        .services
+        .entry(service_key("a"))
+        .or_default()
+        .decided
+        .insert(repository_key("hello"), push_ref("e0", "release-2", 10));
+    assert_eq!(reason(take_push(&mut state, push("e1", "release-1", 9))), SkipReason::Superseded);
+    assert!(
+        matches!(take_push(&mut state, push("e2", "release-3", 10)), Fate::Wanted(_)),
+        "the same second decides nothing"
+    );
+    assert_eq!(take_push(&mut state, push("e3", "latest", 9)), Fate::Wanted(vec![service_key("b")]));
+}
+
+#[test]
+fn a_rejected_reading_keeps_its_reason_and_counts_once() {
+    let mut state = state();
+    let skipped = Reading::Skip(Skipped {
+        event: EventRef { id: event_id("e1"), shared_id: None, time: at(5) },
+        repository: Some(repository_key("hello").name),
+        reason: SkipReason::FailedPush,
+        detail: String::new(),
+    });
+    let verdict = take(&mut state, &rules(), &context(), &skipped, false).unwrap();
+    assert_eq!(verdict.configured, Some(repository_key("hello")));
+    assert_eq!(reason(verdict.fate), SkipReason::FailedPush);
+    assert_eq!(reason(take(&mut state, &rules(), &context(), &skipped, false).unwrap().fate), SkipReason::Duplicate);
+    assert_eq!(take(&mut state, &rules(), &context(), &Reading::Foreign, false), None);
+}

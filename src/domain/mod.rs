@@ -1,0 +1,20 @@
+//! What to deploy, and why: the pure part.
+//!
+//! Nothing in here is async, names the AWS SDK, opens a file, reads a clock, logs or counts. `now` is an
+//! argument; a decision is a value with a typed reason, and somebody else carries it out.
+
+pub mod downtime;
+pub mod event;
+pub mod image;
+pub mod intake;
+pub mod plan;
+pub mod policy;
+pub mod rollout;
+pub mod settings;
+pub mod skip;
+pub mod state;
+pub mod task_definition;
+#[cfg(test)]
+pub(crate) mod test_support;
+pub mod types;
+pub mod view;

@@ -1,0 +1,363 @@
+//! What to do for one service, given what was asked for and what was seen. Chooses everything; does nothing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::downtime;
+use super::image::{self, ImageReference, Pin, Repository};
+use super::policy::By;
+use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
+use super::skip::SkipReason;
+use super::state::{Direction, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
+use super::task_definition::{Registration, TaskDefinition};
+use super::types::{Region, Tag};
+use super::view::{ImageView, RunningImages, ServiceView};
+
+/// What ECR answered for one service and repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answers {
+    /// The tags asked for one by one. A tag that is missing is gone.
+    pub by_tag: BTreeMap<Tag, ImageView>,
+    /// The best of all tags by the policy, where the whole repository was listed.
+    pub best: Option<(Tag, ImageView)>,
+}
+
+/// The facts about one service.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// DescribeServices; `None` if there is no such service.
+    pub service: Option<ServiceView>,
+    /// The revision that the service runs.
+    pub current: Option<TaskDefinition>,
+    /// The revision that a new one is made from.
+    pub base: Option<TaskDefinition>,
+    /// What the running tasks use.
+    pub running: RunningImages,
+    /// What ECR says, by repository.
+    pub images: BTreeMap<RepositoryKey, Answers>,
+}
+
+/// A push that is not deployed to this service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// The repository.
+    pub repository: RepositoryKey,
+    /// The push.
+    pub push: PushRef,
+    /// Why.
+    pub reason: SkipReason,
+    /// The particulars, for people.
+    pub detail: String,
+}
+
+/// What to do for one service. Every push that was wanted is in it, deployed or skipped.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Plan {
+    /// The rollout to begin, if there is one.
+    pub roll: Option<Roll>,
+    /// What is not deployed.
+    pub skips: Vec<Skip>,
+    /// Worth a warning, although it is done.
+    pub warnings: Vec<String>,
+    /// Why ECS would refuse, or must not be asked: counts as a refused deployment.
+    pub refused: Option<String>,
+}
+
+/// A rollout to begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Roll {
+    /// What is written down.
+    pub rollout: Rollout,
+    /// What is registered.
+    pub registration: Registration,
+}
+
+/// One push selected for one repository.
+struct Selected<'a> {
+    rule: &'a ServiceRule,
+    key: &'a RepositoryKey,
+    push: PushRef,
+    image: &'a ImageView,
+    repository: Repository,
+}
+
+/// Decides. `rules` are the service's rules by repository; `region_of` tells the Region of a repository's context.
+pub fn plan(
+    rules: &BTreeMap<RepositoryKey, &ServiceRule>,
+    region_of: impl Fn(&RepositoryKey) -> Option<Region>,
+    state: &ServiceState,
+    facts: &Facts,
+    now: Timestamp,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut selected = Vec::new();
+    for (key, pushes) in &state.wanted {
+        let Some(rule) = rules.get(key) else {
+            plan.skip_all(key, pushes, SkipReason::NotConfigured, "the service is not under this repository any more");
+            continue;
+        };
+        if let Some(choice) = select(&mut plan, key, rule, &region_of, pushes, state, facts) {
+            selected.push(choice);
+        }
+    }
+    let (Some(service), Some(current), Some(base)) = (&facts.service, &facts.current, &facts.base) else {
+        for choice in selected {
+            plan.skip(
+                choice.key,
+                choice.push,
+                SkipReason::ServiceMissing,
+                "there is no such service, or it is being deleted",
+            );
+        }
+        return plan;
+    };
+    let mut wayback_pins = BTreeMap::new();
+    let mut images = BTreeMap::new();
+    let mut targets = BTreeMap::new();
+    for choice in selected {
+        let Some(pins) = changes(&mut plan, &choice, state, facts, base) else { continue };
+        wayback_pins.extend(pins_of_what_runs(&choice, current, &facts.running));
+        images.extend(pins);
+        targets.insert(choice.key.clone(), Target { digest: choice.image.digest.clone(), push: choice.push });
+    }
+    if targets.is_empty() || !may_roll(&mut plan, rules, &targets, service) {
+        return plan;
+    }
+    let registration = base.with_images(&images);
+    let mut way_back = WayBack { revision: current.arn().clone(), pinned: wayback_pins };
+    if let Some(superseded) = &state.rollout {
+        // It is not complete: what ran before *it* is what is known to be good, and what it brings is part of what may fail.
+        way_back = superseded.way_back.clone();
+        if superseded.direction == Direction::Forward && base.arn() == current.arn() {
+            for (key, target) in &superseded.targets {
+                targets.entry(key.clone()).or_insert_with(|| target.clone());
+            }
+        }
+    }
+    plan.roll = Some(Roll {
+        rollout: Rollout {
+            direction: Direction::Forward,
+            targets,
+            replaces: service.task_definition.clone(),
+            base: base.arn().clone(),
+            images,
+            way_back,
+            phase: Phase::Intended,
+            decided_at: now,
+        },
+        registration,
+    });
+    plan
+}
+
+impl Plan {
+    fn skip(&mut self, repository: &RepositoryKey, push: PushRef, reason: SkipReason, detail: impl Into<String>) {
+        self.skips.push(Skip { repository: repository.clone(), push, reason, detail: detail.into() });
+    }
+
+    fn skip_all(&mut self, repository: &RepositoryKey, pushes: &[PushRef], reason: SkipReason, detail: &str) {
+        for push in pushes {
+            self.skip(repository, push.clone(), reason, detail);
+        }
+    }
+}
+
+/// Selects the push that wins, by what ECR says now; the others are skipped.
+fn select<'a>(
+    plan: &mut Plan,
+    key: &'a RepositoryKey,
+    rule: &'a ServiceRule,
+    region_of: &impl Fn(&RepositoryKey) -> Option<Region>,
+    pushes: &[PushRef],
+    state: &ServiceState,
+    facts: &'a Facts,
+) -> Option<Selected<'a>> {
+    let nothing = Answers::default();
+    let answers = facts.images.get(key).unwrap_or(&nothing);
+    let mut winner: Option<(PushRef, &'a ImageView)> = None;
+    for push in pushes {
+        if state.decided.get(key).is_some_and(|decided| decided.at > push.at) || winner.is_some() {
+            plan.skip(key, push.clone(), SkipReason::Superseded, "a newer push was seen");
+            continue;
+        }
+        let found = match (&push.tag, rule.policy.order()) {
+            (Some(tag), By::Push) => facts.images.get(key).and_then(|answers| answers.by_tag.get(tag)),
+            _ => facts.images.get(key).and_then(|answers| answers.best.as_ref()).map(|(_, image)| image),
+        };
+        match found {
+            Some(image) => winner = Some((push.clone(), image)),
+            None => plan.skip(key, push.clone(), SkipReason::TagGone, gone(push)),
+        }
+    }
+    let (mut push, image) = winner?;
+    if let Some(why) = image.not_an_image() {
+        plan.skip(key, push, SkipReason::NotAnImage, why);
+        return None;
+    }
+    if rule.policy.order() == By::Text || push.tag.is_none() {
+        let best = answers.best.as_ref().map(|(tag, _)| tag.clone());
+        if let (Some(tag), Some(best)) = (&push.tag, &best)
+            && tag != best
+            && !image.tags.contains(tag)
+        {
+            plan.skip(key, push.clone(), SkipReason::LowerVersion, format!("{best} is higher"));
+        }
+        push.tag = best;
+    }
+    let region = region_of(key)?;
+    let repository = Repository { account: image.registry.clone(), region, name: key.name.clone() };
+    Some(Selected { rule, key, push, image, repository })
+}
+
+fn gone(push: &PushRef) -> String {
+    match &push.tag {
+        Some(tag) => format!("ECR does not know the tag {tag} any more"),
+        None => "no tag in the repository is admitted by the policy".to_owned(),
+    }
+}
+
+/// The new image of each matching container, unless there is a reason to change none.
+fn changes(
+    plan: &mut Plan,
+    choice: &Selected<'_>,
+    state: &ServiceState,
+    facts: &Facts,
+    base: &TaskDefinition,
+) -> Option<BTreeMap<String, String>> {
+    let digest = &choice.image.digest;
+    let mut skip = |reason, detail: String| {
+        if !plan.skips.iter().any(|skip| skip.push.event == choice.push.event && &skip.repository == choice.key) {
+            plan.skip(choice.key, choice.push.clone(), reason, detail);
+        }
+        None
+    };
+    let matching = base.matching(&choice.repository, choice.rule.container.as_deref());
+    if matching.is_empty() {
+        let detail = match &choice.rule.container {
+            Some(container) => format!("{} has no container named {container}", base.arn().short()),
+            None => format!("no container of {} has an image of {}", base.arn().short(), choice.repository.name),
+        };
+        return skip(SkipReason::NoContainer, detail);
+    }
+    if let Some(hold) = state.held.get(choice.key).filter(|hold| &hold.digest == digest && choice.push.at <= hold.since)
+    {
+        return skip(SkipReason::Held, hold.reason.clone());
+    }
+    if let Some(detail) = runs_already(choice, state, facts) {
+        return skip(SkipReason::AlreadyDeployed, detail);
+    }
+    let target = Target { digest: digest.clone(), push: choice.push.clone() };
+    let pin = pin_of(choice.rule.deploy.pin, &target);
+    Some(
+        matching
+            .into_iter()
+            .map(|(name, image)| (name.to_owned(), image::rename(image, &choice.repository, &pin)))
+            .collect(),
+    )
+}
+
+/// Whether the service runs the digest, or is being rolled to it.
+fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> Option<String> {
+    let (service, current) = (facts.service.as_ref()?, facts.current.as_ref()?);
+    let digest = &choice.image.digest;
+    if let Some(target) = state
+        .rollout
+        .as_ref()
+        .and_then(|rollout| rollout.targets.get(choice.key).filter(|_| rollout.direction == Direction::Forward))
+    {
+        return (&target.digest == digest).then(|| "the service is being rolled to this digest".to_owned());
+    }
+    let deployed_here = state.deployed.as_ref().is_some_and(|deployed| {
+        deployed.revision == service.task_definition
+            && deployed.targets.get(choice.key).is_some_and(|target| &target.digest == digest)
+    });
+    let matching = current.matching(&choice.repository, choice.rule.container.as_deref());
+    let runs = !matching.is_empty()
+        && matching.iter().all(|(name, image)| {
+            let reference = ImageReference::split(image);
+            reference.is_from(&choice.repository)
+                && match reference.pinned() {
+                    Some(pinned) => &pinned == digest,
+                    None => deployed_here || facts.running.only(name) == Some(digest),
+                }
+        });
+    runs.then(|| format!("{} runs this digest", current.arn().short()))
+}
+
+/// The containers that name their image by a tag which points to the new image now: pinned to what runs, for the way back.
+fn pins_of_what_runs(
+    choice: &Selected<'_>,
+    current: &TaskDefinition,
+    running: &RunningImages,
+) -> BTreeMap<String, String> {
+    current
+        .matching(&choice.repository, choice.rule.container.as_deref())
+        .into_iter()
+        .filter_map(|(name, image)| {
+            let reference = ImageReference::split(image);
+            let tag = reference.tag.unwrap_or("latest");
+            let moved = reference.is_from(&choice.repository)
+                && reference.digest.is_none()
+                && (choice.image.tags.iter().any(|other| other.as_str() == tag)
+                    || choice.push.tag.as_ref().is_some_and(|other| other.as_str() == tag));
+            let digest = running.only(name).filter(|digest| moved && **digest != choice.image.digest)?;
+            Some((name.to_owned(), image::rename(image, &choice.repository, &Pin::Digest(digest.clone()))))
+        })
+        .collect()
+}
+
+/// Whether ECS can, and may, replace the tasks.
+fn may_roll(
+    plan: &mut Plan,
+    rules: &BTreeMap<RepositoryKey, &ServiceRule>,
+    targets: &BTreeMap<RepositoryKey, Target>,
+    service: &ServiceView,
+) -> bool {
+    let mode = targets.keys().find_map(|key| rules.get(key)).map_or(DowntimeMode::Refuse, |rule| rule.deploy.downtime);
+    let refusal = match (downtime::not_ours_to_roll(service), downtime::of_replacing(service)) {
+        (Some(reason), _) => Some(reason),
+        (None, Some(downtime)) if mode == DowntimeMode::Refuse => Some(downtime.reason),
+        (None, Some(downtime)) => {
+            if mode == DowntimeMode::Warn {
+                plan.warnings.push(downtime.reason);
+            }
+            None
+        }
+        (None, None) => None,
+    };
+    if let Some(reason) = &refusal {
+        for (key, target) in targets {
+            plan.skip(key, target.push.clone(), SkipReason::Downtime, reason.clone());
+        }
+    }
+    plan.refused = refusal;
+    plan.refused.is_none()
+}
+
+/// The way back of a rollout that failed, as a rollout of its own. `None` for a way back itself: there is nothing behind it.
+#[must_use]
+pub fn way_back(failed: &Rollout, because: &str, now: Timestamp) -> Option<Rollout> {
+    if failed.direction != Direction::Forward {
+        return None;
+    }
+    let phase = if failed.way_back.pinned.is_empty() {
+        Phase::Registered { revision: failed.way_back.revision.clone() }
+    } else {
+        Phase::Intended
+    };
+    Some(Rollout {
+        direction: Direction::Back { because: because.to_owned() },
+        replaces: failed.phase.revision().unwrap_or(&failed.replaces).clone(),
+        base: failed.way_back.revision.clone(),
+        images: failed.way_back.pinned.clone(),
+        phase,
+        decided_at: now,
+        ..failed.clone()
+    })
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

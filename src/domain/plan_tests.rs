@@ -1,0 +1,303 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::domain::policy::VersionPolicy;
+use crate::domain::settings::PinMode;
+use crate::domain::state::{Deployed, Hold};
+use crate::domain::test_support::*;
+use crate::domain::view::Controller;
+
+const REPOSITORY: &str = "hello";
+
+fn rule() -> ServiceRule {
+    service_rule("a", tags_policy(&["latest", "release-*"]))
+}
+
+fn wanting(pushes: &[PushRef]) -> ServiceState {
+    let mut state = ServiceState::default();
+    for push in pushes {
+        state.want(&repository_key(REPOSITORY), push.clone());
+    }
+    state
+}
+
+fn by_tag() -> TaskDefinition {
+    definition(1, &[("app", &format!("{}:latest", image_name(REPOSITORY))), ("sidecar", "envoy:1")])
+}
+
+fn by_digest(c: char) -> TaskDefinition {
+    definition(1, &[("app", &format!("{}@{}", image_name(REPOSITORY), digest(c))), ("sidecar", "envoy:1")])
+}
+
+fn decide(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Plan {
+    let rules = BTreeMap::from([(repository_key(REPOSITORY), rule)]);
+    plan(&rules, |_| Some(region()), state, facts, at(100))
+}
+
+fn reasons(plan: &Plan) -> Vec<(&str, SkipReason)> {
+    plan.skips.iter().map(|skip| (skip.push.event.as_str(), skip.reason)).collect()
+}
+
+fn runs(container: &str, c: char) -> RunningImages {
+    RunningImages { digests: BTreeMap::from([(container.to_owned(), BTreeSet::from([digest(c)]))]) }
+}
+
+#[test]
+fn a_push_is_rolled_and_only_the_matching_container_changes() {
+    let plan = decide(
+        &rule(),
+        &wanting(&[push_ref("e1", "latest", 5)]),
+        &facts(by_digest('a'), REPOSITORY, &[image('b', &["latest"])]),
+    );
+    let rollout = plan.roll.unwrap().rollout;
+    assert_eq!(
+        rollout.images,
+        BTreeMap::from([("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('b')))])
+    );
+    assert_eq!((rollout.replaces.clone(), rollout.base), (arn(1), arn(1)));
+    assert_eq!(rollout.way_back, WayBack { revision: arn(1), pinned: BTreeMap::new() });
+    assert_eq!(rollout.phase, Phase::Intended);
+    assert!(plan.skips.is_empty());
+}
+
+#[test]
+fn the_newest_push_that_ecr_still_knows_wins() {
+    let state =
+        wanting(&[push_ref("old", "release-1", 1), push_ref("mid", "release-2", 2), push_ref("new", "release-3", 3)]);
+    let facts = facts(by_digest('a'), REPOSITORY, &[image('b', &["release-1"]), image('c', &["release-2"])]);
+    let plan = decide(&rule(), &state, &facts);
+    assert_eq!(reasons(&plan), [("new", SkipReason::TagGone), ("old", SkipReason::Superseded)]);
+    assert_eq!(plan.roll.unwrap().rollout.targets[&repository_key(REPOSITORY)].digest, digest('c'));
+}
+
+#[test]
+fn what_the_tag_points_to_now_is_deployed_not_what_was_pushed() {
+    // The event may have told of another digest: the plan does not even see it.
+    let facts = facts(by_digest('a'), REPOSITORY, &[image('d', &["latest"])]);
+    let plan = decide(&rule(), &wanting(&[push_ref("e1", "latest", 5)]), &facts);
+    assert_eq!(plan.roll.unwrap().rollout.targets[&repository_key(REPOSITORY)].digest, digest('d'));
+}
+
+#[test]
+fn a_running_digest_is_already_deployed_however_it_is_known() {
+    let state = wanting(&[push_ref("e1", "latest", 5)]);
+    let latest = [image('b', &["latest"])];
+    let pinned = facts(by_digest('b'), REPOSITORY, &latest);
+    let tasks = Facts { running: runs("app", 'b'), ..facts(by_tag(), REPOSITORY, &latest) };
+    for facts in [&pinned, &tasks] {
+        assert_eq!(reasons(&decide(&rule(), &state, facts)), [("e1", SkipReason::AlreadyDeployed)]);
+    }
+    // Deployed by tag by this program: the ledger knows the digest.
+    let target = Target { digest: digest('b'), push: push_ref("e0", "latest", 1) };
+    let known = ServiceState {
+        deployed: Some(Deployed {
+            revision: arn(1),
+            targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
+            since: at(1),
+        }),
+        ..state.clone()
+    };
+    assert_eq!(
+        reasons(&decide(&rule(), &known, &facts(by_tag(), REPOSITORY, &latest))),
+        [("e1", SkipReason::AlreadyDeployed)]
+    );
+    // By tag, and nobody knows which digest runs: it is rolled.
+    assert!(decide(&rule(), &state, &facts(by_tag(), REPOSITORY, &latest)).roll.is_some());
+    // Two digests run: not the one.
+    let mut mixed = tasks;
+    mixed.running.digests.get_mut("app").unwrap().insert(digest('c'));
+    assert!(decide(&rule(), &state, &mixed).roll.is_some());
+}
+
+#[test]
+fn a_then_b_then_a_again_is_deployed_again() {
+    let target = Target { digest: digest('a'), push: push_ref("e0", "latest", 1) };
+    let state = ServiceState {
+        deployed: Some(Deployed {
+            revision: arn(9),
+            targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
+            since: at(1),
+        }),
+        ..wanting(&[push_ref("e2", "latest", 9)])
+    };
+    assert!(decide(&rule(), &state, &facts(by_digest('b'), REPOSITORY, &[image('a', &["latest"])])).roll.is_some());
+}
+
+#[test]
+fn a_held_digest_waits_for_a_newer_push() {
+    let mut state = wanting(&[push_ref("e1", "latest", 5)]);
+    state
+        .held
+        .insert(repository_key(REPOSITORY), Hold { digest: digest('b'), since: at(5), reason: "it failed".to_owned() });
+    let facts = facts(by_digest('a'), REPOSITORY, &[image('b', &["latest"])]);
+    assert_eq!(reasons(&decide(&rule(), &state, &facts)), [("e1", SkipReason::Held)]);
+    let held = state.held;
+    let newer = ServiceState { held, ..wanting(&[push_ref("e2", "latest", 6)]) };
+    assert!(decide(&rule(), &newer, &facts).roll.is_some(), "pushed again after the failure");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let state = wanting(&[push_ref("e1", "latest", 5)]);
+    let latest = [image('b', &["latest"])];
+    let gone = Facts { service: None, current: None, base: None, ..facts(by_tag(), REPOSITORY, &latest) };
+    assert_eq!(reasons(&decide(&rule(), &state, &gone)), [("e1", SkipReason::ServiceMissing)]);
+    let other = facts(definition(1, &[("app", "nginx:1")]), REPOSITORY, &latest);
+    assert_eq!(reasons(&decide(&rule(), &state, &other)), [("e1", SkipReason::NoContainer)]);
+    let no_tag = facts(by_tag(), REPOSITORY, &[]);
+    assert_eq!(reasons(&decide(&rule(), &state, &no_tag)), [("e1", SkipReason::TagGone)]);
+    let unconfigured = plan(&BTreeMap::new(), |_| None, &state, &no_tag, at(100));
+    assert_eq!(reasons(&unconfigured), [("e1", SkipReason::NotConfigured)]);
+    let mut signature = image('b', &["latest"]);
+    signature.artifact_type = Some("application/vnd.cncf.helm.config.v1+json".to_owned());
+    assert_eq!(
+        reasons(&decide(&rule(), &state, &facts(by_tag(), REPOSITORY, &[signature]))),
+        [("e1", SkipReason::NotAnImage)]
+    );
+}
+
+#[test]
+fn a_named_container_gets_the_image_whatever_it_ran() {
+    let named = ServiceRule { container: Some("sidecar".to_owned()), ..rule() };
+    let facts = facts(by_digest('b'), REPOSITORY, &[image('b', &["latest"])]);
+    let plan = decide(&named, &wanting(&[push_ref("e1", "latest", 5)]), &facts);
+    assert_eq!(
+        plan.roll.unwrap().rollout.images,
+        BTreeMap::from([("sidecar".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('b')))])
+    );
+}
+
+#[test]
+fn the_way_back_is_pinned_where_the_tag_has_moved() {
+    let state = wanting(&[push_ref("e1", "latest", 5)]);
+    let moved = Facts { running: runs("app", 'a'), ..facts(by_tag(), REPOSITORY, &[image('b', &["latest"])]) };
+    let way_back_of = |facts: &Facts| decide(&rule(), &state, facts).roll.unwrap().rollout.way_back;
+    assert_eq!(
+        way_back_of(&moved).pinned,
+        BTreeMap::from([("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('a')))])
+    );
+    let fixed = definition(1, &[("app", &format!("{}:release-0", image_name(REPOSITORY)))]);
+    let not_moved = Facts { running: runs("app", 'a'), ..facts(fixed, REPOSITORY, &[image('b', &["latest"])]) };
+    assert!(way_back_of(&not_moved).pinned.is_empty(), "release-0 still means what ran");
+    let unknown = facts(by_tag(), REPOSITORY, &[image('b', &["latest"])]);
+    assert!(way_back_of(&unknown).pinned.is_empty());
+}
+
+#[test]
+fn a_newer_push_supersedes_and_keeps_the_way_back() {
+    let phase = Phase::Rolling {
+        revision: arn(2),
+        deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
+        since: at(3),
+    };
+    let under_way = rollout(phase);
+    let state = ServiceState { rollout: Some(under_way), ..wanting(&[push_ref("e2", "latest", 9)]) };
+    let current = definition(2, &[("app", &format!("{}@{}", image_name(REPOSITORY), digest('b')))]);
+    let plan = decide(&rule(), &state, &facts(current.clone(), REPOSITORY, &[image('c', &["latest"])]));
+    let rollout = plan.roll.unwrap().rollout;
+    assert_eq!((rollout.replaces, rollout.way_back.revision), (arn(2), arn(1)));
+    // The same digest again is no new rollout.
+    let same = decide(&rule(), &state, &facts(current, REPOSITORY, &[image('b', &["latest"])]));
+    assert_eq!(reasons(&same), [("e2", SkipReason::AlreadyDeployed)]);
+}
+
+#[test]
+fn two_repositories_make_one_revision() {
+    let side = service_rule("a", tags_policy(&["latest"]));
+    let app = rule();
+    let rules = BTreeMap::from([(repository_key(REPOSITORY), &app), (repository_key("side"), &side)]);
+    let mut state = wanting(&[push_ref("e1", "latest", 5)]);
+    state.want(&repository_key("side"), push_ref("e2", "latest", 6));
+    let current = definition(
+        1,
+        &[
+            ("app", &format!("{}@{}", image_name(REPOSITORY), digest('a'))),
+            ("side", &format!("{}@{}", image_name("side"), digest('a'))),
+        ],
+    );
+    let mut facts = facts(current, REPOSITORY, &[image('b', &["latest"])]);
+    facts.images.insert(repository_key("side"), answers(&[image('c', &["latest"])]));
+    let roll = plan(&rules, |_| Some(region()), &state, &facts, at(100)).roll.unwrap();
+    assert_eq!(roll.rollout.images.len(), 2);
+    assert_eq!(roll.rollout.targets.len(), 2);
+}
+
+#[test]
+fn downtime_is_refused_warned_of_or_allowed() {
+    let state = wanting(&[push_ref("e1", "latest", 5)]);
+    let mut facts = facts(by_tag(), REPOSITORY, &[image('b', &["latest"])]);
+    if let Some(service) = &mut facts.service {
+        (service.desired, service.minimum_healthy_percent, service.maximum_percent) = (1, Some(0), Some(100));
+    }
+    let refused = decide(&rule(), &state, &facts);
+    assert_eq!(reasons(&refused), [("e1", SkipReason::Downtime)]);
+    assert!(refused.roll.is_none() && refused.refused.unwrap().contains("minimumHealthyPercent 0"));
+    for (mode, warnings) in [(DowntimeMode::Warn, 1), (DowntimeMode::Allow, 0)] {
+        let mut rule = rule();
+        rule.deploy.downtime = mode;
+        let plan = decide(&rule, &state, &facts);
+        assert!(plan.roll.is_some());
+        assert_eq!(plan.warnings.len(), warnings);
+    }
+    if let Some(service) = &mut facts.service {
+        service.controller = Controller::Other("CODE_DEPLOY".to_owned());
+    }
+    let mut allow = rule();
+    allow.deploy.downtime = DowntimeMode::Allow;
+    assert!(decide(&allow, &state, &facts).refused.unwrap().contains("CODE_DEPLOY"), "not a matter of downtime");
+}
+
+#[test]
+fn pin_tag_names_the_tag() {
+    let mut by_tags = rule();
+    by_tags.deploy.pin = PinMode::Tag;
+    let facts = facts(by_digest('a'), REPOSITORY, &[image('b', &["latest"])]);
+    let plan = decide(&by_tags, &wanting(&[push_ref("e1", "latest", 5)]), &facts);
+    assert_eq!(plan.roll.unwrap().rollout.images["app"], format!("{}:latest", image_name(REPOSITORY)));
+}
+
+#[test]
+fn the_highest_version_wins_and_a_lower_one_is_skipped() {
+    let versions = ServiceRule { policy: std::sync::Arc::new(VersionPolicy::new(">=1").unwrap()), ..rule() };
+    let state = wanting(&[push_ref("e1", "1.4.1", 5)]);
+    let mut facts = facts(by_digest('b'), REPOSITORY, &[]);
+    let best =
+        |c, tag_text: &str| Answers { by_tag: BTreeMap::new(), best: Some((tag(tag_text), image(c, &[tag_text]))) };
+    facts.images.insert(repository_key(REPOSITORY), best('b', "1.5.0"));
+    assert_eq!(reasons(&decide(&versions, &state, &facts)), [("e1", SkipReason::LowerVersion)]);
+    facts.images.insert(repository_key(REPOSITORY), best('c', "1.4.1"));
+    let roll = decide(&versions, &state, &facts).roll.unwrap();
+    assert_eq!(roll.rollout.targets[&repository_key(REPOSITORY)].digest, digest('c'));
+    facts.images.insert(repository_key(REPOSITORY), Answers::default());
+    assert_eq!(
+        reasons(&decide(&versions, &state, &facts)),
+        [("e1", SkipReason::TagGone)],
+        "an empty result selects nothing"
+    );
+}
+
+#[test]
+fn every_wanted_push_is_answered_for() {
+    let pushes: Vec<PushRef> = (0..10).map(|n| push_ref(&format!("e{n}"), &format!("release-{n}"), n)).collect();
+    for known in 0..10 {
+        let images: Vec<ImageView> = (0..known).map(|n| image('b', &[&format!("release-{n}")])).collect();
+        let plan = decide(&rule(), &wanting(&pushes), &facts(by_digest('a'), REPOSITORY, &images));
+        assert_eq!(plan.skips.len() + usize::from(plan.roll.is_some()), pushes.len(), "{known}");
+    }
+}
+
+#[test]
+fn there_is_no_way_back_from_a_way_back() {
+    let phase = Phase::Rolling {
+        revision: arn(2),
+        deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
+        since: at(3),
+    };
+    let mut failed = rollout(phase);
+    let back = way_back(&failed, "x", at(9)).unwrap();
+    assert_eq!((back.phase.clone(), back.replaces.clone()), (Phase::Registered { revision: arn(1) }, arn(2)));
+    assert_eq!(way_back(&back, "x", at(9)), None);
+    failed.way_back.pinned = BTreeMap::from([("app".to_owned(), "pinned".to_owned())]);
+    let back = way_back(&failed, "x", at(9)).unwrap();
+    assert_eq!((back.phase, back.base, back.images["app"].as_str()), (Phase::Intended, arn(1), "pinned"));
+}

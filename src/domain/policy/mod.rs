@@ -1,0 +1,81 @@
+//! Which tags may be deployed, and which of several wins.
+//!
+//! One policy a file, each behind [`Policy`] and validated when the configuration is read. A policy gives a tag a [`Rank`]; the
+//! highest rank wins. No rank means "not mine", so that an empty result never selects anything.
+
+mod pattern;
+mod tags;
+mod version;
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::types::Tag;
+use super::view::ImageView;
+
+pub use pattern::{Order, PatternPolicy};
+pub use tags::TagsPolicy;
+pub use version::VersionPolicy;
+
+/// One way to choose among the tags of a repository.
+pub trait Policy: fmt::Debug + Send + Sync {
+    /// The rank of a tag that was pushed at a time; `None` when the policy does not admit the tag.
+    fn rank(&self, tag: &Tag, pushed_at: Timestamp) -> Option<Rank>;
+
+    /// What the rank depends on.
+    fn order(&self) -> By;
+
+    /// The tags that can be named one by one, where the policy admits no others: ECR can then be asked for exactly these.
+    fn literals(&self) -> Option<&[Tag]> {
+        None
+    }
+
+    /// Whether the policy admits the tag at all.
+    fn admits(&self, tag: &Tag) -> bool {
+        self.rank(tag, Timestamp::UNIX_EPOCH).is_some()
+    }
+}
+
+/// What decides between two tags that a policy admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The time of the push: the newest wins, so the pushed tag alone has to be looked up.
+    Push,
+    /// The text of the tag: the highest wins, so the other tags of the repository have to be looked up too.
+    Text,
+}
+
+/// The place of a tag among those that one policy admits. Ranks of one policy are of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// The time of the push.
+    Pushed(Timestamp),
+    /// A semantic version.
+    Version(semver::Version),
+    /// A number in the tag.
+    Number(u128),
+    /// A text in the tag.
+    Text(String),
+}
+
+/// The tag and image that a policy ranks highest. Signatures, attestations and images of which the time of the push is unknown where it
+/// matters are never chosen.
+pub fn best<'a>(policy: &dyn Policy, images: impl IntoIterator<Item = &'a ImageView>) -> Option<(Tag, ImageView)> {
+    let mut best: Option<(Rank, &Tag, &ImageView)> = None;
+    for image in images {
+        if image.not_an_image().is_some() || (policy.order() == By::Push && image.pushed_at.is_none()) {
+            continue;
+        }
+        for tag in &image.tags {
+            if super::event::artifact_tag(tag).is_some() {
+                continue;
+            }
+            let Some(rank) = policy.rank(tag, image.pushed_at.unwrap_or(Timestamp::UNIX_EPOCH)) else { continue };
+            if best.as_ref().is_none_or(|(highest, ..)| rank > *highest) {
+                best = Some((rank, tag, image));
+            }
+        }
+    }
+    best.map(|(_, tag, image)| (tag.clone(), image.clone()))
+}

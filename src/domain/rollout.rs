@@ -1,0 +1,167 @@
+//! How a rollout goes: judged by *its own* deployment id, never by whether the service is stable, for a service is also stable after ECS
+//! has rolled it back.
+
+use std::time::Duration;
+
+use super::state::{Phase, Rollout};
+use super::types::{DeploymentId, TaskDefinitionArn};
+use super::view::{DeploymentView, RolloutState, ServiceView};
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Not there yet.
+    InProgress(Counts),
+    /// My deployment is complete.
+    Completed(Counts),
+    /// The same revision is rolled out by another deployment, because somebody forced a new one: that one is watched from here on.
+    Adopted(DeploymentId),
+    /// ECS gave it up, or what ran before took its place.
+    Failed(String),
+    /// It was not stable in time.
+    TimedOut(String),
+    /// Another deployer took over.
+    Superseded(String),
+    /// The service is gone.
+    Gone(String),
+}
+
+/// Task counts of a deployment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tasks it shall run.
+    pub desired: i32,
+    /// Tasks that run.
+    pub running: i32,
+    /// Tasks that are starting.
+    pub pending: i32,
+    /// Tasks that failed in a row.
+    pub failed: i32,
+}
+
+impl Counts {
+    fn of(deployment: &DeploymentView) -> Self {
+        Self {
+            desired: deployment.desired,
+            running: deployment.running,
+            pending: deployment.pending,
+            failed: deployment.failed,
+        }
+    }
+}
+
+/// Judges a rollout that is rolling. `None` if it is not.
+///
+/// `elapsed` is the time since UpdateService was answered, by a clock that does not jump.
+#[must_use]
+pub fn progress(
+    rollout: &Rollout,
+    service: Option<&ServiceView>,
+    elapsed: Duration,
+    timeout: Duration,
+) -> Option<Progress> {
+    let Phase::Rolling { revision, deployment, .. } = &rollout.phase else { return None };
+    let Some(service) = service.filter(|service| service.active) else {
+        return Some(Progress::Gone("the service was deleted or is being drained".to_owned()));
+    };
+    Some(match service.deployment(deployment) {
+        Some(mine) if mine.state == Some(RolloutState::Failed) => Progress::Failed(failure(mine, service)),
+        Some(mine) if !mine.primary => displaced(rollout, service, revision),
+        Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
+        Some(mine) if elapsed >= timeout => Progress::TimedOut(format!(
+            "not stable after {}: {} of {} tasks run, {} starting, {} failed{}",
+            humantime::format_duration(Duration::from_secs(timeout.as_secs())),
+            mine.running,
+            mine.desired,
+            mine.pending,
+            mine.failed,
+            last_event(service),
+        )),
+        Some(mine) => Progress::InProgress(Counts::of(mine)),
+        None => displaced(rollout, service, revision),
+    })
+}
+
+fn is_complete(mine: &DeploymentView, service: &ServiceView) -> bool {
+    match mine.state {
+        Some(state) => state == RolloutState::Completed,
+        // Behind a Classic Load Balancer ECS gives no rolloutState.
+        None => {
+            service.deployments.len() == 1
+                && mine.pending == 0
+                && mine.running == mine.desired
+                && mine.desired == service.desired
+        }
+    }
+}
+
+fn failure(mine: &DeploymentView, service: &ServiceView) -> String {
+    let reason = if mine.reason.is_empty() { "ECS reports the deployment as FAILED" } else { mine.reason.as_str() };
+    format!("{reason} ({} tasks failed){}", mine.failed, last_event(service))
+}
+
+fn last_event(service: &ServiceView) -> String {
+    service.events.first().map(|event| format!("; last service event: {}", event.message)).unwrap_or_default()
+}
+
+fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinitionArn) -> Progress {
+    match service.primary() {
+        Some(primary) if &primary.task_definition == revision => Progress::Adopted(primary.id.clone()),
+        Some(primary) if primary.task_definition == rollout.way_back.revision => Progress::Failed(format!(
+            "the service was put back to {} before the rollout was complete{}",
+            primary.task_definition.short(),
+            last_event(service)
+        )),
+        Some(primary) => Progress::Superseded(format!(
+            "another deployer set the service to {} (deployment {})",
+            primary.task_definition.short(),
+            primary.id
+        )),
+        None => Progress::Gone("the service has no PRIMARY deployment".to_owned()),
+    }
+}
+
+/// What has to be done for a rollout of which only the intention is certain: after a restart, or after an answer that was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resume {
+    /// The revision is not there: register it.
+    Register,
+    /// The revision is there: update the service to it.
+    Update(TaskDefinitionArn),
+    /// The service runs it: watch this deployment.
+    Watch(TaskDefinitionArn, DeploymentId),
+    /// The service runs something else by now: decide anew.
+    Replan(String),
+    /// The service is gone.
+    Gone(String),
+}
+
+/// Decides it. `registered` is the revision that was found to be the intended one.
+#[must_use]
+pub fn resume(rollout: &Rollout, service: Option<&ServiceView>, registered: Option<&TaskDefinitionArn>) -> Resume {
+    let Some(service) = service.filter(|service| service.active) else {
+        return Resume::Gone("the service was deleted or is being drained".to_owned());
+    };
+    let intended = registered.or_else(|| rollout.phase.revision());
+    let primary = service.primary();
+    if let (Some(revision), Some(primary)) = (intended, primary)
+        && &primary.task_definition == revision
+    {
+        return Resume::Watch(revision.clone(), primary.id.clone());
+    }
+    let back = matches!(rollout.direction, super::state::Direction::Back { .. });
+    let expected = back || service.task_definition == rollout.replaces;
+    match (expected, intended) {
+        (true, Some(revision)) => Resume::Update(revision.clone()),
+        (true, None) => Resume::Register,
+        (false, _) => Resume::Replan(format!(
+            "the service runs {} and no longer {}, as it did when this was decided",
+            service.task_definition.short(),
+            rollout.replaces.short()
+        )),
+    }
+}
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

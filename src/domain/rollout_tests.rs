@@ -1,0 +1,139 @@
+use super::*;
+use crate::domain::test_support::{arn, at, deployment, rollout, service};
+use crate::domain::view::ServiceEvent;
+
+const TIMEOUT: Duration = Duration::from_secs(900);
+
+fn rolling() -> Rollout {
+    rollout(Phase::Rolling { revision: arn(2), deployment: DeploymentId::parse("mine").unwrap(), since: at(3) })
+}
+
+fn judged(service: &ServiceView, elapsed: u64) -> Progress {
+    progress(&rolling(), Some(service), Duration::from_secs(elapsed), TIMEOUT).unwrap()
+}
+
+#[test]
+fn complete_means_my_deployment_is_complete() {
+    let done = service(2, vec![deployment("mine", true, 2, Some(RolloutState::Completed))]);
+    assert!(matches!(judged(&done, 1), Progress::Completed(_)));
+    // Stable is not enough: this is what a finished roll-back looks like.
+    let back = service(1, vec![deployment("other", true, 1, Some(RolloutState::Completed))]);
+    assert!(matches!(judged(&back, 1), Progress::Failed(_)));
+    let other = service(7, vec![deployment("other", true, 7, Some(RolloutState::Completed))]);
+    assert!(matches!(judged(&other, 1), Progress::Superseded(_)));
+}
+
+#[test]
+fn behind_a_classic_load_balancer_alone_and_all_running_is_complete() {
+    let mine = deployment("mine", true, 2, None);
+    assert!(matches!(judged(&service(2, vec![mine.clone()]), 1), Progress::Completed(_)));
+    let with_old = service(2, vec![mine.clone(), deployment("old", false, 1, None)]);
+    assert!(matches!(judged(&with_old, 1), Progress::InProgress(_)));
+    for (running, pending) in [(1, 0), (1, 1), (2, 1)] {
+        let mut not_yet = mine.clone();
+        (not_yet.running, not_yet.pending) = (running, pending);
+        assert!(matches!(judged(&service(2, vec![not_yet]), 1), Progress::InProgress(_)), "{running} {pending}");
+    }
+    // ECS has not set the deployment's own desired count yet.
+    let mut empty = mine;
+    (empty.running, empty.desired) = (0, 0);
+    assert!(matches!(judged(&service(2, vec![empty]), 1), Progress::InProgress(_)));
+}
+
+#[test]
+fn desired_count_zero_completes() {
+    let mut mine = deployment("mine", true, 2, None);
+    (mine.running, mine.desired) = (0, 0);
+    let stopped = ServiceView { desired: 0, running: 0, ..service(2, vec![mine]) };
+    assert!(matches!(judged(&stopped, 1), Progress::Completed(_)));
+}
+
+#[test]
+fn a_failure_names_the_reason_and_the_last_event() {
+    let mut mine = deployment("mine", true, 2, Some(RolloutState::Failed));
+    mine.reason = "ECS deployment circuit breaker: tasks failed to start.".to_owned();
+    mine.failed = 3;
+    let mut failed = service(2, vec![mine]);
+    failed.events = vec![ServiceEvent { at: at(5), message: "unable to place a task".to_owned() }];
+    assert_eq!(
+        judged(&failed, 1),
+        Progress::Failed(
+            "ECS deployment circuit breaker: tasks failed to start. (3 tasks failed); last service event: unable to place a task"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
+fn the_breaker_own_way_back_is_a_failure() {
+    let failed_and_displaced = service(
+        1,
+        vec![
+            deployment("ecs", true, 1, Some(RolloutState::InProgress)),
+            deployment("mine", false, 2, Some(RolloutState::Failed)),
+        ],
+    );
+    assert!(matches!(judged(&failed_and_displaced, 1), Progress::Failed(_)));
+}
+
+#[test]
+fn a_rollout_times_out_unless_it_is_complete() {
+    let moving = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
+    assert!(matches!(judged(&moving, 899), Progress::InProgress(_)));
+    let Progress::TimedOut(why) = judged(&moving, 900) else { panic!() };
+    assert_eq!(why, "not stable after 15m: 2 of 2 tasks run, 0 starting, 0 failed");
+    let done = service(2, vec![deployment("mine", true, 2, Some(RolloutState::Completed))]);
+    assert!(matches!(judged(&done, 10_000), Progress::Completed(_)));
+}
+
+#[test]
+fn a_forced_deployment_of_the_same_revision_is_adopted() {
+    let forced = service(2, vec![deployment("forced", true, 2, Some(RolloutState::InProgress))]);
+    assert_eq!(judged(&forced, 1), Progress::Adopted(DeploymentId::parse("forced").unwrap()));
+}
+
+#[test]
+fn a_service_that_is_gone_is_gone() {
+    assert!(matches!(progress(&rolling(), None, Duration::ZERO, TIMEOUT), Some(Progress::Gone(_))));
+    let draining = ServiceView { active: false, ..service(2, vec![]) };
+    assert!(matches!(judged(&draining, 1), Progress::Gone(_)));
+    assert!(matches!(judged(&service(2, vec![]), 1), Progress::Gone(_)));
+}
+
+#[test]
+fn only_a_rolling_rollout_has_progress() {
+    assert_eq!(progress(&rollout(Phase::Intended), None, Duration::ZERO, TIMEOUT), None);
+}
+
+#[test]
+fn an_unfinished_rollout_goes_on_where_the_world_says() {
+    let before = service(1, vec![deployment("old", true, 1, Some(RolloutState::Completed))]);
+    let after = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
+    let changed = service(9, vec![deployment("other", true, 9, Some(RolloutState::Completed))]);
+    let mine = DeploymentId::parse("mine").unwrap();
+    let intended = rollout(Phase::Intended);
+    let registered = rollout(Phase::Registered { revision: arn(2) });
+    let two = arn(2);
+    for (rollout, service, found, expected) in [
+        (&intended, &before, None, Resume::Register),
+        (&intended, &before, Some(&two), Resume::Update(arn(2))),
+        (&intended, &after, Some(&two), Resume::Watch(arn(2), mine.clone())),
+        (&registered, &before, None, Resume::Update(arn(2))),
+        (&registered, &after, None, Resume::Watch(arn(2), mine)),
+    ] {
+        assert_eq!(resume(rollout, Some(service), found), expected);
+    }
+    for rollout in [&intended, &registered] {
+        assert!(matches!(resume(rollout, Some(&changed), None), Resume::Replan(_)));
+        assert!(matches!(resume(rollout, None, None), Resume::Gone(_)));
+    }
+}
+
+#[test]
+fn a_way_back_is_taken_whatever_the_failed_rollout_left() {
+    let back = crate::domain::plan::way_back(&rolling(), "because", at(9)).unwrap();
+    let failed = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
+    assert_eq!(resume(&back, Some(&failed), None), Resume::Update(arn(1)));
+    let ecs_was_quicker = service(1, vec![deployment("ecs", true, 1, Some(RolloutState::InProgress))]);
+    assert_eq!(resume(&back, Some(&ecs_was_quicker), None), Resume::Watch(arn(1), DeploymentId::parse("ecs").unwrap()));
+}

@@ -1,0 +1,121 @@
+//! The part of the configuration that decisions depend on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+use super::types::{ContextName, RepositoryName, ServiceKey};
+
+/// What a new revision names: the digest, or the tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PinMode {
+    /// `image@sha256:...`
+    Digest,
+    /// `image:tag`
+    Tag,
+}
+
+/// What happens after a rollout failed. Both hold the digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Go back to what ran before.
+    Rollback,
+    /// Leave the service as it is.
+    Leave,
+}
+
+/// What happens to a service that cannot be replaced without downtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DowntimeMode {
+    /// It is not touched.
+    Refuse,
+    /// It is rolled, with a warning.
+    Warn,
+    /// It is rolled.
+    Allow,
+}
+
+/// What a new revision is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// The revision that the service runs.
+    Service,
+    /// The family's latest active revision.
+    Latest,
+}
+
+/// How one service is rolled: `[deploy]`, each key overridden where `[[repository.service]]` says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploySettings {
+    /// What the new revision names.
+    pub pin: PinMode,
+    /// From UpdateService to stable.
+    pub timeout: Duration,
+    /// Between two looks at a rollout.
+    pub observe_interval: Duration,
+    /// After a failure.
+    pub on_failure: OnFailure,
+    /// Where there would be downtime.
+    pub downtime: DowntimeMode,
+    /// What the revision is made from.
+    pub base: Base,
+}
+
+/// One service under one repository.
+#[derive(Debug, Clone)]
+pub struct ServiceRule {
+    /// The service.
+    pub key: ServiceKey,
+    /// The container that gets the image; without it every container whose image comes from the repository.
+    pub container: Option<String>,
+    /// Which of the repository's tags this service takes.
+    pub policy: Arc<dyn Policy>,
+    /// How it is rolled.
+    pub deploy: DeploySettings,
+}
+
+/// One repository and the services that run its images.
+#[derive(Debug, Clone)]
+pub struct RepositoryRule {
+    /// The context that the repository lives in, hence the one whose CloudTrail is asked.
+    pub aws: ContextName,
+    /// The exact name.
+    pub name: RepositoryName,
+    /// The services.
+    pub services: Vec<ServiceRule>,
+}
+
+/// Names a repository within the configuration: context and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepositoryKey {
+    /// The context that the repository lives in.
+    pub aws: ContextName,
+    /// Its name.
+    pub name: RepositoryName,
+}
+
+impl TryFrom<String> for RepositoryKey {
+    type Error = super::types::Malformed;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (aws, name) = text.split_once('/').unwrap_or(("", &text));
+        Ok(Self { aws: ContextName::parse(aws)?, name: RepositoryName::parse(name)? })
+    }
+}
+
+impl From<RepositoryKey> for String {
+    fn from(key: RepositoryKey) -> String {
+        format!("{}/{}", key.aws, key.name)
+    }
+}
+
+impl RepositoryRule {
+    /// The rule's name.
+    #[must_use]
+    pub fn key(&self) -> RepositoryKey {
+        RepositoryKey { aws: self.aws.clone(), name: self.name.clone() }
+    }
+}

@@ -1,0 +1,340 @@
+//! What must survive a crash: how far CloudTrail was read, what was asked for, what is under way, what is held, what happened.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::image::Pin;
+use super::settings::RepositoryKey;
+use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
+
+/// The version of the format that this program writes.
+pub const VERSION: u64 = 1;
+/// Outcomes kept for each service.
+const HISTORY: usize = 20;
+/// Pushes kept for each service and repository while none of them is decided.
+const WANTED: usize = 16;
+/// Event ids kept for each context. Forgetting one is harmless: ECR is asked again, and the service runs its digest already.
+const SEEN: usize = 20_000;
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// What was read, by AWS context.
+    pub contexts: BTreeMap<ContextName, ContextState>,
+    /// What is known of each service that was ever asked for.
+    pub services: BTreeMap<ServiceKey, ServiceState>,
+}
+
+/// How far the events of one context were read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextState {
+    /// The first start: a push before it is not deployed.
+    pub baseline: Timestamp,
+    /// Everything up to here was read, as far as CloudTrail had delivered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Timestamp>,
+    /// The ids of the events read, with their times, as far back as they can be read again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<EventId, Timestamp>,
+}
+
+impl ContextState {
+    /// A context that is read for the first time. The baseline is the whole second in which that happens, for CloudTrail's times are
+    /// whole seconds.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        let baseline = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        Self { baseline, cursor: None, seen: BTreeMap::new() }
+    }
+
+    /// Forgets the events that cannot be read again because they are older than `horizon`, and the oldest beyond the bound.
+    pub fn forget_before(&mut self, horizon: Timestamp) {
+        self.seen.retain(|_, time| *time >= horizon);
+        if self.seen.len() > SEEN {
+            let mut times: Vec<Timestamp> = self.seen.values().copied().collect();
+            let (_, cut, _) = times.select_nth_unstable(self.seen.len() - SEEN);
+            let cut = *cut;
+            self.seen.retain(|_, time| *time >= cut);
+        }
+    }
+}
+
+/// One push, as far as it matters later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushRef {
+    /// The event that told of it.
+    pub event: EventId,
+    /// The tag; `None` where the record did not hold it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// When it was pushed.
+    pub at: Timestamp,
+}
+
+/// What is known of one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// Pushes that were read but not decided yet, newest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub wanted: BTreeMap<RepositoryKey, Vec<PushRef>>,
+    /// The newest push that was decided, by repository: an older one is superseded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decided: BTreeMap<RepositoryKey, PushRef>,
+    /// What this program deployed last and saw complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployed: Option<Deployed>,
+    /// What is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// Digests that are not deployed again before a newer push or a release.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<RepositoryKey, Hold>,
+    /// The last outcomes, newest first.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub history: VecDeque<Outcome>,
+}
+
+impl ServiceState {
+    /// Adds a push that has to be decided. Several are kept, newest first: should the newest be gone from ECR, the next one counts.
+    pub fn want(&mut self, repository: &RepositoryKey, push: PushRef) {
+        let wanted = self.wanted.entry(repository.clone()).or_default();
+        let place = wanted.iter().position(|other| other.at < push.at).unwrap_or(wanted.len());
+        wanted.insert(place, push);
+        wanted.truncate(WANTED);
+    }
+
+    /// Writes an outcome into the history.
+    pub fn remember(&mut self, outcome: Outcome) {
+        self.history.push_front(outcome);
+        self.history.truncate(HISTORY);
+    }
+}
+
+/// A digest of one repository, and the push that asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// What runs, or shall run.
+    pub digest: Digest,
+    /// Why.
+    pub push: PushRef,
+}
+
+/// A revision that was rolled out completely.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployed {
+    /// The revision.
+    pub revision: TaskDefinitionArn,
+    /// The digests it runs, by repository. More than one for a service under several repositories.
+    pub targets: BTreeMap<RepositoryKey, Target>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A digest that must not be deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The digest.
+    pub digest: Digest,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A rollout on its way, forward or back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Whether it brings a new image, or takes one back.
+    pub direction: Direction,
+    /// The digests that it brings, by repository; for the way back: the ones that failed.
+    pub targets: BTreeMap<RepositoryKey, Target>,
+    /// The revision that the service ran when this was decided.
+    pub replaces: TaskDefinitionArn,
+    /// The revision that the new one is made from.
+    pub base: TaskDefinitionArn,
+    /// The images it changes, by container: the whole reference that the new revision names.
+    pub images: BTreeMap<String, String>,
+    /// Where to go back to if it fails.
+    pub way_back: WayBack,
+    /// How far it got.
+    pub phase: Phase,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+}
+
+/// Forward or back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Direction {
+    /// To a pushed image.
+    Forward,
+    /// To what ran before, because of a failure.
+    Back {
+        /// What failed, for people.
+        because: String,
+    },
+}
+
+/// The revision that ran before, and how to run just that again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayBack {
+    /// The revision. It is never deregistered.
+    pub revision: TaskDefinitionArn,
+    /// Where that revision names an image by a tag, which may mean another image by now: the references, pinned to the digests that
+    /// ran, by container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pinned: BTreeMap<String, String>,
+}
+
+/// How far a rollout got. Each step is on disk before the next one is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Phase {
+    /// Decided. The revision may have been registered, if the process died then.
+    Intended,
+    /// The revision is there. The service may have been updated, if the process died then.
+    Registered {
+        /// The revision.
+        revision: TaskDefinitionArn,
+    },
+    /// ECS rolls it out.
+    Rolling {
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// The deployment that UpdateService started: its outcome is the rollout's.
+        deployment: DeploymentId,
+        /// When UpdateService was answered.
+        since: Timestamp,
+    },
+}
+
+impl Phase {
+    /// The revision, once it is known.
+    #[must_use]
+    pub fn revision(&self) -> Option<&TaskDefinitionArn> {
+        match self {
+            Self::Intended => None,
+            Self::Registered { revision } | Self::Rolling { revision, .. } => Some(revision),
+        }
+    }
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The end.
+    pub result: OutcomeKind,
+    /// The revision, if one was registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<TaskDefinitionArn>,
+    /// The digests, by repository.
+    pub targets: BTreeMap<RepositoryKey, Target>,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// What to know about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// The ends a rollout can have: a closed set, the same in metrics, log and status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeKind {
+    /// My deployment is complete.
+    Completed,
+    /// ECS gave it up.
+    Failed,
+    /// It was not stable in time.
+    TimedOut,
+    /// What ran before runs again.
+    RolledBack,
+    /// Something newer took its place: a push, or another deployer.
+    Superseded,
+    /// ECS refused it for good.
+    Refused,
+}
+
+impl OutcomeKind {
+    /// Every kind there is.
+    pub const ALL: [Self; 6] =
+        [Self::Completed, Self::Failed, Self::TimedOut, Self::RolledBack, Self::Superseded, Self::Refused];
+
+    /// The kind as it stands in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::RolledBack => "rolled_back",
+            Self::Superseded => "superseded",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What the new reference of a container shall pin, given the configuration's mode. Without a tag there is only the digest.
+#[must_use]
+pub fn pin_of(mode: super::settings::PinMode, target: &Target) -> Pin {
+    match (mode, &target.push.tag) {
+        (super::settings::PinMode::Tag, Some(tag)) => Pin::Tag(tag.clone()),
+        _ => Pin::Digest(target.digest.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(event: &str, at: i64) -> PushRef {
+        PushRef { event: EventId::parse(event).unwrap(), tag: None, at: Timestamp::from_second(at).unwrap() }
+    }
+
+    #[test]
+    fn wanted_pushes_are_kept_newest_first_and_bounded() {
+        let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
+        let mut state = ServiceState::default();
+        for at in [3, 1, 2] {
+            state.want(&key, push("e", at));
+        }
+        let times: Vec<i64> = state.wanted[&key].iter().map(|push| push.at.as_second()).collect();
+        assert_eq!(times, [3, 2, 1]);
+        for at in 10..100 {
+            state.want(&key, push("e", at));
+        }
+        assert_eq!(state.wanted[&key].len(), WANTED);
+        assert_eq!(state.wanted[&key][0].at.as_second(), 99);
+    }
+
+    #[test]
+    fn of_two_pushes_in_one_second_the_one_read_first_is_the_newer() {
+        // LookupEvents gives the newest first, and its times are whole seconds.
+        let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
+        let mut state = ServiceState::default();
+        state.want(&key, push("newer", 5));
+        state.want(&key, push("older", 5));
+        assert_eq!(state.wanted[&key][0].event.as_str(), "newer");
+    }
+
+    #[test]
+    fn seen_events_are_bounded_by_time_and_number() {
+        let mut context = ContextState::new(Timestamp::from_second(0).unwrap());
+        for n in 0..(SEEN as i64 + 500) {
+            context.seen.insert(EventId::parse(&format!("e{n}")).unwrap(), Timestamp::from_second(n).unwrap());
+        }
+        context.forget_before(Timestamp::from_second(100).unwrap());
+        assert_eq!(context.seen.len(), SEEN);
+        assert!(!context.seen.contains_key(&EventId::parse("e499").unwrap()));
+        assert!(context.seen.contains_key(&EventId::parse("e500").unwrap()));
+    }
+
+    #[test]
+    fn the_baseline_is_a_whole_second() {
+        let now: Timestamp = "2026-01-01T00:00:00.9Z".parse().unwrap();
+        assert_eq!(ContextState::new(now).baseline.to_string(), "2026-01-01T00:00:00Z");
+    }
+}

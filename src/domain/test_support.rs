@@ -1,0 +1,170 @@
+//! Builders that the tests of the domain share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::plan::{Answers, Facts};
+use super::policy::{Policy, TagsPolicy};
+use super::settings::{
+    Base, DeploySettings, DowntimeMode, OnFailure, PinMode, RepositoryKey, RepositoryRule, ServiceRule,
+};
+use super::state::{Direction, Phase, PushRef, Rollout, Target, WayBack};
+use super::task_definition::TaskDefinition;
+use super::types::{AccountId, DeploymentId, Digest, EventId, Region, ServiceKey, Tag, TaskDefinitionArn};
+use super::view::{
+    Controller, DeploymentView, ImageView, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
+};
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+pub(crate) fn digest(c: char) -> Digest {
+    Digest::parse(&format!("sha256:{}", c.to_string().repeat(64))).unwrap()
+}
+
+pub(crate) fn tag(text: &str) -> Tag {
+    Tag::parse(text).unwrap()
+}
+
+pub(crate) fn repository_key(name: &str) -> RepositoryKey {
+    RepositoryKey::try_from(format!("default/{name}")).unwrap()
+}
+
+pub(crate) fn service_key(name: &str) -> ServiceKey {
+    ServiceKey::try_from(format!("default/web/{name}")).unwrap()
+}
+
+pub(crate) fn region() -> Region {
+    Region::parse("eu-west-1").unwrap()
+}
+
+pub(crate) fn event_id(text: &str) -> EventId {
+    EventId::parse(text).unwrap()
+}
+
+pub(crate) fn arn(revision: u64) -> TaskDefinitionArn {
+    TaskDefinitionArn::parse(&format!("arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:{revision}")).unwrap()
+}
+
+pub(crate) fn image_name(repository: &str) -> String {
+    format!("111111111111.dkr.ecr.eu-west-1.amazonaws.com/{repository}")
+}
+
+pub(crate) fn tags_policy(globs: &[&str]) -> Arc<dyn Policy> {
+    Arc::new(TagsPolicy::new(&globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>()).unwrap())
+}
+
+pub(crate) fn deploy_settings() -> DeploySettings {
+    DeploySettings {
+        pin: PinMode::Digest,
+        timeout: Duration::from_secs(900),
+        observe_interval: Duration::from_secs(5),
+        on_failure: OnFailure::Rollback,
+        downtime: DowntimeMode::Refuse,
+        base: Base::Service,
+    }
+}
+
+pub(crate) fn service_rule(name: &str, policy: Arc<dyn Policy>) -> ServiceRule {
+    ServiceRule { key: service_key(name), container: None, policy, deploy: deploy_settings() }
+}
+
+pub(crate) fn repository_rule(name: &str, services: Vec<ServiceRule>) -> RepositoryRule {
+    let key = repository_key(name);
+    RepositoryRule { aws: key.aws, name: key.name, services }
+}
+
+pub(crate) fn push_ref(event: &str, tag_text: &str, second: i64) -> PushRef {
+    PushRef { event: event_id(event), tag: Some(tag(tag_text)), at: at(second) }
+}
+
+pub(crate) fn image(c: char, tags: &[&str]) -> ImageView {
+    ImageView {
+        registry: AccountId::parse("111111111111").unwrap(),
+        digest: digest(c),
+        tags: tags.iter().map(|text| tag(text)).collect(),
+        pushed_at: Some(at(0)),
+        artifact_type: None,
+        refers: false,
+    }
+}
+
+pub(crate) fn answers(images: &[ImageView]) -> Answers {
+    let by_tag =
+        images.iter().flat_map(|image| image.tags.iter().map(move |tag| (tag.clone(), image.clone()))).collect();
+    Answers { by_tag, best: None }
+}
+
+/// A task definition whose containers name these images.
+pub(crate) fn definition(revision: u64, containers: &[(&str, &str)]) -> TaskDefinition {
+    let containers: Vec<Value> = containers.iter().map(|(name, image)| json!({"name": name, "image": image})).collect();
+    TaskDefinition::from_answer(json!({"taskDefinition": {
+        "taskDefinitionArn": arn(revision).as_str(), "family": "hello", "containerDefinitions": containers,
+    }}))
+    .unwrap()
+}
+
+pub(crate) fn deployment(id: &str, primary: bool, revision: u64, state: Option<RolloutState>) -> DeploymentView {
+    DeploymentView {
+        id: DeploymentId::parse(id).unwrap(),
+        primary,
+        task_definition: arn(revision),
+        state,
+        reason: String::new(),
+        desired: 2,
+        running: 2,
+        pending: 0,
+        failed: 0,
+    }
+}
+
+pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> ServiceView {
+    ServiceView {
+        active: true,
+        task_definition: arn(revision),
+        desired: 2,
+        running: 2,
+        controller: Controller::Ecs,
+        scheduling: Scheduling::Replica,
+        strategy: Strategy::Rolling,
+        minimum_healthy_percent: Some(100),
+        maximum_percent: Some(200),
+        breaker_rolls_back: false,
+        deployments,
+        events: Vec::new(),
+    }
+}
+
+/// A service that runs a revision completely.
+pub(crate) fn facts(current: TaskDefinition, repository: &str, images: &[ImageView]) -> Facts {
+    let revision = current.arn().revision();
+    Facts {
+        service: Some(service(revision, vec![deployment("d0", true, revision, Some(RolloutState::Completed))])),
+        base: Some(current.clone()),
+        current: Some(current),
+        running: RunningImages::default(),
+        images: BTreeMap::from([(repository_key(repository), answers(images))]),
+    }
+}
+
+/// A forward rollout from revision 1 of digest `b`.
+pub(crate) fn rollout(phase: Phase) -> Rollout {
+    Rollout {
+        direction: Direction::Forward,
+        targets: BTreeMap::from([(
+            repository_key("hello"),
+            Target { digest: digest('b'), push: push_ref("e1", "latest", 1) },
+        )]),
+        replaces: arn(1),
+        base: arn(1),
+        images: BTreeMap::from([("app".to_owned(), "new".to_owned())]),
+        way_back: WayBack { revision: arn(1), pinned: BTreeMap::new() },
+        phase,
+        decided_at: at(2),
+    }
+}

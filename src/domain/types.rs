@@ -1,0 +1,296 @@
+//! The names and numbers of the field, each parsed once, at the edge.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not what it should be. Names the kind of thing and shows the text, shortened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {kind}")]
+pub struct Malformed {
+    kind: &'static str,
+    text: String,
+}
+
+impl Malformed {
+    fn new(kind: &'static str, text: &str) -> Self {
+        Self { kind, text: text.chars().take(80).collect() }
+    }
+}
+
+macro_rules! text_type {
+    ($(#[$meta:meta])* $name:ident, $kind:literal, $valid:expr) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Parses the text.
+            ///
+            /// # Errors
+            /// [`Malformed`] when the text does not have the form described on the type.
+            pub fn parse(text: &str) -> Result<Self, Malformed> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.to_owned())) } else { Err(Malformed::new($kind, text)) }
+            }
+
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Malformed;
+            fn try_from(text: String) -> Result<Self, Malformed> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+text_type!(
+    /// An image digest: `sha256:` and 64 lower-case hexadecimal digits (the only algorithm ECR uses).
+    Digest,
+    "an image digest (sha256: and 64 hexadecimal digits)",
+    |text| text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+);
+
+text_type!(
+    /// An image tag: at most 128 of `[A-Za-z0-9_.-]`, not beginning with `.` or `-` (OCI distribution specification).
+    Tag,
+    "an image tag",
+    |text| {
+        text.len() <= 128
+            && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    }
+);
+
+text_type!(
+    /// The name of an ECR repository without its registry: 2 to 256 of `[a-z0-9._/-]`, beginning with a letter or digit.
+    RepositoryName,
+    "an ECR repository name (2 to 256 lower-case letters, digits and ._-/, beginning with a letter or digit)",
+    |text| {
+        (2..=256).contains(&text.len())
+            && text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            && !text.ends_with('/')
+            && !text.contains("//")
+            && text.bytes().all(|b| {
+                b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-' | b'/')
+            })
+    }
+);
+
+text_type!(
+    /// The identifier of one CloudTrail event: a GUID on AWS; any short printable text is taken.
+    EventId,
+    "an event id",
+    |text| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+);
+
+text_type!(
+    /// An AWS account: twelve digits.
+    AccountId,
+    "an AWS account id (twelve digits)",
+    |text| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+);
+
+text_type!(
+    /// An AWS Region, like `eu-west-1`.
+    Region,
+    "an AWS Region",
+    |text| {
+        (4..=32).contains(&text.len())
+            && text.contains('-')
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+text_type!(
+    /// The name that the configuration gives to an AWS context (an account and Region with credentials).
+    ContextName,
+    "an AWS context name (1 to 64 letters, digits, _ and -)",
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    }
+);
+
+text_type!(
+    /// An ECS cluster or service name: 1 to 255 letters, digits, `_` and `-` (ECS API reference).
+    EcsName,
+    "an ECS name (1 to 255 letters, digits, _ and -)",
+    |text| {
+        (1..=255).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    }
+);
+
+text_type!(
+    /// The id of an ECS deployment (`ecs-svc/...`). A rollout is judged by its own id alone.
+    DeploymentId,
+    "an ECS deployment id",
+    |text| (1..=255).contains(&text.len())
+);
+
+/// A task definition revision: `arn:aws:ecs:REGION:ACCOUNT:task-definition/FAMILY:REVISION`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TaskDefinitionArn {
+    text: String,
+    family_at: usize,
+    revision: u64,
+}
+
+impl TaskDefinitionArn {
+    /// Parses a full ARN.
+    ///
+    /// # Errors
+    /// [`Malformed`] when a part is missing or the revision is not a number.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let malformed = || Malformed::new("a task definition ARN", text);
+        let family_at = text.find(":task-definition/").ok_or_else(malformed)? + ":task-definition/".len();
+        let (family, revision) = text[family_at..].rsplit_once(':').ok_or_else(malformed)?;
+        if !text.starts_with("arn:") || family.is_empty() {
+            return Err(malformed());
+        }
+        let revision = revision.parse().map_err(|_| malformed())?;
+        Ok(Self { text: text.to_owned(), family_at, revision })
+    }
+
+    /// The whole ARN.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The family, without the revision.
+    #[must_use]
+    pub fn family(&self) -> &str {
+        let end = self.text.rfind(':').unwrap_or(self.text.len());
+        &self.text[self.family_at..end]
+    }
+
+    /// The number of the revision within its family.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// `FAMILY:REVISION`, as people say it.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.text[self.family_at..]
+    }
+}
+
+impl TryFrom<String> for TaskDefinitionArn {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        Self::parse(&text)
+    }
+}
+
+impl From<TaskDefinitionArn> for String {
+    fn from(value: TaskDefinitionArn) -> String {
+        value.text
+    }
+}
+
+impl fmt::Display for TaskDefinitionArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.short())
+    }
+}
+
+/// One service: the AWS context it runs in, its cluster and its name. Written `CONTEXT/CLUSTER/SERVICE`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceKey {
+    /// The context whose credentials reach the service.
+    pub aws: ContextName,
+    /// The cluster's name.
+    pub cluster: EcsName,
+    /// The service's name.
+    pub service: EcsName,
+}
+
+impl TryFrom<String> for ServiceKey {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        let mut parts = text.splitn(3, '/');
+        let (Some(aws), Some(cluster), Some(service)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(Malformed::new("CONTEXT/CLUSTER/SERVICE", &text));
+        };
+        Ok(Self { aws: ContextName::parse(aws)?, cluster: EcsName::parse(cluster)?, service: EcsName::parse(service)? })
+    }
+}
+
+impl From<ServiceKey> for String {
+    fn from(key: ServiceKey) -> String {
+        format!("{}/{}/{}", key.aws, key.cluster, key.service)
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.cluster, self.service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_sha256_and_64_lower_case_hex() {
+        assert!(Digest::parse(&format!("sha256:{}", "0a".repeat(32))).is_ok());
+        for bad in ["", "sha256:", "sha256:00", &format!("sha256:{}", "0A".repeat(32)), &"0a".repeat(32)] {
+            assert!(Digest::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_what_the_distribution_specification_allows() {
+        for good in ["latest", "v1.2.3", "_x", "A-b_c.d", &"x".repeat(128)] {
+            assert!(Tag::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".x", "-x", "a b", "a/b", "<script>", "a\n", &"x".repeat(129)] {
+            assert!(Tag::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_task_definition_arn_gives_family_and_revision() {
+        let arn = TaskDefinitionArn::parse("arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:12").unwrap();
+        assert_eq!((arn.family(), arn.revision(), arn.short()), ("hello", 12, "hello:12"));
+        for bad in ["hello:12", "arn:aws:ecs:r:1:task-definition/hello", "arn:aws:ecs:r:1:task-definition/:1"] {
+            assert!(TaskDefinitionArn::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_service_key_survives_its_text() {
+        let key = ServiceKey::try_from("default/web/hello".to_owned()).unwrap();
+        assert_eq!(String::from(key.clone()), "default/web/hello");
+        assert_eq!(key.to_string(), "web/hello");
+        assert!(ServiceKey::try_from("web/hello".to_owned()).is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! What AWS was seen to say about services and images: the facts that decisions are made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::types::{AccountId, DeploymentId, Digest, Tag, TaskDefinitionArn};
+
+/// A service as DescribeServices gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceView {
+    /// `ACTIVE`; anything else is being deleted or is gone.
+    pub active: bool,
+    /// The revision that the service is set to run.
+    pub task_definition: TaskDefinitionArn,
+    /// How many tasks the service shall run.
+    pub desired: i32,
+    /// How many run.
+    pub running: i32,
+    /// Who carries deployments out.
+    pub controller: Controller,
+    /// How tasks are scheduled.
+    pub scheduling: Scheduling,
+    /// `deploymentConfiguration.strategy`.
+    pub strategy: Strategy,
+    /// `minimumHealthyPercent`, where ECS gives it.
+    pub minimum_healthy_percent: Option<i32>,
+    /// `maximumPercent`, where ECS gives it.
+    pub maximum_percent: Option<i32>,
+    /// Whether the deployment circuit breaker rolls back by itself.
+    pub breaker_rolls_back: bool,
+    /// The deployments, PRIMARY and others.
+    pub deployments: Vec<DeploymentView>,
+    /// The newest service events, newest first, a few.
+    pub events: Vec<ServiceEvent>,
+}
+
+impl ServiceView {
+    /// The PRIMARY deployment.
+    #[must_use]
+    pub fn primary(&self) -> Option<&DeploymentView> {
+        self.deployments.iter().find(|deployment| deployment.primary)
+    }
+
+    /// A deployment by its id.
+    #[must_use]
+    pub fn deployment(&self, id: &DeploymentId) -> Option<&DeploymentView> {
+        self.deployments.iter().find(|deployment| &deployment.id == id)
+    }
+}
+
+/// One line of a service's event log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What ECS says.
+    pub message: String,
+}
+
+/// `deploymentController.type`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Controller {
+    /// ECS itself.
+    Ecs,
+    /// CODE_DEPLOY, EXTERNAL or one that is not known yet: UpdateService is refused.
+    Other(String),
+}
+
+/// `schedulingStrategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduling {
+    /// A number of tasks.
+    Replica,
+    /// One task on each instance.
+    Daemon,
+}
+
+/// `deploymentConfiguration.strategy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Strategy {
+    /// Tasks are replaced a few at a time.
+    Rolling,
+    /// BLUE_GREEN, LINEAR, CANARY: a whole second set of tasks, then traffic moves.
+    Shifting(String),
+}
+
+/// One deployment of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentView {
+    /// Its id.
+    pub id: DeploymentId,
+    /// Whether it is the PRIMARY one.
+    pub primary: bool,
+    /// The revision it brings.
+    pub task_definition: TaskDefinitionArn,
+    /// `rolloutState`; ECS gives none behind a Classic Load Balancer.
+    pub state: Option<RolloutState>,
+    /// `rolloutStateReason`.
+    pub reason: String,
+    /// Tasks it shall run.
+    pub desired: i32,
+    /// Tasks that run.
+    pub running: i32,
+    /// Tasks that are starting.
+    pub pending: i32,
+    /// Tasks that failed in a row.
+    pub failed: i32,
+}
+
+/// `rolloutState` of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutState {
+    /// `IN_PROGRESS`, and what ECS may add.
+    InProgress,
+    /// `COMPLETED`
+    Completed,
+    /// `FAILED`: the circuit breaker or an alarm ended it.
+    Failed,
+}
+
+/// An image as DescribeImages gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageView {
+    /// The account of the registry.
+    pub registry: AccountId,
+    /// The digest; of an image index for a multi-architecture image.
+    pub digest: Digest,
+    /// Its tags now.
+    pub tags: Vec<Tag>,
+    /// When it was pushed.
+    pub pushed_at: Option<Timestamp>,
+    /// `artifactMediaType`.
+    pub artifact_type: Option<String>,
+    /// Whether it refers to another image: a signature or attestation by the OCI 1.1 rules.
+    pub refers: bool,
+}
+
+impl ImageView {
+    /// Why this is not a container image, if it is none.
+    #[must_use]
+    pub fn not_an_image(&self) -> Option<String> {
+        if self.refers {
+            return Some("it refers to another image (subject)".to_owned());
+        }
+        let kind = self.artifact_type.as_deref()?;
+        (!super::event::is_image_type(kind)).then(|| format!("its artifact type is {kind}"))
+    }
+}
+
+/// The digests that the running tasks of a service use, by container name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunningImages {
+    /// Digests by container; more than one while a deployment is under way.
+    pub digests: BTreeMap<String, BTreeSet<Digest>>,
+}
+
+impl RunningImages {
+    /// The one digest that every running task uses for a container; `None` if there are none or several.
+    #[must_use]
+    pub fn only(&self, container: &str) -> Option<&Digest> {
+        let mut all = self.digests.get(container)?.iter();
+        all.next().filter(|_| all.next().is_none())
+    }
+}

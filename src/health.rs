@@ -1,0 +1,159 @@
+//! Whether the tasks work: what `/healthz`, `/readyz` and the watchdog go by.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{self, Instant};
+use crate::domain::types::ContextName;
+
+/// A task that shows no sign of life for this long, beyond what it sleeps, hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// A context is ready when it was polled within this many intervals.
+const INTERVALS: u32 = 3;
+
+/// Signs of life.
+#[derive(Debug)]
+pub struct Health {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    interval: Duration,
+    deployer: Instant,
+    contexts: BTreeMap<ContextName, Polls>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Polls {
+    alive: Instant,
+    succeeded: Option<Instant>,
+}
+
+impl Health {
+    /// Nothing was polled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let inner = Inner { interval: Duration::ZERO, deployer: clock::instant(), contexts: BTreeMap::new() };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// Says which contexts are polled, and how often.
+    pub fn expect(&self, contexts: &[&ContextName], interval: Duration) {
+        let now = clock::instant();
+        self.change(|inner| {
+            inner.interval = interval;
+            inner.contexts.retain(|name, _| contexts.contains(&name));
+            for name in contexts {
+                inner.contexts.entry((*name).clone()).or_insert(Polls { alive: now, succeeded: None });
+            }
+        });
+    }
+
+    /// The deployer goes through its loop.
+    pub fn deployer_lives(&self) {
+        self.change(|inner| inner.deployer = clock::instant());
+    }
+
+    /// A scheduler goes through its loop.
+    pub fn scheduler_lives(&self, context: &ContextName) {
+        self.change(|inner| {
+            if let Some(polls) = inner.contexts.get_mut(context) {
+                polls.alive = clock::instant();
+            }
+        });
+    }
+
+    /// A context was polled successfully.
+    pub fn polled(&self, context: &ContextName) {
+        self.change(|inner| {
+            if let Some(polls) = inner.contexts.get_mut(context) {
+                polls.succeeded = Some(clock::instant());
+            }
+        });
+    }
+
+    /// Every context was polled successfully within three intervals. Otherwise: one line for each that was not.
+    ///
+    /// # Errors
+    /// What is not ready.
+    pub fn ready(&self) -> Result<(), Vec<String>> {
+        let now = clock::instant();
+        let late = self.change(|inner| {
+            let limit = inner.interval * INTERVALS;
+            let line = |(name, polls): (&ContextName, &Polls)| match polls.succeeded {
+                None => Some(format!("aws context {name}: not polled successfully yet")),
+                Some(at) if now - at > limit => {
+                    Some(format!("aws context {name}: last polled successfully {} seconds ago", (now - at).as_secs()))
+                }
+                Some(_) => None,
+            };
+            inner.contexts.iter().filter_map(line).collect::<Vec<_>>()
+        });
+        if late.is_empty() { Ok(()) } else { Err(late) }
+    }
+
+    /// Every task goes through its loop. Otherwise: which one hangs.
+    ///
+    /// # Errors
+    /// The task that hangs.
+    pub fn alive(&self) -> Result<(), String> {
+        let now = clock::instant();
+        self.change(|inner| {
+            if now - inner.deployer > PATIENCE {
+                return Err("the deployer task hangs".to_owned());
+            }
+            let limit = inner.interval + PATIENCE;
+            match inner.contexts.iter().find(|(_, polls)| now - polls.alive > limit) {
+                Some((name, _)) => Err(format!("the scheduler task of aws context {name} hangs")),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        change(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_context_is_ready_for_three_intervals_after_a_poll() {
+        let health = Health::new();
+        let name = ContextName::parse("default").unwrap();
+        assert_eq!(health.ready(), Ok(()));
+        health.expect(&[&name], Duration::from_secs(10));
+        assert!(health.ready().is_err());
+        health.polled(&name);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(health.ready(), Ok(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(health.ready().unwrap_err(), ["aws context default: last polled successfully 31 seconds ago"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_without_a_sign_of_life_hangs() {
+        let health = Health::new();
+        let name = ContextName::parse("default").unwrap();
+        health.expect(&[&name], Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        health.deployer_lives();
+        assert_eq!(health.alive(), Ok(()));
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(health.alive().unwrap_err(), "the scheduler task of aws context default hangs");
+        health.scheduler_lives(&name);
+        assert_eq!(health.alive(), Ok(()));
+        tokio::time::advance(Duration::from_secs(125)).await;
+        assert_eq!(health.alive().unwrap_err(), "the deployer task hangs");
+    }
+}

@@ -1,0 +1,18 @@
+//! `ecs-deployd` rolls Amazon ECS services to the image that was just pushed to Amazon ECR, with no downtime.
+//!
+//! One direction of flow: CloudTrail -> [`scheduler`] -> [`deployer`] -> ECS. See `ARCHITECTURE.md`.
+
+pub mod aws;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod deployer;
+pub mod domain;
+pub mod health;
+pub mod http;
+pub mod ledger;
+pub mod logging;
+pub mod metrics;
+pub mod scheduler;
+pub mod signals;

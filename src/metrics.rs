@@ -1,0 +1,316 @@
+//! Every metric, in one place. The struct owns its registry.
+//!
+//! Labels come only from the configuration or from closed sets, so that nobody who pushes an image can make new series.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::domain::skip::SkipReason;
+use crate::domain::state::OutcomeKind;
+use crate::domain::types::{ContextName, RepositoryName, ServiceKey};
+
+/// The `repository` label of pushes to repositories that are not in the configuration. No ECR repository can have this name.
+pub const OTHER_REPOSITORIES: &str = "_other";
+
+/// The metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    polls: IntCounterVec,
+    last_successful_poll: GaugeVec,
+    lookup_requests: IntCounterVec,
+    pushes: IntCounterVec,
+    push_delivery: HistogramVec,
+    deployments: IntCounterVec,
+    deployments_in_progress: IntGaugeVec,
+    deployment_duration: HistogramVec,
+    push_to_stable: HistogramVec,
+    held: IntGaugeVec,
+    aws_requests: IntCounterVec,
+    aws_request_duration: HistogramVec,
+    state_commits: IntCounterVec,
+    reload_successful: Gauge,
+    reload_success_timestamp: Gauge,
+}
+
+/// How a poll ended, in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollOutcome {
+    /// Every page was read.
+    Ok,
+    /// A page could not be read.
+    Error,
+}
+
+const PUSH: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0];
+const ROLLOUT: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0];
+const REQUEST: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+impl Metrics {
+    /// Makes and registers every metric.
+    ///
+    /// # Errors
+    /// A name is registered twice, which would be a defect of this function.
+    pub fn new(version: &str, commit: &str, now: Timestamp) -> prometheus::Result<Self> {
+        let registry = Registry::new_custom(Some("ecs_deployd".to_owned()), None)?;
+        let build_info = IntGaugeVec::new(
+            Opts::new("build_info", "A metric with a constant value of 1, labelled with the version and commit."),
+            &["version", "commit"],
+        )?;
+        build_info.with_label_values(&[version, commit]).set(1);
+        add(&registry, build_info)?;
+        let service = &["cluster", "service"];
+        let metrics = Self {
+            polls: add(&registry, counter("polls_total", "Polls of CloudTrail, by outcome.", &["aws", "outcome"])?)?,
+            last_successful_poll: add(
+                &registry,
+                gauge(
+                    "last_successful_poll_timestamp_seconds",
+                    "When CloudTrail was last read to the end of its pages, in seconds since the epoch.",
+                    &["aws"],
+                )?,
+            )?,
+            lookup_requests: add(
+                &registry,
+                counter("lookup_requests_total", "LookupEvents requests sent, retries and pages included.", &["aws"])?,
+            )?,
+            pushes: add(
+                &registry,
+                counter(
+                    "pushes_total",
+                    "Push events read, by what became of them: deployed, or the reason why not.",
+                    &["repository", "outcome"],
+                )?,
+            )?,
+            push_delivery: add(
+                &registry,
+                histogram(
+                    "push_delivery_seconds",
+                    "From the push to when CloudTrail was seen to tell of it.",
+                    &["repository"],
+                    PUSH,
+                )?,
+            )?,
+            deployments: add(
+                &registry,
+                counter("deployments_total", "Ended deployments, by outcome.", &["cluster", "service", "outcome"])?,
+            )?,
+            deployments_in_progress: add(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("deployments_in_progress", "1 while a deployment of the service is under way, or 0."),
+                    service,
+                )?,
+            )?,
+            deployment_duration: add(
+                &registry,
+                histogram(
+                    "deployment_duration_seconds",
+                    "From the decision to the end of a deployment.",
+                    service,
+                    ROLLOUT,
+                )?,
+            )?,
+            push_to_stable: add(
+                &registry,
+                histogram(
+                    "push_to_stable_seconds",
+                    "From the push to when the service ran it completely.",
+                    service,
+                    PUSH,
+                )?,
+            )?,
+            held: add(
+                &registry,
+                IntGaugeVec::new(Opts::new("held", "1 while a digest is held for the service, or 0."), service)?,
+            )?,
+            aws_requests: add(
+                &registry,
+                counter("aws_requests_total", "Requests to AWS, by outcome.", &["api", "operation", "outcome"])?,
+            )?,
+            aws_request_duration: add(
+                &registry,
+                histogram(
+                    "aws_request_duration_seconds",
+                    "From sending a request to AWS to its answer.",
+                    &["api", "operation", "outcome"],
+                    REQUEST,
+                )?,
+            )?,
+            state_commits: add(
+                &registry,
+                counter("state_commits_total", "Writes of the state file, by outcome.", &["outcome"])?,
+            )?,
+            reload_successful: add(
+                &registry,
+                Gauge::new(
+                    "config_last_reload_successful",
+                    "1 if the last reload of the configuration succeeded, or 0.",
+                )?,
+            )?,
+            reload_success_timestamp: add(
+                &registry,
+                Gauge::new(
+                    "config_last_reload_success_timestamp_seconds",
+                    "When the configuration was last loaded, in seconds since the epoch.",
+                )?,
+            )?,
+            registry,
+        };
+        metrics.state_commits.with_label_values(&["ok"]).inc_by(0);
+        metrics.state_commits.with_label_values(&["error"]).inc_by(0);
+        metrics.reloaded(Some(now));
+        Ok(metrics)
+    }
+
+    /// Makes the series of what is configured appear, so that a rate can be taken before anything happens.
+    pub fn expect(&self, contexts: &[&ContextName], repositories: &[&RepositoryName], services: &[&ServiceKey]) {
+        for context in contexts {
+            for outcome in ["ok", "error"] {
+                self.polls.with_label_values(&[context.as_str(), outcome]).inc_by(0);
+            }
+            self.lookup_requests.with_label_values(&[context.as_str()]).inc_by(0);
+        }
+        for repository in repositories {
+            self.pushes.with_label_values(&[repository.as_str(), "deployed"]).inc_by(0);
+        }
+        for key in services {
+            let [cluster, service] = labels(key);
+            for kind in OutcomeKind::ALL {
+                self.deployments.with_label_values(&[cluster, service, kind.as_str()]).inc_by(0);
+            }
+            self.deployments_in_progress.with_label_values(&[cluster, service]);
+            self.held.with_label_values(&[cluster, service]);
+        }
+    }
+
+    /// A poll ended.
+    pub fn polled(&self, context: &ContextName, outcome: PollOutcome, now: Timestamp) {
+        let text = match outcome {
+            PollOutcome::Ok => "ok",
+            PollOutcome::Error => "error",
+        };
+        self.polls.with_label_values(&[context.as_str(), text]).inc();
+        if outcome == PollOutcome::Ok {
+            self.last_successful_poll.with_label_values(&[context.as_str()]).set(seconds(now));
+        }
+    }
+
+    /// A LookupEvents request is sent.
+    pub fn lookup(&self, context: &ContextName) {
+        self.lookup_requests.with_label_values(&[context.as_str()]).inc();
+    }
+
+    /// A push was not deployed. `repository` is `None` unless it is in the configuration.
+    pub fn push_skipped(&self, repository: Option<&RepositoryName>, reason: SkipReason) {
+        self.pushes.with_label_values(&[repository_label(repository), reason.as_str()]).inc();
+    }
+
+    /// A push is deployed.
+    pub fn push_deployed(&self, repository: &RepositoryName) {
+        self.pushes.with_label_values(&[repository.as_str(), "deployed"]).inc();
+    }
+
+    /// A push was seen, some time after it was made.
+    pub fn push_seen(&self, repository: &RepositoryName, after: Duration) {
+        self.push_delivery.with_label_values(&[repository.as_str()]).observe(after.as_secs_f64());
+    }
+
+    /// A deployment is, or is no longer, under way.
+    pub fn deploying(&self, service: &ServiceKey, under_way: bool) {
+        self.deployments_in_progress.with_label_values(&labels(service)).set(i64::from(under_way));
+    }
+
+    /// A deployment ended.
+    pub fn deployment_ended(&self, service: &ServiceKey, outcome: OutcomeKind, took: Duration) {
+        let [cluster, name] = labels(service);
+        self.deployments.with_label_values(&[cluster, name, outcome.as_str()]).inc();
+        self.deployment_duration.with_label_values(&[cluster, name]).observe(took.as_secs_f64());
+    }
+
+    /// A deployment was refused before it began.
+    pub fn deployment_refused(&self, service: &ServiceKey) {
+        let [cluster, name] = labels(service);
+        self.deployments.with_label_values(&[cluster, name, OutcomeKind::Refused.as_str()]).inc();
+    }
+
+    /// A service runs a push completely.
+    pub fn push_stable(&self, service: &ServiceKey, after: Duration) {
+        self.push_to_stable.with_label_values(&labels(service)).observe(after.as_secs_f64());
+    }
+
+    /// A digest is, or is no longer, held.
+    pub fn holding(&self, service: &ServiceKey, held: bool) {
+        self.held.with_label_values(&labels(service)).set(i64::from(held));
+    }
+
+    /// A request to AWS was answered, or not.
+    pub fn aws_request(&self, api: &str, operation: &str, outcome: &str, took: Duration) {
+        self.aws_requests.with_label_values(&[api, operation, outcome]).inc();
+        self.aws_request_duration.with_label_values(&[api, operation, outcome]).observe(took.as_secs_f64());
+    }
+
+    /// The state file was written, or not.
+    pub fn committed(&self, ok: bool) {
+        self.state_commits.with_label_values(&[if ok { "ok" } else { "error" }]).inc();
+    }
+
+    /// The configuration was loaded at a time, or could not be.
+    pub fn reloaded(&self, at: Option<Timestamp>) {
+        self.reload_successful.set(if at.is_some() { 1.0 } else { 0.0 });
+        if let Some(at) = at {
+            self.reload_success_timestamp.set(seconds(at));
+        }
+    }
+
+    /// Everything, in Prometheus's text format.
+    ///
+    /// # Errors
+    /// A metric cannot be written.
+    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
+        let mut families = self.registry.gather();
+        families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(text)
+    }
+}
+
+fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counter(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(Opts::new(name, help), labels)
+}
+
+fn gauge(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    GaugeVec::new(Opts::new(name, help), labels)
+}
+
+fn histogram(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+    HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)
+}
+
+fn labels(key: &ServiceKey) -> [&str; 2] {
+    [key.cluster.as_str(), key.service.as_str()]
+}
+
+fn repository_label(repository: Option<&RepositoryName>) -> &str {
+    repository.map_or(OTHER_REPOSITORIES, RepositoryName::as_str)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds since the epoch fit into 53 bits for the next 285 000 years"
+)]
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millisecond() as f64 / 1000.0
+}

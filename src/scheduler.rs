@@ -1,0 +1,209 @@
+//! The polling loop of one AWS context: the only reader of CloudTrail.
+//!
+//! A scan reads one window of the event history, page by page, with the window's ends frozen, for a token belongs to its window. Each
+//! page is handed on as it comes, newest events first; only the last one moves the cursor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::aws::{AwsError, CloudTrail, Fault, LookupPage, Window};
+use crate::clock::{self, Clock, Instant};
+use crate::domain::event::{self, Reading};
+use crate::domain::types::ContextName;
+use crate::health::Health;
+use crate::metrics::{Metrics, PollOutcome};
+
+/// CloudTrail keeps its event history for 90 days; an hour less keeps a window's start inside while it is read.
+const HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24 - 1);
+/// Attempts at one page before the poll is given up; the next poll reads it again.
+const ATTEMPTS: u32 = 5;
+/// Scans begun anew within one poll because a token went stale.
+const RESTARTS: u32 = 3;
+
+/// What a scan read: one page of it.
+#[derive(Debug)]
+pub struct Batch {
+    /// Where it was read.
+    pub context: ContextName,
+    /// The readings, newest first.
+    pub readings: Vec<Reading>,
+    /// With the last page: everything up to here was read.
+    pub scanned_to: Option<Timestamp>,
+}
+
+/// How a context is polled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Polling {
+    /// From the beginning of one poll to that of the next.
+    pub interval: Duration,
+    /// How much of the past each poll reads again.
+    pub overlap: Duration,
+    /// LookupEvents requests per second.
+    pub rate: f64,
+}
+
+/// The scheduler of one context.
+#[derive(Debug)]
+pub struct Scheduler {
+    /// The context's name.
+    pub context: ContextName,
+    /// Its event history.
+    pub cloudtrail: Arc<dyn CloudTrail>,
+    /// How it is polled.
+    pub polling: Polling,
+    /// Up to where it was read before.
+    pub cursor: Option<Timestamp>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where it shows that it lives.
+    pub health: Arc<Health>,
+    /// Where the pages go.
+    pub batches: mpsc::Sender<Batch>,
+}
+
+/// Why a poll ended early.
+enum Interrupted {
+    /// CloudTrail could not be read.
+    Failed(AwsError),
+    /// Nobody takes the pages any more.
+    Closed,
+}
+
+impl Scheduler {
+    /// Polls for ever, or until nobody takes the pages any more.
+    pub async fn run(mut self) {
+        let mut budget = Budget::new(self.polling.rate);
+        let mut complaint: Option<String> = None;
+        loop {
+            self.health.scheduler_lives(&self.context);
+            let begun = clock::instant();
+            match self.poll(&mut budget).await {
+                Ok(scanned_to) => {
+                    self.cursor = Some(scanned_to);
+                    self.metrics.polled(&self.context, PollOutcome::Ok, self.clock.now());
+                    self.health.polled(&self.context);
+                    if complaint.take().is_some() {
+                        info!(aws = %self.context, "CloudTrail can be read again");
+                    }
+                }
+                Err(Interrupted::Failed(error)) => {
+                    self.metrics.polled(&self.context, PollOutcome::Error, self.clock.now());
+                    self.complain(&mut complaint, &error);
+                }
+                Err(Interrupted::Closed) => return,
+            }
+            clock::sleep_until(begun + self.polling.interval).await;
+        }
+    }
+
+    /// Says what is wrong once, and again when it changes.
+    fn complain(&self, complaint: &mut Option<String>, error: &AwsError) {
+        let text = error.to_string();
+        if complaint.as_ref() == Some(&text) {
+            debug!(aws = %self.context, error = %text, "CloudTrail still cannot be read");
+            return;
+        }
+        let remedy = error.remedy().unwrap_or_else(|| "the next poll tries again".to_owned());
+        warn!(aws = %self.context, error = %text, remedy, "CloudTrail cannot be read; nothing is lost, the next successful poll reads from the same place");
+        *complaint = Some(text);
+    }
+
+    async fn poll(&self, budget: &mut Budget) -> Result<Timestamp, Interrupted> {
+        let now = self.clock.now();
+        let window = window(now, self.cursor, self.polling.overlap);
+        let mut restarts = 0;
+        loop {
+            match self.scan(window, now, budget).await {
+                Err(Interrupted::Failed(error)) if error.code == "InvalidNextTokenException" && restarts < RESTARTS => {
+                    restarts += 1;
+                    debug!(aws = %self.context, "the page token went stale; the scan begins anew");
+                }
+                Err(other) => return Err(other),
+                Ok(()) => return Ok(now),
+            }
+        }
+    }
+
+    async fn scan(&self, window: Window, now: Timestamp, budget: &mut Budget) -> Result<(), Interrupted> {
+        let mut next: Option<String> = None;
+        loop {
+            let page = self.page(window, next.as_ref(), budget).await.map_err(Interrupted::Failed)?;
+            if page.next.is_some() && page.next == next {
+                let error =
+                    AwsError::unusable("cloudtrail", "LookupEvents", "the token of the next page is that of this page");
+                return Err(Interrupted::Failed(error));
+            }
+            let readings: Vec<Reading> =
+                page.records.iter().map(event::read).filter(|reading| *reading != Reading::Foreign).collect();
+            debug!(aws = %self.context, events = page.records.len(), pushes = readings.len(), more = page.next.is_some(), "read a page of events");
+            let scanned_to = page.next.is_none().then_some(now);
+            let batch = Batch { context: self.context.clone(), readings, scanned_to };
+            self.batches.send(batch).await.map_err(|_| Interrupted::Closed)?;
+            self.health.scheduler_lives(&self.context);
+            next = page.next;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One page, tried several times. Every attempt takes from the budget.
+    async fn page(&self, window: Window, next: Option<&String>, budget: &mut Budget) -> Result<LookupPage, AwsError> {
+        let mut attempt = 1;
+        loop {
+            budget.take().await;
+            self.metrics.lookup(&self.context);
+            match self.cloudtrail.lookup_put_image(window, next.cloned()).await {
+                Err(error) if attempt < ATTEMPTS && matches!(error.fault, Fault::Throttled | Fault::Unavailable) => {
+                    debug!(aws = %self.context, attempt, error = %error, "a page of events could not be read");
+                    clock::sleep(Duration::from_secs(1 << (attempt - 1))).await;
+                    self.health.scheduler_lives(&self.context);
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+/// The window of a scan: from the cursor less the overlap to now. A cursor from a clock that was ahead does not move it into the future.
+fn window(now: Timestamp, cursor: Option<Timestamp>, overlap: Duration) -> Window {
+    let from = cursor.map_or(now, |cursor| cursor.min(now));
+    let overlap = SignedDuration::try_from(overlap).unwrap_or(HISTORY);
+    let start =
+        from.checked_sub(overlap).unwrap_or(Timestamp::MIN).max(now.checked_sub(HISTORY).unwrap_or(Timestamp::MIN));
+    // Event times are whole seconds and both ends belong to the window: the second that has begun is read too.
+    let end = now.checked_add(SignedDuration::from_millis(999)).unwrap_or(now);
+    Window { start, end }
+}
+
+/// The spacing of LookupEvents requests. CloudTrail allows 2 per account and Region, to everyone in it together.
+#[derive(Debug)]
+struct Budget {
+    spacing: Duration,
+    last: Option<Instant>,
+}
+
+impl Budget {
+    fn new(rate: f64) -> Self {
+        Self { spacing: Duration::from_secs_f64(1.0 / rate), last: None }
+    }
+
+    /// Waits until another request fits.
+    async fn take(&mut self) {
+        if let Some(last) = self.last {
+            clock::sleep_until(last + self.spacing).await;
+        }
+        self.last = Some(clock::instant());
+    }
+}
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;
