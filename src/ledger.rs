@@ -23,6 +23,22 @@ pub struct Ledger {
     _lock: File,
 }
 
+/// Where the state is made durable. The file is one such place.
+pub trait Store: std::fmt::Debug + Send + Sync {
+    /// Makes the state durable: when this returns, a crash of the machine does not lose it.
+    ///
+    /// # Errors
+    /// It could not be written; what was durable before still is.
+    fn commit(&self, state: &State) -> Result<(), LedgerError>;
+}
+
+impl Store for Ledger {
+    fn commit(&self, state: &State) -> Result<(), LedgerError> {
+        let text = render(state);
+        self.write(&text).map_err(|source| LedgerError::Unwritable { path: self.path.clone(), source })
+    }
+}
+
 /// What was found at the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -106,15 +122,6 @@ impl Ledger {
         let found = read(path)?;
         ledger.probe().map_err(unwritable)?;
         Ok((ledger, found))
-    }
-
-    /// Makes the state durable: when this returns, a crash of the machine does not lose it.
-    ///
-    /// # Errors
-    /// It could not be written; the file holds what it held before.
-    pub fn commit(&self, state: &State) -> Result<(), LedgerError> {
-        let text = render(state);
-        self.write(&text).map_err(|source| LedgerError::Unwritable { path: self.path.clone(), source })
     }
 
     fn write(&self, text: &[u8]) -> io::Result<()> {

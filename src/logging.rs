@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,15 +19,13 @@ pub enum Format {
 /// Starts logging. `colour` is wanted by the caller; it is used on a terminal only.
 pub fn start(format: Format, level: LevelFilter, no_colour: bool) {
     // The SDK's own spans can hold requests: nothing of them below a warning.
-    let directives = format!("warn,ecs_deployd={level}");
-    let filter = EnvFilter::new(directives);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("ecs_deployd", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
     match format {
-        Format::Text => {
-            builder.with_ansi(std::io::stderr().is_terminal() && !no_colour).with_target(false).init();
-        }
+        Format::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal() && !no_colour)).init(),
         Format::Json => {
-            builder.json().flatten_event(true).with_target(false).with_current_span(false).with_span_list(false).init();
+            registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).init();
         }
     }
 }

@@ -1,1 +1,225 @@
+use super::*;
 
+fn errors(text: &str) -> Vec<String> {
+    Config::parse("c.toml", text).unwrap_err().lines().to_vec()
+}
+
+const GOOD: &str = r#"
+[[repository]]
+name = "hello"
+tags = ["latest"]
+[[repository.service]]
+cluster = "web"
+service = "hello"
+"#;
+
+#[test]
+fn the_examples_are_valid() {
+    let example = Config::parse("example.toml", include_str!("../../config/example.toml")).unwrap();
+    assert!(!example.repositories.is_empty());
+    let minimal = Config::parse("minimal.toml", include_str!("../../config/minimal.toml")).unwrap();
+    assert_eq!(minimal.repositories.len(), 1);
+}
+
+#[test]
+fn the_defaults_are_those_that_are_documented() {
+    let config = Config::parse("c.toml", GOOD).unwrap();
+    assert_eq!(config.poll, PollSettings { interval: Duration::from_secs(30), overlap: Duration::from_secs(1800) });
+    assert_eq!(config.state.path, PathBuf::from("/var/lib/ecs-deployd/state.json"));
+    assert_eq!(config.state.when_missing, WhenMissing::Ignore);
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:9797");
+    assert_eq!(config.control.socket, PathBuf::from("/run/ecs-deployd/control.sock"));
+    let (_, rule) = config.services().next().unwrap();
+    assert_eq!(rule.deploy, crate::domain::test_support::deploy_settings());
+    assert_eq!(rule.key.to_string(), "web/hello");
+    let name = ContextName::parse("default").unwrap();
+    assert_eq!(config.aws[&name], AwsSettings::default());
+    assert_eq!(config.polled_contexts(), [&name]);
+}
+
+#[test]
+fn every_error_is_one_line_with_its_place_and_its_remedy() {
+    let with = |extra: &str| format!("{extra}{GOOD}");
+    for (text, expected) in [
+        (with("[poll]\nintervall = \"5s\""), "c.toml:2: poll.intervall: unknown key; did you mean interval?"),
+        (with("[pol]\n"), "c.toml:1: pol: unknown key; did you mean poll?"),
+        (
+            with("[zzz]\n"),
+            "c.toml:1: zzz: unknown key; known here: aws, control, deploy, http, poll, repository, state",
+        ),
+        (
+            with("[poll]\ninterval = 5"),
+            "c.toml:2: poll.interval: expected a duration in quotes like \"30s\" or \"15m\", found the number 5",
+        ),
+        (
+            with("[poll]\ninterval = \"5\""),
+            "c.toml:2: poll.interval: expected a duration like \"30s\" or \"15m\", found \"5\"",
+        ),
+        (with("[poll]\ninterval = \"10ms\""), "c.toml:2: poll.interval: must be one second or more, found \"10ms\""),
+        (
+            with("[poll]\noverlap = \"91days\""),
+            "c.toml:2: poll.overlap: must be at most 90 days, which is as far back as CloudTrail's event history goes",
+        ),
+        (
+            with("[deploy]\npin = \"digets\""),
+            "c.toml:2: deploy.pin: expected \"digest\" or \"tag\", found \"digets\"; did you mean \"digest\"?",
+        ),
+        (
+            with("[deploy]\ntimeout = \"4s\"\nobserve_interval = \"5s\""),
+            "c.toml:3: deploy.observe_interval: is 5s, longer than the timeout of 4s: a rollout would time out before it is looked at",
+        ),
+        (
+            with("[http]\nlisten = \"localhost\""),
+            "c.toml:2: http.listen: expected an address and port like \"127.0.0.1:9797\", found \"localhost\"",
+        ),
+        (
+            with("[state]\nwhen_missing = \"deploy\""),
+            "c.toml:2: state.when_missing: expected \"ignore\" or \"reconcile\", found \"deploy\"",
+        ),
+        (
+            with("[aws.default]\nmax_lookups_per_second = 5"),
+            "c.toml:2: aws.default.max_lookups_per_second: must be more than 0 and at most 2, which CloudTrail allows for an account and Region; found 5",
+        ),
+        (
+            with("[aws.default]\nrole_arn = \"admin\""),
+            "c.toml:2: aws.default.role_arn: expected a role ARN like \"arn:aws:iam::111111111111:role/ecs-deployd\", found \"admin\"",
+        ),
+        (
+            with("[aws.default]\nexternal_id = \"x\""),
+            "c.toml:2: aws.default.external_id: is used only when a role is assumed: add role_arn, or remove it",
+        ),
+        (
+            with("[aws.default]\nendpoint_url = \"127.0.0.1:4566\""),
+            "c.toml:2: aws.default.endpoint_url: expected a URL with http:// or https://, found \"127.0.0.1:4566\"",
+        ),
+        (
+            with("[aws]\nregion = \"eu-west-1\""),
+            "c.toml:2: aws.region: expected a table [aws.region], found the text \"eu-west-1\": settings stand in a table for each context, like [aws.default]",
+        ),
+        (
+            GOOD.replace("\"latest\"", ""),
+            "c.toml:4: repository[0].tags: is empty: no push would ever be deployed; name at least one tag or glob like \"release-*\"",
+        ),
+        (
+            GOOD.replace("\"latest\"", "\"[\""),
+            "c.toml:4: repository[0].tags: \"[\": unclosed character class; missing ']'",
+        ),
+        (
+            GOOD.replace("tags = [\"latest\"]", "tags = \"latest\""),
+            "c.toml:4: repository[0].tags: expected a list of texts like [\"latest\"], found the text \"latest\"",
+        ),
+        (
+            GOOD.replace("tags = [\"latest\"]", "semver = \"one\""),
+            "c.toml:4: repository[0].semver: expected a version range like \">=1.4, <2\", found \"one\": unexpected character 'o' while parsing major version number",
+        ),
+        (
+            GOOD.replace("tags = [\"latest\"]", "tags = [\"latest\"]\nsemver = \"1\""),
+            "c.toml:5: repository[0].semver: stands beside tags: give exactly one of tags, semver and regex",
+        ),
+        (
+            GOOD.replace("tags = [\"latest\"]", "tags = [\"latest\"]\norder = \"pushed\""),
+            "c.toml:5: repository[0].order: orders the capture `key` of a regex: add regex, or remove it",
+        ),
+        (
+            GOOD.replace("tags = [\"latest\"]", ""),
+            "c.toml:2: repository[0].tags: is missing: say which tags are deployed with exactly one of tags, semver and regex",
+        ),
+        (
+            GOOD.replace("\"hello\"\ntags", "\"Hello\"\ntags"),
+            "c.toml:3: repository[0].name: \"Hello\" is not an ECR repository name (2 to 256 lower-case letters, digits and ._-/, beginning with a letter or digit)",
+        ),
+        (
+            GOOD.replace("tags", "aws = \"prod\"\ntags"),
+            "c.toml:4: repository[0].aws: there is no table [aws.prod]; there is none",
+        ),
+        (GOOD.replace("cluster = \"web\"", ""), "c.toml:5: repository[0].service[0].cluster: is missing"),
+        (
+            GOOD.replace("\"web\"", "\"arn:aws:ecs:eu-west-1:1:cluster/web\""),
+            "c.toml:6: repository[0].service[0].cluster: expected the name, not the ARN: \"web\"",
+        ),
+        (
+            GOOD.split("[[repository.service]]").next().unwrap().to_owned(),
+            "c.toml:2: repository[0].service: is missing: name at least one service under [[repository.service]]",
+        ),
+        (
+            format!("{GOOD}[[repository.service]]\ncluster = \"web\"\nservice = \"hello\""),
+            "c.toml:8: repository[0].service: web/hello is listed twice under this repository; leave out container to match every container",
+        ),
+        (
+            format!("{GOOD}{GOOD}"),
+            "c.toml:9: repository.name: hello of aws context default is listed twice: put its services under one [[repository]]",
+        ),
+    ] {
+        assert_eq!(errors(&text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn all_errors_of_a_file_are_told_at_once_in_the_order_of_their_lines() {
+    let text = "[poll]\ninterval = 1\nx = 2\n[deploy]\npin = 3\n[[repository]]\nname = \"\"\n";
+    let lines: Vec<String> =
+        errors(text).iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "c.toml:2 poll.interval",
+            "c.toml:3 poll.x",
+            "c.toml:5 deploy.pin",
+            "c.toml:6 repository[0].tags",
+            "c.toml:6 repository[0].service",
+            "c.toml:7 repository[0].name",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_line() {
+    let lines = errors("[poll]\ninterval = \n");
+    assert!(lines[0].starts_with("c.toml:2: "), "{lines:?}");
+}
+
+#[test]
+fn a_service_under_two_repositories_has_one_set_of_settings() {
+    let other = GOOD.replace("name = \"hello\"", "name = \"side\"") + "timeout = \"1m\"";
+    let lines = errors(&format!("{GOOD}{other}"));
+    assert_eq!(
+        lines,
+        [
+            "c.toml:12: repository[1].service[0].service: web/hello stands under another repository with other settings: timeout, observe_interval, on_failure, downtime and base must agree"
+        ]
+    );
+    let pinned = GOOD.replace("name = \"hello\"", "name = \"side\"") + "pin = \"tag\"";
+    assert!(
+        Config::parse("c.toml", &format!("{GOOD}{pinned}")).is_ok(),
+        "what an image is pinned to is the image's own"
+    );
+}
+
+#[test]
+fn a_service_may_override_what_it_is_told() {
+    let text = format!(
+        "{GOOD}pin = \"tag\"\ntimeout = \"1m\"\non_failure = \"leave\"\nsemver = \"1\"\ncontainer = \"app\"\naws = \"other\"\n[aws.other]\nregion = \"us-east-1\""
+    );
+    let config = Config::parse("c.toml", &text).unwrap();
+    let (_, rule) = config.services().next().unwrap();
+    assert_eq!(rule.key.aws.as_str(), "other");
+    assert_eq!(rule.container.as_deref(), Some("app"));
+    assert_eq!(rule.deploy.timeout, Duration::from_secs(60));
+    assert!(rule.policy.admits(&crate::domain::test_support::tag("1.2.3")));
+    assert_eq!(config.polled_contexts().len(), 1, "only where a repository lives");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(text in "(\\PC|\n){0,300}") {
+        let _ = Config::parse("c.toml", &text);
+    }
+
+    #[test]
+    fn no_value_breaks_the_reader(
+        key in proptest::sample::select(vec!["aws", "poll", "state", "http", "control", "deploy", "repository"]),
+        value in proptest::sample::select(vec!["1", "\"x\"", "[]", "{}", "[{}]", "[1]", "{a = 1}", "{default = {}}", "1979-05-27", "[{service = 1}]", "[{service = [1]}]"]),
+    ) {
+        let _ = Config::parse("c.toml", &format!("{key} = {value}"));
+    }
+}

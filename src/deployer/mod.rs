@@ -31,7 +31,7 @@ use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, EventId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, ServiceView};
 use crate::health::Health;
-use crate::ledger::Ledger;
+use crate::ledger::Store;
 use crate::metrics::Metrics;
 use crate::scheduler::Batch;
 
@@ -55,8 +55,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// The doors to AWS.
     pub contexts: Contexts,
-    /// The state file.
-    pub ledger: Arc<Ledger>,
+    /// Where the state is made durable.
+    pub ledger: Arc<dyn Store>,
     /// What it held.
     pub state: State,
     /// The time of day.
@@ -81,7 +81,7 @@ pub struct Reload {
 pub struct Deployer {
     config: Arc<Config>,
     contexts: Contexts,
-    ledger: Arc<Ledger>,
+    ledger: Arc<dyn Store>,
     state: State,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,

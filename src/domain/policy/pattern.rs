@@ -1,7 +1,7 @@
 //! `regex = '^main-(?<key>\d+)-'`: the order of the capture `key` decides.
 
 use jiff::Timestamp;
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::{By, Policy, Rank};
 use crate::domain::types::Tag;

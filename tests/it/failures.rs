@@ -1,0 +1,127 @@
+//! Rollouts that fail, and services that cannot be rolled.
+
+use std::time::Duration;
+
+use crate::harness::{config, hello_world, pass, start};
+use crate::world::{Health, image_uri};
+
+const FAILED: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="failed",service="hello"}"#;
+const TIMED_OUT: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="timed_out",service="hello"}"#;
+const ROLLED_BACK: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="rolled_back",service="hello"}"#;
+const SUPERSEDED: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="superseded",service="hello"}"#;
+const HELD: &str = r#"ecs_deployd_held{cluster="web",service="hello"}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_never_gets_stable_is_undone_to_the_digest_that_ran() {
+    let (world, disk, v0) = hello_world();
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, Health::Never);
+    pass(600).await;
+    assert_eq!(process.metric(TIMED_OUT), 1.0);
+    assert_eq!(process.metric(ROLLED_BACK), 1.0);
+    assert_eq!(process.metric(HELD), 1.0);
+    // The revision before names the tag, and the tag means the bad image now.
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(v0.clone()));
+    let last = world.revisions("hello").pop().unwrap();
+    assert_eq!(last["containerDefinitions"][0]["image"], format!("{}@{v0}", image_uri("hello")));
+
+    let good = world.push("hello", "latest", "good");
+    pass(120).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
+    assert_eq!(process.metric(HELD), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_circuit_breaker_is_recognised_with_and_without_its_own_way_back() {
+    for rolls_back in [false, true] {
+        let (world, disk, _) = hello_world();
+        world.edit_service("web", "hello", |service| service.breaker_rolls_back = rolls_back);
+        let process = start(&world, &disk, &config(""));
+        pass(2).await;
+        let good = world.push("hello", "latest", "good");
+        pass(120).await;
+        let bad = world.push("hello", "latest", "bad");
+        world.set_health(&bad, Health::BreaksAfter(Duration::from_secs(30)));
+        pass(240).await;
+        assert_eq!(world.settled_image("web", "hello", "app"), Some(good), "{rolls_back}");
+        assert_eq!((process.metric(FAILED), process.metric(ROLLED_BACK)), (1.0, 1.0), "{rolls_back}");
+        // v0 -> good -> bad -> back to good's own revision, which is pinned: no new one, and no update on top of ECS's own.
+        assert_eq!(world.revisions("hello").len(), 3, "{rolls_back}");
+        assert_eq!(world.started("web", "hello").len(), if rolls_back { 2 } else { 3 }, "{rolls_back}");
+        process.kill().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_digest_is_not_deployed_by_a_late_event() {
+    let (world, disk, _) = hello_world();
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, Health::Never);
+    world.push_late("hello", "release-1", "bad", jiff::SignedDuration::from_mins(15));
+    pass(1800).await;
+    assert_eq!(process.metric(r#"ecs_deployd_pushes_total{outcome="held",repository="hello"}"#), 1.0);
+    assert_eq!(process.metric(TIMED_OUT), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_failure_leave_leaves_and_holds() {
+    let (world, disk, _) = hello_world();
+    let process = start(&world, &disk, &config("on_failure = \"leave\""));
+    pass(2).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, Health::Never);
+    pass(600).await;
+    assert_eq!(world.started("web", "hello").len(), 1);
+    assert_eq!((process.metric(TIMED_OUT), process.metric(HELD)), (1.0, 1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_deployer_is_not_fought() {
+    let (world, disk, _) = hello_world();
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    let slow = world.push("hello", "latest", "slow");
+    world.set_health(&slow, Health::Never);
+    pass(60).await;
+    let theirs = world.register("hello", &[("app", "somebody/else:1")]);
+    world.interfere("web", "hello", &theirs);
+    pass(900).await;
+    assert_eq!(process.metric(SUPERSEDED), 1.0);
+    assert_eq!(world.revision_of("web", "hello"), theirs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_be_replaced_without_downtime_is_refused() {
+    let (world, disk, v0) = hello_world();
+    world.edit_service("web", "hello", |service| (service.desired, service.minimum, service.maximum) = (1, 0, 100));
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    world.push("hello", "latest", "v1");
+    pass(120).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(v0));
+    assert_eq!(process.metric(r#"ecs_deployd_pushes_total{outcome="downtime",repository="hello"}"#), 1.0);
+    assert_eq!(
+        process.metric(r#"ecs_deployd_deployments_total{cluster="web",outcome="refused",service="hello"}"#),
+        1.0
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_deleted_in_the_middle_ends_its_rollout_and_harms_no_other() {
+    let (world, disk, _) = hello_world();
+    let revision = world.revision_of("web", "hello");
+    world.create_service("web", "second", &revision, 1);
+    let text = config("") + "[[repository.service]]\ncluster = \"web\"\nservice = \"second\"\n";
+    let process = start(&world, &disk, &text);
+    pass(2).await;
+    let digest = world.push("hello", "latest", "v1");
+    world.until("it rolls", Duration::from_secs(60), |world| !world.started("web", "hello").is_empty()).await;
+    world.edit_service("web", "hello", |service| service.active = false);
+    pass(120).await;
+    assert_eq!(process.metric(FAILED), 1.0);
+    assert_eq!(world.settled_image("web", "second", "app"), Some(digest));
+}

@@ -1,0 +1,172 @@
+//! The real scheduler and deployer in the simulated world, with a state that survives their death.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ecs_deployd::clock::Clock;
+use ecs_deployd::config::Config;
+use ecs_deployd::deployer::{self, Deployer, Parts};
+use ecs_deployd::domain::state::State;
+use ecs_deployd::health::Health;
+use ecs_deployd::ledger::{LedgerError, Store};
+use ecs_deployd::metrics::Metrics;
+use ecs_deployd::scheduler::{Polling, Scheduler};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::world::World;
+
+/// What is on the disk, and whether it can be written.
+#[derive(Debug, Default)]
+pub struct Disk {
+    inner: Mutex<Contents>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    text: Option<Vec<u8>>,
+    full: bool,
+}
+
+impl Disk {
+    pub fn set_full(&self, full: bool) {
+        self.inner.lock().unwrap().full = full;
+    }
+
+    pub fn state(&self) -> Option<State> {
+        self.inner.lock().unwrap().text.as_ref().map(|text| serde_json::from_slice(text).unwrap())
+    }
+}
+
+impl Store for Disk {
+    fn commit(&self, state: &State) -> Result<(), LedgerError> {
+        let mut inner = self.inner.lock().unwrap();
+        if inner.full {
+            let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(LedgerError::Unwritable { path: "simulated".into(), source });
+        }
+        inner.text = Some(ecs_deployd::ledger::render(state));
+        Ok(())
+    }
+}
+
+/// A process.
+#[derive(Debug)]
+pub struct Process {
+    stop: watch::Sender<bool>,
+    deployer: JoinHandle<()>,
+    schedulers: Vec<JoinHandle<()>>,
+    pub metrics: Arc<Metrics>,
+    _reloads: mpsc::Sender<deployer::Reload>,
+}
+
+/// Starts a process on a disk.
+pub fn start(world: &World, disk: &Arc<Disk>, config: &str) -> Process {
+    let config = Arc::new(Config::parse("test.toml", config).unwrap_or_else(|invalid| panic!("{invalid}")));
+    let clock: Arc<dyn Clock> = Arc::new(world.clone());
+    let metrics = Arc::new(Metrics::new("test", "test", clock.now()).unwrap());
+    let health = Arc::new(Health::new());
+    let state = disk.state().unwrap_or_else(|| {
+        let mut state = State::default();
+        deployer::begin_contexts(&mut state, &config, clock.now());
+        if config.state.when_missing == ecs_deployd::config::WhenMissing::Reconcile {
+            deployer::want_reconciliation(&mut state, &config, clock.now());
+        }
+        state
+    });
+    let contexts = world.contexts();
+    let (batches, pages) = mpsc::channel(4);
+    let (reloads, reloaded) = mpsc::channel(1);
+    let (stop, stopped) = watch::channel(false);
+    let schedulers = config
+        .polled_contexts()
+        .into_iter()
+        .map(|name| {
+            let scheduler = Scheduler {
+                context: name.clone(),
+                cloudtrail: Arc::clone(&contexts[name].cloudtrail),
+                polling: Polling {
+                    interval: config.poll.interval,
+                    overlap: config.poll.overlap,
+                    rate: config.aws[name].max_lookups_per_second,
+                },
+                cursor: state.contexts.get(name).and_then(|known| known.cursor),
+                clock: Arc::clone(&clock),
+                metrics: Arc::clone(&metrics),
+                health: Arc::clone(&health),
+                batches: batches.clone(),
+            };
+            tokio::spawn(scheduler.run())
+        })
+        .collect();
+    let ledger: Arc<dyn Store> = Arc::<Disk>::clone(disk);
+    let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health };
+    let deployer = tokio::spawn(Deployer::new(parts).run(pages, reloaded, stopped));
+    Process { stop, deployer, schedulers, metrics, _reloads: reloads }
+}
+
+impl Process {
+    /// Dies on the spot, wherever it is.
+    pub async fn kill(self) {
+        for task in self.schedulers.iter().chain([&self.deployer]) {
+            task.abort();
+        }
+        for task in self.schedulers {
+            let _ = task.await;
+        }
+        let _ = self.deployer.await;
+    }
+
+    /// Stops as it does on SIGTERM.
+    pub async fn stop(self) {
+        for task in &self.schedulers {
+            task.abort();
+        }
+        self.stop.send(true).unwrap();
+        self.deployer.await.unwrap();
+    }
+
+    /// One sample of the metrics.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = String::from_utf8(self.metrics.render().unwrap()).unwrap();
+        text.lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+            .unwrap_or_else(|| panic!("no {series} in\n{text}"))
+    }
+}
+
+/// The configuration for one service, `web/hello`, under the repository `hello`.
+pub fn config(extra: &str) -> String {
+    format!(
+        r#"
+        [deploy]
+        timeout = "5m"
+        {extra}
+        [[repository]]
+        name = "hello"
+        tags = ["latest", "release-*"]
+        [[repository.service]]
+        cluster = "web"
+        service = "hello"
+        "#
+    )
+}
+
+/// A world with that service in it, running the content `v0` by the tag `latest`.
+pub fn hello_world() -> (World, Arc<Disk>, String) {
+    let world = World::new();
+    world.create_repository("hello");
+    let digest = world.push("hello", "latest", "v0");
+    let revision = world
+        .register("hello", &[("app", &format!("{}:latest", crate::world::image_uri("hello"))), ("side", "envoy:1")]);
+    world.create_service("web", "hello", &revision, 2);
+    (world, Arc::default(), digest)
+}
+
+pub fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub async fn pass(seconds: u64) {
+    ecs_deployd::clock::sleep(Duration::from_secs(seconds)).await;
+}

@@ -1,0 +1,126 @@
+//! ECR: repositories, images, and tags that move.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use ecs_deployd::aws::{AwsError, Ecr, Fault, ImagePage};
+use ecs_deployd::domain::types::{AccountId, Digest, RepositoryName, Tag};
+use ecs_deployd::domain::view::ImageView;
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use super::faults::{error, with_fate};
+use super::{ACCOUNT, Inner, REGION, World};
+
+#[derive(Debug, Default)]
+pub struct Repository {
+    images: BTreeMap<String, Timestamp>,
+    tags: BTreeMap<String, String>,
+}
+
+/// The digest of a manifest.
+pub fn manifest_digest(manifest: &str) -> String {
+    let bytes = Sha256::digest(manifest.as_bytes());
+    format!("sha256:{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// A repository's address.
+pub fn image_uri(repository: &str) -> String {
+    format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{repository}")
+}
+
+impl World {
+    pub fn create_repository(&self, name: &str) {
+        self.lock().repositories.entry(name.to_owned()).or_default();
+    }
+
+    /// Pushes an image; CloudTrail tells of it at once. Gives the digest.
+    pub fn push(&self, repository: &str, tag: &str, content: &str) -> String {
+        self.push_late(repository, tag, content, SignedDuration::ZERO)
+    }
+
+    /// Pushes an image; CloudTrail tells of it after a while.
+    pub fn push_late(&self, repository: &str, tag: &str, content: &str, late: SignedDuration) -> String {
+        let manifest = format!("{{\"schemaVersion\":2,\"x\":\"{content}\"}}");
+        let digest = manifest_digest(&manifest);
+        let mut inner = self.lock();
+        let now = inner.now();
+        let known = inner.repositories.get_mut(repository).expect("the repository was created");
+        known.images.entry(digest.clone()).or_insert(now);
+        known.tags.insert(tag.to_owned(), digest.clone());
+        inner.record_push(repository, Some(tag), &manifest, late);
+        digest
+    }
+
+    pub fn delete_tag(&self, repository: &str, tag: &str) {
+        self.lock().repositories.get_mut(repository).unwrap().tags.remove(tag);
+    }
+}
+
+impl Inner {
+    /// What an image reference resolves to.
+    pub(super) fn resolve(&self, image: &str) -> Option<String> {
+        if let Some((_, digest)) = image.split_once('@') {
+            return Some(digest.to_owned());
+        }
+        let (name, tag) = image.rsplit_once(':')?;
+        let repository = name.split_once('/')?.1;
+        self.repositories.get(repository)?.tags.get(tag).cloned()
+    }
+
+    fn image_view(&self, repository: &Repository, digest: &str) -> ImageView {
+        ImageView {
+            registry: AccountId::parse(ACCOUNT).unwrap(),
+            digest: Digest::parse(digest).unwrap(),
+            tags: repository
+                .tags
+                .iter()
+                .filter(|(_, of)| *of == digest)
+                .map(|(tag, _)| Tag::parse(tag).unwrap())
+                .collect(),
+            pushed_at: repository.images.get(digest).copied(),
+            artifact_type: Some("application/vnd.oci.image.config.v1+json".to_owned()),
+            refers: false,
+        }
+    }
+}
+
+#[async_trait]
+impl Ecr for World {
+    async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError> {
+        let fate = self.call("DescribeImages", format!("{repository} {tags:?}")).await;
+        with_fate(fate, "ecr", "DescribeImages", || {
+            let inner = self.lock();
+            let known = inner
+                .repositories
+                .get(repository.as_str())
+                .ok_or_else(|| error("ecr", "DescribeImages", Fault::NotFound, "RepositoryNotFoundException"))?;
+            let mut digests: Vec<&String> = tags.iter().filter_map(|tag| known.tags.get(tag.as_str())).collect();
+            digests.sort();
+            digests.dedup();
+            Ok(digests.into_iter().map(|digest| inner.image_view(known, digest)).collect())
+        })
+        .await
+    }
+
+    async fn list_tagged(&self, repository: &RepositoryName, next: Option<String>) -> Result<ImagePage, AwsError> {
+        let fate = self.call("DescribeImages", format!("{repository} *")).await;
+        with_fate(fate, "ecr", "DescribeImages", || {
+            let inner = self.lock();
+            let known = inner
+                .repositories
+                .get(repository.as_str())
+                .ok_or_else(|| error("ecr", "DescribeImages", Fault::NotFound, "RepositoryNotFoundException"))?;
+            let tagged: Vec<ImageView> = known
+                .images
+                .keys()
+                .map(|digest| inner.image_view(known, digest))
+                .filter(|image| !image.tags.is_empty())
+                .collect();
+            let offset = next.map_or(0, |next| next.parse().unwrap());
+            let images: Vec<ImageView> = tagged.iter().skip(offset).take(3).cloned().collect();
+            Ok(ImagePage { images, next: (offset + 3 < tagged.len()).then(|| (offset + 3).to_string()) })
+        })
+        .await
+    }
+}

@@ -1,0 +1,348 @@
+//! ECS: families of revisions, and services that roll from one deployment to the next as time passes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ecs_deployd::aws::{AwsError, Ecs, Fault};
+use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
+use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
+use ecs_deployd::domain::view::{
+    Controller, DeploymentView, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::faults::{error, with_fate};
+use super::{ACCOUNT, Inner, REGION, World};
+
+/// How tasks with an image fare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// They are stable after a while.
+    After(Duration),
+    /// They never are.
+    Never,
+    /// The circuit breaker gives them up after a while.
+    BreaksAfter(Duration),
+}
+
+#[derive(Debug)]
+pub struct Service {
+    pub desired: i32,
+    pub minimum: i32,
+    pub maximum: i32,
+    pub classic: bool,
+    pub breaker_rolls_back: bool,
+    pub active: bool,
+    pub deployments: Vec<Deployment>,
+    /// Every deployment that UpdateService started, in order: the revision and the digests.
+    pub started: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    id: String,
+    revision: String,
+    since: Timestamp,
+    /// The digests, by container, that the tags resolved to when it began.
+    digests: BTreeMap<String, Option<String>>,
+    health: Health,
+    state: RolloutState,
+}
+
+impl World {
+    /// Registers a revision as an operator would. Gives its ARN.
+    pub fn register(&self, family: &str, containers: &[(&str, &str)]) -> String {
+        let containers: Vec<Value> = containers
+            .iter()
+            .map(|(name, image)| json!({"name": name, "image": image, "unknownToTheSdk": {"deep": [1, 2.5, null]}}))
+            .collect();
+        self.lock().add_revision(json!({"family": family, "containerDefinitions": containers, "cpu": "256"}))
+    }
+
+    /// Creates a service that runs a revision completely.
+    pub fn create_service(&self, cluster: &str, name: &str, revision: &str, desired: i32) {
+        let mut inner = self.lock();
+        let mut deployment = inner.deployment(revision);
+        deployment.state = RolloutState::Completed;
+        let service = Service {
+            desired,
+            minimum: 100,
+            maximum: 200,
+            classic: false,
+            breaker_rolls_back: false,
+            active: true,
+            deployments: vec![deployment],
+            started: Vec::new(),
+        };
+        inner.services.insert((cluster.to_owned(), name.to_owned()), service);
+    }
+
+    /// Changes a service as an operator would.
+    pub fn edit_service(&self, cluster: &str, name: &str, edit: impl FnOnce(&mut Service)) {
+        edit(self.lock().services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap());
+    }
+
+    /// Updates a service as another deployer would.
+    pub fn interfere(&self, cluster: &str, name: &str, revision: &str) {
+        let mut inner = self.lock();
+        inner.start(cluster, name, revision).unwrap();
+        inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap().started.pop();
+    }
+
+    /// How tasks with this digest fare; by default they are stable after ten seconds.
+    pub fn set_health(&self, digest: &str, health: Health) {
+        self.lock().health.insert(digest.to_owned(), health);
+    }
+
+    /// The image that a container of a service runs, once nothing is under way.
+    pub fn settled_image(&self, cluster: &str, name: &str, container: &str) -> Option<String> {
+        let mut inner = self.lock();
+        inner.turn();
+        let service = &inner.services[&(cluster.to_owned(), name.to_owned())];
+        let [only] = &service.deployments[..] else { return None };
+        (only.state == RolloutState::Completed).then(|| only.digests.get(container).cloned().flatten()).flatten()
+    }
+
+    /// The revision that a service is set to.
+    pub fn revision_of(&self, cluster: &str, name: &str) -> String {
+        self.lock().services[&(cluster.to_owned(), name.to_owned())].deployments[0].revision.clone()
+    }
+
+    /// The revisions that UpdateService started deployments of.
+    pub fn started(&self, cluster: &str, name: &str) -> Vec<String> {
+        self.lock().services[&(cluster.to_owned(), name.to_owned())].started.clone()
+    }
+
+    /// Every revision of a family, as it was registered.
+    pub fn revisions(&self, family: &str) -> Vec<Value> {
+        self.lock().families.get(family).cloned().unwrap_or_default()
+    }
+}
+
+impl Inner {
+    fn add_revision(&mut self, mut body: Value) -> String {
+        let family = body["family"].as_str().unwrap().to_owned();
+        let revisions = self.families.entry(family.clone()).or_default();
+        let revision = revisions.len() + 1;
+        let arn = format!("arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/{family}:{revision}");
+        body["taskDefinitionArn"] = json!(arn);
+        body["revision"] = json!(revision);
+        body["status"] = json!("ACTIVE");
+        body["registeredAt"] = json!(1.5);
+        body["volumes"] = json!([]);
+        revisions.push(body);
+        arn
+    }
+
+    fn body(&self, which: &str) -> Option<&Value> {
+        let short = which.rsplit('/').next().unwrap();
+        match short.split_once(':') {
+            Some((family, revision)) => self.families.get(family)?.get(revision.parse::<usize>().ok()? - 1),
+            None => self.families.get(short)?.last(),
+        }
+    }
+
+    fn deployment(&mut self, revision: &str) -> Deployment {
+        let body = self.body(revision).expect("the revision exists").clone();
+        let digests: BTreeMap<String, Option<String>> = body["containerDefinitions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|container| {
+                (container["name"].as_str().unwrap().to_owned(), self.resolve(container["image"].as_str().unwrap()))
+            })
+            .collect();
+        let health = digests
+            .values()
+            .flatten()
+            .filter_map(|digest| self.health.get(digest))
+            .copied()
+            .find(|health| !matches!(health, Health::After(_)))
+            .unwrap_or(Health::After(Duration::from_secs(10)));
+        Deployment {
+            id: self.next("ecs-svc/"),
+            revision: revision.to_owned(),
+            since: self.now(),
+            digests,
+            health,
+            state: RolloutState::InProgress,
+        }
+    }
+
+    /// UpdateService: the same revision starts nothing.
+    fn start(&mut self, cluster: &str, name: &str, revision: &str) -> Result<(), AwsError> {
+        self.turn();
+        let key = (cluster.to_owned(), name.to_owned());
+        let refused = |fault, code| Err(error("ecs", "UpdateService", fault, code));
+        let Some(service) = self.services.get(&key).filter(|service| service.active) else {
+            return refused(Fault::NotFound, "ServiceNotFoundException");
+        };
+        if self.body(revision).is_none() {
+            return refused(Fault::Refused, "InvalidParameterException");
+        }
+        if service.deployments[0].revision == revision {
+            return Ok(());
+        }
+        let deployment = self.deployment(revision);
+        let service = self.services.get_mut(&key).unwrap();
+        service.deployments.insert(0, deployment);
+        service.started.push(revision.to_owned());
+        Ok(())
+    }
+
+    /// Lets time do its work: what is stable by now replaces what ran before.
+    fn turn(&mut self) {
+        let now = self.now();
+        let mut breaks = Vec::new();
+        for (key, service) in &mut self.services {
+            let primary = &mut service.deployments[0];
+            let age = now.duration_since(primary.since);
+            let reached = |after: Duration| age >= SignedDuration::try_from(after).unwrap();
+            match primary.health {
+                Health::After(after) if reached(after) => primary.state = RolloutState::Completed,
+                Health::BreaksAfter(after) if reached(after) && primary.state == RolloutState::InProgress => {
+                    primary.state = RolloutState::Failed;
+                    if service.breaker_rolls_back {
+                        breaks.push(key.clone());
+                    }
+                }
+                _ => {}
+            }
+            if service.deployments[0].state == RolloutState::Completed {
+                service.deployments.truncate(1);
+            }
+        }
+        for key in breaks {
+            let last_good = self.services[&key].deployments.last().unwrap().revision.clone();
+            let deployment = self.deployment(&last_good);
+            self.services.get_mut(&key).unwrap().deployments.insert(0, deployment);
+        }
+    }
+
+    fn service_view(&self, service: &Service) -> ServiceView {
+        let deployments = service
+            .deployments
+            .iter()
+            .enumerate()
+            .map(|(index, deployment)| {
+                let done = deployment.state == RolloutState::Completed || index > 0;
+                DeploymentView {
+                    id: DeploymentId::parse(&deployment.id).unwrap(),
+                    primary: index == 0,
+                    task_definition: TaskDefinitionArn::parse(&deployment.revision).unwrap(),
+                    state: (!service.classic).then_some(deployment.state),
+                    reason: String::new(),
+                    desired: service.desired,
+                    running: if done { service.desired } else { 0 },
+                    pending: if done { 0 } else { service.desired },
+                    failed: 0,
+                }
+            })
+            .collect();
+        ServiceView {
+            active: service.active,
+            task_definition: TaskDefinitionArn::parse(&service.deployments[0].revision).unwrap(),
+            desired: service.desired,
+            running: service.desired,
+            controller: Controller::Ecs,
+            scheduling: Scheduling::Replica,
+            strategy: Strategy::Rolling,
+            minimum_healthy_percent: Some(service.minimum),
+            maximum_percent: Some(service.maximum),
+            breaker_rolls_back: service.breaker_rolls_back,
+            deployments,
+            events: Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Ecs for World {
+    async fn describe_services(
+        &self,
+        cluster: &EcsName,
+        services: &[EcsName],
+    ) -> Result<BTreeMap<EcsName, ServiceView>, AwsError> {
+        assert!((1..=10).contains(&services.len()), "DescribeServices takes 1 to 10 services");
+        let fate = self.call("DescribeServices", format!("{cluster} {services:?}")).await;
+        with_fate(fate, "ecs", "DescribeServices", || {
+            let mut inner = self.lock();
+            inner.turn();
+            let found = services.iter().filter_map(|name| {
+                let service = inner.services.get(&(cluster.as_str().to_owned(), name.as_str().to_owned()))?;
+                Some((name.clone(), inner.service_view(service)))
+            });
+            Ok(found.collect())
+        })
+        .await
+    }
+
+    async fn describe_task_definition(&self, which: &str) -> Result<TaskDefinition, AwsError> {
+        let fate = self.call("DescribeTaskDefinition", which.to_owned()).await;
+        with_fate(fate, "ecs", "DescribeTaskDefinition", || {
+            let inner = self.lock();
+            let body = inner
+                .body(which)
+                .ok_or_else(|| error("ecs", "DescribeTaskDefinition", Fault::Refused, "ClientException"))?;
+            let mut body = body.clone();
+            let tags = body.as_object_mut().unwrap().remove("tags").unwrap_or(Value::Null);
+            Ok(TaskDefinition::from_answer(json!({"taskDefinition": body, "tags": tags})).unwrap())
+        })
+        .await
+    }
+
+    async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError> {
+        let fate = self.call("RegisterTaskDefinition", String::new()).await;
+        with_fate(fate, "ecs", "RegisterTaskDefinition", || {
+            let arn = self.lock().add_revision(registration.body().clone());
+            Ok(TaskDefinitionArn::parse(&arn).unwrap())
+        })
+        .await
+    }
+
+    async fn update_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        let fate = self.call("UpdateService", format!("{cluster}/{service} {revision}")).await;
+        with_fate(fate, "ecs", "UpdateService", || {
+            let mut inner = self.lock();
+            inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
+            let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
+            Ok(inner.service_view(service).primary().unwrap().clone())
+        })
+        .await
+    }
+
+    async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError> {
+        let fate = self.call("ListTasks", format!("{cluster}/{service}")).await;
+        with_fate(fate, "ecs", "ListTasks", || Ok(vec![format!("task/{cluster}/{service}")])).await
+    }
+
+    async fn describe_running_images(&self, cluster: &EcsName, tasks: &[String]) -> Result<RunningImages, AwsError> {
+        let fate = self.call("DescribeTasks", format!("{cluster} {tasks:?}")).await;
+        with_fate(fate, "ecs", "DescribeTasks", || {
+            let mut inner = self.lock();
+            inner.turn();
+            let mut running = RunningImages::default();
+            for task in tasks {
+                let name = task.rsplit('/').next().unwrap().to_owned();
+                let service = &inner.services[&(cluster.as_str().to_owned(), name)];
+                if service.desired == 0 {
+                    continue;
+                }
+                let last = service.deployments.last().unwrap();
+                for (container, digest) in &last.digests {
+                    let digest = digest.as_deref().and_then(|digest| Digest::parse(digest).ok());
+                    running.digests.entry(container.clone()).or_insert_with(BTreeSet::new).extend(digest);
+                }
+            }
+            Ok(running)
+        })
+        .await
+    }
+}

@@ -1,0 +1,56 @@
+//! What may happen to a call.
+
+use ecs_deployd::aws::{AwsError, Fault};
+
+use super::World;
+
+/// The fate of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It fails and has no effect.
+    Fails(Fault),
+    /// It takes effect, and the answer is lost.
+    AnswerLost,
+    /// It is never answered, and has no effect: the process dies meanwhile.
+    HangsBefore,
+    /// It takes effect and is never answered.
+    HangsAfter,
+}
+
+impl World {
+    /// Gives the call with this number (from 0, since the last `forget_calls`) a fate.
+    pub fn set_fate(&self, number: usize, fate: Fate) {
+        self.lock().fates.push((number, fate));
+    }
+
+    /// No call has a fate any more.
+    pub fn clear_fates(&self) {
+        self.lock().fates.clear();
+    }
+}
+
+/// Carries out a call that has a fate.
+pub(super) async fn with_fate<T>(
+    fate: Option<Fate>,
+    api: &'static str,
+    operation: &'static str,
+    effect: impl FnOnce() -> Result<T, AwsError>,
+) -> Result<T, AwsError> {
+    match fate {
+        None => effect(),
+        Some(Fate::Fails(fault)) => Err(error(api, operation, fault, "")),
+        Some(Fate::AnswerLost) => {
+            let _ = effect();
+            Err(error(api, operation, Fault::Unavailable, ""))
+        }
+        Some(Fate::HangsBefore) => std::future::pending().await,
+        Some(Fate::HangsAfter) => {
+            let _ = effect();
+            std::future::pending().await
+        }
+    }
+}
+
+pub(super) fn error(api: &'static str, operation: &'static str, fault: Fault, code: &str) -> AwsError {
+    AwsError { api, operation, fault, code: code.to_owned(), message: "simulated".to_owned() }
+}

@@ -1,0 +1,159 @@
+//! A stateful AWS: the services are faked, not the calls.
+//!
+//! Time is tokio's, paused in tests: a day passes in no time, and every run is the same.
+
+mod ecr;
+mod ecs;
+mod faults;
+mod trail;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ecs_deployd::aws::{AwsContext, Contexts};
+use ecs_deployd::clock::{Clock, Instant};
+use ecs_deployd::domain::types::{ContextName, Region};
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use ecr::{image_uri, manifest_digest};
+pub use ecs::Health;
+pub use faults::Fate;
+
+pub const ACCOUNT: &str = "111111111111";
+pub const REGION: &str = "eu-west-1";
+
+/// The world outside the process.
+#[derive(Debug, Clone)]
+pub struct World {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+pub struct Inner {
+    begun: Instant,
+    epoch: Timestamp,
+    latency: Duration,
+    calls: Vec<Call>,
+    fates: Vec<(usize, Fate)>,
+    serial: u64,
+    events: Vec<trail::Stored>,
+    page_size: usize,
+    repositories: BTreeMap<String, ecr::Repository>,
+    health: BTreeMap<String, ecs::Health>,
+    families: BTreeMap<String, Vec<Value>>,
+    services: BTreeMap<(String, String), ecs::Service>,
+}
+
+/// One call that was made, in order.
+#[derive(Debug, Clone)]
+#[expect(dead_code, reason = "the detail is read in the messages of failed assertions")]
+pub struct Call {
+    pub operation: &'static str,
+    pub detail: String,
+    pub at: Duration,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let inner = Inner {
+            begun: tokio_now(),
+            epoch: "2026-11-22T10:00:00Z".parse().unwrap(),
+            latency: Duration::from_millis(1),
+            calls: Vec::new(),
+            fates: Vec::new(),
+            serial: 0,
+            events: Vec::new(),
+            page_size: 50,
+            repositories: BTreeMap::new(),
+            health: BTreeMap::new(),
+            families: BTreeMap::new(),
+            services: BTreeMap::new(),
+        };
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// The doors to it.
+    pub fn contexts(&self) -> Contexts {
+        let context = AwsContext {
+            region: Region::parse(REGION).unwrap(),
+            cloudtrail: Arc::new(self.clone()),
+            ecr: Arc::new(self.clone()),
+            ecs: Arc::new(self.clone()),
+        };
+        Contexts::from([(ContextName::parse("default").unwrap(), context)])
+    }
+
+    /// Every call takes this long to be answered.
+    pub fn set_latency(&self, latency: Duration) {
+        self.lock().latency = latency;
+    }
+
+    /// Every call so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().calls.clone()
+    }
+
+    /// Forgets the calls so far.
+    pub fn forget_calls(&self) {
+        self.lock().calls.clear();
+    }
+
+    /// How often each operation was called.
+    pub fn count(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for call in &self.lock().calls {
+            *counts.entry(call.operation).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Waits until something is so, looking every so often (in simulated time).
+    pub async fn until(&self, what: &str, within: Duration, mut so: impl FnMut(&Self) -> bool) {
+        let end = tokio_now() + within;
+        while !so(self) {
+            assert!(tokio_now() < end, "{what}: not within {within:?}; calls: {:#?}", self.calls());
+            ecs_deployd::clock::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Begins a call: it is written down, takes its time, and has its fate.
+    async fn call(&self, operation: &'static str, detail: String) -> Option<Fate> {
+        let (latency, fate) = {
+            let mut inner = self.lock();
+            let at = inner.begun.elapsed();
+            let number = inner.calls.len();
+            inner.calls.push(Call { operation, detail, at });
+            let fate = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
+            (inner.latency, fate)
+        };
+        ecs_deployd::clock::sleep(latency).await;
+        fate
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Timestamp {
+        self.epoch + jiff::SignedDuration::try_from(self.begun.elapsed()).unwrap()
+    }
+
+    fn next(&mut self, prefix: &str) -> String {
+        self.serial += 1;
+        format!("{prefix}{:06}", self.serial)
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        self.lock().now()
+    }
+}
+
+fn tokio_now() -> Instant {
+    ecs_deployd::clock::instant()
+}

@@ -1,0 +1,91 @@
+//! CloudTrail: every push is an event; it is delivered when it is.
+
+use async_trait::async_trait;
+use ecs_deployd::aws::{AwsError, CloudTrail, Fault, LookupPage, Window};
+use ecs_deployd::domain::event::Record;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::faults::{error, with_fate};
+use super::{ACCOUNT, Inner, REGION, World};
+
+#[derive(Debug, Clone)]
+pub struct Stored {
+    id: String,
+    time: Timestamp,
+    visible_at: Timestamp,
+    body: Value,
+}
+
+impl Inner {
+    /// Records a PutImage that is delivered after a while.
+    pub(super) fn record_push(
+        &mut self,
+        repository: &str,
+        tag: Option<&str>,
+        manifest: &str,
+        late: jiff::SignedDuration,
+    ) {
+        let now = self.now();
+        let id = self.next("event-");
+        let time = Timestamp::from_second(now.as_second()).unwrap();
+        let mut request = json!({"repositoryName": repository, "imageManifest": manifest, "registryId": ACCOUNT});
+        if let Some(tag) = tag {
+            request["imageTag"] = json!(tag);
+        }
+        let body = json!({
+            "eventVersion": "1.10", "eventSource": "ecr.amazonaws.com", "eventName": "PutImage", "awsRegion": REGION,
+            "eventTime": time.to_string(), "eventID": id, "recipientAccountId": ACCOUNT,
+            "requestParameters": request, "responseElements": null,
+        });
+        self.events.push(Stored { id, time, visible_at: now + late, body });
+    }
+}
+
+impl World {
+    /// How many events a page holds.
+    pub fn set_page_size(&self, size: usize) {
+        self.lock().page_size = size;
+    }
+
+    /// Changes the newest event's record.
+    pub fn edit_last_event(&self, edit: impl FnOnce(&mut Value)) {
+        edit(&mut self.lock().events.last_mut().unwrap().body);
+    }
+}
+
+#[async_trait]
+impl CloudTrail for World {
+    async fn lookup_put_image(&self, window: Window, next: Option<String>) -> Result<LookupPage, AwsError> {
+        let fate = self.call("LookupEvents", next.clone().unwrap_or_default()).await;
+        with_fate(fate, "cloudtrail", "LookupEvents", || {
+            let inner = self.lock();
+            let (token_window, offset) = match next.as_deref().map(|token| token.rsplit_once('@').unwrap()) {
+                None => (None, 0),
+                Some((token_window, offset)) => (Some(token_window.to_owned()), offset.parse().unwrap()),
+            };
+            let window_text = format!("{}..{}", window.start, window.end);
+            if token_window.is_some_and(|token_window| token_window != window_text) {
+                return Err(error("cloudtrail", "LookupEvents", Fault::Refused, "InvalidNextTokenException"));
+            }
+            let now = inner.now();
+            let mut visible: Vec<&Stored> = inner
+                .events
+                .iter()
+                .filter(|event| event.visible_at <= now && event.time >= window.start && event.time <= window.end)
+                .collect();
+            visible.sort_by_key(|event| std::cmp::Reverse((event.time, event.id.clone())));
+            let page = visible.iter().skip(offset).take(inner.page_size);
+            let records = page
+                .map(|event| Record {
+                    id: Some(event.id.clone()),
+                    time: Some(event.time),
+                    body: Some(event.body.to_string()),
+                })
+                .collect();
+            let end = offset + inner.page_size;
+            Ok(LookupPage { records, next: (end < visible.len()).then(|| format!("{window_text}@{end}")) })
+        })
+        .await
+    }
+}
