@@ -1,0 +1,11 @@
+//! End to end: the real binary against a real AWS emulator over HTTP.
+//!
+//! The processes run in real time, so these tests wait for what shall happen with a deadline, and never for a span.
+#![expect(unreachable_pub, reason = "a test binary has no users")]
+
+mod daemon;
+mod scene;
+
+mod deploying;
+mod running;
+mod starting;

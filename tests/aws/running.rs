@@ -1,0 +1,198 @@
+//! The running daemon: pages, signals, systemd.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::daemon::{Home, wait_for};
+use crate::scene::{Scene, name};
+
+#[test]
+fn it_serves_metrics_and_health_and_nothing_else() {
+    let scene = Scene::new(1);
+    let home = Home::new(&scene.config(1));
+    let daemon = home.start();
+    daemon.wait_until_ready();
+    assert_eq!(daemon.get("/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(daemon.get("/nothing").0, 404);
+    let (status, text) = daemon.get("/metrics");
+    assert_eq!(status, 200);
+    for name in [
+        "ecs_deployd_build_info{",
+        "ecs_deployd_polls_total{aws=\"default\",outcome=\"ok\"}",
+        "ecs_deployd_last_successful_poll_timestamp_seconds{aws=\"default\"}",
+        "ecs_deployd_lookup_requests_total{aws=\"default\"}",
+        "ecs_deployd_pushes_total{",
+        "ecs_deployd_deployments_total{",
+        "ecs_deployd_deployments_in_progress{cluster=\"web\",service=\"hello-0\"} 0",
+        "ecs_deployd_held{cluster=\"web\",service=\"hello-0\"} 0",
+        "ecs_deployd_aws_requests_total{",
+        "ecs_deployd_aws_request_duration_seconds_bucket{",
+        "ecs_deployd_state_commits_total{outcome=\"ok\"}",
+        "ecs_deployd_config_last_reload_successful 1",
+        "ecs_deployd_config_last_reload_success_timestamp_seconds",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in\n{text}");
+    }
+}
+
+#[test]
+fn term_and_int_stop_it_cleanly() {
+    let scene = Scene::new(1);
+    for signal in [Signal::TERM, Signal::INT] {
+        let home = Home::new(&scene.config(1));
+        let mut daemon = home.start();
+        daemon.wait_until_ready();
+        daemon.signal(signal);
+        assert_eq!(daemon.ended().code(), Some(0), "{signal:?}");
+        assert!(home.path("state.json").exists());
+    }
+}
+
+#[test]
+fn a_second_signal_forces_it() {
+    let scene = Scene::new(1);
+    let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
+    let home = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
+    let mut daemon = home.start();
+    daemon.wait_until_ready();
+    gate.close_after("DescribeImages");
+    scene.push("v1");
+    daemon.wait_for_log("push seen");
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_log("stopping: waiting for calls under way");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().code(), Some(1));
+    assert!(daemon.log().contains("stopped by force"), "{}", daemon.log());
+}
+
+#[test]
+fn a_reload_takes_a_good_file_and_refuses_a_bad_one() {
+    let scene = Scene::new(2);
+    let home = Home::new(&scene.config(1));
+    let daemon = home.start();
+    daemon.wait_until_ready();
+
+    home.configure("[poll]\ninterval = \"never\"\n");
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_metric("ecs_deployd_config_last_reload_successful", 0.0);
+    daemon.wait_for_log("poll.interval: expected a duration");
+
+    home.configure(&scene.config(2));
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_metric("ecs_deployd_config_last_reload_successful", 1.0);
+    let digest = scene.push("v1");
+    scene.wait_for_image(&name(0), &digest);
+    scene.wait_for_image(&name(1), &digest);
+}
+
+#[test]
+fn systemd_is_told() {
+    let scene = Scene::new(1);
+    let home = Home::new(&scene.config(1));
+    let socket = home.path("notify");
+    let receiver = UnixDatagram::bind(&socket).unwrap();
+    receiver.set_read_timeout(Some(crate::daemon::PATIENCE)).unwrap();
+    let told = |wanted: &str| {
+        let mut buffer = [0; 4096];
+        wait_for(wanted, || {
+            let length = receiver.recv(&mut buffer).unwrap();
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            text.lines().any(|line| line == wanted).then_some(text)
+        })
+    };
+    let daemon =
+        home.start_with(&["run"], |command| command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "900000"));
+    let text = told("READY=1");
+    assert!(text.contains("STATUS=watching 1 repositories for 1 services"), "{text}");
+    told("WATCHDOG=1");
+    daemon.signal(Signal::HUP);
+    assert!(told("RELOADING=1").contains("MONOTONIC_USEC="));
+    told("READY=1");
+    daemon.signal(Signal::TERM);
+    told("STOPPING=1");
+}
+
+#[test]
+fn it_is_not_ready_without_aws_and_becomes_ready_by_itself() {
+    let scene = Scene::new(1);
+    let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
+    gate.close_after("");
+    let home = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
+    let daemon = home.start();
+    let (status, text) = daemon.get("/readyz");
+    assert_eq!((status, text.as_str()), (503, "aws context default: not polled successfully yet\n"));
+    assert_eq!(daemon.get("/healthz").0, 200, "a daemon that waits for AWS works");
+    gate.open();
+    daemon.wait_until_ready();
+}
+
+/// A door before an endpoint that can be shut: requests that name a word in their headers, and all after them, are not answered.
+struct Gate {
+    word: std::sync::Arc<std::sync::Mutex<Option<String>>>,
+}
+
+impl Gate {
+    fn before(endpoint: &str) -> (Self, String) {
+        use std::io::{Read as _, Write as _};
+        let upstream = endpoint.trim_start_matches("http://").to_owned();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let gate = Self { word: std::sync::Arc::default() };
+        let word = std::sync::Arc::clone(&gate.word);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (word, upstream) = (std::sync::Arc::clone(&word), upstream.clone());
+                std::thread::spawn(move || {
+                    let mut client = client;
+                    let mut buffer = vec![0; 65_536];
+                    let Ok(mut server) = std::net::TcpStream::connect(&upstream) else { return };
+                    server.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+                    client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+                    loop {
+                        match client.read(&mut buffer) {
+                            Ok(0) => return,
+                            Ok(length) => {
+                                let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                                let shut =
+                                    word.lock().unwrap().as_ref().is_some_and(|word| head.contains(word.as_str()));
+                                if !shut && server.write_all(&buffer[..length]).is_err() {
+                                    return;
+                                }
+                            }
+                            Err(error) if would_block(&error) => {}
+                            Err(_) => return,
+                        }
+                        match server.read(&mut buffer) {
+                            Ok(0) => return,
+                            Ok(length) => {
+                                if client.write_all(&buffer[..length]).is_err() {
+                                    return;
+                                }
+                            }
+                            Err(error) if would_block(&error) => {}
+                            Err(_) => return,
+                        }
+                    }
+                });
+            }
+        });
+        (gate, address)
+    }
+
+    /// From here on, requests with the word are not answered. The empty word is in every request.
+    fn close_after(&self, word: &str) {
+        *self.word.lock().unwrap() = Some(word.to_owned());
+    }
+
+    fn open(&self) {
+        *self.word.lock().unwrap() = None;
+    }
+}
+
+fn would_block(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+}

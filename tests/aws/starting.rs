@@ -1,0 +1,123 @@
+//! What keeps it from starting, and what it says then.
+
+use std::fs;
+
+use crate::daemon::Home;
+use crate::scene::Scene;
+
+const NOWHERE: &str = "[aws.default]\nendpoint_url = \"http://127.0.0.1:9\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n\
+    [[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n";
+
+#[test]
+fn a_wrong_configuration_is_exit_2_and_says_all_of_it() {
+    let home = Home::new("[pol]\n[deploy]\npin = \"dgest\"\n");
+    for command in [&["run"][..], &["check", "--offline"]] {
+        let (code, text) = home.run(command);
+        assert_eq!(code, 2, "{text}");
+        let path = home.path("config.toml");
+        assert!(text.contains(&format!("{}:7: pol: unknown key; did you mean poll?", path.display())), "{text}");
+        assert!(text.contains(":9: deploy.pin: expected \"digest\" or \"tag\", found \"dgest\""), "{text}");
+    }
+}
+
+#[test]
+fn a_missing_configuration_and_wrong_usage_are_exit_2() {
+    let home = Home::new("");
+    fs::remove_file(home.path("config.toml")).unwrap();
+    let (code, text) = home.run(&["run"]);
+    assert_eq!(code, 2);
+    assert!(text.contains("cannot read the configuration") && text.contains("--config PATH"), "{text}");
+    assert_eq!(home.run(&["fly"]).0, 2);
+    assert_eq!(home.run(&["run", "--log-level", "loud"]).0, 2);
+}
+
+#[test]
+fn a_valid_configuration_is_said_to_be_valid() {
+    let home = Home::new(NOWHERE);
+    let output = home.command(&["check", "--offline"]).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.ends_with("is valid: 1 repositories, 1 services, 1 AWS contexts\n"), "{text}");
+}
+
+#[test]
+fn the_configuration_may_be_given_as_text() {
+    let home = Home::new("broken");
+    let output = home
+        .command(&["check", "--offline"])
+        .env_remove("ECS_DEPLOYD_CONFIG")
+        .env("ECS_DEPLOYD_CONFIG_CONTENT", NOWHERE)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = home
+        .command(&["check", "--offline"])
+        .env_remove("ECS_DEPLOYD_CONFIG")
+        .env("ECS_DEPLOYD_CONFIG_CONTENT", "[x]")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ECS_DEPLOYD_CONFIG_CONTENT:1: x: unknown key"));
+}
+
+#[test]
+fn a_state_that_cannot_be_used_is_exit_3_and_left_as_it_is() {
+    for (content, expected) in [
+        ("", "is corrupt: it is empty"),
+        ("{\"version\": 1", "is corrupt: "),
+        ("{\"version\": 99}", "has version 99, this program knows version 1: run the newer ecs-deployd"),
+    ] {
+        let home = Home::new(NOWHERE);
+        fs::write(home.path("state.json"), content).unwrap();
+        let (code, text) = home.run(&["run"]);
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(fs::read_to_string(home.path("state.json")).unwrap(), content);
+    }
+    let home = Home::new(NOWHERE);
+    let config =
+        fs::read_to_string(home.path("config.toml")).unwrap().replace("/state.json", "/no/such/folder/state.json");
+    fs::write(home.path("config.toml"), config).unwrap();
+    let (code, text) = home.run(&["run"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("check that its folder exists"), "{text}");
+}
+
+#[test]
+fn a_second_daemon_on_one_state_is_exit_3() {
+    let scene = Scene::new(1);
+    let home = Home::new(&scene.config(1));
+    let first = home.start();
+    first.wait_until_ready();
+    let (code, text) = home.run(&["run"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("is locked: another ecs-deployd uses it"), "{text}");
+    assert_eq!(first.get("/healthz").0, 200);
+}
+
+#[test]
+fn health_asks_the_running_daemon() {
+    let scene = Scene::new(1);
+    let home = Home::new(&scene.config(1));
+    let daemon = home.start();
+    let address = daemon.address();
+    let config = fs::read_to_string(home.path("config.toml")).unwrap().replace("127.0.0.1:0", &address);
+    fs::write(home.path("config.toml"), config).unwrap();
+    assert_eq!(home.run(&["health"]).0, 0);
+    assert!(daemon.stop().success());
+    let (code, text) = home.run(&["health"]);
+    assert_eq!(code, 1);
+    assert!(text.contains(&format!("no answer from {address}")), "{text}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new(NOWHERE);
+    let address = taken.local_addr().unwrap().to_string();
+    let config = fs::read_to_string(home.path("config.toml")).unwrap().replace("127.0.0.1:0", &address);
+    fs::write(home.path("config.toml"), config).unwrap();
+    let (code, text) = home.run(&["run"]);
+    assert_eq!(code, 1);
+    assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
+}
