@@ -16,15 +16,17 @@ use crate::aws::{self, ConnectError, Contexts};
 use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, Source, WhenMissing};
 use crate::deployer::{self, Deployer, Parts, Reload};
-use crate::domain::state::State;
+use crate::domain::state::{ContextState, State};
 use crate::domain::types::ContextName;
 use crate::health::Health;
-use crate::ledger::{Found, Ledger, LedgerError};
+use crate::ledger::{self, Found, Ledger, LedgerError};
 use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::scheduler::{Batch, Polling, Scheduler};
 use crate::signals::{self, Wish};
 
+/// CloudTrail delivers within 15 minutes, as a rule.
+const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
 /// Pages of events that may wait for the deployer.
 const WAITING_PAGES: usize = 4;
 
@@ -92,9 +94,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         version = env!("CARGO_PKG_VERSION"), config = %source_name(&source), state = %config.state.path.display(), http = %address,
         repositories = config.repositories.len(), services = config.services().count(), contexts = tasks.schedulers.len(), "started"
     );
-    if config.repositories.is_empty() {
-        warn!("there is no [[repository]] in the configuration: nothing will ever be deployed");
-    }
+    warn_of_doubtful(&config);
     let parts = Parts {
         config: Arc::clone(&config),
         contexts,
@@ -106,7 +106,8 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     };
     let deployer = tokio::spawn(Deployer::new(parts).run(pages, reloaded, stopped));
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
-    let supervisor = Supervisor { source, config, tasks, reloads, metrics, health };
+    let state_path = config.state.path.clone();
+    let supervisor = Supervisor { source, config, state_path, tasks, reloads, metrics, health };
     supervisor.supervise(&mut wishes, deployer, http, &stop).await
 }
 
@@ -126,6 +127,19 @@ fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
             }
             state
         }
+    }
+}
+
+/// Says what is allowed but probably not meant.
+fn warn_of_doubtful(config: &Config) {
+    if config.repositories.is_empty() {
+        warn!("there is no [[repository]] in the configuration: nothing will ever be deployed");
+    }
+    if config.poll.overlap < SAFE_OVERLAP {
+        warn!(
+            overlap = %humantime::format_duration(config.poll.overlap),
+            "poll.overlap is shorter than CloudTrail may take to deliver an event: pushes that are delivered later are missed; 30m is safe"
+        );
     }
 }
 
@@ -168,7 +182,7 @@ impl Tasks {
                     overlap: config.poll.overlap,
                     rate: settings.max_lookups_per_second,
                 },
-                cursor: state.contexts.get(name).and_then(|known| known.cursor),
+                cursor: state.contexts.get(name).map(ContextState::read_from),
                 clock: Arc::clone(&self.clock),
                 metrics: Arc::clone(&self.metrics),
                 health: Arc::clone(&self.health),
@@ -195,6 +209,8 @@ impl Tasks {
 struct Supervisor {
     source: Source,
     config: Arc<Config>,
+    /// The path in force, whatever a reload says.
+    state_path: PathBuf,
     tasks: Tasks,
     reloads: mpsc::Sender<Reload>,
     metrics: Arc<Metrics>,
@@ -271,6 +287,10 @@ impl Supervisor {
     async fn replace(&mut self) -> Result<(), String> {
         let config = self.source.load().map_err(|error| chain(&error))?;
         let contexts = aws::connect(&config.aws, &self.metrics).await.map_err(|error| chain(&error))?;
+        let state = match ledger::read(&self.state_path).map_err(|error| chain(&error))? {
+            Found::State(state) => *state,
+            Found::Missing => return Err("the state file is gone".to_owned()),
+        };
         self.warn_of_fixed(&config);
         let config = Arc::new(config);
         let reload = Reload { config: Arc::clone(&config), contexts };
@@ -279,18 +299,14 @@ impl Supervisor {
         self.reloads.send(reload).await.map_err(|_| "the deployer has ended".to_owned())?;
         self.tasks.end();
         self.config = config;
-        let state = crate::ledger::read(&self.config.state.path).map(|found| match found {
-            Found::State(state) => *state,
-            Found::Missing => State::default(),
-        });
-        self.tasks.start(&self.config, &contexts, &state.unwrap_or_default());
+        self.tasks.start(&self.config, &contexts, &state);
         Ok(())
     }
 
     /// What is taken up only at a start.
     fn warn_of_fixed(&self, new: &Config) {
         let fixed: [(&str, PathBuf, PathBuf); 2] = [
-            ("state.path", self.config.state.path.clone(), new.state.path.clone()),
+            ("state.path", self.state_path.clone(), new.state.path.clone()),
             ("control.socket", self.config.control.socket.clone(), new.control.socket.clone()),
         ];
         for (key, old, new) in fixed {

@@ -16,7 +16,7 @@ fn folder() -> (TempDir, PathBuf) {
 fn some_state(second: i64) -> State {
     let mut state = State::default();
     state.contexts.insert(ContextName::parse("default").unwrap(), ContextState::new(at(second)));
-    state
+    let _ = state
         .services
         .entry(service_key("a"))
         .or_default()

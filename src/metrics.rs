@@ -221,9 +221,11 @@ impl Metrics {
         self.push_delivery.with_label_values(&[repository.as_str()]).observe(after.as_secs_f64());
     }
 
-    /// A deployment is, or is no longer, under way.
-    pub fn deploying(&self, service: &ServiceKey, under_way: bool) {
-        self.deployments_in_progress.with_label_values(&labels(service)).set(i64::from(under_way));
+    /// How many deployments are under way.
+    pub fn deploying(&self, service: &ServiceKey, under_way: usize) {
+        self.deployments_in_progress
+            .with_label_values(&labels(service))
+            .set(i64::try_from(under_way).unwrap_or(i64::MAX));
     }
 
     /// A deployment ended.
@@ -244,9 +246,9 @@ impl Metrics {
         self.push_to_stable.with_label_values(&labels(service)).observe(after.as_secs_f64());
     }
 
-    /// A digest is, or is no longer, held.
-    pub fn holding(&self, service: &ServiceKey, held: bool) {
-        self.held.with_label_values(&labels(service)).set(i64::from(held));
+    /// How many services of this name have a digest held.
+    pub fn holding(&self, service: &ServiceKey, held: usize) {
+        self.held.with_label_values(&labels(service)).set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
     /// A request to AWS was answered, or not.

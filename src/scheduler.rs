@@ -80,6 +80,8 @@ impl Scheduler {
     pub async fn run(mut self) {
         let mut budget = Budget::new(self.polling.rate);
         let mut complaint: Option<String> = None;
+        // Should the first poll fail, the next one goes back to here.
+        self.cursor.get_or_insert_with(|| self.clock.now());
         loop {
             self.health.scheduler_lives(&self.context);
             let begun = clock::instant();

@@ -31,7 +31,6 @@ impl SdkEcr {
 #[async_trait]
 impl Ecr for SdkEcr {
     async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError> {
-        let is_gone = |error: &AwsError| error.fault == Fault::NotFound && error.code == "ImageNotFoundException";
         match self.describe(repository, tags).await {
             // One tag that is gone fails the request for all of them.
             Err(error) if is_gone(&error) && tags.len() > 1 => {
@@ -58,12 +57,20 @@ impl Ecr for SdkEcr {
             .filter(DescribeImagesFilter::builder().tag_status(TagStatus::Tagged).build())
             .max_results(PAGE)
             .set_next_token(next);
-        let answer = self.caller.call(OPERATION, request.send()).await?;
+        let answer = match self.caller.call(OPERATION, request.send()).await {
+            Err(error) if is_gone(&error) => return Ok(ImagePage::default()),
+            other => other?,
+        };
         Ok(ImagePage {
             images: answer.image_details.unwrap_or_default().into_iter().filter_map(view).collect(),
             next: answer.next_token.filter(|token| !token.is_empty()),
         })
     }
+}
+
+/// The image, or the whole repository, is not there.
+fn is_gone(error: &AwsError) -> bool {
+    error.fault == Fault::NotFound
 }
 
 fn view(detail: ImageDetail) -> Option<ImageView> {

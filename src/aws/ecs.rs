@@ -20,7 +20,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 
 use super::call::{Caller, timestamp};
-use super::{AwsError, Ecs};
+use super::{AwsError, Ecs, Services, Unrollable};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use crate::domain::view::{
@@ -38,11 +38,7 @@ pub(super) struct SdkEcs {
 
 #[async_trait]
 impl Ecs for SdkEcs {
-    async fn describe_services(
-        &self,
-        cluster: &EcsName,
-        services: &[EcsName],
-    ) -> Result<BTreeMap<EcsName, ServiceView>, AwsError> {
+    async fn describe_services(&self, cluster: &EcsName, services: &[EcsName]) -> Result<Services, AwsError> {
         const OPERATION: &str = "DescribeServices";
         let names = services.iter().map(|name| name.as_str().to_owned()).collect();
         let request = self.client.describe_services().cluster(cluster.as_str()).set_services(Some(names));
@@ -50,9 +46,7 @@ impl Ecs for SdkEcs {
         let mut found = BTreeMap::new();
         for service in answer.services.unwrap_or_default() {
             let Some(name) = service.service_name().and_then(|name| EcsName::parse(name).ok()) else { continue };
-            let view = view(&service).ok_or_else(|| {
-                self.caller.unusable(OPERATION, format!("service {name} has no usable task definition"))
-            })?;
+            let view = view(&service).ok_or_else(|| unrollable(&service));
             found.insert(name, view);
         }
         Ok(found)
@@ -136,6 +130,13 @@ impl Ecs for SdkEcs {
         }
         Ok(running)
     }
+}
+
+fn unrollable(service: &Service) -> Unrollable {
+    let controller = service.deployment_controller().map_or("ECS", |controller| controller.r#type().as_str());
+    Unrollable(format!(
+        "the service has no task definition (its deployment controller is {controller}), so ECS cannot roll it"
+    ))
 }
 
 fn view(service: &Service) -> Option<ServiceView> {

@@ -68,6 +68,14 @@ pub struct ImagePage {
     pub next: Option<String>,
 }
 
+/// Services by name: as they are, or why they are none that could be rolled.
+pub type Services = BTreeMap<EcsName, Result<ServiceView, Unrollable>>;
+
+/// Why a service cannot even be looked at as one that ECS rolls: it has no task definition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unrollable(pub String);
+
 /// AWS CloudTrail.
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
@@ -78,7 +86,7 @@ pub trait CloudTrail: fmt::Debug + Send + Sync {
 /// Amazon ECR.
 #[async_trait]
 pub trait Ecr: fmt::Debug + Send + Sync {
-    /// What these tags (at most 100) point to now. A tag that is not there has no entry.
+    /// What these tags (at most 100) point to now. A tag that is not there has no entry, nor has one of a repository that is not there.
     async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError>;
 
     /// One page of the repository's tagged images.
@@ -88,12 +96,8 @@ pub trait Ecr: fmt::Debug + Send + Sync {
 /// Amazon ECS.
 #[async_trait]
 pub trait Ecs: fmt::Debug + Send + Sync {
-    /// At most 10 services of one cluster. A service that is not there has no entry.
-    async fn describe_services(
-        &self,
-        cluster: &EcsName,
-        services: &[EcsName],
-    ) -> Result<BTreeMap<EcsName, ServiceView>, AwsError>;
+    /// At most 10 services of one cluster. A service that is not there has no entry; one that cannot be rolled has a reason instead.
+    async fn describe_services(&self, cluster: &EcsName, services: &[EcsName]) -> Result<Services, AwsError>;
 
     /// One revision, by ARN, or a family's latest active one, by the family's name; losslessly, with its tags.
     async fn describe_task_definition(&self, which: &str) -> Result<TaskDefinition, AwsError>;

@@ -1,6 +1,6 @@
 //! The tables of the configuration, one function each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use crate::domain::types::{ContextName, EcsName, Region, RepositoryName, Service
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// LookupEvents requests per second that CloudTrail allows in an account and Region.
 const MOST_LOOKUPS: f64 = 2.0;
+/// Fewer, and a scan of several pages would take longer than anybody waits.
+const FEWEST_LOOKUPS: f64 = 0.01;
 
 /// Reads the whole text.
 pub(super) fn config(text: &str) -> Result<Config, Vec<Finding>> {
@@ -85,12 +87,12 @@ fn context(table: Table<'_>) -> AwsSettings {
     }
     let lookups = table.number("max_lookups_per_second");
     if let Some(lookups) = &lookups
-        && !(lookups.value > 0.0 && lookups.value <= MOST_LOOKUPS)
+        && !(FEWEST_LOOKUPS..=MOST_LOOKUPS).contains(&lookups.value)
     {
         table.wrong(
             lookups.at,
             "max_lookups_per_second",
-            format!("must be more than 0 and at most {MOST_LOOKUPS}, which CloudTrail allows for an account and Region; found {}", lookups.value),
+            format!("must be at least {FEWEST_LOOKUPS} and at most {MOST_LOOKUPS}, which CloudTrail allows for an account and Region; found {}", lookups.value),
         );
     }
     let settings = AwsSettings {
@@ -205,6 +207,13 @@ fn deploy(table: &Table<'_>, default: &DeploySettings) -> DeploySettings {
     settings
 }
 
+/// What other repositories said of the same services.
+#[derive(Default)]
+struct Settled {
+    settings: BTreeMap<ServiceKey, DeploySettings>,
+    containers: BTreeSet<(ServiceKey, String)>,
+}
+
 fn repositories(
     root: &Table<'_>,
     findings: &Findings,
@@ -212,7 +221,7 @@ fn repositories(
     deploy: &DeploySettings,
 ) -> Rules {
     let mut rules = Rules::new();
-    let mut settled: BTreeMap<ServiceKey, DeploySettings> = BTreeMap::new();
+    let mut settled = Settled::default();
     for table in root.tables("repository") {
         let at = table.span.start;
         let Some(rule) = repository(table, aws, deploy, &mut settled) else { continue };
@@ -257,7 +266,7 @@ fn repository(
     table: Table<'_>,
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
-    settled: &mut BTreeMap<ServiceKey, DeploySettings>,
+    settled: &mut Settled,
 ) -> Option<RepositoryRule> {
     let name = table.parsed("name", RepositoryName::parse);
     if !table.has("name") {
@@ -287,15 +296,24 @@ fn repository(
             );
             continue;
         }
-        match settled.get(&service.key) {
+        match settled.settings.get(&service.key) {
             Some(other) if !agree(other, &service.deploy) => table.report(
                 at,
                 &key_name,
                 format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime and base must agree", service.key),
             ),
             _ => {
-                settled.insert(service.key.clone(), service.deploy.clone());
+                settled.settings.insert(service.key.clone(), service.deploy.clone());
             }
+        }
+        if let Some(container) = &service.container
+            && !settled.containers.insert((service.key.clone(), container.clone()))
+        {
+            table.report(
+                at,
+                &key_name,
+                format!("container {container} of {} stands under another repository, too: each push would replace the other's image", service.key),
+            );
         }
         services.push(service);
     }

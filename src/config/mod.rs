@@ -45,7 +45,7 @@ pub struct AwsSettings {
     pub external_id: Option<String>,
     /// Where AWS is, if not where it usually is.
     pub endpoint_url: Option<String>,
-    /// LookupEvents requests per second, above 0 and at most 2 (CloudTrail's limit for an account and Region).
+    /// LookupEvents requests per second, at least 0.01 and at most 2 (CloudTrail's limit for an account and Region).
     pub max_lookups_per_second: f64,
 }
 

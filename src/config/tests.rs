@@ -78,7 +78,7 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         ),
         (
             with("[aws.default]\nmax_lookups_per_second = 5"),
-            "c.toml:2: aws.default.max_lookups_per_second: must be more than 0 and at most 2, which CloudTrail allows for an account and Region; found 5",
+            "c.toml:2: aws.default.max_lookups_per_second: must be at least 0.01 and at most 2, which CloudTrail allows for an account and Region; found 5",
         ),
         (
             with("[aws.default]\nrole_arn = \"admin\""),

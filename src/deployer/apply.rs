@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinError;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::observe::Observed;
-use super::{Deployer, Done, execute, report};
-use crate::aws::{AwsError, Fault};
+use super::{Deployer, Done, Kind, execute, report};
+use crate::aws::{AwsError, Fault, Services};
 use crate::clock;
-use crate::domain::plan::{self, Facts};
-use crate::domain::rollout::{self, Progress, Resume};
-use crate::domain::settings::{OnFailure, RepositoryKey};
+use crate::domain::plan::{self, Facts, Plan};
+use crate::domain::rollout::{self, Resume};
+use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{Deployed, Direction, Hold, Outcome, OutcomeKind, Phase, PushRef, Rollout, ServiceState};
-use crate::domain::types::{ServiceKey, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, ServiceView};
+use crate::domain::state::{Direction, Outcome, OutcomeKind, Phase, PushRef, Rollout, ServiceState};
+use crate::domain::types::{DeploymentId, ServiceKey, TaskDefinitionArn};
+use crate::domain::view::DeploymentView;
 
 /// Pushes to decide, by repository.
 type Pushes = BTreeMap<RepositoryKey, Vec<PushRef>>;
@@ -25,46 +25,55 @@ type Pushes = BTreeMap<RepositoryKey, Vec<PushRef>>;
 impl Deployer {
     pub(super) fn done(&mut self, done: Result<Done, JoinError>) {
         match done {
-            Ok(Done::Observed(asked, observed)) => self.observed(asked, observed),
+            Ok(Done::Observed(generation, asked, observed)) => self.observed(generation, asked, observed),
             Ok(Done::Looked(key, looked)) => self.looked(&key, looked),
             Ok(Done::Registered(keys, registered)) => self.registered(&keys, &registered),
             Ok(Done::Updated(key, revision, updated)) => self.updated(&key, revision, updated),
-            Ok(Done::Watched(place, keys, seen)) => {
+            Ok(Done::Watched(place, asked, seen)) => {
                 if let Some(watch) = self.watches.get_mut(&place) {
-                    watch.busy = false;
+                    watch.busy = watch.busy.saturating_sub(1);
                 }
-                self.watched(&keys, seen);
+                self.watched(&asked, seen);
             }
             Err(panicked) => error!(error = %panicked, "a job ended by a panic; this is a defect"),
         }
     }
 
-    fn observed(&mut self, mut asked: BTreeMap<ServiceKey, Pushes>, observed: Observed) {
+    fn observed(&mut self, generation: u64, mut asked: BTreeMap<ServiceKey, Pushes>, observed: Observed) {
         for (key, facts) in observed {
             self.run_mut(&key).busy = false;
             let pushes = asked.remove(&key).unwrap_or_default();
             match facts {
+                // Asked under another configuration: it is asked again.
+                _ if generation != self.generation => {}
                 Ok(facts) => {
-                    self.succeeded(&key);
+                    self.succeeded(&key, Kind::Read);
                     self.decide(&key, &pushes, &facts);
                 }
-                Err(error) => self.failed(&key, &error),
+                Err(error) => self.failed(&key, Kind::Read, &error),
             }
         }
     }
 
     /// Plans for one service, and writes the plan into the state.
     fn decide(&mut self, key: &ServiceKey, pushes: &Pushes, facts: &Facts) {
+        // What is known of the rollout under way comes first: it may be complete, or have failed.
+        self.judge(key, facts.service.as_ref());
+        if !self.may_supersede(key, facts) {
+            let interval = self.interval(key);
+            self.run_mut(key).reads.not_before = Some(clock::instant() + interval);
+            return;
+        }
         let now = self.clock.now();
         let rules = self.rules(key);
         let Some(known) = self.state.services.get_mut(key) else { return };
-        // A look took place meanwhile, or another push came in: only what was asked about is decided.
+        // Another push may have come in meanwhile: only what was asked about is decided.
         let asked = ServiceState { wanted: pushes.clone(), ..known.clone() };
         let rules = rules.iter().map(|(repository, rule)| (repository.clone(), rule)).collect();
         let region_of =
             |repository: &RepositoryKey| self.contexts.get(&repository.aws).map(|context| context.region.clone());
         let plan = plan::plan(&rules, region_of, &asked, facts, now);
-        forget_decided(known, pushes);
+        forget_decided(known, pushes, &plan);
         self.dirty = true;
         report::planned(&self.metrics, key, &plan);
         for skip in &plan.skips {
@@ -78,7 +87,7 @@ impl Deployer {
         }
         let Some(roll) = plan.roll else { return };
         for (repository, target) in &roll.rollout.targets {
-            if pushes.contains_key(repository) {
+            if pushes.get(repository).is_some_and(|pushes| pushes.iter().any(|push| push.event == target.push.event)) {
                 self.decided(&target.push, repository, None);
             }
         }
@@ -86,8 +95,15 @@ impl Deployer {
         self.run_mut(key).registration = Some(roll.registration);
     }
 
+    /// Whether a new rollout may take the place of the one under way: there is none, or the facts are those of that one.
+    fn may_supersede(&self, key: &ServiceKey, facts: &Facts) -> bool {
+        let rollout = self.state.services.get(key).and_then(|known| known.rollout.as_ref());
+        let seen = facts.service.as_ref().map(|service| &service.task_definition);
+        rollout.is_none_or(|rollout| matches!(rollout.phase, Phase::Rolling { .. }) && rollout.phase.revision() == seen)
+    }
+
     /// One service decided about one push. The push is counted once, when a service deploys it or the last one does not.
-    fn decided(&mut self, push: &PushRef, repository: &RepositoryKey, skip: Option<SkipReason>) {
+    pub(super) fn decided(&mut self, push: &PushRef, repository: &RepositoryKey, skip: Option<SkipReason>) {
         let Some(open) = self.open.get_mut(&push.event).filter(|open| &open.repository == repository) else { return };
         open.undecided = open.undecided.saturating_sub(1);
         let last = open.undecided == 0;
@@ -105,53 +121,48 @@ impl Deployer {
     }
 
     /// Puts a rollout in place of the one under way, if there is one.
-    fn begin(&mut self, key: &ServiceKey, rollout: Rollout) {
-        let now = self.clock.now();
+    pub(super) fn begin(&mut self, key: &ServiceKey, rollout: Rollout) {
         let known = self.state.services.entry(key.clone()).or_default();
-        let superseded = known.rollout.take();
         if rollout.direction == Direction::Forward {
             // A newer push ends the hold of an older digest.
             known.held.retain(|repository, _| !rollout.targets.contains_key(repository));
         }
         known.rollout = Some(rollout);
-        self.metrics.holding(key, !known.held.is_empty());
-        self.metrics.deploying(key, true);
         let run = self.run_mut(key);
         run.certain = true;
         run.registration = None;
         run.rolling = None;
         self.dirty = true;
-        if let Some(superseded) = superseded {
-            self.ended(key, &superseded, OutcomeKind::Superseded, "a newer push took its place".to_owned(), now);
-        }
+        self.gauge(key);
     }
 
     fn looked(&mut self, key: &ServiceKey, looked: Result<execute::Looked, AwsError>) {
         self.run_mut(key).busy = false;
         let looked = match looked {
             Ok(looked) => looked,
-            Err(error) => return self.failed(key, &error),
+            Err(error) => return self.failed(key, Kind::Read, &error),
         };
-        self.succeeded(key);
+        self.succeeded(key, Kind::Read);
         let Some(rollout) = self.state.services.get(key).and_then(|known| known.rollout.clone()) else { return };
         let resume = rollout::resume(&rollout, looked.service.as_ref(), looked.registered.as_ref());
         report::resumed(key, &resume);
+        self.run_mut(key).certain = true;
         match resume {
+            Resume::Register if looked.registration.is_some() => self.run_mut(key).registration = looked.registration,
+            Resume::Register if rollout.direction == Direction::Forward => {
+                self.replan(key, &rollout, format!("the revision {} is gone", rollout.base.short()));
+            }
             Resume::Register => {
-                let run = self.run_mut(key);
-                run.registration = looked.registration;
-                run.certain = true;
+                self.end(key, OutcomeKind::Failed, format!("the revision {} is gone", rollout.base.short()));
             }
-            Resume::Update(revision) => {
-                self.run_mut(key).certain = true;
-                self.set_phase(key, Phase::Registered { revision });
-            }
-            Resume::Watch(revision, deployment) => {
-                self.run_mut(key).certain = true;
-                let since = self.clock.now();
-                self.set_phase(key, Phase::Rolling { revision, deployment, since });
-            }
+            Resume::Update(revision) => self.set_phase(key, Phase::Registered { revision }),
+            Resume::Watch(revision, deployment) => self.rolling(key, revision, deployment),
             Resume::Replan(why) => self.replan(key, &rollout, why),
+            Resume::Failed(revision, why) => {
+                self.set_phase(key, Phase::Registered { revision });
+                let rollout = self.state.services.get(key).and_then(|known| known.rollout.clone()).unwrap_or(rollout);
+                self.rollout_failed(key, &rollout, OutcomeKind::Failed, why);
+            }
             Resume::Gone(why) => self.end(key, OutcomeKind::Failed, why),
         }
     }
@@ -159,12 +170,28 @@ impl Deployer {
     /// The pushes of a rollout that was overtaken are decided anew.
     fn replan(&mut self, key: &ServiceKey, rollout: &Rollout, why: String) {
         self.end(key, OutcomeKind::Superseded, why);
+        self.want_again(key, rollout);
+        self.restore(key, rollout);
+    }
+
+    fn want_again(&mut self, key: &ServiceKey, rollout: &Rollout) {
         let Some(known) = self.state.services.get_mut(key) else { return };
-        if rollout.direction == Direction::Forward {
-            for (repository, target) in &rollout.targets {
+        if rollout.direction != Direction::Forward {
+            return;
+        }
+        for (repository, target) in &rollout.targets {
+            let carried = rollout.supersedes.as_ref().is_some_and(|old| old.targets.get(repository) == Some(target));
+            if !carried {
                 known.decided.remove(repository);
-                known.want(repository, target.push.clone());
+                let _ = known.want(repository, target.push.clone());
             }
+        }
+    }
+
+    /// The rollout that was to be superseded is still the one that ECS rolls: it is watched again.
+    fn restore(&mut self, key: &ServiceKey, rollout: &Rollout) {
+        if let Some(superseded) = &rollout.supersedes {
+            self.begin(key, superseded.as_ref().clone());
         }
     }
 
@@ -173,7 +200,7 @@ impl Deployer {
             self.run_mut(key).busy = false;
             match registered {
                 Ok(revision) => {
-                    self.succeeded(key);
+                    self.succeeded(key, Kind::Write);
                     info!(cluster = %key.cluster, service = %key.service, revision = %revision, "registered the new revision");
                     self.set_phase(key, Phase::Registered { revision: revision.clone() });
                 }
@@ -186,14 +213,12 @@ impl Deployer {
         self.run_mut(key).busy = false;
         match updated {
             Ok(deployment) if deployment.task_definition == revision => {
-                self.succeeded(key);
+                self.succeeded(key, Kind::Write);
                 info!(
-                    cluster = %key.cluster, service = %key.service, revision = %revision, deployment = super::short(&deployment.id),
+                    cluster = %key.cluster, service = %key.service, revision = %revision, deployment = %deployment.id,
                     "updated the service; ECS rolls it out"
                 );
-                self.run_mut(key).rolling = Some((clock::instant(), Duration::ZERO));
-                let since = self.clock.now();
-                self.set_phase(key, Phase::Rolling { revision, deployment: deployment.id, since });
+                self.rolling(key, revision, deployment.id);
             }
             // Somebody else was quicker: look what is going on.
             Ok(_) => self.run_mut(key).certain = false,
@@ -201,164 +226,70 @@ impl Deployer {
         }
     }
 
-    /// A write failed: for good, for now, or perhaps not at all.
-    fn write_failed(&mut self, key: &ServiceKey, error: &AwsError) {
-        match error.fault {
-            Fault::Refused => self.end(key, OutcomeKind::Refused, error.to_string()),
-            Fault::NotFound => self.end(key, OutcomeKind::Failed, error.to_string()),
-            Fault::Unavailable => {
-                self.run_mut(key).certain = false;
-                self.failed(key, error);
-            }
-            Fault::Throttled | Fault::Denied | Fault::Credentials => self.failed(key, error),
+    /// ECS rolls the revision. What it takes the place of is superseded from this moment on.
+    fn rolling(&mut self, key: &ServiceKey, revision: TaskDefinitionArn, deployment: DeploymentId) {
+        self.run_mut(key).rolling = Some((clock::instant(), Duration::ZERO));
+        let since = self.clock.now();
+        self.set_phase(key, Phase::Rolling { revision, deployment, since });
+        let rollout = self.state.services.get_mut(key).and_then(|known| known.rollout.as_mut());
+        if let Some(superseded) = rollout.and_then(|rollout| rollout.supersedes.take()) {
+            self.ended(key, &superseded, OutcomeKind::Superseded, "a newer push took its place".to_owned(), since);
         }
     }
 
-    fn watched(
-        &mut self,
-        keys: &[ServiceKey],
-        seen: Result<BTreeMap<crate::domain::types::EcsName, ServiceView>, AwsError>,
-    ) {
+    /// A write failed: for good, for now, or perhaps not at all.
+    fn write_failed(&mut self, key: &ServiceKey, error: &AwsError) {
+        // Whatever is tried again later is looked at again first: the world goes on meanwhile.
+        self.run_mut(key).certain = false;
+        let rollout = self.state.services.get(key).and_then(|known| known.rollout.clone());
+        match error.fault {
+            Fault::Refused => {
+                self.end(key, OutcomeKind::Refused, error.to_string());
+                if let Some(rollout) = rollout {
+                    self.restore(key, &rollout);
+                }
+            }
+            Fault::NotFound => self.end(key, OutcomeKind::Failed, error.to_string()),
+            Fault::Denied | Fault::Credentials => {
+                self.failed(key, Kind::Write, error);
+                // It may take long: what ECS rolls meanwhile is watched meanwhile.
+                if let Some(rollout) = rollout.filter(|rollout| rollout.supersedes.is_some()) {
+                    self.want_again(key, &rollout);
+                    self.restore(key, &rollout);
+                }
+            }
+            Fault::Throttled | Fault::Unavailable => self.failed(key, Kind::Write, error),
+        }
+    }
+
+    fn watched(&mut self, asked: &[(ServiceKey, DeploymentId)], seen: Result<Services, AwsError>) {
         match seen {
             Err(error) => {
-                for key in keys {
-                    self.failed(key, &error);
+                for (key, _) in asked {
+                    self.failed(key, Kind::Read, &error);
                 }
             }
             Ok(services) => {
-                for key in keys {
-                    self.succeeded(key);
-                    self.judge(key, services.get(&key.service));
+                for (key, deployment) in asked {
+                    self.succeeded(key, Kind::Read);
+                    // An answer about a deployment that was superseded meanwhile says nothing about its successor.
+                    if self.watches_deployment(key, deployment) {
+                        self.judge(key, services.get(&key.service).and_then(|service| service.as_ref().ok()));
+                    }
                 }
             }
         }
     }
 
-    /// Judges one rollout by its own deployment.
-    fn judge(&mut self, key: &ServiceKey, service: Option<&ServiceView>) {
-        let Some(rollout) = self.state.services.get(key).and_then(|known| known.rollout.clone()) else { return };
-        let timeout = self.rules(key).values().next().map_or(Duration::from_secs(15 * 60), |rule| rule.deploy.timeout);
-        let elapsed = self.elapsed(key, &rollout, timeout);
-        let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };
-        match progress {
-            Progress::InProgress(counts) => report::progress(key, &rollout, counts, elapsed),
-            Progress::Completed(_) => self.completed(key, &rollout),
-            Progress::Adopted(deployment) => {
-                info!(cluster = %key.cluster, service = %key.service, deployment = super::short(&deployment), "a new deployment of the same revision is watched from here on");
-                if let Phase::Rolling { revision, since, .. } = rollout.phase {
-                    self.set_phase(key, Phase::Rolling { revision, deployment, since });
-                }
-            }
-            Progress::Superseded(why) => self.end(key, OutcomeKind::Superseded, why),
-            Progress::Gone(why) => self.end(key, OutcomeKind::Failed, why),
-            Progress::Failed(why) => self.rollout_failed(key, &rollout, OutcomeKind::Failed, why),
-            Progress::TimedOut(why) => self.rollout_failed(key, &rollout, OutcomeKind::TimedOut, why),
-        }
-    }
-
-    /// How long a rollout has been rolling: by the monotonic clock in this process, by the wall clock before it.
-    fn elapsed(&mut self, key: &ServiceKey, rollout: &Rollout, timeout: Duration) -> Duration {
-        let now = self.clock.now();
-        let before = match &rollout.phase {
-            Phase::Rolling { since, .. } => {
-                Duration::try_from(now.duration_since(*since)).unwrap_or_default().min(timeout)
-            }
-            _ => Duration::ZERO,
-        };
-        let (watched_from, before) = *self.run_mut(key).rolling.get_or_insert((clock::instant(), before));
-        watched_from.elapsed() + before
-    }
-
-    fn completed(&mut self, key: &ServiceKey, rollout: &Rollout) {
-        let now = self.clock.now();
-        let Some(known) = self.state.services.get_mut(key) else { return };
-        if rollout.direction != Direction::Forward {
-            let because = match &rollout.direction {
-                Direction::Back { because } => because.clone(),
-                Direction::Forward => String::new(),
-            };
-            return self.end(key, OutcomeKind::RolledBack, because);
-        }
-        let mut targets = known.deployed.take().map(|deployed| deployed.targets).unwrap_or_default();
-        targets.extend(rollout.targets.clone());
-        if let Some(revision) = rollout.phase.revision() {
-            known.deployed = Some(Deployed { revision: revision.clone(), targets, since: now });
-        }
-        for target in rollout.targets.values() {
-            let after = Duration::try_from(now.duration_since(target.push.at)).unwrap_or_default();
-            self.metrics.push_stable(key, after);
-        }
-        self.end(key, OutcomeKind::Completed, String::new());
-    }
-
-    /// Holds what failed, and goes back to what ran before.
-    fn rollout_failed(&mut self, key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, why: String) {
-        let now = self.clock.now();
-        let on_failure = self.rules(key).values().next().map_or(OnFailure::Rollback, |rule| rule.deploy.on_failure);
-        if rollout.direction == Direction::Forward
-            && let Some(known) = self.state.services.get_mut(key)
-        {
-            for (repository, target) in &rollout.targets {
-                let hold =
-                    Hold { digest: target.digest.clone(), since: now, reason: format!("its rollout failed: {why}") };
-                known.held.insert(repository.clone(), hold);
-                warn!(
-                    cluster = %key.cluster, service = %key.service, repository = %repository.name, digest = %target.digest,
-                    "the digest is held for the service until a newer push"
-                );
-            }
-            self.metrics.holding(key, true);
-        }
-        let back = plan::way_back(rollout, &why, now).filter(|_| on_failure == OnFailure::Rollback);
-        self.end(key, kind, why);
-        let Some(back) = back else { return };
-        if rollout.way_back.pinned.is_empty() {
-            info!(cluster = %key.cluster, service = %key.service, revision = %back.base, "going back to the revision that ran before");
-        } else {
-            info!(cluster = %key.cluster, service = %key.service, revision = %back.base, images = ?back.images, "going back to the revision that ran before, pinned to the digests that ran");
-        }
-        self.begin(key, back);
-        // ECS may have gone back by itself: look first.
-        self.run_mut(key).certain = false;
-    }
-
-    fn set_phase(&mut self, key: &ServiceKey, phase: Phase) {
-        if let Some(rollout) = self.state.services.get_mut(key).and_then(|known| known.rollout.as_mut()) {
-            rollout.phase = phase;
-            self.dirty = true;
-        }
-    }
-
-    /// Ends the rollout under way.
-    fn end(&mut self, key: &ServiceKey, kind: OutcomeKind, detail: String) {
-        let now = self.clock.now();
-        let Some(rollout) = self.state.services.get_mut(key).and_then(|known| known.rollout.take()) else { return };
-        self.metrics.deploying(key, false);
-        self.dirty = true;
-        self.ended(key, &rollout, kind, detail, now);
-    }
-
-    /// Writes down how a rollout ended.
-    fn ended(&mut self, key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, detail: String, now: Timestamp) {
-        let took = Duration::try_from(now.duration_since(rollout.decided_at)).unwrap_or_default();
-        self.metrics.deployment_ended(key, kind, took);
-        report::ended(key, rollout, kind, &detail, took);
-        let outcome = Outcome {
-            result: kind,
-            revision: rollout.phase.revision().cloned(),
-            targets: rollout.targets.clone(),
-            decided_at: rollout.decided_at,
-            ended_at: now,
-            detail,
-        };
-        if let Some(known) = self.state.services.get_mut(key) {
-            known.remember(outcome);
-        }
+    fn watches_deployment(&self, key: &ServiceKey, asked: &DeploymentId) -> bool {
+        let rollout = self.state.services.get(key).and_then(|known| known.rollout.as_ref());
+        matches!(rollout.map(|rollout| &rollout.phase), Some(Phase::Rolling { deployment, .. }) if deployment == asked)
     }
 }
 
-/// What was decided is no longer wanted; the newest of it is what a later, older push is compared with.
-fn forget_decided(known: &mut ServiceState, pushes: &Pushes) {
+/// What was decided is no longer wanted. The newest push that stands is what a later, older one is compared with: one that is gone, or
+/// is no image, does not stand in the way of an older one.
+fn forget_decided(known: &mut ServiceState, pushes: &Pushes, plan: &Plan) {
     for (repository, pushes) in pushes {
         if let Some(wanted) = known.wanted.get_mut(repository) {
             wanted.retain(|push| !pushes.contains(push));
@@ -366,7 +297,14 @@ fn forget_decided(known: &mut ServiceState, pushes: &Pushes) {
                 known.wanted.remove(repository);
             }
         }
-        let Some(newest) = pushes.first() else { continue };
+        let void = |push: &PushRef| {
+            plan.skips.iter().any(|skip| {
+                &skip.push == push
+                    && &skip.repository == repository
+                    && matches!(skip.reason, SkipReason::TagGone | SkipReason::NotAnImage | SkipReason::TagMismatch)
+            })
+        };
+        let Some(newest) = pushes.iter().find(|push| !void(push)) else { continue };
         if known.decided.get(repository).is_none_or(|decided| decided.at <= newest.at) {
             known.decided.insert(repository.clone(), newest.clone());
         }

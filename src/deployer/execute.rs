@@ -2,14 +2,15 @@
 
 use super::observe::describe_services;
 use super::pace::{Group, Pace};
-use crate::aws::{AwsContext, AwsError};
-use crate::domain::state::{Phase, Rollout};
+use crate::aws::{AwsContext, AwsError, Contexts, Fault};
+use crate::domain::image::ImageReference;
+use crate::domain::state::{Direction, Phase, Rollout};
 use crate::domain::task_definition::{Registration, TaskDefinition};
-use crate::domain::types::{ServiceKey, TaskDefinitionArn};
+use crate::domain::types::{Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, ServiceView};
 
 /// Revisions that are looked at, newest first, for the one that a crash may have left.
-const NEWEST: u64 = 10;
+const NEWEST: usize = 10;
 
 /// Registers a revision.
 pub async fn register(
@@ -38,24 +39,60 @@ pub async fn update(
 pub struct Looked {
     /// The service.
     pub service: Option<ServiceView>,
-    /// The intended revision, if it is registered.
+    /// The intended revision, if it is there.
     pub registered: Option<TaskDefinitionArn>,
-    /// What to register, if it is not.
+    /// What to register, if it is not. Neither: the revision that it would be made from is gone.
     pub registration: Option<Registration>,
 }
 
 /// Looks at the service of an unfinished rollout, and for the revision that it may have registered.
-pub async fn look(context: AwsContext, pace: Pace, key: &ServiceKey, rollout: &Rollout) -> Result<Looked, AwsError> {
+pub async fn look(contexts: Contexts, pace: Pace, key: &ServiceKey, rollout: &Rollout) -> Result<Looked, AwsError> {
+    let mut looked = Looked { service: None, registered: rollout.phase.revision().cloned(), registration: None };
+    let Some(context) = contexts.get(&key.aws) else { return Ok(looked) };
     let names = std::slice::from_ref(&key.service);
-    let mut services = describe_services(&context, &pace, &key.aws, &key.cluster, names).await?;
-    let service = services.remove(&key.service).filter(|service| service.active);
-    if service.is_none() || rollout.phase != Phase::Intended {
-        return Ok(Looked { service, registered: rollout.phase.revision().cloned(), registration: None });
+    let mut services = describe_services(context, &pace, &key.aws, &key.cluster, names).await?;
+    looked.service = services.remove(&key.service).and_then(Result::ok).filter(|service| service.active);
+    if looked.service.is_none() || rollout.phase != Phase::Intended {
+        return Ok(looked);
     }
-    let base = definition(&context, &pace, key, rollout.base.as_str()).await?;
+    let Some(base) = definition(context, &pace, key, rollout.base.as_str()).await? else { return Ok(looked) };
+    if matches!(rollout.direction, Direction::Back { .. })
+        && base.is_active()
+        && still_means_what_ran(&contexts, &base, rollout).await
+    {
+        looked.registered = Some(base.arn().clone());
+        return Ok(looked);
+    }
     let registration = base.with_images(&rollout.images);
-    let registered = find(&context, &pace, key, rollout, &registration).await?;
-    Ok(Looked { service, registered, registration: Some(registration) })
+    looked.registered = find(context, &pace, key, rollout, &registration).await?;
+    looked.registration = Some(registration);
+    Ok(looked)
+}
+
+/// Whether the tags that the revision before names still point to the digests that ran. What cannot be found out counts as moved.
+async fn still_means_what_ran(contexts: &Contexts, base: &TaskDefinition, rollout: &Rollout) -> bool {
+    for (container, pinned) in &rollout.images {
+        let Some(image) = base.image_of(container) else { return false };
+        if resolve(contexts, &ImageReference::split(image)).await != ImageReference::split(pinned).pinned() {
+            return false;
+        }
+    }
+    true
+}
+
+/// What a reference by tag points to in ECR now.
+async fn resolve(contexts: &Contexts, reference: &ImageReference<'_>) -> Option<Digest> {
+    let (account, region) = reference.registry()?;
+    let repository = RepositoryName::parse(reference.name.split_once('/')?.1).ok()?;
+    let tag = Tag::parse(reference.tag.unwrap_or("latest")).ok()?;
+    for context in contexts.values().filter(|context| context.region.as_str() == region) {
+        let images = context.ecr.describe_tags(&repository, std::slice::from_ref(&tag)).await.unwrap_or_default();
+        let found = images.into_iter().find(|image| image.registry.as_str() == account && image.tags.contains(&tag));
+        if let Some(image) = found {
+            return Some(image.digest);
+        }
+    }
+    None
 }
 
 /// The newest revision after the base that says what was intended.
@@ -67,31 +104,32 @@ async fn find(
     registration: &Registration,
 ) -> Result<Option<TaskDefinitionArn>, AwsError> {
     let base = &rollout.base;
-    let newest = definition(context, pace, key, base.family()).await?;
+    let Some(newest) = definition(context, pace, key, base.family()).await? else { return Ok(None) };
     let newest_revision = newest.arn().revision();
-    let mut candidate = newest;
-    for revision in (base.revision() + 1..=newest_revision).rev().take(usize::try_from(NEWEST).unwrap_or(usize::MAX)) {
-        if candidate.arn().revision() != revision {
-            match definition(context, pace, key, &format!("{}:{revision}", base.family())).await {
-                Ok(found) => candidate = found,
-                // A revision that was deleted since.
-                Err(error) if !error.may_have_happened() && error.fault == crate::aws::Fault::Refused => continue,
-                Err(error) => return Err(error),
-            }
+    let mut candidate = Some(newest);
+    for revision in (base.revision() + 1..=newest_revision).rev().take(NEWEST) {
+        if revision != newest_revision {
+            candidate = definition(context, pace, key, &format!("{}:{revision}", base.family())).await?;
         }
-        if candidate.is_active() && candidate.says(registration) {
-            return Ok(Some(candidate.arn().clone()));
+        if let Some(found) = candidate.as_ref().filter(|found| found.is_active() && found.says(registration)) {
+            return Ok(Some(found.arn().clone()));
         }
     }
     Ok(None)
 }
 
+/// A revision, or nothing if ECS does not know it (any more).
 async fn definition(
     context: &AwsContext,
     pace: &Pace,
     key: &ServiceKey,
     which: &str,
-) -> Result<TaskDefinition, AwsError> {
+) -> Result<Option<TaskDefinition>, AwsError> {
     pace.take(&key.aws, Group::TaskDefinitions).await;
-    context.ecs.describe_task_definition(which).await
+    match context.ecs.describe_task_definition(which).await {
+        Ok(definition) => Ok(Some(definition)),
+        // ECS says ClientException for a revision that is not there.
+        Err(error) if error.fault == Fault::Refused => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::observe::{Question, SERVICES_A_CALL};
 use super::{Deployer, Done, Place, Watch, execute, observe};
 use crate::clock;
-use crate::domain::settings::{PinMode, RepositoryKey, ServiceRule};
+use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::{Phase, Rollout, ServiceState};
-use crate::domain::types::{ServiceKey, TaskDefinitionArn};
+use crate::domain::types::{DeploymentId, ServiceKey, TaskDefinitionArn};
 
 /// Services that a revision serves: they run in one context, it is made from one revision, and it names the same images.
 type Shared = (crate::domain::types::ContextName, TaskDefinitionArn, BTreeMap<String, String>);
@@ -19,13 +19,16 @@ impl Deployer {
         let mut waves: BTreeMap<Place, Vec<Question>> = BTreeMap::new();
         let mut looks = Vec::new();
         for (key, known) in &self.state.services {
-            if !self.may_begin(key) {
+            if !self.may_read(key) {
                 continue;
             }
             let certain = self.runs.get(key).is_some_and(|run| run.certain);
             match &known.rollout {
-                Some(rollout) if needs_look(rollout, certain) => looks.push((key.clone(), rollout.clone())),
-                Some(rollout) if !matches!(rollout.phase, Phase::Rolling { .. }) => {}
+                // Right before it is done, that is: not while doing has to wait.
+                Some(rollout) if needs_look(rollout, certain) && self.may_write(key) => {
+                    looks.push((key.clone(), rollout.clone()));
+                }
+                Some(rollout) if !matches!(rollout.phase, Phase::Rolling { .. }) || !self.may_write(key) => {}
                 _ if known.wanted.is_empty() => {}
                 _ => {
                     if let Some(question) = self.question(key, known) {
@@ -40,14 +43,14 @@ impl Deployer {
                 self.run_mut(&question.key).busy = true;
             }
             let observing = observe::observe(self.contexts.clone(), self.pace.clone(), aws, cluster, questions);
-            self.jobs.spawn(async move { Done::Observed(asked, observing.await) });
+            let generation = self.generation;
+            self.jobs.spawn(async move { Done::Observed(generation, asked, observing.await) });
         }
         for (key, rollout) in looks {
-            let Some(context) = self.contexts.get(&key.aws).cloned() else { continue };
             self.run_mut(&key).busy = true;
-            let pace = self.pace.clone();
+            let (contexts, pace) = (self.contexts.clone(), self.pace.clone());
             self.jobs.spawn(async move {
-                let looked = execute::look(context, pace, &key, &rollout).await;
+                let looked = execute::look(contexts, pace, &key, &rollout).await;
                 Done::Looked(key, looked)
             });
         }
@@ -60,7 +63,7 @@ impl Deployer {
         let mut updates = Vec::new();
         for (key, known) in &self.state.services {
             let Some(rollout) = &known.rollout else { continue };
-            let ready = self.may_begin(key) && self.runs.get(key).is_some_and(|run| run.certain);
+            let ready = self.may_write(key) && self.runs.get(key).is_some_and(|run| run.certain);
             match &rollout.phase {
                 Phase::Intended => {
                     let shared = (key.aws.clone(), rollout.base.clone(), rollout.images.clone());
@@ -113,26 +116,26 @@ impl Deployer {
     /// Looks at the rollouts under way, ten services of a cluster a call, once in their interval.
     pub(super) fn launch_watches(&mut self) {
         let now = clock::instant();
-        let mut places: BTreeMap<Place, (Vec<ServiceKey>, std::time::Duration)> = BTreeMap::new();
+        let mut places: BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, std::time::Duration)> = BTreeMap::new();
         for (key, known) in &self.state.services {
-            let Some(Rollout { phase: Phase::Rolling { .. }, .. }) = &known.rollout else { continue };
+            let Some(Rollout { phase: Phase::Rolling { deployment, .. }, .. }) = &known.rollout else { continue };
             let interval = self.interval(key);
             let place = places.entry((key.aws.clone(), key.cluster.clone())).or_insert_with(|| (Vec::new(), interval));
-            place.0.push(key.clone());
+            place.0.push((key.clone(), deployment.clone()));
             place.1 = place.1.min(interval);
         }
-        self.watches.retain(|place, watch| watch.busy || places.contains_key(place));
+        self.watches.retain(|place, watch| watch.busy > 0 || places.contains_key(place));
         for (place, (keys, interval)) in places {
-            let watch = self.watches.entry(place.clone()).or_insert(Watch { due: now + interval, busy: false });
-            if watch.busy || watch.due > now {
+            let watch = self.watches.entry(place.clone()).or_insert(Watch { due: now + interval, busy: 0 });
+            if watch.busy > 0 || watch.due > now {
                 continue;
             }
             let Some(context) = self.contexts.get(&place.0).cloned() else { continue };
-            *watch = Watch { due: now + interval, busy: true };
+            *watch = Watch { due: now + interval, busy: keys.len().div_ceil(SERVICES_A_CALL) };
             for keys in keys.chunks(SERVICES_A_CALL) {
                 let (context, pace, place, keys) = (context.clone(), self.pace.clone(), place.clone(), keys.to_vec());
                 self.jobs.spawn(async move {
-                    let names: Vec<_> = keys.iter().map(|key| key.service.clone()).collect();
+                    let names: Vec<_> = keys.iter().map(|(key, _)| key.service.clone()).collect();
                     let seen = observe::describe_services(&context, &pace, &place.0, &place.1, &names).await;
                     Done::Watched(place, keys, seen)
                 });
@@ -140,8 +143,12 @@ impl Deployer {
         }
     }
 
-    fn may_begin(&self, key: &ServiceKey) -> bool {
-        self.runs.get(key).is_none_or(|run| !run.busy && run.not_before.is_none_or(|at| at <= clock::instant()))
+    fn may_read(&self, key: &ServiceKey) -> bool {
+        self.runs.get(key).is_none_or(|run| !run.busy && run.reads.is_over())
+    }
+
+    fn may_write(&self, key: &ServiceKey) -> bool {
+        self.runs.get(key).is_none_or(|run| !run.busy && run.reads.is_over() && run.writes.is_over())
     }
 
     pub(super) fn run_mut(&mut self, key: &ServiceKey) -> &mut super::Run {
@@ -151,11 +158,8 @@ impl Deployer {
     fn question(&self, key: &ServiceKey, known: &ServiceState) -> Option<Question> {
         let rules = self.config.rules_of(key);
         let first = rules.values().next()?;
-        let pinned = known
-            .deployed
-            .as_ref()
-            .filter(|_| rules.values().all(|rule| rule.deploy.pin == PinMode::Digest))
-            .map(|deployed| deployed.revision.clone());
+        let pinned =
+            known.deployed.as_ref().filter(|deployed| !deployed.names_tags).map(|deployed| deployed.revision.clone());
         Some(Question {
             key: key.clone(),
             pushes: known.wanted.clone(),

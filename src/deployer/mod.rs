@@ -10,6 +10,7 @@ pub mod pace;
 
 mod apply;
 mod launch;
+mod outcome;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,15 +22,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
-use crate::aws::{AwsError, Contexts, Fault};
+use crate::aws::{AwsError, Contexts, Fault, Services};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::intake::{self, Fate};
 use crate::domain::settings::RepositoryKey;
-use crate::domain::state::{ContextState, PushRef, State};
+use crate::domain::skip::SkipReason;
+use crate::domain::state::{ContextState, Direction, OutcomeKind, Phase, PushRef, State};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, EventId, ServiceKey, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, ServiceView};
+use crate::domain::view::DeploymentView;
 use crate::health::Health;
 use crate::ledger::Store;
 use crate::metrics::Metrics;
@@ -37,6 +39,8 @@ use crate::scheduler::Batch;
 
 /// The cursor alone is written this often: an older one costs only a longer re-read after a crash.
 const CURSOR_EVERY: Duration = Duration::from_secs(60);
+/// Stands for the event of a push where none asked.
+const RECONCILIATION: &str = "reconcile";
 /// The loop turns at least this often, to show that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// After a failed commit.
@@ -93,6 +97,8 @@ pub struct Deployer {
     stale_since: Option<Instant>,
     commit_again: Option<Instant>,
     commit_complaint: Option<String>,
+    /// Counts the configurations: what was asked under an older one is not judged by a newer one.
+    generation: u64,
     runs: BTreeMap<ServiceKey, Run>,
     watches: BTreeMap<Place, Watch>,
     jobs: JoinSet<Done>,
@@ -108,11 +114,12 @@ type Place = (ContextName, EcsName);
 struct Run {
     /// A job is under way.
     busy: bool,
-    /// Nothing is begun before then.
-    not_before: Option<Instant>,
-    failures: u32,
-    complaint: Option<String>,
-    /// Whether the phase on disk is all that has happened. Not so after a restart, or after an answer was lost.
+    /// What is wrong with looking.
+    reads: Trouble,
+    /// What is wrong with doing.
+    writes: Trouble,
+    /// Whether the phase on disk is all that has happened, and the facts it was decided on are fresh. Not so after a restart, after an
+    /// answer was lost, or after waiting.
     certain: bool,
     /// What to register.
     registration: Option<Registration>,
@@ -120,10 +127,33 @@ struct Run {
     rolling: Option<(Instant, Duration)>,
 }
 
+/// Calls that fail.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Nothing is begun before then.
+    not_before: Option<Instant>,
+    failures: u32,
+    complaint: Option<String>,
+}
+
+impl Trouble {
+    fn is_over(&self) -> bool {
+        self.not_before.is_none_or(|at| at <= clock::instant())
+    }
+}
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Write,
+}
+
 #[derive(Debug)]
 struct Watch {
     due: Instant,
-    busy: bool,
+    /// Calls under way.
+    busy: usize,
 }
 
 #[derive(Debug)]
@@ -136,11 +166,11 @@ struct OpenPush {
 /// The answer of a job.
 #[derive(Debug)]
 enum Done {
-    Observed(BTreeMap<ServiceKey, BTreeMap<RepositoryKey, Vec<PushRef>>>, observe::Observed),
+    Observed(u64, BTreeMap<ServiceKey, BTreeMap<RepositoryKey, Vec<PushRef>>>, observe::Observed),
     Looked(ServiceKey, Result<execute::Looked, AwsError>),
     Registered(Vec<ServiceKey>, Result<TaskDefinitionArn, AwsError>),
     Updated(ServiceKey, TaskDefinitionArn, Result<DeploymentView, AwsError>),
-    Watched(Place, Vec<ServiceKey>, Result<BTreeMap<EcsName, ServiceView>, AwsError>),
+    Watched(Place, Vec<(ServiceKey, DeploymentId)>, Result<Services, AwsError>),
 }
 
 impl Deployer {
@@ -161,6 +191,7 @@ impl Deployer {
             stale_since: None,
             commit_again: None,
             commit_complaint: None,
+            generation: 0,
             runs: BTreeMap::new(),
             watches: BTreeMap::new(),
             jobs: JoinSet::new(),
@@ -235,6 +266,10 @@ impl Deployer {
             }
             Err(text) => {
                 self.commit_again = Some(clock::instant() + COMMIT_AGAIN);
+                // What waits for the disk is looked at again before it is done.
+                for run in self.runs.values_mut() {
+                    run.certain = false;
+                }
                 if self.commit_complaint.as_ref() != Some(&text) {
                     error!(error = %text, "the state cannot be written: nothing is deployed until it can");
                     self.commit_complaint = Some(text);
@@ -257,8 +292,8 @@ impl Deployer {
 
     fn next_wake(&self) -> Instant {
         let now = clock::instant();
-        let watches = self.watches.values().filter(|watch| !watch.busy).map(|watch| watch.due);
-        let runs = self.runs.values().filter_map(|run| run.not_before);
+        let watches = self.watches.values().filter(|watch| watch.busy == 0).map(|watch| watch.due);
+        let runs = self.runs.values().flat_map(|run| [run.reads.not_before, run.writes.not_before]).flatten();
         watches
             .chain(runs)
             .chain(self.commit_again)
@@ -277,6 +312,11 @@ impl Deployer {
             let verdict = intake::take(&mut self.state, &self.config.repositories, &context, reading, opening);
             let Some(verdict) = verdict else { continue };
             report::seen(&self.metrics, &context, &verdict, now);
+            if let Some(repository) = &verdict.configured {
+                for push in &verdict.displaced {
+                    self.decided(push, repository, Some(SkipReason::Superseded));
+                }
+            }
             if let (Fate::Wanted(services), Some(repository)) = (verdict.fate, verdict.configured) {
                 self.dirty = true;
                 let open = OpenPush { repository, undecided: services.len(), deployed: false };
@@ -299,30 +339,61 @@ impl Deployer {
 
     /// Makes the state and the configuration fit: new contexts begin now, and what was left undone is taken up.
     fn take_up(&mut self) {
+        self.generation += 1;
         begin_contexts(&mut self.state, &self.config, self.clock.now());
         self.dirty = true;
         let configured: BTreeSet<ServiceKey> = self.config.services().map(|(_, rule)| rule.key.clone()).collect();
-        for (key, known) in &mut self.state.services {
-            if !configured.contains(key) && !known.wanted.is_empty() {
-                info!(cluster = %key.cluster, service = %key.service, "no longer in the configuration: its undecided pushes are dropped");
-                known.wanted.clear();
-            }
-            for (repository, push) in
-                known.wanted.iter().flat_map(|(repository, pushes)| pushes.iter().map(move |push| (repository, push)))
-            {
-                let open = || OpenPush { repository: repository.clone(), undecided: 0, deployed: false };
-                self.open.entry(push.event.clone()).or_insert_with(open).undecided += 1;
-            }
-            self.metrics.deploying(key, known.rollout.is_some());
-            self.metrics.holding(key, !known.held.is_empty());
-            if let Some(rollout) = &known.rollout {
-                debug!(cluster = %key.cluster, service = %key.service, phase = ?rollout.phase, "a rollout is taken up");
-            }
+        let keys: Vec<ServiceKey> = self.state.services.keys().cloned().collect();
+        for key in keys.iter().filter(|key| !configured.contains(key)) {
+            self.leave(key);
         }
+        self.count_open();
         let contexts: Vec<_> = self.config.polled_contexts();
         let repositories: Vec<_> = self.config.repositories.keys().map(|key| &key.name).collect();
         let services: Vec<_> = configured.iter().collect();
         self.metrics.expect(&contexts, &repositories, &services);
+        for key in &keys {
+            self.gauge(key);
+        }
+    }
+
+    /// A service left the configuration: nothing new is begun for it. What ECS rolls already is watched to its end, where that can be done.
+    fn leave(&mut self, key: &ServiceKey) {
+        let Some(known) = self.state.services.get_mut(key) else { return };
+        if !known.wanted.is_empty() {
+            info!(cluster = %key.cluster, service = %key.service, "no longer in the configuration: its undecided pushes are dropped");
+            known.wanted.clear();
+        }
+        let Some(rollout) = &known.rollout else { return };
+        let begun = matches!(rollout.phase, Phase::Rolling { .. }) || rollout.direction != Direction::Forward;
+        if !begun || !self.contexts.contains_key(&key.aws) {
+            self.end(key, OutcomeKind::Superseded, "the service left the configuration".to_owned());
+        }
+    }
+
+    /// Counts which pushes are undecided for how many services. A reconciliation is no push.
+    fn count_open(&mut self) {
+        let before = std::mem::take(&mut self.open);
+        for known in self.state.services.values() {
+            for (repository, push) in
+                known.wanted.iter().flat_map(|(repository, pushes)| pushes.iter().map(move |push| (repository, push)))
+            {
+                if is_reconciliation(push) {
+                    continue;
+                }
+                let deployed = before.get(&push.event).is_some_and(|open| open.deployed);
+                let open = || OpenPush { repository: repository.clone(), undecided: 0, deployed };
+                self.open.entry(push.event.clone()).or_insert_with(open).undecided += 1;
+            }
+        }
+    }
+
+    /// Sets the gauges of a service. Two contexts may have clusters and services of the same names: they are counted together.
+    fn gauge(&self, key: &ServiceKey) {
+        let same = |other: &&ServiceKey| other.cluster == key.cluster && other.service == key.service;
+        let all = || self.state.services.iter().filter(|(other, _)| same(other)).map(|(_, known)| known);
+        self.metrics.deploying(key, all().filter(|known| known.rollout.is_some()).count());
+        self.metrics.holding(key, all().filter(|known| !known.held.is_empty()).count());
     }
 
     /// Waits for the calls under way, for a while, and writes down what they did.
@@ -344,31 +415,36 @@ impl Deployer {
     }
 
     /// A call failed: when to try again, and what to say.
-    fn failed(&mut self, key: &ServiceKey, error: &AwsError) {
-        let run = self.runs.entry(key.clone()).or_default();
+    fn failed(&mut self, key: &ServiceKey, kind: Kind, error: &AwsError) {
+        let trouble = self.trouble(key, kind);
         let delay = match error.fault {
             Fault::Denied | Fault::Refused => BACKOFF_DENIED,
-            _ => BACKOFF.1.min(BACKOFF.0 * 2u32.saturating_pow(run.failures.min(10))),
+            _ => BACKOFF.1.min(BACKOFF.0 * 2u32.saturating_pow(trouble.failures.min(10))),
         };
-        run.failures += 1;
-        run.not_before = Some(clock::instant() + delay);
+        trouble.failures += 1;
+        trouble.not_before = Some(clock::instant() + delay);
         let text = error.to_string();
-        if run.complaint.as_ref() == Some(&text) {
+        if trouble.complaint.as_ref() == Some(&text) {
             debug!(cluster = %key.cluster, service = %key.service, error = %text, "still failing");
             return;
         }
         let remedy = error.remedy().unwrap_or_else(|| "none needed: it is tried again".to_owned());
         warn!(cluster = %key.cluster, service = %key.service, error = %text, remedy, retry_in = ?delay, "a call to AWS failed");
-        run.complaint = Some(text);
+        trouble.complaint = Some(text);
     }
 
     /// A call succeeded.
-    fn succeeded(&mut self, key: &ServiceKey) {
-        let run = self.runs.entry(key.clone()).or_default();
-        run.failures = 0;
-        run.not_before = None;
-        if run.complaint.take().is_some() {
+    fn succeeded(&mut self, key: &ServiceKey, kind: Kind) {
+        if std::mem::take(self.trouble(key, kind)).complaint.is_some() {
             info!(cluster = %key.cluster, service = %key.service, "calls to AWS work again");
+        }
+    }
+
+    fn trouble(&mut self, key: &ServiceKey, kind: Kind) -> &mut Trouble {
+        let run = self.run_mut(key);
+        match kind {
+            Kind::Read => &mut run.reads,
+            Kind::Write => &mut run.writes,
         }
     }
 }
@@ -383,14 +459,13 @@ pub fn begin_contexts(state: &mut State, config: &Config, now: Timestamp) {
 /// Adds to every service the wish for what its policies select in ECR now, as if it had been pushed just now.
 pub fn want_reconciliation(state: &mut State, config: &Config, now: Timestamp) {
     #[expect(clippy::expect_used, reason = "a constant of graphic ASCII characters")]
-    let event = EventId::parse("reconcile").expect("a constant");
+    let event = EventId::parse(RECONCILIATION).expect("a constant");
     for (repository, rule) in config.services() {
         let push = PushRef { event: event.clone(), tag: None, at: now };
-        state.services.entry(rule.key.clone()).or_default().want(&repository, push);
+        let _ = state.services.entry(rule.key.clone()).or_default().want(&repository, push);
     }
 }
 
-/// The id of the deployment, for logs.
-fn short(deployment: &DeploymentId) -> &str {
-    deployment.as_str()
+fn is_reconciliation(push: &PushRef) -> bool {
+    push.event.as_str() == RECONCILIATION
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use futures_util::future::{join, join_all};
 
 use super::pace::{Group, Pace};
-use crate::aws::{AwsContext, AwsError, Contexts, Fault};
-use crate::domain::image::{ImageReference, Repository};
+use crate::aws::{AwsContext, AwsError, Contexts, Fault, Services, Unrollable};
+use crate::domain::image::ImageReference;
 use crate::domain::plan::{Answers, Facts};
 use crate::domain::policy::{self, By, Policy};
 use crate::domain::settings::{Base, RepositoryKey};
@@ -35,7 +35,7 @@ pub struct Question {
     pub rules: BTreeMap<RepositoryKey, (Arc<dyn Policy>, Option<String>)>,
     /// What a new revision is made from.
     pub base: Base,
-    /// A revision of which is known that it names its images by digest.
+    /// A revision of which is known that it names every image in ECR by digest.
     pub pinned: Option<TaskDefinitionArn>,
     /// Whether the way back is known already, because a rollout is being superseded.
     pub has_way_back: bool,
@@ -63,11 +63,10 @@ pub async fn observe(
     let (definitions, running) = join(reader.definitions(&questions, &services), reader.running(tasks)).await;
     let facts = questions.into_iter().map(|question| {
         let (images, services, definitions, running) = (&images, &services, &definitions, &running);
-        let contexts = &contexts;
         async move {
             let facts = assemble(&question, images, services, definitions, running);
             let facts = match facts {
-                Ok(facts) => reader.complete(&question, contexts, facts).await,
+                Ok(facts) => reader.complete(&question, facts).await,
                 error => error,
             };
             (question.key, facts)
@@ -86,6 +85,7 @@ fn no_context(aws: &ContextName) -> AwsError {
     }
 }
 
+type Seen = Result<ServiceView, Unrollable>;
 type ByService<T> = BTreeMap<EcsName, Result<T, AwsError>>;
 type Images = BTreeMap<RepositoryKey, Result<Found, AwsError>>;
 type Definitions = BTreeMap<String, Result<TaskDefinition, AwsError>>;
@@ -111,10 +111,11 @@ async fn images(contexts: &Contexts, questions: &[Question]) -> Images {
         for (repository, pushes) in &question.pushes {
             let Some((policy, _)) = question.rules.get(repository) else { continue };
             let ask = asks.entry(repository).or_default();
-            let tags: Option<Vec<&Tag>> = pushes.iter().map(|push| push.tag.as_ref()).collect();
-            match tags {
-                Some(tags) if policy.order() == By::Push => ask.tags.extend(tags.into_iter().cloned()),
-                _ => ask.best.push((&question.key, policy.as_ref())),
+            if policy.order() == By::Push {
+                ask.tags.extend(pushes.iter().filter_map(|push| push.tag.clone()));
+            }
+            if policy.order() == By::Text || pushes.iter().any(|push| push.tag.is_none()) {
+                ask.best.push((&question.key, policy.as_ref()));
             }
         }
     }
@@ -186,7 +187,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn services(self, questions: &[Question]) -> ByService<Option<ServiceView>> {
+    async fn services(self, questions: &[Question]) -> ByService<Option<Seen>> {
         let names: Vec<EcsName> = questions.iter().map(|question| question.key.service.clone()).collect();
         let answers = names.chunks(SERVICES_A_CALL).map(|names| async move {
             let answer = describe_services(self.context, self.pace, self.aws, self.cluster, names).await;
@@ -238,10 +239,10 @@ impl Reader<'_> {
     }
 
     /// Every revision that is needed, each once.
-    async fn definitions(self, questions: &[Question], services: &ByService<Option<ServiceView>>) -> Definitions {
+    async fn definitions(self, questions: &[Question], services: &ByService<Option<Seen>>) -> Definitions {
         let mut wanted = BTreeSet::new();
         for question in questions {
-            let Some(Ok(Some(service))) = services.get(&question.key.service) else { continue };
+            let Some(Ok(Some(Ok(service)))) = services.get(&question.key.service) else { continue };
             wanted.insert(service.task_definition.as_str().to_owned());
             if question.base == Base::Latest {
                 wanted.insert(service.task_definition.family().to_owned());
@@ -259,11 +260,14 @@ impl Reader<'_> {
         self.context.ecs.describe_task_definition(which).await
     }
 
-    /// Somebody else's revision may name an image by tag after all: then the tasks have to be asked, too.
-    async fn complete(self, question: &Question, contexts: &Contexts, mut facts: Facts) -> Result<Facts, AwsError> {
-        let (Some(service), Some(current)) = (&facts.service, &facts.current) else { return Ok(facts) };
-        let assumed = question.pinned.as_ref().is_some_and(|pinned| pinned != &service.task_definition);
-        if assumed && !question.has_way_back && names_by_tag(question, contexts, current, &facts.images) {
+    /// The revision that the service runs may name an image by tag although it was taken not to: then the tasks have to be asked, too.
+    async fn complete(self, question: &Question, mut facts: Facts) -> Result<Facts, AwsError> {
+        let asked = question.pinned.is_none() || question.has_way_back;
+        let names_tags = facts
+            .current
+            .as_ref()
+            .is_some_and(|current| current.containers().any(|(_, image)| ImageReference::split(image).is_movable()));
+        if !asked && names_tags {
             let tasks = self.list_tasks(&question.key.service).await?;
             facts.running = self.describe_tasks(tasks).await?;
         }
@@ -281,46 +285,30 @@ pub async fn describe_services(
     aws: &ContextName,
     cluster: &EcsName,
     names: &[EcsName],
-) -> Result<BTreeMap<EcsName, ServiceView>, AwsError> {
+) -> Result<Services, AwsError> {
     pace.take(aws, Group::ServiceReads).await;
     match context.ecs.describe_services(cluster, names).await {
         // Without the cluster there is no service in it.
-        Err(error) if error.code == "ClusterNotFoundException" => Ok(BTreeMap::new()),
+        Err(error) if error.code == "ClusterNotFoundException" => Ok(Services::new()),
         other => other,
     }
-}
-
-/// Whether a container that would get a new image names it by a tag today.
-fn names_by_tag(
-    question: &Question,
-    contexts: &Contexts,
-    current: &TaskDefinition,
-    images: &BTreeMap<RepositoryKey, Answers>,
-) -> bool {
-    question.rules.iter().any(|(key, (_, container))| {
-        let image = images
-            .get(key)
-            .and_then(|answers| answers.by_tag.values().next().or(answers.best.as_ref().map(|(_, image)| image)));
-        let (Some(image), Some(context)) = (image, contexts.get(&key.aws)) else { return false };
-        let repository =
-            Repository { account: image.registry.clone(), region: context.region.clone(), name: key.name.clone() };
-        current
-            .matching(&repository, container.as_deref())
-            .iter()
-            .any(|(_, image)| ImageReference::split(image).digest.is_none())
-    })
 }
 
 fn assemble(
     question: &Question,
     images: &Images,
-    services: &ByService<Option<ServiceView>>,
+    services: &ByService<Option<Seen>>,
     definitions: &Definitions,
     running: &ByService<RunningImages>,
 ) -> Result<Facts, AwsError> {
     let name = &question.key.service;
-    let service = services.get(name).cloned().transpose()?.flatten().filter(|service| service.active);
+    let (service, unrollable) = match services.get(name).cloned().transpose()?.flatten() {
+        Some(Ok(service)) => (Some(service).filter(|service| service.active), None),
+        Some(Err(why)) => (None, Some(why.to_string())),
+        None => (None, None),
+    };
     let mut facts = Facts {
+        unrollable,
         current: None,
         base: None,
         running: running.get(name).cloned().transpose()?.unwrap_or_default(),

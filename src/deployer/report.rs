@@ -53,7 +53,7 @@ pub(super) fn planned(metrics: &Metrics, key: &ServiceKey, plan: &Plan) {
         );
     }
     for warning in &plan.warnings {
-        warn!(cluster = %key.cluster, service = %key.service, warning, "there will be downtime; it is rolled all the same, as configured");
+        warn!(cluster = %key.cluster, service = %key.service, warning, "it is rolled all the same");
     }
     if let Some(reason) = &plan.refused {
         metrics.deployment_refused(key);
@@ -67,14 +67,11 @@ pub(super) fn planned(metrics: &Metrics, key: &ServiceKey, plan: &Plan) {
                 from = %roll.rollout.replaces, "deploying"
             );
         }
-        if roll.rollout.way_back.pinned.is_empty() {
-            debug!(cluster = %key.cluster, service = %key.service, revision = %roll.rollout.way_back.revision, "the way back");
-        } else {
-            info!(
-                cluster = %key.cluster, service = %key.service, revision = %roll.rollout.way_back.revision,
-                images = ?roll.rollout.way_back.pinned, "the way back is pinned to the digests that run now"
-            );
-        }
+        let way_back = &roll.rollout.way_back;
+        debug!(
+            cluster = %key.cluster, service = %key.service, revision = %way_back.revision, pinned = ?way_back.pinned,
+            "the way back is written down"
+        );
     }
 }
 
@@ -85,6 +82,7 @@ pub(super) fn resumed(key: &ServiceKey, resume: &Resume) {
         Resume::Update(_) => "its revision is registered, the service is not updated yet",
         Resume::Watch(..) => "the service is updated, it is watched",
         Resume::Replan(_) => "the service was changed meanwhile, it is decided anew",
+        Resume::Failed(..) => "ECS gave its revision up",
         Resume::Gone(_) => "the service is gone",
     };
     info!(cluster = %key.cluster, service = %key.service, what, "took up an unfinished rollout");

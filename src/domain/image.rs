@@ -56,6 +56,18 @@ impl<'a> ImageReference<'a> {
         self.digest.and_then(|digest| Digest::parse(digest).ok())
     }
 
+    /// Whether the reference names an image in ECR by a tag, which may mean another image tomorrow.
+    #[must_use]
+    pub fn is_movable(&self) -> bool {
+        self.digest.is_none() && self.registry().is_some()
+    }
+
+    /// Account and Region of the ECR registry that the reference names, if it names one.
+    #[must_use]
+    pub fn registry(&self) -> Option<(&'a str, &'a str)> {
+        registry_of(self.name.split_once('/')?.0)
+    }
+
     /// Whether the reference means this repository: same account, same Region, same name, on any of the host names that
     /// ECR answers to (standard, FIPS and dual-stack endpoints).
     #[must_use]

@@ -26,6 +26,8 @@ pub struct Verdict {
     pub tag: Option<Tag>,
     /// Skipped, or wanted by services.
     pub fate: Fate,
+    /// Older pushes that are no longer wanted because of it, one for each service that wanted it.
+    pub displaced: Vec<PushRef>,
 }
 
 /// What happens to a push.
@@ -59,6 +61,7 @@ pub fn take(
         Reading::Push(push) => (&push.event, Some(&push.repository), push.tag.as_ref()),
     };
     let rule = repository.and_then(|name| rules.get(&RepositoryKey { aws: context.clone(), name: name.clone() }));
+    let mut displaced = Vec::new();
     let known = state.contexts.get_mut(context).map(|known| (seen_before(known, event), known.baseline));
     let fate = match (known, reading) {
         (None, _) => skip(SkipReason::NotConfigured, "the AWS context is not in the configuration"),
@@ -68,7 +71,7 @@ pub fn take(
         (Some((false, baseline)), Reading::Push(push)) => {
             let second = SignedDuration::from_millis(999);
             let early = push.event.time < baseline || (opening && push.event.time <= baseline + second);
-            of_push(state, push, rule, early)
+            of_push(state, push, rule, early, &mut displaced)
         }
     };
     Some(Verdict {
@@ -77,6 +80,7 @@ pub fn take(
         configured: rule.map(RepositoryRule::key),
         tag: tag.cloned(),
         fate,
+        displaced,
     })
 }
 
@@ -91,7 +95,13 @@ fn skip(reason: SkipReason, detail: &str) -> Fate {
     Fate::Skip { reason, detail: detail.to_owned() }
 }
 
-fn of_push(state: &mut State, push: &Push, rule: Option<&RepositoryRule>, early: bool) -> Fate {
+fn of_push(
+    state: &mut State,
+    push: &Push,
+    rule: Option<&RepositoryRule>,
+    early: bool,
+    displaced: &mut Vec<PushRef>,
+) -> Fate {
     let Some(rule) = rule else {
         return skip(SkipReason::NotConfigured, "the repository is not in the configuration");
     };
@@ -118,16 +128,23 @@ fn of_push(state: &mut State, push: &Push, rule: Option<&RepositoryRule>, early:
     let key = rule.key();
     let wanted = PushRef { event: push.event.id.clone(), tag: push.tag.clone(), at: push.event.time };
     let mut takers = Vec::new();
+    let mut decided_itself = false;
     for service in concerned {
         let known = state.services.entry(service.clone()).or_default();
-        if known.decided.get(&key).is_some_and(|decided| decided.at > wanted.at) {
-            continue;
+        match known.decided.get(&key) {
+            Some(decided) if decided.event == wanted.event => decided_itself = true,
+            Some(decided) if decided.at > wanted.at => {}
+            _ => {
+                displaced.extend(known.want(&key, wanted.clone()));
+                takers.push(service.clone());
+            }
         }
-        known.want(&key, wanted.clone());
-        takers.push(service.clone());
     }
     if takers.is_empty() {
-        return skip(SkipReason::Superseded, "a newer push was decided already");
+        return match decided_itself {
+            true => skip(SkipReason::Duplicate, "the event was decided before"),
+            false => skip(SkipReason::Superseded, "a newer push was decided already"),
+        };
     }
     Fate::Wanted(takers)
 }

@@ -115,6 +115,27 @@ fn an_older_push_than_the_one_decided_is_superseded() {
 }
 
 #[test]
+fn a_decided_event_that_was_forgotten_is_no_new_push() {
+    let mut state = state();
+    for service in ["a", "b"] {
+        let decided = push_ref("e1", "latest", 5);
+        state.services.entry(service_key(service)).or_default().decided.insert(repository_key("hello"), decided);
+    }
+    assert_eq!(reason(take_push(&mut state, push("e1", "latest", 5))), SkipReason::Duplicate);
+}
+
+#[test]
+fn what_is_wanted_too_often_is_displaced_and_said_to_be() {
+    let mut state = state();
+    let mut displaced = 0;
+    for number in 0..40 {
+        let reading = Reading::Push(push(&format!("e{number}"), "release-1", number));
+        displaced += take(&mut state, &rules(), &context(), &reading, false).unwrap().displaced.len();
+    }
+    assert_eq!(displaced, 40 - state.services[&service_key("a")].wanted[&repository_key("hello")].len());
+}
+
+#[test]
 fn a_rejected_reading_keeps_its_reason_and_counts_once() {
     let mut state = state();
     let skipped = Reading::Skip(Skipped {

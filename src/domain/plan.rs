@@ -1,17 +1,17 @@
 //! What to do for one service, given what was asked for and what was seen. Chooses everything; does nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::downtime;
-use super::image::{self, ImageReference, Pin, Repository};
+use super::image::{self, ImageReference, Repository};
 use super::policy::By;
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::skip::SkipReason;
-use super::state::{Direction, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
+use super::state::{Direction, Hold, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
 use super::task_definition::{Registration, TaskDefinition};
-use super::types::{Region, Tag};
+use super::types::{Digest, Region, Tag};
 use super::view::{ImageView, RunningImages, ServiceView};
 
 /// What ECR answered for one service and repository.
@@ -28,6 +28,8 @@ pub struct Answers {
 pub struct Facts {
     /// DescribeServices; `None` if there is no such service.
     pub service: Option<ServiceView>,
+    /// Why the service is none that ECS could roll, if it is none.
+    pub unrollable: Option<String>,
     /// The revision that the service runs.
     pub current: Option<TaskDefinition>,
     /// The revision that a new one is made from.
@@ -80,6 +82,8 @@ struct Selected<'a> {
     key: &'a RepositoryKey,
     push: PushRef,
     image: &'a ImageView,
+    /// Whether the image is the one that the push itself brought, not a better one that was there already.
+    own: bool,
     repository: Repository,
 }
 
@@ -103,22 +107,22 @@ pub fn plan(
         }
     }
     let (Some(service), Some(current), Some(base)) = (&facts.service, &facts.current, &facts.base) else {
+        let (reason, detail) = match &facts.unrollable {
+            Some(why) => (SkipReason::Downtime, why.as_str()),
+            None => (SkipReason::ServiceMissing, "there is no such service, or it is being deleted"),
+        };
         for choice in selected {
-            plan.skip(
-                choice.key,
-                choice.push,
-                SkipReason::ServiceMissing,
-                "there is no such service, or it is being deleted",
-            );
+            plan.skip(choice.key, choice.push, reason, detail);
         }
+        plan.refused.clone_from(&facts.unrollable);
         return plan;
     };
-    let mut wayback_pins = BTreeMap::new();
     let mut images = BTreeMap::new();
     let mut targets = BTreeMap::new();
+    let mut new_digests = BTreeSet::new();
     for choice in selected {
         let Some(pins) = changes(&mut plan, &choice, state, facts, base) else { continue };
-        wayback_pins.extend(pins_of_what_runs(&choice, current, &facts.running));
+        new_digests.insert(choice.image.digest.clone());
         images.extend(pins);
         targets.insert(choice.key.clone(), Target { digest: choice.image.digest.clone(), push: choice.push });
     }
@@ -126,15 +130,23 @@ pub fn plan(
         return plan;
     }
     let registration = base.with_images(&images);
-    let mut way_back = WayBack { revision: current.arn().clone(), pinned: wayback_pins };
+    let names_tags = base
+        .containers()
+        .any(|(name, image)| ImageReference::split(images.get(name).map_or(image, String::as_str)).is_movable());
+    let mut supersedes = None;
+    let mut way_back = WayBack {
+        revision: current.arn().clone(),
+        pinned: pins_of_what_runs(&mut plan, current, &facts.running, &new_digests),
+    };
     if let Some(superseded) = &state.rollout {
         // It is not complete: what ran before *it* is what is known to be good, and what it brings is part of what may fail.
         way_back = superseded.way_back.clone();
-        if superseded.direction == Direction::Forward && base.arn() == current.arn() {
+        if superseded.direction == Direction::Forward && superseded.phase.revision() == Some(base.arn()) {
             for (key, target) in &superseded.targets {
                 targets.entry(key.clone()).or_insert_with(|| target.clone());
             }
         }
+        supersedes = Some(Box::new(Rollout { supersedes: None, ..superseded.clone() }));
     }
     plan.roll = Some(Roll {
         rollout: Rollout {
@@ -146,6 +158,8 @@ pub fn plan(
             way_back,
             phase: Phase::Intended,
             decided_at: now,
+            names_tags,
+            supersedes,
         },
         registration,
     });
@@ -182,33 +196,32 @@ fn select<'a>(
             plan.skip(key, push.clone(), SkipReason::Superseded, "a newer push was seen");
             continue;
         }
+        if push.tag.as_ref().is_some_and(|tag| !rule.policy.admits(tag)) {
+            plan.skip(key, push.clone(), SkipReason::TagMismatch, "the policy does not admit the tag any more");
+            continue;
+        }
         let found = match (&push.tag, rule.policy.order()) {
             (Some(tag), By::Push) => facts.images.get(key).and_then(|answers| answers.by_tag.get(tag)),
             _ => facts.images.get(key).and_then(|answers| answers.best.as_ref()).map(|(_, image)| image),
         };
-        match found {
-            Some(image) => winner = Some((push.clone(), image)),
+        match found.map(|image| (image, image.not_an_image())) {
+            Some((image, None)) => winner = Some((push.clone(), image)),
+            Some((_, Some(why))) => plan.skip(key, push.clone(), SkipReason::NotAnImage, why),
             None => plan.skip(key, push.clone(), SkipReason::TagGone, gone(push)),
         }
     }
     let (mut push, image) = winner?;
-    if let Some(why) = image.not_an_image() {
-        plan.skip(key, push, SkipReason::NotAnImage, why);
-        return None;
-    }
+    let own = push.tag.as_ref().is_some_and(|tag| image.tags.contains(tag));
     if rule.policy.order() == By::Text || push.tag.is_none() {
         let best = answers.best.as_ref().map(|(tag, _)| tag.clone());
-        if let (Some(tag), Some(best)) = (&push.tag, &best)
-            && tag != best
-            && !image.tags.contains(tag)
-        {
-            plan.skip(key, push.clone(), SkipReason::LowerVersion, format!("{best} is higher"));
+        if let (Some(tag), Some(best), false) = (&push.tag, &best, own) {
+            plan.skip(key, push.clone(), SkipReason::LowerVersion, format!("{best} is higher than {tag}"));
         }
         push.tag = best;
     }
     let region = region_of(key)?;
     let repository = Repository { account: image.registry.clone(), region, name: key.name.clone() };
-    Some(Selected { rule, key, push, image, repository })
+    Some(Selected { rule, key, push, image, own, repository })
 }
 
 fn gone(push: &PushRef) -> String {
@@ -241,8 +254,9 @@ fn changes(
         };
         return skip(SkipReason::NoContainer, detail);
     }
-    if let Some(hold) = state.held.get(choice.key).filter(|hold| &hold.digest == digest && choice.push.at <= hold.since)
-    {
+    // A push of the same digest that is newer than the hold ends it; a push of something else does not.
+    let still_held = |hold: &&Hold| &hold.digest == digest && !(choice.own && choice.push.at > hold.since);
+    if let Some(hold) = state.held.get(choice.key).filter(still_held) {
         return skip(SkipReason::Held, hold.reason.clone());
     }
     if let Some(detail) = runs_already(choice, state, facts) {
@@ -286,26 +300,34 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> O
     runs.then(|| format!("{} runs this digest", current.arn().short()))
 }
 
-/// The containers that name their image by a tag which points to the new image now: pinned to what runs, for the way back.
+/// The containers that name an image in ECR by a tag: pinned to what runs, for the way back.
 fn pins_of_what_runs(
-    choice: &Selected<'_>,
+    plan: &mut Plan,
     current: &TaskDefinition,
     running: &RunningImages,
+    new: &BTreeSet<Digest>,
 ) -> BTreeMap<String, String> {
-    current
-        .matching(&choice.repository, choice.rule.container.as_deref())
-        .into_iter()
-        .filter_map(|(name, image)| {
-            let reference = ImageReference::split(image);
-            let tag = reference.tag.unwrap_or("latest");
-            let moved = reference.is_from(&choice.repository)
-                && reference.digest.is_none()
-                && (choice.image.tags.iter().any(|other| other.as_str() == tag)
-                    || choice.push.tag.as_ref().is_some_and(|other| other.as_str() == tag));
-            let digest = running.only(name).filter(|digest| moved && **digest != choice.image.digest)?;
-            Some((name.to_owned(), image::rename(image, &choice.repository, &Pin::Digest(digest.clone()))))
-        })
-        .collect()
+    let mut pinned = BTreeMap::new();
+    for (name, image) in current.containers() {
+        let reference = ImageReference::split(image);
+        if !reference.is_movable() {
+            continue;
+        }
+        // A task that was replaced since the push runs the new image by the old revision: it is not what ran before.
+        let before: Vec<&Digest> =
+            running.digests.get(name).into_iter().flatten().filter(|digest| !new.contains(*digest)).collect();
+        match before[..] {
+            [digest] => {
+                pinned.insert(name.to_owned(), format!("{}@{digest}", reference.name));
+            }
+            _ => plan.warnings.push(format!(
+                "container {name} of {} names {image}, and its running tasks do not tell one digest for it: the way back can only be \
+                 that tag",
+                current.arn().short()
+            )),
+        }
+    }
+    pinned
 }
 
 /// Whether ECS can, and may, replace the tasks.
@@ -342,18 +364,14 @@ pub fn way_back(failed: &Rollout, because: &str, now: Timestamp) -> Option<Rollo
     if failed.direction != Direction::Forward {
         return None;
     }
-    let phase = if failed.way_back.pinned.is_empty() {
-        Phase::Registered { revision: failed.way_back.revision.clone() }
-    } else {
-        Phase::Intended
-    };
     Some(Rollout {
         direction: Direction::Back { because: because.to_owned() },
         replaces: failed.phase.revision().unwrap_or(&failed.replaces).clone(),
         base: failed.way_back.revision.clone(),
         images: failed.way_back.pinned.clone(),
-        phase,
+        phase: Phase::Intended,
         decided_at: now,
+        supersedes: None,
         ..failed.clone()
     })
 }

@@ -16,7 +16,7 @@ fn rule() -> ServiceRule {
 fn wanting(pushes: &[PushRef]) -> ServiceState {
     let mut state = ServiceState::default();
     for push in pushes {
-        state.want(&repository_key(REPOSITORY), push.clone());
+        let _ = state.want(&repository_key(REPOSITORY), push.clone());
     }
     state
 }
@@ -94,6 +94,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
             revision: arn(1),
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
+            names_tags: false,
         }),
         ..state.clone()
     };
@@ -117,6 +118,7 @@ fn a_then_b_then_a_again_is_deployed_again() {
             revision: arn(9),
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
+            names_tags: false,
         }),
         ..wanting(&[push_ref("e2", "latest", 9)])
     };
@@ -134,6 +136,52 @@ fn a_held_digest_waits_for_a_newer_push() {
     let held = state.held;
     let newer = ServiceState { held, ..wanting(&[push_ref("e2", "latest", 6)]) };
     assert!(decide(&rule(), &newer, &facts).roll.is_some(), "pushed again after the failure");
+}
+
+#[test]
+fn a_lower_version_does_not_end_the_hold_of_a_higher_one() {
+    let versions = ServiceRule { policy: std::sync::Arc::new(VersionPolicy::new(">=1").unwrap()), ..rule() };
+    let mut state = wanting(&[push_ref("e1", "1.1.9", 50)]);
+    state
+        .held
+        .insert(repository_key(REPOSITORY), Hold { digest: digest('b'), since: at(5), reason: "it failed".to_owned() });
+    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
+    let best = Answers { by_tag: BTreeMap::new(), best: Some((tag("1.2.0"), image('b', &["1.2.0"]))) };
+    facts.images.insert(repository_key(REPOSITORY), best);
+    let plan = decide(&versions, &state, &facts);
+    assert!(plan.roll.is_none());
+    assert_eq!(reasons(&plan), [("e1", SkipReason::LowerVersion)]);
+}
+
+#[test]
+fn a_push_that_is_no_image_does_not_stand_in_the_way_of_an_older_one() {
+    let state = wanting(&[push_ref("new", "release-2", 2), push_ref("old", "release-1", 1)]);
+    let mut chart = image('c', &["release-2"]);
+    chart.artifact_type = Some("application/vnd.cncf.helm.config.v1+json".to_owned());
+    let plan = decide(&rule(), &state, &facts(by_digest('a'), REPOSITORY, &[chart, image('b', &["release-1"])]));
+    assert_eq!(reasons(&plan), [("new", SkipReason::NotAnImage)]);
+    assert_eq!(plan.roll.unwrap().rollout.targets[&repository_key(REPOSITORY)].digest, digest('b'));
+}
+
+#[test]
+fn a_tag_that_the_policy_does_not_admit_any_more_is_not_deployed() {
+    let state = wanting(&[push_ref("e1", "dev-1", 5)]);
+    let plan = decide(&rule(), &state, &facts(by_digest('a'), REPOSITORY, &[image('b', &["dev-1"])]));
+    assert_eq!(reasons(&plan), [("e1", SkipReason::TagMismatch)]);
+}
+
+#[test]
+fn a_service_that_ecs_cannot_roll_is_refused_with_its_reason() {
+    let unrollable = Facts {
+        service: None,
+        current: None,
+        base: None,
+        unrollable: Some("the controller is EXTERNAL".to_owned()),
+        ..facts(by_tag(), REPOSITORY, &[image('b', &["latest"])])
+    };
+    let plan = decide(&rule(), &wanting(&[push_ref("e1", "latest", 5)]), &unrollable);
+    assert_eq!(reasons(&plan), [("e1", SkipReason::Downtime)]);
+    assert_eq!(plan.refused.unwrap(), "the controller is EXTERNAL");
 }
 
 #[test]
@@ -168,19 +216,48 @@ fn a_named_container_gets_the_image_whatever_it_ran() {
 }
 
 #[test]
-fn the_way_back_is_pinned_where_the_tag_has_moved() {
+fn the_way_back_is_pinned_wherever_a_tag_may_move() {
     let state = wanting(&[push_ref("e1", "latest", 5)]);
-    let moved = Facts { running: runs("app", 'a'), ..facts(by_tag(), REPOSITORY, &[image('b', &["latest"])]) };
-    let way_back_of = |facts: &Facts| decide(&rule(), &state, facts).roll.unwrap().rollout.way_back;
-    assert_eq!(
-        way_back_of(&moved).pinned,
-        BTreeMap::from([("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('a')))])
-    );
-    let fixed = definition(1, &[("app", &format!("{}:release-0", image_name(REPOSITORY)))]);
-    let not_moved = Facts { running: runs("app", 'a'), ..facts(fixed, REPOSITORY, &[image('b', &["latest"])]) };
-    assert!(way_back_of(&not_moved).pinned.is_empty(), "release-0 still means what ran");
-    let unknown = facts(by_tag(), REPOSITORY, &[image('b', &["latest"])]);
-    assert!(way_back_of(&unknown).pinned.is_empty());
+    let side = format!("{}:stable", image_name("side"));
+    let current =
+        definition(1, &[("app", &format!("{}:latest", image_name(REPOSITORY))), ("side", &side), ("envoy", "envoy:1")]);
+    let plan_of = |running: RunningImages| {
+        let facts = Facts { running, ..facts(current.clone(), REPOSITORY, &[image('b', &["latest"])]) };
+        decide(&rule(), &state, &facts)
+    };
+    let mut running = runs("app", 'a');
+    running.digests.insert("side".to_owned(), BTreeSet::from([digest('e')]));
+    running.digests.insert("envoy".to_owned(), BTreeSet::from([digest('f')]));
+    let pinned = BTreeMap::from([
+        ("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('a'))),
+        ("side".to_owned(), format!("{}@{}", image_name("side"), digest('e'))),
+    ]);
+    let plan = plan_of(running.clone());
+    assert_eq!(plan.roll.unwrap().rollout.way_back.pinned, pinned, "a tag outside ECR is not ours to pin");
+    assert!(plan.warnings.is_empty());
+
+    // One task was replaced since the push: it runs the new image by the old revision.
+    running.digests.get_mut("app").unwrap().insert(digest('b'));
+    assert_eq!(plan_of(running).roll.unwrap().rollout.way_back.pinned, pinned);
+
+    let unknown = plan_of(RunningImages::default());
+    assert_eq!(unknown.warnings.len(), 2, "{:?}", unknown.warnings);
+    assert!(unknown.roll.unwrap().rollout.way_back.pinned.is_empty());
+}
+
+#[test]
+fn a_revision_that_names_tags_is_known_to() {
+    let state = wanting(&[push_ref("e1", "latest", 5)]);
+    let names_tags = |current: TaskDefinition| {
+        decide(&rule(), &state, &facts(current, REPOSITORY, &[image('b', &["latest"])]))
+            .roll
+            .unwrap()
+            .rollout
+            .names_tags
+    };
+    assert!(!names_tags(by_tag()), "the new revision pins it");
+    let side = format!("{}:stable", image_name("side"));
+    assert!(names_tags(definition(1, &[("app", &format!("{}:latest", image_name(REPOSITORY))), ("side", &side)])));
 }
 
 #[test]
@@ -207,7 +284,7 @@ fn two_repositories_make_one_revision() {
     let app = rule();
     let rules = BTreeMap::from([(repository_key(REPOSITORY), &app), (repository_key("side"), &side)]);
     let mut state = wanting(&[push_ref("e1", "latest", 5)]);
-    state.want(&repository_key("side"), push_ref("e2", "latest", 6));
+    let _ = state.want(&repository_key("side"), push_ref("e2", "latest", 6));
     let current = definition(
         1,
         &[
@@ -225,7 +302,7 @@ fn two_repositories_make_one_revision() {
 #[test]
 fn downtime_is_refused_warned_of_or_allowed() {
     let state = wanting(&[push_ref("e1", "latest", 5)]);
-    let mut facts = facts(by_tag(), REPOSITORY, &[image('b', &["latest"])]);
+    let mut facts = facts(by_digest('a'), REPOSITORY, &[image('b', &["latest"])]);
     if let Some(service) = &mut facts.service {
         (service.desired, service.minimum_healthy_percent, service.maximum_percent) = (1, Some(0), Some(100));
     }
@@ -295,7 +372,7 @@ fn there_is_no_way_back_from_a_way_back() {
     };
     let mut failed = rollout(phase);
     let back = way_back(&failed, "x", at(9)).unwrap();
-    assert_eq!((back.phase.clone(), back.replaces.clone()), (Phase::Registered { revision: arn(1) }, arn(2)));
+    assert_eq!((back.phase.clone(), back.replaces.clone()), (Phase::Intended, arn(2)));
     assert_eq!(way_back(&back, "x", at(9)), None);
     failed.way_back.pinned = BTreeMap::from([("app".to_owned(), "pinned".to_owned())]);
     let back = way_back(&failed, "x", at(9)).unwrap();

@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use super::state::{Phase, Rollout};
+use super::state::{Direction, Phase, Rollout};
 use super::types::{DeploymentId, TaskDefinitionArn};
 use super::view::{DeploymentView, RolloutState, ServiceView};
+
+/// From when on an answer without my deployment is believed.
+const SETTLED_AFTER: Duration = Duration::from_secs(20);
 
 /// Where a rollout stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +64,13 @@ pub fn progress(
     timeout: Duration,
 ) -> Option<Progress> {
     let Phase::Rolling { revision, deployment, .. } = &rollout.phase else { return None };
+    // ECS is eventually consistent: right after UpdateService an answer may still be from before it.
+    let fresh = elapsed < SETTLED_AFTER;
     let Some(service) = service.filter(|service| service.active) else {
-        return Some(Progress::Gone("the service was deleted or is being drained".to_owned()));
+        return Some(match fresh {
+            true => Progress::InProgress(Counts::default()),
+            false => Progress::Gone("the service was deleted or is being drained".to_owned()),
+        });
     };
     Some(match service.deployment(deployment) {
         Some(mine) if mine.state == Some(RolloutState::Failed) => Progress::Failed(failure(mine, service)),
@@ -78,6 +86,7 @@ pub fn progress(
             last_event(service),
         )),
         Some(mine) => Progress::InProgress(Counts::of(mine)),
+        None if fresh => Progress::InProgress(Counts::default()),
         None => displaced(rollout, service, revision),
     })
 }
@@ -132,6 +141,8 @@ pub enum Resume {
     Watch(TaskDefinitionArn, DeploymentId),
     /// The service runs something else by now: decide anew.
     Replan(String),
+    /// ECS tried the revision and gave it up.
+    Failed(TaskDefinitionArn, String),
     /// The service is gone.
     Gone(String),
 }
@@ -149,8 +160,16 @@ pub fn resume(rollout: &Rollout, service: Option<&ServiceView>, registered: Opti
     {
         return Resume::Watch(revision.clone(), primary.id.clone());
     }
-    let back = matches!(rollout.direction, super::state::Direction::Back { .. });
-    let expected = back || service.task_definition == rollout.replaces;
+    if let Some(revision) = intended
+        && let Some(given_up) = service.deployments.iter().find(|deployment| {
+            &deployment.task_definition == revision && deployment.state == Some(RolloutState::Failed)
+        })
+    {
+        return Resume::Failed(revision.clone(), failure(given_up, service));
+    }
+    let before = &service.task_definition;
+    let back = matches!(rollout.direction, Direction::Back { .. });
+    let expected = before == &rollout.replaces || (back && before == &rollout.way_back.revision);
     match (expected, intended) {
         (true, Some(revision)) => Resume::Update(revision.clone()),
         (true, None) => Resume::Register,

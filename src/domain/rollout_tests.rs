@@ -18,9 +18,16 @@ fn complete_means_my_deployment_is_complete() {
     assert!(matches!(judged(&done, 1), Progress::Completed(_)));
     // Stable is not enough: this is what a finished roll-back looks like.
     let back = service(1, vec![deployment("other", true, 1, Some(RolloutState::Completed))]);
-    assert!(matches!(judged(&back, 1), Progress::Failed(_)));
+    assert!(matches!(judged(&back, 60), Progress::Failed(_)));
     let other = service(7, vec![deployment("other", true, 7, Some(RolloutState::Completed))]);
-    assert!(matches!(judged(&other, 1), Progress::Superseded(_)));
+    assert!(matches!(judged(&other, 60), Progress::Superseded(_)));
+}
+
+#[test]
+fn an_answer_from_before_the_update_is_not_believed() {
+    let before = service(1, vec![deployment("old", true, 1, Some(RolloutState::Completed))]);
+    assert!(matches!(judged(&before, 5), Progress::InProgress(_)));
+    assert!(matches!(progress(&rolling(), None, Duration::from_secs(5), TIMEOUT), Some(Progress::InProgress(_))));
 }
 
 #[test]
@@ -89,15 +96,15 @@ fn a_rollout_times_out_unless_it_is_complete() {
 #[test]
 fn a_forced_deployment_of_the_same_revision_is_adopted() {
     let forced = service(2, vec![deployment("forced", true, 2, Some(RolloutState::InProgress))]);
-    assert_eq!(judged(&forced, 1), Progress::Adopted(DeploymentId::parse("forced").unwrap()));
+    assert_eq!(judged(&forced, 60), Progress::Adopted(DeploymentId::parse("forced").unwrap()));
 }
 
 #[test]
 fn a_service_that_is_gone_is_gone() {
-    assert!(matches!(progress(&rolling(), None, Duration::ZERO, TIMEOUT), Some(Progress::Gone(_))));
+    assert!(matches!(progress(&rolling(), None, Duration::from_secs(60), TIMEOUT), Some(Progress::Gone(_))));
     let draining = ServiceView { active: false, ..service(2, vec![]) };
-    assert!(matches!(judged(&draining, 1), Progress::Gone(_)));
-    assert!(matches!(judged(&service(2, vec![]), 1), Progress::Gone(_)));
+    assert!(matches!(judged(&draining, 60), Progress::Gone(_)));
+    assert!(matches!(judged(&service(2, vec![]), 60), Progress::Gone(_)));
 }
 
 #[test]
@@ -132,8 +139,27 @@ fn an_unfinished_rollout_goes_on_where_the_world_says() {
 #[test]
 fn a_way_back_is_taken_whatever_the_failed_rollout_left() {
     let back = crate::domain::plan::way_back(&rolling(), "because", at(9)).unwrap();
+    let before = arn(1);
     let failed = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
-    assert_eq!(resume(&back, Some(&failed), None), Resume::Update(arn(1)));
+    assert_eq!(resume(&back, Some(&failed), Some(&before)), Resume::Update(arn(1)));
     let ecs_was_quicker = service(1, vec![deployment("ecs", true, 1, Some(RolloutState::InProgress))]);
-    assert_eq!(resume(&back, Some(&ecs_was_quicker), None), Resume::Watch(arn(1), DeploymentId::parse("ecs").unwrap()));
+    assert_eq!(
+        resume(&back, Some(&ecs_was_quicker), Some(&before)),
+        Resume::Watch(arn(1), DeploymentId::parse("ecs").unwrap())
+    );
+    let operator_was_quicker = service(9, vec![deployment("other", true, 9, Some(RolloutState::InProgress))]);
+    assert!(matches!(resume(&back, Some(&operator_was_quicker), Some(&before)), Resume::Replan(_)));
+}
+
+#[test]
+fn a_revision_that_ecs_gave_up_while_nobody_looked_is_not_tried_again() {
+    let registered = rollout(Phase::Registered { revision: arn(2) });
+    let given_up = service(
+        1,
+        vec![
+            deployment("ecs", true, 1, Some(RolloutState::Completed)),
+            deployment("mine", false, 2, Some(RolloutState::Failed)),
+        ],
+    );
+    assert!(matches!(resume(&registered, Some(&given_up), None), Resume::Failed(revision, _) if revision == arn(2)));
 }

@@ -15,7 +15,7 @@ pub const VERSION: u64 = 1;
 const HISTORY: usize = 20;
 /// Pushes kept for each service and repository while none of them is decided.
 const WANTED: usize = 16;
-/// Event ids kept for each context. Forgetting one is harmless: ECR is asked again, and the service runs its digest already.
+/// Event ids kept for each context. The newest decided push of each service is remembered beside them, so that it is never taken for new.
 const SEEN: usize = 20_000;
 
 /// Everything that is remembered.
@@ -47,6 +47,12 @@ impl ContextState {
     pub fn new(now: Timestamp) -> Self {
         let baseline = Timestamp::from_second(now.as_second()).unwrap_or(now);
         Self { baseline, cursor: None, seen: BTreeMap::new() }
+    }
+
+    /// From where reading goes on: the cursor, or the first start as long as nothing was read to its end.
+    #[must_use]
+    pub fn read_from(&self) -> Timestamp {
+        self.cursor.unwrap_or(self.baseline)
     }
 
     /// Forgets the events that cannot be read again because they are older than `horizon`, and the oldest beyond the bound.
@@ -98,11 +104,13 @@ pub struct ServiceState {
 
 impl ServiceState {
     /// Adds a push that has to be decided. Several are kept, newest first: should the newest be gone from ECR, the next one counts.
-    pub fn want(&mut self, repository: &RepositoryKey, push: PushRef) {
+    ///
+    /// Gives the oldest one if there were too many: it is superseded many times over.
+    pub fn want(&mut self, repository: &RepositoryKey, push: PushRef) -> Option<PushRef> {
         let wanted = self.wanted.entry(repository.clone()).or_default();
         let place = wanted.iter().position(|other| other.at < push.at).unwrap_or(wanted.len());
         wanted.insert(place, push);
-        wanted.truncate(WANTED);
+        if wanted.len() > WANTED { wanted.pop() } else { None }
     }
 
     /// Writes an outcome into the history.
@@ -130,6 +138,9 @@ pub struct Deployed {
     pub targets: BTreeMap<RepositoryKey, Target>,
     /// Since when.
     pub since: Timestamp,
+    /// Whether the revision names an image in ECR by a tag, so that the tasks have to be asked what it means.
+    #[serde(default)]
+    pub names_tags: bool,
 }
 
 /// A digest that must not be deployed.
@@ -162,6 +173,12 @@ pub struct Rollout {
     pub phase: Phase,
     /// When it was decided.
     pub decided_at: Timestamp,
+    /// Whether the new revision names an image in ECR by a tag.
+    #[serde(default)]
+    pub names_tags: bool,
+    /// The rollout that this one supersedes, as long as ECS rolls that one: until the service is updated to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<Box<Rollout>>,
 }
 
 /// Forward or back.
@@ -182,8 +199,8 @@ pub enum Direction {
 pub struct WayBack {
     /// The revision. It is never deregistered.
     pub revision: TaskDefinitionArn,
-    /// Where that revision names an image by a tag, which may mean another image by now: the references, pinned to the digests that
-    /// ran, by container.
+    /// Where that revision names an image in ECR by a tag, which may mean another image by then: the references, pinned to the digests
+    /// that ran, by container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pinned: BTreeMap<String, String>,
 }
@@ -299,12 +316,13 @@ mod tests {
         let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
         let mut state = ServiceState::default();
         for at in [3, 1, 2] {
-            state.want(&key, push("e", at));
+            let _ = state.want(&key, push("e", at));
         }
         let times: Vec<i64> = state.wanted[&key].iter().map(|push| push.at.as_second()).collect();
         assert_eq!(times, [3, 2, 1]);
         for at in 10..100 {
-            state.want(&key, push("e", at));
+            let dropped = state.want(&key, push("e", at));
+            assert_eq!(dropped.is_some(), at >= 10 + i64::try_from(WANTED).unwrap() - 3, "{at}");
         }
         assert_eq!(state.wanted[&key].len(), WANTED);
         assert_eq!(state.wanted[&key][0].at.as_second(), 99);
@@ -315,8 +333,8 @@ mod tests {
         // LookupEvents gives the newest first, and its times are whole seconds.
         let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
         let mut state = ServiceState::default();
-        state.want(&key, push("newer", 5));
-        state.want(&key, push("older", 5));
+        let _ = state.want(&key, push("newer", 5));
+        let _ = state.want(&key, push("older", 5));
         assert_eq!(state.wanted[&key][0].event.as_str(), "newer");
     }
 

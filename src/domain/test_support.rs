@@ -145,6 +145,7 @@ pub(crate) fn facts(current: TaskDefinition, repository: &str, images: &[ImageVi
     let revision = current.arn().revision();
     Facts {
         service: Some(service(revision, vec![deployment("d0", true, revision, Some(RolloutState::Completed))])),
+        unrollable: None,
         base: Some(current.clone()),
         current: Some(current),
         running: RunningImages::default(),
@@ -166,5 +167,7 @@ pub(crate) fn rollout(phase: Phase) -> Rollout {
         way_back: WayBack { revision: arn(1), pinned: BTreeMap::new() },
         phase,
         decided_at: at(2),
+        names_tags: false,
+        supersedes: None,
     }
 }

@@ -59,7 +59,7 @@ fn one_push_to_many_services_costs_what_it_must() {
         .collect();
     // Two to look, then two in each interval until all are complete.
     let looks = made.remove("DescribeServices").unwrap();
-    assert!(looks >= 4 && looks % 2 == 0, "{looks}");
+    assert!(looks >= 4 && looks.is_multiple_of(2), "{looks}");
     let expected = [
         ("DescribeImages", 1),
         ("DescribeTaskDefinition", 1),

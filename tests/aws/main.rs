@@ -2,6 +2,13 @@
 //!
 //! The processes run in real time, so these tests wait for what shall happen with a deadline, and never for a span.
 #![expect(unreachable_pub, reason = "a test binary has no users")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 mod daemon;
 mod scene;

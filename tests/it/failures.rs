@@ -125,3 +125,88 @@ async fn a_service_that_is_deleted_in_the_middle_ends_its_rollout_and_harms_no_o
     assert_eq!(process.metric(FAILED), 1.0);
     assert_eq!(world.settled_image("web", "second", "app"), Some(digest));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sidecar_by_tag_is_pinned_on_the_way_back_although_the_app_was_deployed_by_us() {
+    let (world, disk, _) = hello_world();
+    world.create_repository("side");
+    let side = world.push("side", "latest", "s0");
+    let revision = world.register(
+        "pair",
+        &[("app", &format!("{}:latest", image_uri("hello"))), ("side", &format!("{}:latest", image_uri("side")))],
+    );
+    world.create_service("web", "pair", &revision, 2);
+    let rule = |repository: &str| {
+        format!(
+            "[[repository]]\nname = \"{repository}\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"pair\"\n"
+        )
+    };
+    let _process = start(&world, &disk, &format!("[deploy]\ntimeout = \"5m\"\n{}{}", rule("hello"), rule("side")));
+    pass(2).await;
+    let app = world.push("hello", "latest", "a1");
+    pass(120).await;
+    let bad = world.push("side", "latest", "bad");
+    world.set_health(&bad, Health::Never);
+    pass(900).await;
+    assert_eq!(world.settled_image("web", "pair", "app"), Some(app));
+    assert_eq!(world.settled_image("web", "pair", "side"), Some(side));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_whose_tag_has_not_moved_is_the_revision_itself() {
+    let (world, disk, _) = hello_world();
+    let fixed = world.push("hello", "release-0", "fixed");
+    let revision = world.register("hello", &[("app", &format!("{}:release-0", image_uri("hello")))]);
+    world.create_service("web", "hello", &revision, 2);
+    let _process = start(&world, &disk, &config(""));
+    pass(2).await;
+    let bad = world.push("hello", "release-1", "bad");
+    world.set_health(&bad, Health::Never);
+    pass(600).await;
+    assert_eq!(world.revision_of("web", "hello"), revision);
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(fixed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_waits_for_a_permission_does_not_undo_what_others_did_meanwhile() {
+    for operation in ["RegisterTaskDefinition", "UpdateService"] {
+        let (world, disk, _) = hello_world();
+        let process = start(&world, &disk, &config(""));
+        pass(2).await;
+        world.break_operation(operation, ecs_deployd::aws::Fault::Denied);
+        let digest = world.push("hello", "latest", "v1");
+        pass(3600).await;
+        let theirs =
+            world.register("hello", &[("app", &format!("{}:latest", image_uri("hello"))), ("new", "theirs:1")]);
+        world.interfere("web", "hello", &theirs);
+        pass(60).await;
+        world.mend_operation(operation);
+        pass(600).await;
+        let last = world.revisions("hello").pop().unwrap();
+        assert_eq!(last["containerDefinitions"][1]["name"], "new", "{operation}: made from their revision");
+        assert_eq!(world.settled_image("web", "hello", "app"), Some(digest), "{operation}");
+        process.kill().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_whose_successor_is_refused_is_watched_to_its_end() {
+    use ecs_deployd::aws::Fault;
+    for fault in [Fault::Refused, Fault::Denied] {
+        let (world, disk, v0) = hello_world();
+        let process = start(&world, &disk, &config(""));
+        pass(2).await;
+        let bad = world.push("hello", "latest", "bad");
+        world.set_health(&bad, Health::Never);
+        pass(60).await;
+        world.break_operation("RegisterTaskDefinition", fault);
+        world.push("hello", "latest", "next");
+        pass(120).await;
+        world.mend_operation("RegisterTaskDefinition");
+        world.delete_tag("hello", "latest");
+        pass(900).await;
+        assert_eq!(process.metric(TIMED_OUT), 1.0, "{fault:?}");
+        assert_eq!(world.settled_image("web", "hello", "app"), Some(v0), "{fault:?}");
+        process.kill().await;
+    }
+}

@@ -227,3 +227,53 @@ async fn the_highest_version_in_ecr_wins() {
     assert_eq!(world.started("web", "hello").len(), 1);
     assert!(process.metric(r#"ecs_deployd_pushes_total{outcome="lower_version",repository="hello"}"#) >= 1.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_first_start_without_cloudtrail_loses_nothing_however_long_it_takes() {
+    let (world, disk, _) = hello_world();
+    world.break_operation("LookupEvents", ecs_deployd::aws::Fault::Denied);
+    let process = start(&world, &disk, &config(""));
+    pass(60).await;
+    let digest = world.push("hello", "latest", "v1");
+    pass(10 * 3600).await;
+    process.kill().await;
+    let process = start(&world, &disk, &config(""));
+    pass(10 * 3600).await;
+    world.mend_operation("LookupEvents");
+    pass(120).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(digest));
+    drop(process);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_gone_does_not_hide_an_older_push_on_the_next_page() {
+    let (world, disk, _) = hello_world();
+    let process = start(&world, &disk, &config(""));
+    pass(60).await;
+    process.stop().await;
+    let good = world.push("hello", "release-1", "good");
+    pass(60).await;
+    world.push("hello", "release-2", "gone");
+    world.delete_tag("hello", "release-2");
+    world.set_page_size(1);
+    let _process = start(&world, &disk, &config(""));
+    pass(120).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_is_complete_but_not_looked_at_yet_is_complete_when_it_is_superseded() {
+    let (world, disk, _) = hello_world();
+    let process = start(&world, &disk, &config("observe_interval = \"5m\""));
+    pass(2).await;
+    let good = world.push("hello", "latest", "good");
+    pass(60).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, crate::world::Health::Never);
+    pass(1500).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(good), "not to what ran before it");
+    assert_eq!(
+        process.metric(r#"ecs_deployd_deployments_total{cluster="web",outcome="completed",service="hello"}"#),
+        1.0
+    );
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ecs_deployd::clock::Clock;
 use ecs_deployd::config::Config;
 use ecs_deployd::deployer::{self, Deployer, Parts};
-use ecs_deployd::domain::state::State;
+use ecs_deployd::domain::state::{ContextState, State};
 use ecs_deployd::health::Health;
 use ecs_deployd::ledger::{LedgerError, Store};
 use ecs_deployd::metrics::Metrics;
@@ -62,18 +62,28 @@ pub struct Process {
 
 /// Starts a process on a disk.
 pub fn start(world: &World, disk: &Arc<Disk>, config: &str) -> Process {
-    let config = Arc::new(Config::parse("test.toml", config).unwrap_or_else(|invalid| panic!("{invalid}")));
-    let clock: Arc<dyn Clock> = Arc::new(world.clone());
-    let metrics = Arc::new(Metrics::new("test", "test", clock.now()).unwrap());
-    let health = Arc::new(Health::new());
     let state = disk.state().unwrap_or_else(|| {
+        let config = parse(config);
         let mut state = State::default();
-        deployer::begin_contexts(&mut state, &config, clock.now());
+        deployer::begin_contexts(&mut state, &config, world.now());
         if config.state.when_missing == ecs_deployd::config::WhenMissing::Reconcile {
-            deployer::want_reconciliation(&mut state, &config, clock.now());
+            deployer::want_reconciliation(&mut state, &config, world.now());
         }
         state
     });
+    start_on(world, Arc::<Disk>::clone(disk), state, config)
+}
+
+fn parse(config: &str) -> Config {
+    Config::parse("test.toml", config).unwrap_or_else(|invalid| panic!("{invalid}"))
+}
+
+/// Starts a process that goes on from a state.
+pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &str) -> Process {
+    let config = Arc::new(parse(config));
+    let clock: Arc<dyn Clock> = Arc::new(world.clone());
+    let metrics = Arc::new(Metrics::new("test", "test", clock.now()).unwrap());
+    let health = Arc::new(Health::new());
     let contexts = world.contexts();
     let (batches, pages) = mpsc::channel(4);
     let (reloads, reloaded) = mpsc::channel(1);
@@ -90,7 +100,7 @@ pub fn start(world: &World, disk: &Arc<Disk>, config: &str) -> Process {
                     overlap: config.poll.overlap,
                     rate: config.aws[name].max_lookups_per_second,
                 },
-                cursor: state.contexts.get(name).and_then(|known| known.cursor),
+                cursor: state.contexts.get(name).map(ContextState::read_from),
                 clock: Arc::clone(&clock),
                 metrics: Arc::clone(&metrics),
                 health: Arc::clone(&health),
@@ -99,7 +109,6 @@ pub fn start(world: &World, disk: &Arc<Disk>, config: &str) -> Process {
             tokio::spawn(scheduler.run())
         })
         .collect();
-    let ledger: Arc<dyn Store> = Arc::<Disk>::clone(disk);
     let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health };
     let deployer = tokio::spawn(Deployer::new(parts).run(pages, reloaded, stopped));
     Process { stop, deployer, schedulers, metrics, _reloads: reloads }

@@ -1,5 +1,12 @@
 //! The integration tests: the real scheduler, deployer and ledger in a simulated world.
 #![expect(unreachable_pub, reason = "a test binary has no users")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 mod calls;
 mod crash;

@@ -62,7 +62,7 @@ pub enum Rank {
 /// The tag and image that a policy ranks highest. Signatures, attestations and images of which the time of the push is unknown where it
 /// matters are never chosen.
 pub fn best<'a>(policy: &dyn Policy, images: impl IntoIterator<Item = &'a ImageView>) -> Option<(Tag, ImageView)> {
-    let mut best: Option<(Rank, &Tag, &ImageView)> = None;
+    let mut best: Option<((Rank, Timestamp), &Tag, &ImageView)> = None;
     for image in images {
         if image.not_an_image().is_some() || (policy.order() == By::Push && image.pushed_at.is_none()) {
             continue;
@@ -71,7 +71,9 @@ pub fn best<'a>(policy: &dyn Policy, images: impl IntoIterator<Item = &'a ImageV
             if super::event::artifact_tag(tag).is_some() {
                 continue;
             }
-            let Some(rank) = policy.rank(tag, image.pushed_at.unwrap_or(Timestamp::UNIX_EPOCH)) else { continue };
+            let pushed_at = image.pushed_at.unwrap_or(Timestamp::UNIX_EPOCH);
+            // Of equal ranks (1.2.0 and v1.2.0, a build that ran twice) the newer image wins.
+            let Some(rank) = policy.rank(tag, pushed_at).map(|rank| (rank, pushed_at)) else { continue };
             if best.as_ref().is_none_or(|(highest, ..)| rank > *highest) {
                 best = Some((rank, tag, image));
             }

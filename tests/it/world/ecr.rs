@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use ecs_deployd::aws::{AwsError, Ecr, Fault, ImagePage};
+use ecs_deployd::aws::{AwsError, Ecr, ImagePage};
 use ecs_deployd::domain::types::{AccountId, Digest, RepositoryName, Tag};
 use ecs_deployd::domain::view::ImageView;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use super::faults::{error, with_fate};
+use super::faults::with_fate;
 use super::{ACCOUNT, Inner, REGION, World};
 
 #[derive(Debug, Default)]
@@ -91,10 +91,7 @@ impl Ecr for World {
         let fate = self.call("DescribeImages", format!("{repository} {tags:?}")).await;
         with_fate(fate, "ecr", "DescribeImages", || {
             let inner = self.lock();
-            let known = inner
-                .repositories
-                .get(repository.as_str())
-                .ok_or_else(|| error("ecr", "DescribeImages", Fault::NotFound, "RepositoryNotFoundException"))?;
+            let Some(known) = inner.repositories.get(repository.as_str()) else { return Ok(Default::default()) };
             let mut digests: Vec<&String> = tags.iter().filter_map(|tag| known.tags.get(tag.as_str())).collect();
             digests.sort();
             digests.dedup();
@@ -107,10 +104,7 @@ impl Ecr for World {
         let fate = self.call("DescribeImages", format!("{repository} *")).await;
         with_fate(fate, "ecr", "DescribeImages", || {
             let inner = self.lock();
-            let known = inner
-                .repositories
-                .get(repository.as_str())
-                .ok_or_else(|| error("ecr", "DescribeImages", Fault::NotFound, "RepositoryNotFoundException"))?;
+            let Some(known) = inner.repositories.get(repository.as_str()) else { return Ok(Default::default()) };
             let tagged: Vec<ImageView> = known
                 .images
                 .keys()

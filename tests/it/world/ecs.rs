@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ecs_deployd::aws::{AwsError, Ecs, Fault};
+use ecs_deployd::aws::{AwsError, Ecs, Fault, Services};
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
 use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use ecs_deployd::domain::view::{
@@ -260,11 +260,7 @@ impl Inner {
 
 #[async_trait]
 impl Ecs for World {
-    async fn describe_services(
-        &self,
-        cluster: &EcsName,
-        services: &[EcsName],
-    ) -> Result<BTreeMap<EcsName, ServiceView>, AwsError> {
+    async fn describe_services(&self, cluster: &EcsName, services: &[EcsName]) -> Result<Services, AwsError> {
         assert!((1..=10).contains(&services.len()), "DescribeServices takes 1 to 10 services");
         let fate = self.call("DescribeServices", format!("{cluster} {services:?}")).await;
         with_fate(fate, "ecs", "DescribeServices", || {
@@ -272,7 +268,7 @@ impl Ecs for World {
             inner.turn();
             let found = services.iter().filter_map(|name| {
                 let service = inner.services.get(&(cluster.as_str().to_owned(), name.as_str().to_owned()))?;
-                Some((name.clone(), inner.service_view(service)))
+                Some((name.clone(), Ok(inner.service_view(service))))
             });
             Ok(found.collect())
         })

@@ -23,6 +23,16 @@ impl World {
         self.lock().fates.push((number, fate));
     }
 
+    /// Every call of this operation fails from here on.
+    pub fn break_operation(&self, operation: &'static str, fault: Fault) {
+        self.lock().broken.insert(operation, fault);
+    }
+
+    /// The operation works again.
+    pub fn mend_operation(&self, operation: &'static str) {
+        self.lock().broken.remove(operation);
+    }
+
     /// No call has a fate any more.
     pub fn clear_fates(&self) {
         self.lock().fates.clear();

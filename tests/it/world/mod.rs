@@ -37,6 +37,7 @@ pub struct Inner {
     latency: Duration,
     calls: Vec<Call>,
     fates: Vec<(usize, Fate)>,
+    broken: BTreeMap<&'static str, ecs_deployd::aws::Fault>,
     serial: u64,
     events: Vec<trail::Stored>,
     page_size: usize,
@@ -63,6 +64,7 @@ impl World {
             latency: Duration::from_millis(1),
             calls: Vec::new(),
             fates: Vec::new(),
+            broken: BTreeMap::new(),
             serial: 0,
             events: Vec::new(),
             page_size: 50,
@@ -129,7 +131,8 @@ impl World {
             let at = inner.begun.elapsed();
             let number = inner.calls.len();
             inner.calls.push(Call { operation, detail, at });
-            let fate = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
+            let struck = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
+            let fate = struck.or_else(|| inner.broken.get(operation).map(|fault| Fate::Fails(*fault)));
             (inner.latency, fate)
         };
         ecs_deployd::clock::sleep(latency).await;

@@ -1,0 +1,147 @@
+//! How rollouts go on, and how they end.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::{Deployer, report};
+use crate::clock;
+use crate::domain::plan;
+use crate::domain::rollout::{self, Progress};
+use crate::domain::settings::OnFailure;
+use crate::domain::state::{Deployed, Direction, Hold, Outcome, OutcomeKind, Phase, Rollout};
+use crate::domain::types::ServiceKey;
+use crate::domain::view::ServiceView;
+
+impl Deployer {
+    /// Judges one rollout by its own deployment.
+    pub(super) fn judge(&mut self, key: &ServiceKey, service: Option<&ServiceView>) {
+        let Some(rollout) = self.state.services.get(key).and_then(|known| known.rollout.clone()) else { return };
+        let timeout = self.rules(key).values().next().map_or(Duration::from_secs(15 * 60), |rule| rule.deploy.timeout);
+        let elapsed = self.elapsed(key, &rollout, timeout);
+        let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };
+        match progress {
+            Progress::InProgress(counts) => report::progress(key, &rollout, counts, elapsed),
+            Progress::Completed(_) => self.completed(key, &rollout),
+            Progress::Adopted(deployment) => {
+                info!(cluster = %key.cluster, service = %key.service, deployment = %deployment, "a new deployment of the same revision is watched from here on");
+                if let Phase::Rolling { revision, since, .. } = rollout.phase {
+                    self.set_phase(key, Phase::Rolling { revision, deployment, since });
+                }
+            }
+            Progress::Superseded(why) => self.end(key, OutcomeKind::Superseded, why),
+            Progress::Gone(why) => self.end(key, OutcomeKind::Failed, why),
+            Progress::Failed(why) => self.rollout_failed(key, &rollout, OutcomeKind::Failed, why),
+            Progress::TimedOut(why) => self.rollout_failed(key, &rollout, OutcomeKind::TimedOut, why),
+        }
+    }
+
+    /// How long a rollout has been rolling: by the monotonic clock in this process, by the wall clock before it.
+    fn elapsed(&mut self, key: &ServiceKey, rollout: &Rollout, timeout: Duration) -> Duration {
+        let now = self.clock.now();
+        let before = match &rollout.phase {
+            Phase::Rolling { since, .. } => {
+                Duration::try_from(now.duration_since(*since)).unwrap_or_default().min(timeout)
+            }
+            _ => Duration::ZERO,
+        };
+        let (watched_from, before) = *self.run_mut(key).rolling.get_or_insert((clock::instant(), before));
+        watched_from.elapsed() + before
+    }
+
+    fn completed(&mut self, key: &ServiceKey, rollout: &Rollout) {
+        let now = self.clock.now();
+        let Some(known) = self.state.services.get_mut(key) else { return };
+        if rollout.direction != Direction::Forward {
+            let because = match &rollout.direction {
+                Direction::Back { because } => because.clone(),
+                Direction::Forward => String::new(),
+            };
+            return self.end(key, OutcomeKind::RolledBack, because);
+        }
+        // What another repository brought is still there if nobody else changed the service since.
+        let before = known.deployed.take().filter(|deployed| deployed.revision == rollout.way_back.revision);
+        let mut targets = before.map(|deployed| deployed.targets).unwrap_or_default();
+        targets.extend(rollout.targets.clone());
+        if let Some(revision) = rollout.phase.revision() {
+            known.deployed =
+                Some(Deployed { revision: revision.clone(), targets, since: now, names_tags: rollout.names_tags });
+        }
+        for target in rollout.targets.values() {
+            let after = Duration::try_from(now.duration_since(target.push.at)).unwrap_or_default();
+            self.metrics.push_stable(key, after);
+        }
+        self.end(key, OutcomeKind::Completed, String::new());
+    }
+
+    /// Holds what failed, and goes back to what ran before.
+    pub(super) fn rollout_failed(&mut self, key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, why: String) {
+        let now = self.clock.now();
+        let on_failure = self.rules(key).values().next().map_or(OnFailure::Rollback, |rule| rule.deploy.on_failure);
+        if rollout.direction == Direction::Forward
+            && let Some(known) = self.state.services.get_mut(key)
+        {
+            for (repository, target) in &rollout.targets {
+                let hold =
+                    Hold { digest: target.digest.clone(), since: now, reason: format!("its rollout failed: {why}") };
+                known.held.insert(repository.clone(), hold);
+                warn!(
+                    cluster = %key.cluster, service = %key.service, repository = %repository.name, digest = %target.digest,
+                    "the digest is held for the service until a newer push"
+                );
+            }
+        }
+        let back = plan::way_back(rollout, &why, now).filter(|_| on_failure == OnFailure::Rollback);
+        self.end(key, kind, why);
+        let Some(back) = back else { return };
+        info!(
+            cluster = %key.cluster, service = %key.service, revision = %back.base, pinned = ?back.images,
+            "going back to what ran before"
+        );
+        self.begin(key, back);
+        // ECS may have gone back by itself: look first.
+        self.run_mut(key).certain = false;
+    }
+
+    pub(super) fn set_phase(&mut self, key: &ServiceKey, phase: Phase) {
+        if let Some(rollout) = self.state.services.get_mut(key).and_then(|known| known.rollout.as_mut()) {
+            rollout.phase = phase;
+            self.dirty = true;
+        }
+    }
+
+    /// Ends the rollout under way.
+    pub(super) fn end(&mut self, key: &ServiceKey, kind: OutcomeKind, detail: String) {
+        let now = self.clock.now();
+        let Some(rollout) = self.state.services.get_mut(key).and_then(|known| known.rollout.take()) else { return };
+        self.gauge(key);
+        self.dirty = true;
+        self.ended(key, &rollout, kind, detail, now);
+    }
+
+    /// Writes down how a rollout ended.
+    pub(super) fn ended(
+        &mut self,
+        key: &ServiceKey,
+        rollout: &Rollout,
+        kind: OutcomeKind,
+        detail: String,
+        now: Timestamp,
+    ) {
+        let took = Duration::try_from(now.duration_since(rollout.decided_at)).unwrap_or_default();
+        self.metrics.deployment_ended(key, kind, took);
+        report::ended(key, rollout, kind, &detail, took);
+        let outcome = Outcome {
+            result: kind,
+            revision: rollout.phase.revision().cloned(),
+            targets: rollout.targets.clone(),
+            decided_at: rollout.decided_at,
+            ended_at: now,
+            detail,
+        };
+        if let Some(known) = self.state.services.get_mut(key) {
+            known.remember(outcome);
+        }
+    }
+}
