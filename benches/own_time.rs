@@ -3,6 +3,7 @@
 //! The real deployer works in a world that answers at once, with a real state file on a real disk: what is left is our own.
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark measures real time and prints it")]
 #![allow(
+    clippy::print_stderr,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

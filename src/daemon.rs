@@ -138,7 +138,7 @@ fn warn_of_doubtful(config: &Config) {
     if config.poll.overlap < SAFE_OVERLAP {
         warn!(
             overlap = %humantime::format_duration(config.poll.overlap),
-            "poll.overlap is shorter than CloudTrail may take to deliver an event: pushes that are delivered later are missed; 30m is safe"
+            "poll.overlap is shorter than CloudTrail may take to deliver an event: such pushes are seen only by the hourly look at late events; 30m is safe"
         );
     }
 }
@@ -183,6 +183,7 @@ impl Tasks {
                     rate: settings.max_lookups_per_second,
                 },
                 cursor: state.contexts.get(name).map(ContextState::read_from),
+                baseline: state.contexts.get(name).map(|known| known.baseline),
                 clock: Arc::clone(&self.clock),
                 metrics: Arc::clone(&self.metrics),
                 health: Arc::clone(&self.health),
@@ -292,6 +293,7 @@ impl Supervisor {
             Found::Missing => return Err("the state file is gone".to_owned()),
         };
         self.warn_of_fixed(&config);
+        warn_of_doubtful(&config);
         let config = Arc::new(config);
         let reload = Reload { config: Arc::clone(&config), contexts };
         // First the deployer, then the schedulers: what they read from here on is judged by the new configuration.
@@ -311,11 +313,11 @@ impl Supervisor {
         ];
         for (key, old, new) in fixed {
             if old != new {
-                warn!(key, in_force = %old.display(), "a change of this key takes effect at the next start");
+                warn!(key, "a change of this key takes effect at the next start");
             }
         }
         if self.config.http.listen != new.http.listen {
-            warn!(key = "http.listen", in_force = %self.config.http.listen, "a change of this key takes effect at the next start");
+            warn!(key = "http.listen", "a change of this key takes effect at the next start");
         }
     }
 }

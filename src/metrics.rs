@@ -103,7 +103,7 @@ impl Metrics {
             deployments_in_progress: add(
                 &registry,
                 IntGaugeVec::new(
-                    Opts::new("deployments_in_progress", "1 while a deployment of the service is under way, or 0."),
+                    Opts::new("deployments_in_progress", "Deployments of the service that are under way."),
                     service,
                 )?,
             )?,
@@ -127,7 +127,7 @@ impl Metrics {
             )?,
             held: add(
                 &registry,
-                IntGaugeVec::new(Opts::new("held", "1 while a digest is held for the service, or 0."), service)?,
+                IntGaugeVec::new(Opts::new("held", "Services of this name for which a digest is held."), service)?,
             )?,
             aws_requests: add(
                 &registry,

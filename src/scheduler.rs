@@ -19,6 +19,12 @@ use crate::metrics::{Metrics, PollOutcome};
 
 /// CloudTrail keeps its event history for 90 days; an hour less keeps a window's start inside while it is read.
 const HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24 - 1);
+/// CloudTrail promises no time of delivery: events may come hours late. So once in a while a poll reads this much of the past again,
+/// instead of the overlap.
+const LATEST: SignedDuration = SignedDuration::from_hours(24);
+/// As far back as an event can be read again, beyond the overlap.
+pub const READ_AGAIN: SignedDuration = SignedDuration::from_hours(26);
+const LATEST_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Attempts at one page before the poll is given up; the next poll reads it again.
 const ATTEMPTS: u32 = 5;
 /// Scans begun anew within one poll because a token went stale.
@@ -57,6 +63,8 @@ pub struct Scheduler {
     pub polling: Polling,
     /// Up to where it was read before.
     pub cursor: Option<Timestamp>,
+    /// The first start: events from before its overlap are of no use.
+    pub baseline: Option<Timestamp>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Where it counts.
@@ -81,13 +89,25 @@ impl Scheduler {
         let mut budget = Budget::new(self.polling.rate);
         let mut complaint: Option<String> = None;
         // Should the first poll fail, the next one goes back to here.
-        self.cursor.get_or_insert_with(|| self.clock.now());
+        let begun = self.clock.now();
+        self.cursor.get_or_insert(begun);
+        // What came late while nobody polled is looked for with the second poll, which delays nothing.
+        let mut late = Late { read_to: self.cursor.unwrap_or(begun), due: clock::instant() };
+        if self.baseline.is_none_or(|baseline| late.read_to <= baseline) {
+            late.due += LATEST_EVERY;
+        }
+        self.baseline.get_or_insert(begun);
+        let mut first = true;
         loop {
             self.health.scheduler_lives(&self.context);
             let begun = clock::instant();
-            match self.poll(&mut budget).await {
+            let read_late = (!std::mem::take(&mut first) && late.due <= begun).then_some(late.read_to);
+            match self.poll(&mut budget, read_late).await {
                 Ok(scanned_to) => {
                     self.cursor = Some(scanned_to);
+                    if read_late.is_some() {
+                        late = Late { read_to: scanned_to, due: begun + LATEST_EVERY };
+                    }
                     self.metrics.polled(&self.context, PollOutcome::Ok, self.clock.now());
                     self.health.polled(&self.context);
                     if complaint.take().is_some() {
@@ -116,9 +136,12 @@ impl Scheduler {
         *complaint = Some(text);
     }
 
-    async fn poll(&self, budget: &mut Budget) -> Result<Timestamp, Interrupted> {
+    async fn poll(&self, budget: &mut Budget, read_late: Option<Timestamp>) -> Result<Timestamp, Interrupted> {
         let now = self.clock.now();
-        let window = window(now, self.cursor, self.polling.overlap);
+        let mut window = window(now, self.cursor, self.polling.overlap);
+        if let Some(read_to) = read_late {
+            window.start = window.start.min(first_of_late(now, read_to, self.baseline, self.polling.overlap));
+        }
         let mut restarts = 0;
         loop {
             match self.scan(window, now, budget).await {
@@ -183,6 +206,22 @@ fn window(now: Timestamp, cursor: Option<Timestamp>, overlap: Duration) -> Windo
     // Event times are whole seconds and both ends belong to the window: the second that has begun is read too.
     let end = now.checked_add(SignedDuration::from_millis(999)).unwrap_or(now);
     Window { start, end }
+}
+
+/// The polls that read late events, too.
+#[derive(Debug, Clone, Copy)]
+struct Late {
+    /// Up to where the last one read.
+    read_to: Timestamp,
+    due: Instant,
+}
+
+/// Where such a poll begins: not before what the first start read, nor before what CloudTrail remembers.
+fn first_of_late(now: Timestamp, read_to: Timestamp, baseline: Option<Timestamp>, overlap: Duration) -> Timestamp {
+    let before = |time: Timestamp, span: SignedDuration| time.checked_sub(span).unwrap_or(Timestamp::MIN);
+    let overlap = SignedDuration::try_from(overlap).unwrap_or(HISTORY);
+    let first = baseline.map_or(now, |baseline| before(baseline, overlap));
+    before(read_to.min(now), LATEST).max(first).max(before(now, HISTORY))
 }
 
 /// The spacing of LookupEvents requests. CloudTrail allows 2 per account and Region, to everyone in it together.

@@ -62,12 +62,6 @@ impl AwsError {
         format!("{}:{}", self.api, self.operation)
     }
 
-    /// Whether the call may have taken effect although it failed.
-    #[must_use]
-    pub fn may_have_happened(&self) -> bool {
-        self.fault == Fault::Unavailable
-    }
-
     /// What the operator can do about it, where there is something.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {

@@ -58,7 +58,12 @@ impl Deployer {
     /// Plans for one service, and writes the plan into the state.
     fn decide(&mut self, key: &ServiceKey, pushes: &Pushes, facts: &Facts) {
         // What is known of the rollout under way comes first: it may be complete, or have failed.
+        let was_rolling = self.is_rolling(key);
         self.judge(key, facts.service.as_ref());
+        if was_rolling && !self.is_rolling(key) {
+            // What runs was not asked about while there was a way back: it is asked now.
+            return;
+        }
         if !self.may_supersede(key, facts) {
             let interval = self.interval(key);
             self.run_mut(key).reads.not_before = Some(clock::instant() + interval);
@@ -93,6 +98,10 @@ impl Deployer {
         }
         self.begin(key, roll.rollout);
         self.run_mut(key).registration = Some(roll.registration);
+    }
+
+    fn is_rolling(&self, key: &ServiceKey) -> bool {
+        self.state.services.get(key).is_some_and(|known| known.rollout.is_some())
     }
 
     /// Whether a new rollout may take the place of the one under way: there is none, or the facts are those of that one.
@@ -189,7 +198,7 @@ impl Deployer {
     }
 
     /// The rollout that was to be superseded is still the one that ECS rolls: it is watched again.
-    fn restore(&mut self, key: &ServiceKey, rollout: &Rollout) {
+    pub(super) fn restore(&mut self, key: &ServiceKey, rollout: &Rollout) {
         if let Some(superseded) = &rollout.supersedes {
             self.begin(key, superseded.as_ref().clone());
         }
@@ -227,7 +236,7 @@ impl Deployer {
     }
 
     /// ECS rolls the revision. What it takes the place of is superseded from this moment on.
-    fn rolling(&mut self, key: &ServiceKey, revision: TaskDefinitionArn, deployment: DeploymentId) {
+    pub(super) fn rolling(&mut self, key: &ServiceKey, revision: TaskDefinitionArn, deployment: DeploymentId) {
         self.run_mut(key).rolling = Some((clock::instant(), Duration::ZERO));
         let since = self.clock.now();
         self.set_phase(key, Phase::Rolling { revision, deployment, since });
@@ -243,13 +252,13 @@ impl Deployer {
         self.run_mut(key).certain = false;
         let rollout = self.state.services.get(key).and_then(|known| known.rollout.clone());
         match error.fault {
-            Fault::Refused => {
-                self.end(key, OutcomeKind::Refused, error.to_string());
+            Fault::Refused | Fault::NotFound => {
+                let kind = if error.fault == Fault::Refused { OutcomeKind::Refused } else { OutcomeKind::Failed };
+                self.end(key, kind, error.to_string());
                 if let Some(rollout) = rollout {
                     self.restore(key, &rollout);
                 }
             }
-            Fault::NotFound => self.end(key, OutcomeKind::Failed, error.to_string()),
             Fault::Denied | Fault::Credentials => {
                 self.failed(key, Kind::Write, error);
                 // It may take long: what ECS rolls meanwhile is watched meanwhile.
@@ -305,7 +314,7 @@ fn forget_decided(known: &mut ServiceState, pushes: &Pushes, plan: &Plan) {
             })
         };
         let Some(newest) = pushes.iter().find(|push| !void(push)) else { continue };
-        if known.decided.get(repository).is_none_or(|decided| decided.at <= newest.at) {
+        if known.decided.get(repository).is_none_or(|decided| !newest.is_older_than(decided)) {
             known.decided.insert(repository.clone(), newest.clone());
         }
     }

@@ -1,8 +1,8 @@
 //! The deployer task: the single owner of the ledger and of all rollouts, and the only writer of ECS.
 //!
 //! One loop. What comes in (pages of events, answers of AWS, time) changes the state; then the state is committed; then whatever the
-//! state calls for is begun. A job that fails changes nothing but the moment of its next try. Calls run side by side in jobs of their
-//! own, so that a slow service holds up no other; their answers come back to the loop.
+//! state calls for is begun. A read that fails changes nothing but the moment of its next try; a write that fails is looked at before it is
+//! tried again. Calls run side by side in jobs of their own, so that a slow service holds up no other; their answers come back to the loop.
 
 pub mod execute;
 pub mod observe;
@@ -42,7 +42,7 @@ const CURSOR_EVERY: Duration = Duration::from_secs(60);
 /// Stands for the event of a push where none asked.
 const RECONCILIATION: &str = "reconcile";
 /// The loop turns at least this often, to show that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(30);
 /// After a failed commit.
 const COMMIT_AGAIN: Duration = Duration::from_secs(5);
 /// After a failed call: doubled from the first to the last.
@@ -281,9 +281,10 @@ impl Deployer {
     /// Forgets the events that no scan from the cursor can read again.
     fn forget(&mut self) {
         let overlap = SignedDuration::try_from(self.config.poll.overlap).unwrap_or(SignedDuration::MAX);
+        let read_again = overlap.max(crate::scheduler::READ_AGAIN);
         for context in self.state.contexts.values_mut() {
             let horizon =
-                context.cursor.and_then(|cursor| cursor.checked_sub(overlap + SignedDuration::from_mins(1)).ok());
+                context.cursor.and_then(|cursor| cursor.checked_sub(read_again + SignedDuration::from_mins(1)).ok());
             if let Some(horizon) = horizon {
                 context.forget_before(horizon);
             }
@@ -314,6 +315,7 @@ impl Deployer {
             report::seen(&self.metrics, &context, &verdict, now);
             if let Some(repository) = &verdict.configured {
                 for push in &verdict.displaced {
+                    info!(repository = %repository.name, event = %push.event, reason = %SkipReason::Superseded, "push skipped: many newer ones wait");
                     self.decided(push, repository, Some(SkipReason::Superseded));
                 }
             }
@@ -364,10 +366,13 @@ impl Deployer {
             info!(cluster = %key.cluster, service = %key.service, "no longer in the configuration: its undecided pushes are dropped");
             known.wanted.clear();
         }
-        let Some(rollout) = &known.rollout else { return };
+        let Some(rollout) = known.rollout.clone() else { return };
         let begun = matches!(rollout.phase, Phase::Rolling { .. }) || rollout.direction != Direction::Forward;
         if !begun || !self.contexts.contains_key(&key.aws) {
             self.end(key, OutcomeKind::Superseded, "the service left the configuration".to_owned());
+            if self.contexts.contains_key(&key.aws) {
+                self.restore(key, &rollout);
+            }
         }
     }
 

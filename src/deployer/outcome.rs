@@ -26,8 +26,9 @@ impl Deployer {
             Progress::Completed(_) => self.completed(key, &rollout),
             Progress::Adopted(deployment) => {
                 info!(cluster = %key.cluster, service = %key.service, deployment = %deployment, "a new deployment of the same revision is watched from here on");
-                if let Phase::Rolling { revision, since, .. } = rollout.phase {
-                    self.set_phase(key, Phase::Rolling { revision, deployment, since });
+                // It has just begun: it has its own time to get stable.
+                if let Phase::Rolling { revision, .. } = rollout.phase {
+                    self.rolling(key, revision, deployment);
                 }
             }
             Progress::Superseded(why) => self.end(key, OutcomeKind::Superseded, why),

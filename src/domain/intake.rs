@@ -46,7 +46,7 @@ pub enum Fate {
 
 /// Takes one reading into the state. `None` for what is not a push at all.
 ///
-/// `opening` is true for the very first scan of a context. What that scan shows from the second of the start was there already
+/// `opening` is true until the very first scan of a context is complete. What it shows from the second of the start was there already
 /// when the program started, as CloudTrail delivers later than that.
 pub fn take(
     state: &mut State,
@@ -133,7 +133,7 @@ fn of_push(
         let known = state.services.entry(service.clone()).or_default();
         match known.decided.get(&key) {
             Some(decided) if decided.event == wanted.event => decided_itself = true,
-            Some(decided) if decided.at > wanted.at => {}
+            Some(decided) if wanted.is_older_than(decided) => {}
             _ => {
                 displaced.extend(known.want(&key, wanted.clone()));
                 takers.push(service.clone());

@@ -134,13 +134,16 @@ pub fn plan(
         .containers()
         .any(|(name, image)| ImageReference::split(images.get(name).map_or(image, String::as_str)).is_movable());
     let mut supersedes = None;
-    let mut way_back = WayBack {
-        revision: current.arn().clone(),
-        pinned: pins_of_what_runs(&mut plan, current, &facts.running, &new_digests),
+    let way_back = match &state.rollout {
+        // It is not complete: what ran before *it* is what is known to be good.
+        Some(superseded) => superseded.way_back.clone(),
+        None => WayBack {
+            revision: current.arn().clone(),
+            pinned: pins_of_what_runs(&mut plan, current, &facts.running, &new_digests),
+        },
     };
     if let Some(superseded) = &state.rollout {
-        // It is not complete: what ran before *it* is what is known to be good, and what it brings is part of what may fail.
-        way_back = superseded.way_back.clone();
+        // What it brings is part of what may fail.
         if superseded.direction == Direction::Forward && superseded.phase.revision() == Some(base.arn()) {
             for (key, target) in &superseded.targets {
                 targets.entry(key.clone()).or_insert_with(|| target.clone());
@@ -192,7 +195,7 @@ fn select<'a>(
     let answers = facts.images.get(key).unwrap_or(&nothing);
     let mut winner: Option<(PushRef, &'a ImageView)> = None;
     for push in pushes {
-        if state.decided.get(key).is_some_and(|decided| decided.at > push.at) || winner.is_some() {
+        if state.decided.get(key).is_some_and(|decided| push.is_older_than(decided)) || winner.is_some() {
             plan.skip(key, push.clone(), SkipReason::Superseded, "a newer push was seen");
             continue;
         }

@@ -55,7 +55,7 @@ impl Counts {
 
 /// Judges a rollout that is rolling. `None` if it is not.
 ///
-/// `elapsed` is the time since UpdateService was answered, by a clock that does not jump.
+/// `elapsed` is the time since UpdateService was answered (or its deployment was found), by a clock that does not jump while this process lives.
 #[must_use]
 pub fn progress(
     rollout: &Rollout,
@@ -130,7 +130,7 @@ fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinition
     }
 }
 
-/// What has to be done for a rollout of which only the intention is certain: after a restart, or after an answer that was lost.
+/// What has to be done for a rollout of which only the intention is certain: after a restart, after an answer that was lost, after waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resume {
     /// The revision is not there: register it.

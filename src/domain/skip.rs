@@ -1,4 +1,4 @@
-//! Why a push was not deployed: a closed set, the same in the log, the metrics, `plan` and the status page.
+//! Why a push was not deployed: a closed set, the same in the log and in the metrics.
 
 use serde::{Deserialize, Serialize};
 

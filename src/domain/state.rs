@@ -79,6 +79,22 @@ pub struct PushRef {
     pub at: Timestamp,
 }
 
+impl PushRef {
+    /// Whether this push is older than another one.
+    ///
+    /// CloudTrail's times are whole seconds and its events come in any order, so of two pushes in one second nobody can say which was
+    /// first. The answer must not depend on which event came first either: the longer tag, then the greater one, counts as the newer
+    /// (`release-10` after `release-9`).
+    #[must_use]
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        let rank = |push: &Self| {
+            let tag = push.tag.as_ref().map_or("", Tag::as_str);
+            (push.at, tag.len(), tag.to_owned())
+        };
+        rank(self) < rank(other)
+    }
+}
+
 /// What is known of one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceState {
@@ -108,7 +124,7 @@ impl ServiceState {
     /// Gives the oldest one if there were too many: it is superseded many times over.
     pub fn want(&mut self, repository: &RepositoryKey, push: PushRef) -> Option<PushRef> {
         let wanted = self.wanted.entry(repository.clone()).or_default();
-        let place = wanted.iter().position(|other| other.at < push.at).unwrap_or(wanted.len());
+        let place = wanted.iter().position(|other| other.is_older_than(&push)).unwrap_or(wanted.len());
         wanted.insert(place, push);
         if wanted.len() > WANTED { wanted.pop() } else { None }
     }
@@ -220,9 +236,9 @@ pub enum Phase {
     Rolling {
         /// The revision.
         revision: TaskDefinitionArn,
-        /// The deployment that UpdateService started: its outcome is the rollout's.
+        /// The deployment that UpdateService started, or that was found to roll the revision: its outcome is the rollout's.
         deployment: DeploymentId,
-        /// When UpdateService was answered.
+        /// When UpdateService was answered, or the deployment was found.
         since: Timestamp,
     },
 }
@@ -329,13 +345,21 @@ mod tests {
     }
 
     #[test]
-    fn of_two_pushes_in_one_second_the_one_read_first_is_the_newer() {
-        // LookupEvents gives the newest first, and its times are whole seconds.
+    fn of_two_pushes_in_one_second_the_tag_decides_whichever_event_comes_first() {
+        let tagged = |tag: &str| PushRef { tag: Some(Tag::parse(tag).unwrap()), ..push("e", 5) };
+        for (older, newer) in [("release-9", "release-10"), ("release-1", "release-2")] {
+            assert!(tagged(older).is_older_than(&tagged(newer)));
+            assert!(!tagged(newer).is_older_than(&tagged(older)));
+        }
+        assert!(!tagged("latest").is_older_than(&tagged("latest")));
         let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
-        let mut state = ServiceState::default();
-        let _ = state.want(&key, push("newer", 5));
-        let _ = state.want(&key, push("older", 5));
-        assert_eq!(state.wanted[&key][0].event.as_str(), "newer");
+        for order in [["release-9", "release-10"], ["release-10", "release-9"]] {
+            let mut state = ServiceState::default();
+            for tag in order {
+                let _ = state.want(&key, tagged(tag));
+            }
+            assert_eq!(state.wanted[&key][0], tagged("release-10"));
+        }
     }
 
     #[test]

@@ -277,3 +277,16 @@ async fn a_rollout_that_is_complete_but_not_looked_at_yet_is_complete_when_it_is
         1.0
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_such_a_rollout_named_by_tag_is_pinned_on_the_way_back() {
+    let (world, disk, _) = hello_world();
+    let _process = start(&world, &disk, &config("observe_interval = \"5m\"\npin = \"tag\""));
+    pass(2).await;
+    let good = world.push("hello", "latest", "good");
+    pass(60).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, crate::world::Health::Never);
+    pass(1500).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
+}

@@ -101,6 +101,7 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
                     rate: config.aws[name].max_lookups_per_second,
                 },
                 cursor: state.contexts.get(name).map(ContextState::read_from),
+                baseline: state.contexts.get(name).map(|known| known.baseline),
                 clock: Arc::clone(&clock),
                 metrics: Arc::clone(&metrics),
                 health: Arc::clone(&health),

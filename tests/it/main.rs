@@ -13,4 +13,5 @@ mod crash;
 mod failures;
 mod flow;
 mod harness;
+mod simulation;
 mod world;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Ecs, Fault, Services};
+use ecs_deployd::domain::state::Phase;
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
 use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use ecs_deployd::domain::view::{
@@ -36,8 +37,20 @@ pub struct Service {
     pub breaker_rolls_back: bool,
     pub active: bool,
     pub deployments: Vec<Deployment>,
-    /// Every deployment that UpdateService started, in order: the revision and the digests.
-    pub started: Vec<String>,
+    /// Every deployment that UpdateService started, in order.
+    pub started: Vec<Started>,
+    /// What DescribeServices still says until then, as ECS is eventually consistent.
+    pub stale: Option<(Timestamp, ServiceView)>,
+    /// How long that is.
+    pub lag: SignedDuration,
+}
+
+/// A deployment that UpdateService started.
+#[derive(Debug, Clone)]
+pub struct Started {
+    pub revision: String,
+    /// The digests, by container.
+    pub digests: BTreeMap<String, Option<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +88,8 @@ impl World {
             active: true,
             deployments: vec![deployment],
             started: Vec::new(),
+            stale: None,
+            lag: SignedDuration::ZERO,
         };
         inner.services.insert((cluster.to_owned(), name.to_owned()), service);
     }
@@ -89,6 +104,11 @@ impl World {
         let mut inner = self.lock();
         inner.start(cluster, name, revision).unwrap();
         inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap().started.pop();
+    }
+
+    /// Forces a new deployment of the same revision, as an operator would.
+    pub fn force(&self, cluster: &str, name: &str) {
+        self.lock().force(cluster, name);
     }
 
     /// How tasks with this digest fare; by default they are stable after ten seconds.
@@ -112,6 +132,11 @@ impl World {
 
     /// The revisions that UpdateService started deployments of.
     pub fn started(&self, cluster: &str, name: &str) -> Vec<String> {
+        self.log_of(cluster, name).into_iter().map(|started| started.revision).collect()
+    }
+
+    /// The deployments that UpdateService started.
+    pub fn log_of(&self, cluster: &str, name: &str) -> Vec<Started> {
         self.lock().services[&(cluster.to_owned(), name.to_owned())].started.clone()
     }
 
@@ -185,11 +210,31 @@ impl Inner {
         if service.deployments[0].revision == revision {
             return Ok(());
         }
+        let (before, until) = (self.service_view(service), self.now() + service.lag);
         let deployment = self.deployment(revision);
         let service = self.services.get_mut(&key).unwrap();
+        service.stale = Some((until, before));
+        service.started.push(Started { revision: revision.to_owned(), digests: deployment.digests.clone() });
         service.deployments.insert(0, deployment);
-        service.started.push(revision.to_owned());
         Ok(())
+    }
+
+    /// What is written to ECS must be on the disk as an intention.
+    fn assert_intended(&self, is: impl Fn(&Phase) -> bool, operation: &str) {
+        let Some(state) = self.witness.as_ref().and_then(|disk| disk.state()) else { return };
+        let intended =
+            state.services.values().filter_map(|known| known.rollout.as_ref()).any(|rollout| is(&rollout.phase));
+        assert!(intended, "{operation} without a durable intent");
+    }
+
+    /// Starts the same revision once more, as somebody who forces a new deployment does.
+    pub(super) fn force(&mut self, cluster: &str, name: &str) {
+        self.turn();
+        let key = (cluster.to_owned(), name.to_owned());
+        let revision = self.services[&key].deployments[0].revision.clone();
+        let deployment = self.deployment(&revision);
+        let service = self.services.get_mut(&key).unwrap();
+        service.deployments.insert(0, deployment);
     }
 
     /// Lets time do its work: what is stable by now replaces what ran before.
@@ -268,7 +313,9 @@ impl Ecs for World {
             inner.turn();
             let found = services.iter().filter_map(|name| {
                 let service = inner.services.get(&(cluster.as_str().to_owned(), name.as_str().to_owned()))?;
-                Some((name.clone(), Ok(inner.service_view(service))))
+                let stale =
+                    service.stale.as_ref().filter(|(until, _)| *until > inner.now()).map(|(_, view)| view.clone());
+                Some((name.clone(), Ok(stale.unwrap_or_else(|| inner.service_view(service)))))
             });
             Ok(found.collect())
         })
@@ -292,7 +339,9 @@ impl Ecs for World {
     async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError> {
         let fate = self.call("RegisterTaskDefinition", String::new()).await;
         with_fate(fate, "ecs", "RegisterTaskDefinition", || {
-            let arn = self.lock().add_revision(registration.body().clone());
+            let mut inner = self.lock();
+            inner.assert_intended(|phase| *phase == Phase::Intended, "RegisterTaskDefinition");
+            let arn = inner.add_revision(registration.body().clone());
             Ok(TaskDefinitionArn::parse(&arn).unwrap())
         })
         .await
@@ -307,6 +356,7 @@ impl Ecs for World {
         let fate = self.call("UpdateService", format!("{cluster}/{service} {revision}")).await;
         with_fate(fate, "ecs", "UpdateService", || {
             let mut inner = self.lock();
+            inner.assert_intended(|phase| *phase == Phase::Registered { revision: revision.clone() }, "UpdateService");
             inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
             let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
             Ok(inner.service_view(service).primary().unwrap().clone())

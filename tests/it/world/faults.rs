@@ -3,6 +3,7 @@
 use ecs_deployd::aws::{AwsError, Fault};
 
 use super::World;
+use super::rng::Rng;
 
 /// The fate of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,27 @@ pub enum Fate {
     HangsBefore,
     /// It takes effect and is never answered.
     HangsAfter,
+}
+
+/// Calls that fail at random.
+#[derive(Debug, Clone)]
+pub struct Weather {
+    pub rng: Rng,
+    /// How many in a hundred calls meet with something.
+    pub chance: u64,
+}
+
+impl Weather {
+    pub(super) fn fate(&mut self) -> Option<Fate> {
+        if !self.rng.percent(self.chance) {
+            return None;
+        }
+        let faults = [Fault::Throttled, Fault::Unavailable, Fault::Credentials, Fault::Denied];
+        Some(match self.rng.below(3) {
+            0 => Fate::AnswerLost,
+            _ => Fate::Fails(*self.rng.pick(&faults)),
+        })
+    }
 }
 
 impl World {

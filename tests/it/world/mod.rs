@@ -5,6 +5,7 @@
 mod ecr;
 mod ecs;
 mod faults;
+pub mod rng;
 mod trail;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::Health;
-pub use faults::Fate;
+pub use faults::{Fate, Weather};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -38,9 +39,13 @@ pub struct Inner {
     calls: Vec<Call>,
     fates: Vec<(usize, Fate)>,
     broken: BTreeMap<&'static str, ecs_deployd::aws::Fault>,
+    weather: Option<faults::Weather>,
+    witness: Option<Arc<crate::harness::Disk>>,
+    trace: bool,
     serial: u64,
     events: Vec<trail::Stored>,
     page_size: usize,
+    overlapping_pages: bool,
     repositories: BTreeMap<String, ecr::Repository>,
     health: BTreeMap<String, ecs::Health>,
     families: BTreeMap<String, Vec<Value>>,
@@ -49,7 +54,6 @@ pub struct Inner {
 
 /// One call that was made, in order.
 #[derive(Debug, Clone)]
-#[expect(dead_code, reason = "the detail is read in the messages of failed assertions")]
 pub struct Call {
     pub operation: &'static str,
     pub detail: String,
@@ -65,9 +69,13 @@ impl World {
             calls: Vec::new(),
             fates: Vec::new(),
             broken: BTreeMap::new(),
+            weather: None,
+            witness: None,
+            trace: false,
             serial: 0,
             events: Vec::new(),
             page_size: 50,
+            overlapping_pages: false,
             repositories: BTreeMap::new(),
             health: BTreeMap::new(),
             families: BTreeMap::new(),
@@ -101,6 +109,21 @@ impl World {
         self.lock().calls.clone()
     }
 
+    /// Says every call as it is made.
+    pub fn set_trace(&self, trace: bool) {
+        self.lock().trace = trace;
+    }
+
+    /// From here on no write may be made that is not intended on this disk.
+    pub fn set_witness(&self, disk: &Arc<crate::harness::Disk>) {
+        self.lock().witness = Some(Arc::clone(disk));
+    }
+
+    /// What calls meet with at random; nothing, if `None`.
+    pub fn set_weather(&self, weather: Option<Weather>) {
+        self.lock().weather = weather;
+    }
+
     /// Forgets the calls so far.
     pub fn forget_calls(&self) {
         self.lock().calls.clear();
@@ -132,7 +155,11 @@ impl World {
             let number = inner.calls.len();
             inner.calls.push(Call { operation, detail, at });
             let struck = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
-            let fate = struck.or_else(|| inner.broken.get(operation).map(|fault| Fate::Fails(*fault)));
+            let broken = inner.broken.get(operation).map(|fault| Fate::Fails(*fault));
+            let fate = struck.or(broken).or_else(|| inner.weather.as_mut().and_then(|weather| weather.fate()));
+            if inner.trace {
+                eprintln!("{:>12.3}s  {operation} {} {fate:?}", at.as_secs_f64(), inner.calls[number].detail);
+            }
             (inner.latency, fate)
         };
         ecs_deployd::clock::sleep(latency).await;

@@ -43,9 +43,28 @@ impl Inner {
 }
 
 impl World {
+    /// The newest event comes again under another id, as it does in a second account.
+    pub fn twin_last_event(&self) {
+        let mut inner = self.lock();
+        let id = inner.next("twin-");
+        let last = inner.events.last_mut().unwrap();
+        last.body["sharedEventID"] = json!(format!("shared-{id}"));
+        let mut twin = last.clone();
+        twin.body["eventID"] = json!(id);
+        twin.id = id;
+        inner.events.push(twin);
+    }
+}
+
+impl World {
     /// How many events a page holds.
     pub fn set_page_size(&self, size: usize) {
         self.lock().page_size = size;
+    }
+
+    /// The last event of a page comes again as the first of the next one.
+    pub fn set_overlapping_pages(&self, overlapping: bool) {
+        self.lock().overlapping_pages = overlapping;
     }
 
     /// Changes the newest event's record.
@@ -83,7 +102,8 @@ impl CloudTrail for World {
                     body: Some(event.body.to_string()),
                 })
                 .collect();
-            let end = offset + inner.page_size;
+            // A border may be shown twice.
+            let end = (offset + inner.page_size - usize::from(inner.overlapping_pages)).max(offset + 1);
             Ok(LookupPage { records, next: (end < visible.len()).then(|| format!("{window_text}@{end}")) })
         })
         .await
