@@ -201,11 +201,17 @@ impl Life {
             _ => self.rng.below(10 * 3600),
         };
         let late = SignedDuration::from_secs(i64::try_from(late).unwrap());
-        let digest = self.world.push_late(repository, &tag, &format!("{repository} {number}"), late);
-        let health = match self.rng.below(10) {
-            0 => Health::Never,
-            1 => Health::BreaksAfter(Duration::from_secs(30)),
-            _ => Health::After(Duration::from_secs(10)),
+        // Now and then what was pushed before comes again: A, B, A.
+        let again = if number > 1 && self.rng.percent(15) { self.rng.below(number as u64) } else { number as u64 };
+        let content = if again == 0 { "first".to_owned() } else { format!("{repository} {again}") };
+        let digest = self.world.push_late(repository, &tag, &content, late);
+        let known = self.pushed[repository].iter().find(|push| push.digest == digest).cloned();
+        let health = match (known, self.rng.below(10)) {
+            (Some(known), _) if known.good => Health::After(Duration::from_secs(10)),
+            (Some(_), _) => Health::Never,
+            (None, 0) => Health::Never,
+            (None, 1) => Health::BreaksAfter(Duration::from_secs(30)),
+            (None, _) => Health::After(Duration::from_secs(10)),
         };
         // Behind a Classic Load Balancer ECS reports no failure; the deadline does.
         self.world.set_health(&digest, health);
@@ -315,6 +321,7 @@ impl Life {
                 self.judge_way(cluster, name, container, repository);
             }
         }
+        self.judge_copies();
         self.judge_lookups();
     }
 
@@ -342,12 +349,37 @@ impl Life {
         let mut before = 0;
         for started in self.world.log_of(cluster, name) {
             let digest = started.digests[container].as_deref().unwrap_or_else(|| panic!("{name}: no digest"));
-            let place = pushed.iter().position(|push| push.digest == digest).unwrap();
-            let forward = place > highest;
-            let undoes = !pushed[before].good && place < before && pushed[place].good;
-            assert!(forward || undoes, "{name}: from push {before} to push {place}, after push {highest}: {pushed:#?}");
+            // The same content may have been pushed more than once.
+            let places = || pushed.iter().enumerate().filter(|(_, push)| push.digest == digest).map(|(place, _)| place);
+            let undone = places().filter(|place| !pushed[before].good && pushed[*place].good && *place < before).last();
+            let forward = places().find(|place| *place > highest);
+            let place = undone.or(forward).or(places().next()).unwrap();
+            assert!(
+                undone.or(forward).is_some(),
+                "{name}: from push {before} to push {place}, after push {highest}: {pushed:#?}
+started: {:#?}",
+                self.world.log_of(cluster, name)
+            );
             highest = highest.max(place);
             before = place;
+        }
+    }
+
+    /// A revision differs from the first one of its family in its images and in nothing else.
+    fn judge_copies(&self) {
+        for family in ["shared", "s", "both"] {
+            let plain = |mut revision: serde_json::Value| {
+                for container in revision["containerDefinitions"].as_array_mut().unwrap() {
+                    container["image"] = serde_json::Value::Null;
+                }
+                for member in ["taskDefinitionArn", "revision"] {
+                    revision[member] = serde_json::Value::Null;
+                }
+                revision
+            };
+            let revisions = self.world.revisions(family);
+            let first = plain(revisions[0].clone());
+            assert!(revisions.into_iter().all(|revision| plain(revision) == first), "{family}: something was lost");
         }
     }
 
