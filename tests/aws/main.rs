@@ -11,8 +11,10 @@
 )]
 
 mod daemon;
+mod gate;
 mod scene;
 
 mod deploying;
+mod killed;
 mod running;
 mod starting;

@@ -1,11 +1,11 @@
 //! The running daemon: pages, signals, systemd.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::daemon::{Home, wait_for};
+use crate::gate::{Gate, Shut};
 use crate::scene::{Scene, name};
 
 #[test]
@@ -59,7 +59,7 @@ fn a_second_signal_forces_it() {
     let home = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
     let mut daemon = home.start();
     daemon.wait_until_ready();
-    gate.close_after("DescribeImages");
+    gate.shut(Shut::Before("DescribeImages"));
     scene.push("v1");
     daemon.wait_for_log("push seen");
     daemon.signal(Signal::TERM);
@@ -120,7 +120,7 @@ fn systemd_is_told() {
 fn it_is_not_ready_without_aws_and_becomes_ready_by_itself() {
     let scene = Scene::new(1);
     let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
-    gate.close_after("");
+    gate.shut(Shut::Before(""));
     let home = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
     let daemon = home.start();
     let (status, text) = daemon.get("/readyz");
@@ -128,71 +128,4 @@ fn it_is_not_ready_without_aws_and_becomes_ready_by_itself() {
     assert_eq!(daemon.get("/healthz").0, 200, "a daemon that waits for AWS works");
     gate.open();
     daemon.wait_until_ready();
-}
-
-/// A door before an endpoint that can be shut: requests that name a word in their headers, and all after them, are not answered.
-struct Gate {
-    word: std::sync::Arc<std::sync::Mutex<Option<String>>>,
-}
-
-impl Gate {
-    fn before(endpoint: &str) -> (Self, String) {
-        use std::io::{Read as _, Write as _};
-        let upstream = endpoint.trim_start_matches("http://").to_owned();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let gate = Self { word: std::sync::Arc::default() };
-        let word = std::sync::Arc::clone(&gate.word);
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let (word, upstream) = (std::sync::Arc::clone(&word), upstream.clone());
-                std::thread::spawn(move || {
-                    let mut client = client;
-                    let mut buffer = vec![0; 65_536];
-                    let Ok(mut server) = std::net::TcpStream::connect(&upstream) else { return };
-                    server.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-                    client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-                    loop {
-                        match client.read(&mut buffer) {
-                            Ok(0) => return,
-                            Ok(length) => {
-                                let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                                let shut =
-                                    word.lock().unwrap().as_ref().is_some_and(|word| head.contains(word.as_str()));
-                                if !shut && server.write_all(&buffer[..length]).is_err() {
-                                    return;
-                                }
-                            }
-                            Err(error) if would_block(&error) => {}
-                            Err(_) => return,
-                        }
-                        match server.read(&mut buffer) {
-                            Ok(0) => return,
-                            Ok(length) => {
-                                if client.write_all(&buffer[..length]).is_err() {
-                                    return;
-                                }
-                            }
-                            Err(error) if would_block(&error) => {}
-                            Err(_) => return,
-                        }
-                    }
-                });
-            }
-        });
-        (gate, address)
-    }
-
-    /// From here on, requests with the word are not answered. The empty word is in every request.
-    fn close_after(&self, word: &str) {
-        *self.word.lock().unwrap() = Some(word.to_owned());
-    }
-
-    fn open(&self) {
-        *self.word.lock().unwrap() = None;
-    }
-}
-
-fn would_block(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
 }

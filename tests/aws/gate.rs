@@ -1,0 +1,109 @@
+//! A door before an endpoint that can be shut on requests or on their answers.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// On what it is shut. The word is looked for in the head of the request, where the name of the operation stands; the empty word is in
+/// every one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shut {
+    /// The request does not get through.
+    Before(&'static str),
+    /// The request takes effect and its answer does not come back.
+    After(&'static str),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shut: Option<Shut>,
+    struck: usize,
+}
+
+/// The door.
+#[derive(Debug, Clone, Default)]
+pub struct Gate {
+    state: Arc<Mutex<State>>,
+}
+
+impl Gate {
+    /// Opens a door before an endpoint. Gives its own address.
+    pub fn before(endpoint: &str) -> (Self, String) {
+        let upstream = endpoint.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let gate = Self::default();
+        let door = gate.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (door, upstream) = (door.clone(), upstream.clone());
+                std::thread::spawn(move || {
+                    if let Ok(server) = TcpStream::connect(&upstream) {
+                        // A connection that breaks is what these tests are about.
+                        let _ = door.pass(client, server);
+                    }
+                });
+            }
+        });
+        (gate, address)
+    }
+
+    pub fn shut(&self, shut: Shut) {
+        *self.state.lock().unwrap() = State { shut: Some(shut), struck: 0 };
+    }
+
+    pub fn open(&self) {
+        *self.state.lock().unwrap() = State::default();
+    }
+
+    /// How many requests it was shut on.
+    pub fn struck(&self) -> usize {
+        self.state.lock().unwrap().struck
+    }
+
+    fn strikes(&self, head: &str) -> Option<Shut> {
+        let mut state = self.state.lock().unwrap();
+        let shut = state.shut?;
+        let (Shut::Before(word) | Shut::After(word)) = shut;
+        if !head.contains(word) {
+            return None;
+        }
+        state.struck += 1;
+        Some(shut)
+    }
+
+    /// Carries one connection: a request, its answer, the next request.
+    fn pass(&self, mut client: TcpStream, mut server: TcpStream) -> std::io::Result<()> {
+        for stream in [&client, &server] {
+            stream.set_read_timeout(Some(Duration::from_millis(10)))?;
+        }
+        let mut muted = false;
+        loop {
+            if let Some(bytes) = some(&mut client)? {
+                match self.strikes(&String::from_utf8_lossy(&bytes)) {
+                    Some(Shut::Before(_)) => continue,
+                    Some(Shut::After(_)) => muted = true,
+                    None => {}
+                }
+                server.write_all(&bytes)?;
+            }
+            if let Some(bytes) = some(&mut server)?
+                && !muted
+            {
+                client.write_all(&bytes)?;
+            }
+        }
+    }
+}
+
+/// What has come in, if anything has.
+fn some(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
+    let mut buffer = vec![0; 65_536];
+    match stream.read(&mut buffer) {
+        Ok(0) => Err(ErrorKind::ConnectionAborted.into()),
+        Ok(length) => Ok(Some(buffer[..length].to_vec())),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
