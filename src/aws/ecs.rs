@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
-    Deployment, DeploymentControllerType, DeploymentRolloutState, DesiredStatus, SchedulingStrategy, Service,
-    TaskDefinitionField,
+    CreatedAt, Deployment, DeploymentControllerType, DeploymentRolloutState, DesiredStatus, SchedulingStrategy,
+    Service, ServiceDeploymentStatus, TaskDefinitionField,
 };
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
+use jiff::Timestamp;
 
 use super::call::{Caller, timestamp};
 use super::{AwsError, Ecs, Services, Unrollable};
@@ -27,6 +29,8 @@ use crate::domain::view::{
     Controller, DeploymentView, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
 };
 
+/// DescribeServiceRevisions takes at most 20.
+const DEPLOYMENTS: i32 = 20;
 /// Service events that are kept: enough to say why a rollout does not move.
 const EVENTS: usize = 3;
 
@@ -102,6 +106,50 @@ impl Ecs for SdkEcs {
             .and_then(view)
             .and_then(|view| view.primary().cloned())
             .ok_or_else(|| self.caller.unusable(OPERATION, "the answer names no PRIMARY deployment"))
+    }
+
+    async fn deployed_since(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        since: Timestamp,
+    ) -> Result<Vec<(TaskDefinitionArn, bool)>, AwsError> {
+        let after = CreatedAt::builder().after(DateTime::from_secs(since.as_second())).build();
+        let request = self
+            .client
+            .list_service_deployments()
+            .cluster(cluster.as_str())
+            .service(service.as_str())
+            .created_at(after)
+            .max_results(DEPLOYMENTS);
+        let answer = self.caller.call("ListServiceDeployments", request.send()).await?;
+        // Service revision -> whether its deployment is under way.
+        let deployed: BTreeMap<String, bool> = answer
+            .service_deployments
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|deployment| {
+                let under_way = matches!(
+                    deployment.status,
+                    Some(ServiceDeploymentStatus::Pending | ServiceDeploymentStatus::InProgress)
+                );
+                Some((deployment.target_service_revision_arn?, under_way))
+            })
+            .collect();
+        if deployed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let revisions = deployed.keys().cloned().collect();
+        let request = self.client.describe_service_revisions().set_service_revision_arns(Some(revisions));
+        let answer = self.caller.call("DescribeServiceRevisions", request.send()).await?;
+        let revisions = answer.service_revisions.unwrap_or_default();
+        Ok(revisions
+            .iter()
+            .filter_map(|one| {
+                let under_way = *deployed.get(one.service_revision_arn()?)?;
+                Some((TaskDefinitionArn::parse(one.task_definition()?).ok()?, under_way))
+            })
+            .collect())
     }
 
     async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError> {

@@ -113,6 +113,14 @@ pub trait Ecs: fmt::Debug + Send + Sync {
         revision: &TaskDefinitionArn,
     ) -> Result<DeploymentView, AwsError>;
 
+    /// The revisions that deployments of a service brought since a time, and whether each is still the one that ECS goes for.
+    async fn deployed_since(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        since: Timestamp,
+    ) -> Result<Vec<(TaskDefinitionArn, bool)>, AwsError>;
+
     /// The ARNs of a service's running tasks (at most 100: enough to know what runs).
     async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError>;
 

@@ -153,7 +153,7 @@ impl Deployer {
         };
         self.succeeded(key, Kind::Read);
         let Some(rollout) = self.state.services.get(key).and_then(|known| known.rollout.clone()) else { return };
-        let resume = rollout::resume(&rollout, looked.service.as_ref(), looked.registered.as_ref());
+        let resume = rollout::resume(&rollout, looked.service.as_ref(), looked.registered.as_ref(), looked.given_up);
         report::resumed(key, &resume);
         self.run_mut(key).certain = true;
         match resume {

@@ -1,5 +1,7 @@
 //! The two writes, and the look that tells after a crash whether they were made. Chooses nothing.
 
+use tracing::debug;
+
 use super::observe::describe_services;
 use super::pace::{Group, Pace};
 use crate::aws::{AwsContext, AwsError, Contexts, Fault};
@@ -41,18 +43,26 @@ pub struct Looked {
     pub service: Option<ServiceView>,
     /// The intended revision, if it is there.
     pub registered: Option<TaskDefinitionArn>,
+    /// Whether ECS rolled that revision once and runs another one by now.
+    pub given_up: bool,
     /// What to register, if it is not. Neither: the revision that it would be made from is gone.
     pub registration: Option<Registration>,
 }
 
 /// Looks at the service of an unfinished rollout, and for the revision that it may have registered.
 pub async fn look(contexts: Contexts, pace: Pace, key: &ServiceKey, rollout: &Rollout) -> Result<Looked, AwsError> {
-    let mut looked = Looked { service: None, registered: rollout.phase.revision().cloned(), registration: None };
+    let registered = rollout.phase.revision().cloned();
+    let mut looked = Looked { service: None, registered, given_up: false, registration: None };
     let Some(context) = contexts.get(&key.aws) else { return Ok(looked) };
     let names = std::slice::from_ref(&key.service);
     let mut services = describe_services(context, &pace, &key.aws, &key.cluster, names).await?;
     looked.service = services.remove(&key.service).and_then(Result::ok).filter(|service| service.active);
-    if looked.service.is_none() || rollout.phase != Phase::Intended {
+    let Some(seen) = &looked.service else { return Ok(looked) };
+    if let Phase::Registered { revision } = &rollout.phase {
+        looked.given_up =
+            &seen.task_definition != revision && was_tried(context, &pace, key, rollout, revision).await?;
+    }
+    if rollout.phase != Phase::Intended {
         return Ok(looked);
     }
     let Some(base) = definition(context, &pace, key, rollout.base.as_str()).await? else { return Ok(looked) };
@@ -67,6 +77,39 @@ pub async fn look(contexts: Contexts, pace: Pace, key: &ServiceKey, rollout: &Ro
     looked.registered = find(context, &pace, key, rollout, &registration).await?;
     looked.registration = Some(registration);
     Ok(looked)
+}
+
+/// Whether the update was made before its answer was lost, and undone since: by the circuit breaker or by an operator.
+///
+/// The question costs a permission of its own. Who has not got it is not held up: the update is made (again), and what ECS gave up once
+/// it gives up twice.
+async fn was_tried(
+    context: &AwsContext,
+    pace: &Pace,
+    key: &ServiceKey,
+    rollout: &Rollout,
+    revision: &TaskDefinitionArn,
+) -> Result<bool, AwsError> {
+    if rollout.direction != Direction::Forward {
+        return Ok(false);
+    }
+    pace.take(&key.aws, Group::ServiceReads).await;
+    match context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at).await {
+        Ok(deployed) => match deployed.into_iter().find(|(other, _)| other == revision) {
+            None => Ok(false),
+            Some((_, false)) => Ok(true),
+            // ECS is eventually consistent: DescribeServices does not show it yet.
+            Some((_, true)) => {
+                let message = "the answer is older than the service's latest deployment";
+                Err(AwsError::unusable("ecs", "DescribeServices", message))
+            }
+        },
+        Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused) => {
+            debug!(cluster = %key.cluster, service = %key.service, %error, "whether the update was made before is not known");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the tags that the revision before names still point to the digests that ran. What cannot be found out counts as moved.

@@ -147,9 +147,15 @@ pub enum Resume {
     Gone(String),
 }
 
-/// Decides it. `registered` is the revision that was found to be the intended one.
+/// Decides it. `registered` is the revision that was found to be the intended one; `given_up` says that ECS rolled it once and runs
+/// another one by now.
 #[must_use]
-pub fn resume(rollout: &Rollout, service: Option<&ServiceView>, registered: Option<&TaskDefinitionArn>) -> Resume {
+pub fn resume(
+    rollout: &Rollout,
+    service: Option<&ServiceView>,
+    registered: Option<&TaskDefinitionArn>,
+    given_up: bool,
+) -> Resume {
     let Some(service) = service.filter(|service| service.active) else {
         return Resume::Gone("the service was deleted or is being drained".to_owned());
     };
@@ -166,6 +172,13 @@ pub fn resume(rollout: &Rollout, service: Option<&ServiceView>, registered: Opti
         })
     {
         return Resume::Failed(revision.clone(), failure(given_up, service));
+    }
+    if let (Some(revision), true) = (intended, given_up) {
+        let now = service.task_definition.short();
+        return Resume::Failed(
+            revision.clone(),
+            format!("it was rolled out and undone while nobody looked: {now} runs"),
+        );
     }
     let before = &service.task_definition;
     let back = matches!(rollout.direction, Direction::Back { .. });

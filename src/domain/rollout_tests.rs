@@ -128,11 +128,11 @@ fn an_unfinished_rollout_goes_on_where_the_world_says() {
         (&registered, &before, None, Resume::Update(arn(2))),
         (&registered, &after, None, Resume::Watch(arn(2), mine)),
     ] {
-        assert_eq!(resume(rollout, Some(service), found), expected);
+        assert_eq!(resume(rollout, Some(service), found, false), expected);
     }
     for rollout in [&intended, &registered] {
-        assert!(matches!(resume(rollout, Some(&changed), None), Resume::Replan(_)));
-        assert!(matches!(resume(rollout, None, None), Resume::Gone(_)));
+        assert!(matches!(resume(rollout, Some(&changed), None, false), Resume::Replan(_)));
+        assert!(matches!(resume(rollout, None, None, false), Resume::Gone(_)));
     }
 }
 
@@ -141,14 +141,14 @@ fn a_way_back_is_taken_whatever_the_failed_rollout_left() {
     let back = crate::domain::plan::way_back(&rolling(), "because", at(9)).unwrap();
     let before = arn(1);
     let failed = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
-    assert_eq!(resume(&back, Some(&failed), Some(&before)), Resume::Update(arn(1)));
+    assert_eq!(resume(&back, Some(&failed), Some(&before), false), Resume::Update(arn(1)));
     let ecs_was_quicker = service(1, vec![deployment("ecs", true, 1, Some(RolloutState::InProgress))]);
     assert_eq!(
-        resume(&back, Some(&ecs_was_quicker), Some(&before)),
+        resume(&back, Some(&ecs_was_quicker), Some(&before), false),
         Resume::Watch(arn(1), DeploymentId::parse("ecs").unwrap())
     );
     let operator_was_quicker = service(9, vec![deployment("other", true, 9, Some(RolloutState::InProgress))]);
-    assert!(matches!(resume(&back, Some(&operator_was_quicker), Some(&before)), Resume::Replan(_)));
+    assert!(matches!(resume(&back, Some(&operator_was_quicker), Some(&before), false), Resume::Replan(_)));
 }
 
 #[test]
@@ -161,5 +161,16 @@ fn a_revision_that_ecs_gave_up_while_nobody_looked_is_not_tried_again() {
             deployment("mine", false, 2, Some(RolloutState::Failed)),
         ],
     );
-    assert!(matches!(resume(&registered, Some(&given_up), None), Resume::Failed(revision, _) if revision == arn(2)));
+    assert!(
+        matches!(resume(&registered, Some(&given_up), None, false), Resume::Failed(revision, _) if revision == arn(2))
+    );
+}
+
+#[test]
+fn a_revision_that_was_tried_and_undone_is_not_tried_again() {
+    let before = service(1, vec![deployment("ecs", true, 1, Some(RolloutState::Completed))]);
+    let registered = rollout(Phase::Registered { revision: arn(2) });
+    assert!(
+        matches!(resume(&registered, Some(&before), None, true), Resume::Failed(revision, _) if revision == arn(2))
+    );
 }

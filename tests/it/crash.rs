@@ -157,3 +157,35 @@ async fn services_that_share_a_revision_share_it_after_a_crash_too() {
         process.kill().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_update_whose_answer_was_lost_and_that_the_breaker_undid_is_not_made_again() {
+    let (world, disk, v0) = hello_world();
+    world.edit_service("web", "hello", |service| {
+        service.breaker_rolls_back = true;
+        service.lag = jiff::SignedDuration::from_secs(8);
+    });
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    let fixed = world.register("hello", &[("app", &format!("{}@{v0}", crate::world::image_uri("hello")))]);
+    world.create_service("web", "hello", &fixed, 2);
+    world.edit_service("web", "hello", |service| {
+        service.breaker_rolls_back = true;
+        service.lag = jiff::SignedDuration::from_secs(8);
+    });
+    world.forget_calls();
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, crate::world::Health::BreaksAfter(seconds(30)));
+    world.until("the update", seconds(60), |world| world.count().contains_key("RegisterTaskDefinition")).await;
+    // The answer is lost, the next look sees ECS as it was, and the second try is denied: it waits until the breaker is through.
+    let update = world.calls().len();
+    world.set_fate(update, Fate::AnswerLost);
+    pass(1).await;
+    world.break_operation("UpdateService", Fault::Denied);
+    pass(30).await;
+    world.mend_operation("UpdateService");
+    pass(600).await;
+    assert_eq!(world.started("web", "hello").len(), 1, "{:#?}", world.calls());
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(v0));
+    assert_eq!(process.metric(r#"ecs_deployd_held{cluster="web",service="hello"}"#), 1.0);
+}

@@ -49,6 +49,7 @@ pub struct Service {
 #[derive(Debug, Clone)]
 pub struct Started {
     pub revision: String,
+    pub at: Timestamp,
     /// The digests, by container.
     pub digests: BTreeMap<String, Option<String>>,
 }
@@ -214,7 +215,11 @@ impl Inner {
         let deployment = self.deployment(revision);
         let service = self.services.get_mut(&key).unwrap();
         service.stale = Some((until, before));
-        service.started.push(Started { revision: revision.to_owned(), digests: deployment.digests.clone() });
+        service.started.push(Started {
+            revision: revision.to_owned(),
+            at: deployment.since,
+            digests: deployment.digests.clone(),
+        });
         service.deployments.insert(0, deployment);
         Ok(())
     }
@@ -360,6 +365,27 @@ impl Ecs for World {
             inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
             let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
             Ok(inner.service_view(service).primary().unwrap().clone())
+        })
+        .await
+    }
+
+    async fn deployed_since(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        since: Timestamp,
+    ) -> Result<Vec<(TaskDefinitionArn, bool)>, AwsError> {
+        let fate = self.call("ListServiceDeployments", format!("{cluster}/{service}")).await;
+        with_fate(fate, "ecs", "ListServiceDeployments", || {
+            let mut inner = self.lock();
+            inner.turn();
+            let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
+            let primary = &service.deployments[0];
+            let started = service.started.iter().filter(|started| started.at >= since).map(|started| {
+                let under_way = primary.revision == started.revision && primary.state != RolloutState::Failed;
+                (TaskDefinitionArn::parse(&started.revision).unwrap(), under_way)
+            });
+            Ok(started.collect())
         })
         .await
     }
