@@ -1,7 +1,7 @@
 //! The narrow doors to AWS, and the only module that names its SDK.
 //!
 //! Each trait holds just the calls this program makes, in its own types; the adapters below translate. Nothing here retries: the
-//! scheduler and the deployer know what a repeated call costs, and their next period is the retry.
+//! scheduler and the deployer know what a repeated call costs.
 
 mod call;
 mod cloudtrail;

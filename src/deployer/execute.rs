@@ -4,6 +4,7 @@ use tracing::debug;
 
 use super::observe::describe_services;
 use super::pace::{Group, Pace};
+use super::patience::patiently;
 use crate::aws::{AwsContext, AwsError, Contexts, Fault};
 use crate::domain::image::ImageReference;
 use crate::domain::state::{Direction, Phase, Rollout};
@@ -94,7 +95,7 @@ async fn was_tried(
         return Ok(false);
     }
     pace.take(&key.aws, Group::ServiceReads).await;
-    match context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at).await {
+    match patiently(|| context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at)).await {
         Ok(deployed) => match deployed.into_iter().find(|(other, _)| other == revision) {
             None => Ok(false),
             Some((_, false)) => Ok(true),
@@ -169,7 +170,7 @@ async fn definition(
     which: &str,
 ) -> Result<Option<TaskDefinition>, AwsError> {
     pace.take(&key.aws, Group::TaskDefinitions).await;
-    match context.ecs.describe_task_definition(which).await {
+    match patiently(|| context.ecs.describe_task_definition(which)).await {
         Ok(definition) => Ok(Some(definition)),
         // ECS says ClientException for a revision that is not there.
         Err(error) if error.fault == Fault::Refused => Ok(None),

@@ -11,6 +11,7 @@ pub mod pace;
 mod apply;
 mod launch;
 mod outcome;
+mod patience;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +47,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// After a failed commit.
 const COMMIT_AGAIN: Duration = Duration::from_secs(5);
 /// After a failed call: doubled from the first to the last.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// What needs an operator to change something is tried this often.
 const BACKOFF_DENIED: Duration = Duration::from_secs(60);
 /// How long a stop waits for calls under way.

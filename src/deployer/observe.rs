@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::{join, join_all};
 
 use super::pace::{Group, Pace};
+use super::patience::patiently;
 use crate::aws::{AwsContext, AwsError, Contexts, Fault, Services, Unrollable};
 use crate::domain::image::ImageReference;
 use crate::domain::plan::{Answers, Facts};
@@ -133,7 +134,7 @@ async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask<'_>) -
     let mut found = Found::default();
     let tags: Vec<Tag> = ask.tags.into_iter().collect();
     for tags in tags.chunks(TAGS_A_CALL) {
-        for image in context.ecr.describe_tags(repository, tags).await? {
+        for image in patiently(|| context.ecr.describe_tags(repository, tags)).await? {
             for tag in tags.iter().filter(|tag| image.tags.contains(tag)) {
                 found.by_tag.insert(tag.clone(), image.clone());
             }
@@ -143,7 +144,7 @@ async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask<'_>) -
         if let Some(tags) = policy.literals() {
             let mut images = Vec::new();
             for tags in tags.chunks(TAGS_A_CALL) {
-                images.extend(context.ecr.describe_tags(repository, tags).await?);
+                images.extend(patiently(|| context.ecr.describe_tags(repository, tags)).await?);
             }
             found.best.insert((*key).clone(), policy::best(*policy, &images));
         }
@@ -164,7 +165,7 @@ async fn list(
 ) -> Result<(), AwsError> {
     let mut next = None;
     loop {
-        let page = context.ecr.list_tagged(repository, next).await?;
+        let page = patiently(|| context.ecr.list_tagged(repository, next.clone())).await?;
         for (key, policy) in asked {
             let kept = found.best.entry((*key).clone()).or_default();
             let candidates = page.images.iter().chain(kept.as_ref().map(|(_, image)| image));
@@ -212,7 +213,7 @@ impl Reader<'_> {
 
     async fn list_tasks(self, service: &EcsName) -> Result<Vec<String>, AwsError> {
         self.pace.take(self.aws, Group::Tasks).await;
-        match self.context.ecs.list_running_tasks(self.cluster, service).await {
+        match patiently(|| self.context.ecs.list_running_tasks(self.cluster, service)).await {
             // DescribeServices says it better.
             Err(error) if error.fault == Fault::NotFound => Ok(Vec::new()),
             other => other,
@@ -235,7 +236,7 @@ impl Reader<'_> {
             return Ok(RunningImages::default());
         }
         self.pace.take(self.aws, Group::Tasks).await;
-        self.context.ecs.describe_running_images(self.cluster, &tasks).await
+        patiently(|| self.context.ecs.describe_running_images(self.cluster, &tasks)).await
     }
 
     /// Every revision that is needed, each once.
@@ -257,7 +258,7 @@ impl Reader<'_> {
 
     async fn definition(self, which: &str) -> Result<TaskDefinition, AwsError> {
         self.pace.take(self.aws, Group::TaskDefinitions).await;
-        self.context.ecs.describe_task_definition(which).await
+        patiently(|| self.context.ecs.describe_task_definition(which)).await
     }
 
     /// The revision that the service runs may name an image by tag although it was taken not to: then the tasks have to be asked, too.
@@ -287,7 +288,7 @@ pub async fn describe_services(
     names: &[EcsName],
 ) -> Result<Services, AwsError> {
     pace.take(aws, Group::ServiceReads).await;
-    match context.ecs.describe_services(cluster, names).await {
+    match patiently(|| context.ecs.describe_services(cluster, names)).await {
         // Without the cluster there is no service in it.
         Err(error) if error.code == "ClusterNotFoundException" => Ok(Services::new()),
         other => other,

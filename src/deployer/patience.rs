@@ -1,0 +1,71 @@
+//! Reads that are tried again on the spot.
+//!
+//! A decision takes several reads one after another. Were the whole of it begun anew for each one that fails, a bad hour of AWS would
+//! hold it up for as long. A read can be repeated without harm; a write cannot, so there is nothing like this for writes.
+
+use std::time::Duration;
+
+use crate::aws::{AwsError, Fault};
+use crate::clock;
+
+/// Attempts at one read.
+const ATTEMPTS: u32 = 3;
+/// Before the second attempt; doubled before the third.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A call that took longer than this is not tried again on the spot: whoever waits for it has waited long enough.
+const QUICK: Duration = Duration::from_secs(2);
+
+/// Makes a read, and makes it again if it quickly met with something that passes.
+pub(super) async fn patiently<T, F>(mut read: impl FnMut() -> F) -> Result<T, AwsError>
+where
+    F: Future<Output = Result<T, AwsError>>,
+{
+    let mut attempt = 1;
+    loop {
+        let begun = clock::instant();
+        match read().await {
+            Err(error)
+                if attempt < ATTEMPTS
+                    && matches!(error.fault, Fault::Throttled | Fault::Unavailable)
+                    && begun.elapsed() < QUICK =>
+            {
+                clock::sleep(PAUSE * attempt).await;
+                attempt += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(fault: Fault) -> AwsError {
+        AwsError { fault, ..AwsError::unusable("ecs", "DescribeServices", "simulated") }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_tried_again_and_what_does_not_is_not() {
+        for (fault, takes, attempts) in [
+            (Fault::Throttled, 0, 3),
+            (Fault::Unavailable, 0, 3),
+            (Fault::Unavailable, 15, 1),
+            (Fault::Denied, 0, 1),
+            (Fault::Refused, 0, 1),
+            (Fault::Credentials, 0, 1),
+        ] {
+            let mut made = 0;
+            let result: Result<(), AwsError> = patiently(|| {
+                made += 1;
+                async move {
+                    clock::sleep(Duration::from_secs(takes)).await;
+                    Err(error(fault))
+                }
+            })
+            .await;
+            assert!(result.is_err());
+            assert_eq!(made, attempts, "{fault:?} after {takes} s");
+        }
+    }
+}
