@@ -351,8 +351,7 @@ impl Life {
             let digest = started.digests[container].as_deref().unwrap_or_else(|| panic!("{name}: no digest"));
             // The same content may have been pushed more than once.
             let places = || pushed.iter().enumerate().filter(|(_, push)| push.digest == digest).map(|(place, _)| place);
-            let undone =
-                places().filter(|place| !pushed[before].good && pushed[*place].good && *place < before).next_back();
+            let undone = places().rfind(|place| !pushed[before].good && pushed[*place].good && *place < before);
             let forward = places().find(|place| *place > highest);
             let place = undone.or(forward).or(places().next()).unwrap();
             assert!(
