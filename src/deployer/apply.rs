@@ -79,6 +79,8 @@ impl Deployer {
             |repository: &RepositoryKey| self.contexts.get(&repository.aws).map(|context| context.region.clone());
         let plan = plan::plan(&rules, region_of, &asked, facts, now);
         forget_decided(known, pushes, &plan);
+        end_holds(known, &plan);
+        self.gauge(key);
         self.dirty = true;
         report::planned(&self.metrics, key, &plan);
         for skip in &plan.skips {
@@ -316,6 +318,15 @@ fn forget_decided(known: &mut ServiceState, pushes: &Pushes, plan: &Plan) {
         let Some(newest) = pushes.iter().find(|push| !void(push)) else { continue };
         if known.decided.get(repository).is_none_or(|decided| !newest.is_older_than(decided)) {
             known.decided.insert(repository.clone(), newest.clone());
+        }
+    }
+}
+
+/// A newer push ends the hold of an older digest, also when it brings what runs already.
+fn end_holds(known: &mut ServiceState, plan: &Plan) {
+    for skip in plan.skips.iter().filter(|skip| skip.reason == SkipReason::AlreadyDeployed) {
+        if known.held.get(&skip.repository).is_some_and(|hold| skip.push.at > hold.since) {
+            known.held.remove(&skip.repository);
         }
     }
 }

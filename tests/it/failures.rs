@@ -210,3 +210,21 @@ async fn a_rollout_whose_successor_is_refused_is_watched_to_its_end() {
         process.kill().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_push_of_what_runs_ends_the_hold_too() {
+    let (world, disk, _) = hello_world();
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    let good = world.push("hello", "latest", "good");
+    pass(120).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, Health::Never);
+    pass(600).await;
+    assert_eq!(process.metric(HELD), 1.0);
+    world.push("hello", "latest", "good");
+    pass(120).await;
+    assert_eq!(process.metric(HELD), 0.0);
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
+    assert_eq!(world.started("web", "hello").len(), 3, "good, bad, and back");
+}
