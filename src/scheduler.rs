@@ -144,7 +144,7 @@ impl Scheduler {
         }
         let mut restarts = 0;
         loop {
-            match self.scan(window, now, budget).await {
+            match self.scan(window, now, budget, read_late.is_some()).await {
                 Err(Interrupted::Failed(error)) if error.code == "InvalidNextTokenException" && restarts < RESTARTS => {
                     restarts += 1;
                     debug!(aws = %self.context, "the page token went stale; the scan begins anew");
@@ -155,7 +155,7 @@ impl Scheduler {
         }
     }
 
-    async fn scan(&self, window: Window, now: Timestamp, budget: &mut Budget) -> Result<(), Interrupted> {
+    async fn scan(&self, window: Window, now: Timestamp, budget: &mut Budget, late: bool) -> Result<(), Interrupted> {
         let mut next: Option<String> = None;
         loop {
             let page = self.page(window, next.as_ref(), budget).await.map_err(Interrupted::Failed)?;
@@ -171,6 +171,10 @@ impl Scheduler {
             let batch = Batch { context: self.context.clone(), readings, scanned_to };
             self.batches.send(batch).await.map_err(|_| Interrupted::Closed)?;
             self.health.scheduler_lives(&self.context);
+            if late {
+                // The newest events come first: a long look back is no reason to call the context unpolled.
+                self.health.polled(&self.context);
+            }
             next = page.next;
             if next.is_none() {
                 return Ok(());
