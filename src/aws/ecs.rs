@@ -211,9 +211,6 @@ fn view(service: &Service) -> Option<ServiceView> {
         },
         minimum_healthy_percent: configuration.and_then(|configuration| configuration.minimum_healthy_percent()),
         maximum_percent: configuration.and_then(|configuration| configuration.maximum_percent()),
-        breaker_rolls_back: configuration
-            .and_then(|configuration| configuration.deployment_circuit_breaker())
-            .is_some_and(|breaker| breaker.enable() && breaker.rollback()),
         deployments: service.deployments().iter().filter_map(deployment).collect(),
         events: service
             .events()

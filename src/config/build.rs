@@ -161,17 +161,7 @@ fn control(table: Table<'_>) -> ControlSettings {
 }
 
 fn deploy_defaults(table: Table<'_>) -> DeploySettings {
-    let settings = deploy(
-        &table,
-        &DeploySettings {
-            pin: PinMode::Digest,
-            timeout: Duration::from_secs(15 * 60),
-            observe_interval: Duration::from_secs(5),
-            on_failure: OnFailure::Rollback,
-            downtime: DowntimeMode::Refuse,
-            base: Base::Service,
-        },
-    );
+    let settings = deploy(&table, &DeploySettings::default());
     table.finish();
     settings
 }

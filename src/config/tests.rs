@@ -30,6 +30,7 @@ fn the_defaults_are_those_that_are_documented() {
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:9797");
     assert_eq!(config.control.socket, PathBuf::from("/run/ecs-deployd/control.sock"));
     let (_, rule) = config.services().next().unwrap();
+    assert_eq!(rule.deploy.timeout, Duration::from_secs(900));
     assert_eq!(rule.deploy, crate::domain::test_support::deploy_settings());
     assert_eq!(rule.key.to_string(), "web/hello");
     let name = ContextName::parse("default").unwrap();

@@ -65,7 +65,7 @@ impl Deployer {
             return;
         }
         if !self.may_supersede(key, facts) {
-            let interval = self.interval(key);
+            let interval = self.settings(key).observe_interval;
             self.run_mut(key).reads.not_before = Some(clock::instant() + interval);
             return;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::observe::{Question, SERVICES_A_CALL};
 use super::{Deployer, Done, Place, Watch, execute, observe};
 use crate::clock;
-use crate::domain::settings::{RepositoryKey, ServiceRule};
+use crate::domain::settings::{DeploySettings, RepositoryKey, ServiceRule};
 use crate::domain::state::{Phase, Rollout, ServiceState};
 use crate::domain::types::{DeploymentId, ServiceKey, TaskDefinitionArn};
 
@@ -119,7 +119,7 @@ impl Deployer {
         let mut places: BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, std::time::Duration)> = BTreeMap::new();
         for (key, known) in &self.state.services {
             let Some(Rollout { phase: Phase::Rolling { deployment, .. }, .. }) = &known.rollout else { continue };
-            let interval = self.interval(key);
+            let interval = self.settings(key).observe_interval;
             let place = places.entry((key.aws.clone(), key.cluster.clone())).or_insert_with(|| (Vec::new(), interval));
             place.0.push((key.clone(), deployment.clone()));
             place.1 = place.1.min(interval);
@@ -178,13 +178,9 @@ impl Deployer {
         self.config.rules_of(key).into_iter().map(|(repository, rule)| (repository, rule.clone())).collect()
     }
 
-    /// How often, and how long, a rollout is watched. A service that left the configuration in the middle of it is watched to the end.
-    pub(super) fn interval(&self, key: &ServiceKey) -> std::time::Duration {
-        self.config
-            .rules_of(key)
-            .values()
-            .next()
-            .map_or(std::time::Duration::from_secs(5), |rule| rule.deploy.observe_interval)
+    /// How a service is rolled. One that left the configuration in the middle of a rollout is watched to the end by the defaults.
+    pub(super) fn settings(&self, key: &ServiceKey) -> DeploySettings {
+        self.config.rules_of(key).values().next().map(|rule| rule.deploy.clone()).unwrap_or_default()
     }
 }
 

@@ -18,7 +18,7 @@ impl Deployer {
     /// Judges one rollout by its own deployment.
     pub(super) fn judge(&mut self, key: &ServiceKey, service: Option<&ServiceView>) {
         let Some(rollout) = self.state.services.get(key).and_then(|known| known.rollout.clone()) else { return };
-        let timeout = self.rules(key).values().next().map_or(Duration::from_secs(15 * 60), |rule| rule.deploy.timeout);
+        let timeout = self.settings(key).timeout;
         let elapsed = self.elapsed(key, &rollout, timeout);
         let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };
         match progress {
@@ -79,7 +79,7 @@ impl Deployer {
     /// Holds what failed, and goes back to what ran before.
     pub(super) fn rollout_failed(&mut self, key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, why: String) {
         let now = self.clock.now();
-        let on_failure = self.rules(key).values().next().map_or(OnFailure::Rollback, |rule| rule.deploy.on_failure);
+        let on_failure = self.settings(key).on_failure;
         if rollout.direction == Direction::Forward
             && let Some(known) = self.state.services.get_mut(key)
         {

@@ -93,7 +93,6 @@ mod tests {
             strategy: Strategy::Rolling,
             minimum_healthy_percent: Some(minimum),
             maximum_percent: Some(maximum),
-            breaker_rolls_back: false,
             deployments: Vec::new(),
             events: Vec::new(),
         }

@@ -64,6 +64,20 @@ pub struct DeploySettings {
     pub base: Base,
 }
 
+/// What holds where the configuration says nothing.
+impl Default for DeploySettings {
+    fn default() -> Self {
+        Self {
+            pin: PinMode::Digest,
+            timeout: Duration::from_secs(15 * 60),
+            observe_interval: Duration::from_secs(5),
+            on_failure: OnFailure::Rollback,
+            downtime: DowntimeMode::Refuse,
+            base: Base::Service,
+        }
+    }
+}
+
 /// One service under one repository.
 #[derive(Debug, Clone)]
 pub struct ServiceRule {

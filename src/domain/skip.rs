@@ -12,9 +12,6 @@ macro_rules! reasons {
         }
 
         impl SkipReason {
-            /// Every reason there is.
-            pub const ALL: &'static [SkipReason] = &[$(SkipReason::$variant,)+];
-
             /// The reason as it stands in metrics and logs.
             #[must_use]
             pub fn as_str(self) -> &'static str {

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::plan::{Answers, Facts};
 use super::policy::{Policy, TagsPolicy};
-use super::settings::{
-    Base, DeploySettings, DowntimeMode, OnFailure, PinMode, RepositoryKey, RepositoryRule, ServiceRule,
-};
+use super::settings::{DeploySettings, RepositoryKey, RepositoryRule, ServiceRule};
 use super::state::{Direction, Phase, PushRef, Rollout, Target, WayBack};
 use super::task_definition::TaskDefinition;
 use super::types::{AccountId, DeploymentId, Digest, EventId, Region, ServiceKey, Tag, TaskDefinitionArn};
@@ -60,14 +57,7 @@ pub(crate) fn tags_policy(globs: &[&str]) -> Arc<dyn Policy> {
 }
 
 pub(crate) fn deploy_settings() -> DeploySettings {
-    DeploySettings {
-        pin: PinMode::Digest,
-        timeout: Duration::from_secs(900),
-        observe_interval: Duration::from_secs(5),
-        on_failure: OnFailure::Rollback,
-        downtime: DowntimeMode::Refuse,
-        base: Base::Service,
-    }
+    DeploySettings::default()
 }
 
 pub(crate) fn service_rule(name: &str, policy: Arc<dyn Policy>) -> ServiceRule {
@@ -134,7 +124,6 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
         strategy: Strategy::Rolling,
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
-        breaker_rolls_back: false,
         deployments,
         events: Vec::new(),
     }

@@ -27,8 +27,6 @@ pub struct ServiceView {
     pub minimum_healthy_percent: Option<i32>,
     /// `maximumPercent`, where ECS gives it.
     pub maximum_percent: Option<i32>,
-    /// Whether the deployment circuit breaker rolls back by itself.
-    pub breaker_rolls_back: bool,
     /// The deployments, PRIMARY and others.
     pub deployments: Vec<DeploymentView>,
     /// The newest service events, newest first, a few.

@@ -301,7 +301,6 @@ impl Inner {
             strategy: Strategy::Rolling,
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
-            breaker_rolls_back: service.breaker_rolls_back,
             deployments,
             events: Vec::new(),
         }
