@@ -94,15 +94,14 @@ fn scene(services: usize) -> (world::World, String) {
 
 /// Commits a state in which every service has been deployed.
 fn commits(services: usize) -> (usize, Vec<Duration>) {
-    let mut text = "[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n".to_owned();
+    let mut text =
+        "[state]\nwhen_missing = \"reconcile\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n".to_owned();
     for number in 0..services {
         let _ = write!(text, "[[repository.service]]\ncluster = \"web\"\nservice = \"service-number-{number}\"\n");
     }
     let config = Config::parse("bench", &text).unwrap();
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
-    let mut state = State::default();
-    deployer::begin_contexts(&mut state, &config, now);
-    deployer::want_reconciliation(&mut state, &config, now);
+    let mut state = deployer::begin(None, &config, now).state;
     for known in state.services.values_mut() {
         let (repository, pushes) = known.wanted.pop_first().unwrap();
         let digest = ecs_deployd::domain::types::Digest::parse(&world::manifest_digest("x")).unwrap();

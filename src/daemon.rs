@@ -113,21 +113,22 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
 
 /// The state to begin with.
 fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
-    match found {
-        Found::State(state) => *state,
-        Found::Missing => {
-            let mut state = State::default();
-            deployer::begin_contexts(&mut state, config, clock.now());
-            match config.state.when_missing {
-                WhenMissing::Ignore => info!("there is no state yet: pushes made before this start are not deployed"),
-                WhenMissing::Reconcile => {
-                    info!("there is no state yet: what ECR holds is compared with what the services run");
-                    deployer::want_reconciliation(&mut state, config, clock.now());
-                }
-            }
-            state
+    let found = match found {
+        Found::State(state) => Some(*state),
+        Found::Missing => None,
+    };
+    let beginning = deployer::begin(found, config, clock.now());
+    match (beginning.fresh, config.state.when_missing) {
+        (true, WhenMissing::Ignore) => info!("there is no state yet: pushes made before this start are not deployed"),
+        (true, WhenMissing::Reconcile) => {
+            info!("there is no state yet: what ECR holds is compared with what the services run");
         }
+        (false, _) => {}
     }
+    for (aws, since) in &beginning.gaps {
+        warn!(%aws, %since, "CloudTrail was not read for longer than it remembers: what ECR holds is compared with what the services run");
+    }
+    beginning.state
 }
 
 /// Says what is allowed but probably not meant.

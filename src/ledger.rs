@@ -4,23 +4,29 @@
 //! missing, one that is corrupt, one of a newer version and one that is locked are four different things; only the first means "start
 //! afresh", and nothing is ever overwritten because it could not be understood.
 
+mod folder;
+
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::state::{self, State};
 
+pub use folder::{Folder, RealFolder};
+use folder::{beside, private};
+
 /// A state file larger than this was not written by this program.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
 /// The open state file: while it lives, no other process can open it.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Ledger<F = RealFolder> {
     path: PathBuf,
-    _lock: File,
+    folder: F,
+    _lock: Option<File>,
 }
 
 /// Where the state is made durable. The file is one such place.
@@ -32,7 +38,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     fn commit(&self, state: &State) -> Result<(), LedgerError>;
 }
 
-impl Store for Ledger {
+impl<F: Folder> Store for Ledger<F> {
     fn commit(&self, state: &State) -> Result<(), LedgerError> {
         let text = render(state);
         self.write(&text).map_err(|source| LedgerError::Unwritable { path: self.path.clone(), source })
@@ -96,13 +102,6 @@ struct Versioned {
     version: u64,
 }
 
-#[derive(Serialize)]
-struct Written<'a> {
-    version: u64,
-    #[serde(flatten)]
-    state: &'a State,
-}
-
 impl Ledger {
     /// Locks the state file and reads it.
     ///
@@ -118,36 +117,28 @@ impl Ledger {
             Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(unwritable(source)),
         }
-        let ledger = Self { path: path.to_owned(), _lock: lock };
+        let ledger = Self { path: path.to_owned(), folder: RealFolder::new(path), _lock: Some(lock) };
         let found = read(path)?;
-        ledger.probe().map_err(unwritable)?;
+        ledger.folder.probe().map_err(unwritable)?;
         Ok((ledger, found))
     }
+}
 
+impl<F: Folder> Ledger<F> {
+    /// A state file in a folder that nobody else can have: one that is simulated.
+    #[must_use]
+    pub fn within(folder: F) -> Self {
+        Self { path: PathBuf::from("state.json"), folder, _lock: None }
+    }
+
+    /// At every moment of this the file has either the old text or the new one, whatever is lost in a crash: the new text is on the disk
+    /// before it gets the name, and the name before the commit is reported.
     fn write(&self, text: &[u8]) -> io::Result<()> {
-        let temporary = beside(&self.path, "new");
-        let mut file = private(OpenOptions::new().create(true).write(true).truncate(true)).open(&temporary)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        drop(file);
-        self.keep_previous();
-        std::fs::rename(&temporary, &self.path)?;
-        sync_folder(&self.path)
-    }
-
-    /// Keeps what is replaced: a second name for the same file costs nothing to write. Where the file system has no second names, there is
-    /// no previous state, which is no reason to write none.
-    fn keep_previous(&self) {
-        let previous = beside(&self.path, "previous");
-        let _ = std::fs::remove_file(&previous);
-        let _ = std::fs::hard_link(&self.path, &previous);
-    }
-
-    /// Finds out at the start, not at the first deployment, that the folder cannot be written.
-    fn probe(&self) -> io::Result<()> {
-        let temporary = beside(&self.path, "new");
-        private(OpenOptions::new().create(true).write(true).truncate(true)).open(&temporary)?.write_all(b"{}")?;
-        std::fs::remove_file(&temporary)
+        self.folder.write_new(text)?;
+        self.folder.sync_new()?;
+        self.folder.keep_previous();
+        self.folder.replace()?;
+        self.folder.sync()
     }
 }
 
@@ -157,7 +148,6 @@ impl Ledger {
 /// It cannot be used: see [`LedgerError`].
 pub fn read(path: &Path) -> Result<Found, LedgerError> {
     let unreadable = |source| LedgerError::Unreadable { path: path.to_owned(), source };
-    let corrupt = |reason: String| LedgerError::Corrupt { path: path.to_owned(), reason };
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
@@ -165,52 +155,60 @@ pub fn read(path: &Path) -> Result<Found, LedgerError> {
     };
     let size = file.metadata().map_err(unreadable)?.len();
     if size > LARGEST {
-        return Err(corrupt(format!("it has {size} bytes, more than this program ever writes")));
+        let reason = format!("it has {size} bytes, more than this program ever writes");
+        return Err(LedgerError::Corrupt { path: path.to_owned(), reason });
     }
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(unreadable)?;
+    parse(path, &text).map(|state| Found::State(Box::new(state)))
+}
+
+/// Reads the text of a state file; `path` is what messages call it.
+///
+/// # Errors
+/// It is not what this program writes.
+pub fn parse(path: &Path, text: &[u8]) -> Result<State, LedgerError> {
+    let corrupt = |reason: String| LedgerError::Corrupt { path: path.to_owned(), reason };
     if text.is_empty() {
         return Err(corrupt("it is empty".to_owned()));
     }
-    let Versioned { version } = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
+    let Versioned { version } = serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))?;
     match version {
         state::VERSION => {}
         newer if newer > state::VERSION => return Err(LedgerError::Newer { path: path.to_owned(), found: newer }),
         other => return Err(corrupt(format!("it has version {other}, which never was"))),
     }
-    let state = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
-    Ok(Found::State(Box::new(state)))
+    serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))
 }
 
-/// The text of the state file.
+/// The text of the state file: one line for each context and each service, for people and for `grep`.
 #[must_use]
 pub fn render(state: &State) -> Vec<u8> {
-    #[expect(
-        clippy::expect_used,
-        reason = "every key of the state's maps serializes to a text and nothing in it can fail to"
-    )]
-    let mut text = serde_json::to_vec_pretty(&Written { version: state::VERSION, state }).expect("the state is JSON");
-    text.push(b'\n');
+    let mut text = format!("{{\n\"version\": {},\n", state::VERSION).into_bytes();
+    member(&mut text, "contexts", &state.contexts);
+    text.extend(b",\n");
+    member(&mut text, "services", &state.services);
+    text.extend(b"\n}\n");
     text
 }
 
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options.mode(0o600)
+fn member<K: Serialize, V: Serialize>(text: &mut Vec<u8>, name: &str, map: &BTreeMap<K, V>) {
+    text.extend(format!("\"{name}\": {{").bytes());
+    for (index, (key, value)) in map.iter().enumerate() {
+        text.extend(if index == 0 { &b"\n"[..] } else { b",\n" });
+        json(text, key);
+        text.extend(b": ");
+        json(text, value);
+    }
+    text.push(b'}');
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
+#[expect(
+    clippy::expect_used,
+    reason = "every key of the state's maps serializes to a text and nothing in it can fail to"
+)]
+fn json(text: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(text, value).expect("the state is JSON");
 }
 
 #[cfg(test)]

@@ -44,7 +44,9 @@ fn only_the_owner_can_read_it_and_people_can() {
     ledger.commit(&some_state(1)).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.starts_with("{\n  \"version\": 1,\n"), "{text}");
+    assert!(text.starts_with("{\n\"version\": 1,\n\"contexts\": {\n\"default\": {"), "{text}");
+    let services: Vec<&str> = text.lines().filter(|line| line.starts_with("\"default/")).collect();
+    assert_eq!(services.len(), 1, "a line for each service: {text}");
 }
 
 #[test]

@@ -13,12 +13,11 @@ use tracing::{debug, info, warn};
 use crate::aws::{AwsError, CloudTrail, Fault, LookupPage, Window};
 use crate::clock::{self, Clock, Instant};
 use crate::domain::event::{self, Reading};
+use crate::domain::state::EVENT_HISTORY;
 use crate::domain::types::ContextName;
 use crate::health::Health;
 use crate::metrics::{Metrics, PollOutcome};
 
-/// CloudTrail keeps its event history for 90 days; an hour less keeps a window's start inside while it is read.
-const HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24 - 1);
 /// CloudTrail promises no time of delivery: events may come hours late. So once in a while a poll reads this much of the past again,
 /// instead of the overlap.
 const LATEST: SignedDuration = SignedDuration::from_hours(24);
@@ -204,9 +203,11 @@ impl Scheduler {
 /// The window of a scan: from the cursor less the overlap to now. A cursor from a clock that was ahead does not move it into the future.
 fn window(now: Timestamp, cursor: Option<Timestamp>, overlap: Duration) -> Window {
     let from = cursor.map_or(now, |cursor| cursor.min(now));
-    let overlap = SignedDuration::try_from(overlap).unwrap_or(HISTORY);
-    let start =
-        from.checked_sub(overlap).unwrap_or(Timestamp::MIN).max(now.checked_sub(HISTORY).unwrap_or(Timestamp::MIN));
+    let overlap = SignedDuration::try_from(overlap).unwrap_or(EVENT_HISTORY);
+    let start = from
+        .checked_sub(overlap)
+        .unwrap_or(Timestamp::MIN)
+        .max(now.checked_sub(EVENT_HISTORY).unwrap_or(Timestamp::MIN));
     // Event times are whole seconds and both ends belong to the window: the second that has begun is read too.
     let end = now.checked_add(SignedDuration::from_millis(999)).unwrap_or(now);
     Window { start, end }
@@ -223,9 +224,9 @@ struct Late {
 /// Where such a poll begins: not before what the first start read, nor before what CloudTrail remembers.
 fn first_of_late(now: Timestamp, read_to: Timestamp, baseline: Option<Timestamp>, overlap: Duration) -> Timestamp {
     let before = |time: Timestamp, span: SignedDuration| time.checked_sub(span).unwrap_or(Timestamp::MIN);
-    let overlap = SignedDuration::try_from(overlap).unwrap_or(HISTORY);
+    let overlap = SignedDuration::try_from(overlap).unwrap_or(EVENT_HISTORY);
     let first = baseline.map_or(now, |baseline| before(baseline, overlap));
-    before(read_to.min(now), LATEST).max(first).max(before(now, HISTORY))
+    before(read_to.min(now), LATEST).max(first).max(before(now, EVENT_HISTORY))
 }
 
 /// The spacing of LookupEvents requests. CloudTrail allows 2 per account and Region, to everyone in it together.

@@ -11,16 +11,13 @@ use super::observe::Observed;
 use super::{Deployer, Done, Kind, execute, report};
 use crate::aws::{AwsError, Fault, Services};
 use crate::clock;
-use crate::domain::plan::{self, Facts, Plan};
+use crate::domain::plan::{self, Facts, Pushes};
 use crate::domain::rollout::{self, Resume};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{Direction, Outcome, OutcomeKind, Phase, PushRef, Rollout, ServiceState};
 use crate::domain::types::{DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::DeploymentView;
-
-/// Pushes to decide, by repository.
-type Pushes = BTreeMap<RepositoryKey, Vec<PushRef>>;
 
 impl Deployer {
     pub(super) fn done(&mut self, done: Result<Done, JoinError>) {
@@ -78,8 +75,7 @@ impl Deployer {
         let region_of =
             |repository: &RepositoryKey| self.contexts.get(&repository.aws).map(|context| context.region.clone());
         let plan = plan::plan(&rules, region_of, &asked, facts, now);
-        forget_decided(known, pushes, &plan);
-        end_holds(known, &plan);
+        plan.write_down(pushes, known);
         self.gauge(key);
         self.dirty = true;
         report::planned(&self.metrics, key, &plan);
@@ -295,39 +291,6 @@ impl Deployer {
     fn watches_deployment(&self, key: &ServiceKey, asked: &DeploymentId) -> bool {
         let rollout = self.state.services.get(key).and_then(|known| known.rollout.as_ref());
         matches!(rollout.map(|rollout| &rollout.phase), Some(Phase::Rolling { deployment, .. }) if deployment == asked)
-    }
-}
-
-/// What was decided is no longer wanted. The newest push that stands is what a later, older one is compared with: one that is gone, or
-/// is no image, does not stand in the way of an older one.
-fn forget_decided(known: &mut ServiceState, pushes: &Pushes, plan: &Plan) {
-    for (repository, pushes) in pushes {
-        if let Some(wanted) = known.wanted.get_mut(repository) {
-            wanted.retain(|push| !pushes.contains(push));
-            if wanted.is_empty() {
-                known.wanted.remove(repository);
-            }
-        }
-        let void = |push: &PushRef| {
-            plan.skips.iter().any(|skip| {
-                &skip.push == push
-                    && &skip.repository == repository
-                    && matches!(skip.reason, SkipReason::TagGone | SkipReason::NotAnImage | SkipReason::TagMismatch)
-            })
-        };
-        let Some(newest) = pushes.iter().find(|push| !void(push)) else { continue };
-        if known.decided.get(repository).is_none_or(|decided| !newest.is_older_than(decided)) {
-            known.decided.insert(repository.clone(), newest.clone());
-        }
-    }
-}
-
-/// A newer push ends the hold of an older digest, also when it brings what runs already.
-fn end_holds(known: &mut ServiceState, plan: &Plan) {
-    for skip in plan.skips.iter().filter(|skip| skip.reason == SkipReason::AlreadyDeployed) {
-        if known.held.get(&skip.repository).is_some_and(|hold| skip.push.at > hold.since) {
-            known.held.remove(&skip.repository);
-        }
     }
 }
 

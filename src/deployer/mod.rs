@@ -9,6 +9,7 @@ pub mod observe;
 pub mod pace;
 
 mod apply;
+mod begin;
 mod launch;
 mod outcome;
 mod patience;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
@@ -29,7 +30,7 @@ use crate::config::Config;
 use crate::domain::intake::{self, Fate};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{ContextState, Direction, OutcomeKind, Phase, PushRef, State};
+use crate::domain::state::{Direction, OutcomeKind, Phase, PushRef, State};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, EventId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::DeploymentView;
@@ -38,10 +39,11 @@ use crate::ledger::Store;
 use crate::metrics::Metrics;
 use crate::scheduler::Batch;
 
+use begin::begin_contexts;
+pub use begin::{Beginning, begin};
+
 /// The cursor alone is written this often: an older one costs only a longer re-read after a crash.
 const CURSOR_EVERY: Duration = Duration::from_secs(60);
-/// Stands for the event of a push where none asked.
-const RECONCILIATION: &str = "reconcile";
 /// The loop turns at least this often, to show that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// After a failed commit.
@@ -283,6 +285,7 @@ impl Deployer {
     fn forget(&mut self) {
         let overlap = SignedDuration::try_from(self.config.poll.overlap).unwrap_or(SignedDuration::MAX);
         let read_again = overlap.max(crate::scheduler::READ_AGAIN);
+        self.state.bound_history();
         for context in self.state.contexts.values_mut() {
             let horizon =
                 context.cursor.and_then(|cursor| cursor.checked_sub(read_again + SignedDuration::from_mins(1)).ok());
@@ -384,7 +387,7 @@ impl Deployer {
             for (repository, push) in
                 known.wanted.iter().flat_map(|(repository, pushes)| pushes.iter().map(move |push| (repository, push)))
             {
-                if is_reconciliation(push) {
+                if push.is_reconciliation() {
                     continue;
                 }
                 let deployed = before.get(&push.event).is_some_and(|open| open.deployed);
@@ -453,25 +456,4 @@ impl Deployer {
             Kind::Write => &mut run.writes,
         }
     }
-}
-
-/// Contexts that are read for the first time begin now.
-pub fn begin_contexts(state: &mut State, config: &Config, now: Timestamp) {
-    for context in config.polled_contexts() {
-        state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
-    }
-}
-
-/// Adds to every service the wish for what its policies select in ECR now, as if it had been pushed just now.
-pub fn want_reconciliation(state: &mut State, config: &Config, now: Timestamp) {
-    #[expect(clippy::expect_used, reason = "a constant of graphic ASCII characters")]
-    let event = EventId::parse(RECONCILIATION).expect("a constant");
-    for (repository, rule) in config.services() {
-        let push = PushRef { event: event.clone(), tag: None, at: now };
-        let _ = state.services.entry(rule.key.clone()).or_default().want(&repository, push);
-    }
-}
-
-fn is_reconciliation(push: &PushRef) -> bool {
-    push.event.as_str() == RECONCILIATION
 }

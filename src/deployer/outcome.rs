@@ -69,7 +69,7 @@ impl Deployer {
             known.deployed =
                 Some(Deployed { revision: revision.clone(), targets, since: now, names_tags: rollout.names_tags });
         }
-        for target in rollout.targets.values() {
+        for target in rollout.targets.values().filter(|target| !target.push.is_reconciliation()) {
             let after = Duration::try_from(now.duration_since(target.push.at)).unwrap_or_default();
             self.metrics.push_stable(key, after);
         }

@@ -40,6 +40,9 @@ pub struct Facts {
     pub images: BTreeMap<RepositoryKey, Answers>,
 }
 
+/// Pushes to decide, by repository.
+pub type Pushes = BTreeMap<RepositoryKey, Vec<PushRef>>;
+
 /// A push that is not deployed to this service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
@@ -170,6 +173,40 @@ pub fn plan(
 }
 
 impl Plan {
+    /// Writes into the state what was decided about these pushes; not the rollout.
+    ///
+    /// They are no longer wanted. The newest one that stands is what a later, older one is compared with: one that is gone, or is no image,
+    /// does not stand in the way of an older one. And a newer push ends the hold of an older digest, also when it brings what runs already.
+    pub fn write_down(&self, asked: &Pushes, known: &mut ServiceState) {
+        for (repository, pushes) in asked {
+            if let Some(wanted) = known.wanted.get_mut(repository) {
+                wanted.retain(|push| !pushes.contains(push));
+                if wanted.is_empty() {
+                    known.wanted.remove(repository);
+                }
+            }
+        }
+        for (repository, push) in self.standing() {
+            if known.decided.get(repository).is_none_or(|decided| !push.is_older_than(decided)) {
+                known.decided.insert(repository.clone(), push.clone());
+            }
+        }
+        for skip in self.skips.iter().filter(|skip| skip.reason == SkipReason::AlreadyDeployed) {
+            if known.held.get(&skip.repository).is_some_and(|hold| skip.push.at > hold.since) {
+                known.held.remove(&skip.repository);
+            }
+        }
+    }
+
+    /// The pushes that stand, deployed or not.
+    fn standing(&self) -> impl Iterator<Item = (&RepositoryKey, &PushRef)> {
+        let void = |reason| matches!(reason, SkipReason::TagGone | SkipReason::NotAnImage | SkipReason::TagMismatch);
+        let skipped =
+            self.skips.iter().filter(move |skip| !void(skip.reason)).map(|skip| (&skip.repository, &skip.push));
+        let rolled = self.roll.iter().flat_map(|roll| &roll.rollout.targets).map(|(key, target)| (key, &target.push));
+        skipped.chain(rolled)
+    }
+
     fn skip(&mut self, repository: &RepositoryKey, push: PushRef, reason: SkipReason, detail: impl Into<String>) {
         self.skips.push(Skip { repository: repository.clone(), push, reason, detail: detail.into() });
     }
@@ -214,6 +251,12 @@ fn select<'a>(
         }
     }
     let (mut push, image) = winner?;
+    if push.tag.is_none() {
+        // It is the image that stands from here on: a push that is older than this one must not follow it. Nobody pushed when ECR was
+        // compared, so that time says nothing.
+        let pushed_at = image.pushed_at.unwrap_or(push.at);
+        push.at = if push.is_reconciliation() { pushed_at } else { pushed_at.max(push.at) };
+    }
     let own = push.tag.as_ref().is_some_and(|tag| image.tags.contains(tag));
     if rule.policy.order() == By::Text || push.tag.is_none() {
         let best = answers.best.as_ref().map(|(tag, _)| tag.clone());

@@ -378,3 +378,25 @@ fn there_is_no_way_back_from_a_way_back() {
     let back = way_back(&failed, "x", at(9)).unwrap();
     assert_eq!((back.phase, back.base, back.images["app"].as_str()), (Phase::Intended, arn(1), "pinned"));
 }
+
+#[test]
+fn what_a_comparison_with_ecr_decides_stands_as_of_the_push_of_the_image() {
+    let newest = ImageView { pushed_at: Some(at(50)), ..image('b', &["release-2"]) };
+    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
+    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-2"), newest));
+    let omitted = |second| PushRef { tag: None, ..push_ref("omitted", "x", second) };
+    for (asked, stands) in [(PushRef::reconciliation(at(90)), at(50)), (omitted(40), at(50)), (omitted(60), at(60))] {
+        let mut state = wanting(std::slice::from_ref(&asked));
+        let plan = decide(&rule(), &state, &facts);
+        plan.write_down(&state.wanted.clone(), &mut state);
+        assert_eq!(state.decided[&repository_key(REPOSITORY)].at, stands, "{asked:?}");
+        assert!(state.wanted.is_empty());
+        // A push from before is superseded, one from after it is not.
+        for (second, superseded) in [(45, true), (70, false)] {
+            let later =
+                ServiceState { decided: state.decided.clone(), ..wanting(&[push_ref("e", "release-1", second)]) };
+            let skips = decide(&rule(), &later, &facts).skips;
+            assert_eq!(skips[0].reason == SkipReason::Superseded, superseded, "{asked:?}, then {second}");
+        }
+    }
+}

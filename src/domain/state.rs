@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::image::Pin;
@@ -13,6 +13,12 @@ use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, 
 pub const VERSION: u64 = 1;
 /// Outcomes kept for each service.
 const HISTORY: usize = 20;
+/// Outcomes kept for all services together, so that the state of a large installation stays small.
+const HISTORY_IN_ALL: usize = 2_000;
+/// CloudTrail keeps its event history for 90 days; an hour less keeps a window's start inside while it is read.
+pub const EVENT_HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24 - 1);
+/// Stands for the event of a push where none asked.
+const RECONCILIATION: &str = "reconcile";
 /// Pushes kept for each service and repository while none of them is decided.
 const WANTED: usize = 16;
 /// Event ids kept for each context. The newest decided push of each service is remembered beside them, so that it is never taken for new.
@@ -25,6 +31,23 @@ pub struct State {
     pub contexts: BTreeMap<ContextName, ContextState>,
     /// What is known of each service that was ever asked for.
     pub services: BTreeMap<ServiceKey, ServiceState>,
+}
+
+impl State {
+    /// Forgets the oldest outcomes beyond the bound for all services together.
+    pub fn bound_history(&mut self) {
+        let kept: usize = self.services.values().map(|known| known.history.len()).sum();
+        if kept <= HISTORY_IN_ALL {
+            return;
+        }
+        let mut ends: Vec<Timestamp> =
+            self.services.values().flat_map(|known| &known.history).map(|outcome| outcome.ended_at).collect();
+        let (_, cut, _) = ends.select_nth_unstable(kept - HISTORY_IN_ALL);
+        let cut = *cut;
+        for known in self.services.values_mut() {
+            known.history.retain(|outcome| outcome.ended_at >= cut);
+        }
+    }
 }
 
 /// How far the events of one context were read.
@@ -55,6 +78,13 @@ impl ContextState {
         self.cursor.unwrap_or(self.baseline)
     }
 
+    /// Since when pushes may have been missed: reading would have to go on from before what CloudTrail remembers.
+    #[must_use]
+    pub fn unreadable_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let from = self.read_from();
+        (now.duration_since(from) > EVENT_HISTORY).then_some(from)
+    }
+
     /// Forgets the events that cannot be read again because they are older than `horizon`, and the oldest beyond the bound.
     pub fn forget_before(&mut self, horizon: Timestamp) {
         self.seen.retain(|_, time| *time >= horizon);
@@ -80,6 +110,20 @@ pub struct PushRef {
 }
 
 impl PushRef {
+    /// The wish for what the policy selects in ECR, as if it had been pushed at this time.
+    #[must_use]
+    pub fn reconciliation(at: Timestamp) -> Self {
+        #[expect(clippy::expect_used, reason = "a constant of graphic ASCII characters")]
+        let event = EventId::parse(RECONCILIATION).expect("a constant");
+        Self { event, tag: None, at }
+    }
+
+    /// Whether nobody pushed: the service was compared with ECR.
+    #[must_use]
+    pub fn is_reconciliation(&self) -> bool {
+        self.event.as_str() == RECONCILIATION
+    }
+
     /// Whether this push is older than another one.
     ///
     /// CloudTrail's times are whole seconds and its events come in any order, so of two pushes in one second nobody can say which was

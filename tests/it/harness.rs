@@ -1,6 +1,6 @@
 //! The real scheduler and deployer in the simulated world, with a state that survives their death.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ecs_deployd::clock::Clock;
@@ -8,47 +8,14 @@ use ecs_deployd::config::Config;
 use ecs_deployd::deployer::{self, Deployer, Parts};
 use ecs_deployd::domain::state::{ContextState, State};
 use ecs_deployd::health::Health;
-use ecs_deployd::ledger::{LedgerError, Store};
+use ecs_deployd::ledger::Store;
 use ecs_deployd::metrics::Metrics;
 use ecs_deployd::scheduler::{Polling, Scheduler};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+pub use crate::world::Disk;
 use crate::world::World;
-
-/// What is on the disk, and whether it can be written.
-#[derive(Debug, Default)]
-pub struct Disk {
-    inner: Mutex<Contents>,
-}
-
-#[derive(Debug, Default)]
-struct Contents {
-    text: Option<Vec<u8>>,
-    full: bool,
-}
-
-impl Disk {
-    pub fn set_full(&self, full: bool) {
-        self.inner.lock().unwrap().full = full;
-    }
-
-    pub fn state(&self) -> Option<State> {
-        self.inner.lock().unwrap().text.as_ref().map(|text| serde_json::from_slice(text).unwrap())
-    }
-}
-
-impl Store for Disk {
-    fn commit(&self, state: &State) -> Result<(), LedgerError> {
-        let mut inner = self.inner.lock().unwrap();
-        if inner.full {
-            let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            return Err(LedgerError::Unwritable { path: "simulated".into(), source });
-        }
-        inner.text = Some(ecs_deployd::ledger::render(state));
-        Ok(())
-    }
-}
 
 /// A process.
 #[derive(Debug)]
@@ -62,15 +29,7 @@ pub struct Process {
 
 /// Starts a process on a disk.
 pub fn start(world: &World, disk: &Arc<Disk>, config: &str) -> Process {
-    let state = disk.state().unwrap_or_else(|| {
-        let config = parse(config);
-        let mut state = State::default();
-        deployer::begin_contexts(&mut state, &config, world.now());
-        if config.state.when_missing == ecs_deployd::config::WhenMissing::Reconcile {
-            deployer::want_reconciliation(&mut state, &config, world.now());
-        }
-        state
-    });
+    let state = deployer::begin(disk.state(), &parse(config), ecs_deployd::clock::Clock::now(&world.clock())).state;
     start_on(world, Arc::<Disk>::clone(disk), state, config)
 }
 
@@ -81,7 +40,7 @@ fn parse(config: &str) -> Config {
 /// Starts a process that goes on from a state.
 pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &str) -> Process {
     let config = Arc::new(parse(config));
-    let clock: Arc<dyn Clock> = Arc::new(world.clone());
+    let clock: Arc<dyn Clock> = Arc::new(world.clock());
     let metrics = Arc::new(Metrics::new("test", "test", clock.now()).unwrap());
     let health = Arc::new(Health::new());
     let contexts = world.contexts();

@@ -14,9 +14,18 @@ use super::{ACCOUNT, Inner, REGION, World};
 
 #[derive(Debug, Default)]
 pub struct Repository {
-    images: BTreeMap<String, Timestamp>,
+    images: BTreeMap<String, Image>,
     tags: BTreeMap<String, String>,
 }
+
+#[derive(Debug)]
+struct Image {
+    pushed_at: Timestamp,
+    artifact_type: &'static str,
+}
+
+const IMAGE: &str = "application/vnd.oci.image.config.v1+json";
+const SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
 /// The digest of a manifest.
 pub fn manifest_digest(manifest: &str) -> String {
@@ -41,15 +50,21 @@ impl World {
 
     /// Pushes an image; CloudTrail tells of it after a while.
     pub fn push_late(&self, repository: &str, tag: &str, content: &str, late: SignedDuration) -> String {
-        let manifest = format!("{{\"schemaVersion\":2,\"x\":\"{content}\"}}");
-        let digest = manifest_digest(&manifest);
+        self.lock().put_image(repository, Some(tag), content, IMAGE, late)
+    }
+
+    /// Pushes a multi-architecture image: the children without a tag, then the index.
+    pub fn push_index(&self, repository: &str, tag: &str, content: &str, late: SignedDuration) -> String {
         let mut inner = self.lock();
-        let now = inner.now();
-        let known = inner.repositories.get_mut(repository).expect("the repository was created");
-        known.images.entry(digest.clone()).or_insert(now);
-        known.tags.insert(tag.to_owned(), digest.clone());
-        inner.record_push(repository, Some(tag), &manifest, late);
-        digest
+        for platform in ["amd64", "arm64"] {
+            inner.put_image(repository, None, &format!("{content} for {platform}"), IMAGE, late);
+        }
+        inner.put_image(repository, Some(tag), content, IMAGE, late)
+    }
+
+    /// Pushes the signature of an image under a tag of its own.
+    pub fn push_signature(&self, repository: &str, tag: &str) {
+        self.lock().put_image(repository, Some(tag), &format!("signature {tag}"), SIGNATURE, SignedDuration::ZERO);
     }
 
     pub fn delete_tag(&self, repository: &str, tag: &str) {
@@ -58,6 +73,26 @@ impl World {
 }
 
 impl Inner {
+    fn put_image(
+        &mut self,
+        repository: &str,
+        tag: Option<&str>,
+        content: &str,
+        artifact_type: &'static str,
+        late: SignedDuration,
+    ) -> String {
+        let manifest = format!("{{\"schemaVersion\":2,\"x\":\"{content}\"}}");
+        let digest = manifest_digest(&manifest);
+        let pushed_at = self.now();
+        let known = self.repositories.get_mut(repository).expect("the repository was created");
+        known.images.entry(digest.clone()).or_insert(Image { pushed_at, artifact_type });
+        if let Some(tag) = tag {
+            known.tags.insert(tag.to_owned(), digest.clone());
+        }
+        self.record_push(repository, tag, &manifest, late);
+        digest
+    }
+
     /// What an image reference resolves to.
     pub(super) fn resolve(&self, image: &str) -> Option<String> {
         if let Some((_, digest)) = image.split_once('@') {
@@ -78,8 +113,8 @@ impl Inner {
                 .filter(|(_, of)| *of == digest)
                 .map(|(tag, _)| Tag::parse(tag).unwrap())
                 .collect(),
-            pushed_at: repository.images.get(digest).copied(),
-            artifact_type: Some("application/vnd.oci.image.config.v1+json".to_owned()),
+            pushed_at: repository.images.get(digest).map(|image| image.pushed_at),
+            artifact_type: repository.images.get(digest).map(|image| image.artifact_type.to_owned()),
             refers: false,
         }
     }

@@ -103,8 +103,38 @@ impl World {
     /// Updates a service as another deployer would.
     pub fn interfere(&self, cluster: &str, name: &str, revision: &str) {
         let mut inner = self.lock();
-        inner.start(cluster, name, revision).unwrap();
-        inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap().started.pop();
+        let service = &inner.services[&(cluster.to_owned(), name.to_owned())];
+        if service.deployments[0].revision != revision {
+            inner.start(cluster, name, revision).unwrap();
+            inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap().started.pop();
+        }
+    }
+
+    /// Registers a copy of what a service is set to (or of the first revision of its family), changed as another deployer would, and
+    /// sets the service to it.
+    pub fn meddle(&self, cluster: &str, name: &str, with_the_first: bool) {
+        let body = {
+            let inner = self.lock();
+            let current = &inner.services[&(cluster.to_owned(), name.to_owned())].deployments[0].revision;
+            let mut body = inner.body(current).unwrap().clone();
+            if with_the_first {
+                body = inner.families[body["family"].as_str().unwrap()][0].clone();
+            }
+            body["cpu"] = if body["cpu"] == "256" { json!("512") } else { json!("256") };
+            body
+        };
+        let revision = self.lock().add_revision(body);
+        self.interfere(cluster, name, &revision);
+    }
+
+    /// Whether there is such a service.
+    pub fn has_service(&self, cluster: &str, name: &str) -> bool {
+        self.lock().services.contains_key(&(cluster.to_owned(), name.to_owned()))
+    }
+
+    /// Deletes a service.
+    pub fn delete_service(&self, cluster: &str, name: &str) {
+        self.lock().services.remove(&(cluster.to_owned(), name.to_owned()));
     }
 
     /// Forces a new deployment of the same revision, as an operator would.
@@ -226,7 +256,7 @@ impl Inner {
 
     /// What is written to ECS must be on the disk as an intention.
     fn assert_intended(&self, is: impl Fn(&Phase) -> bool, operation: &str) {
-        let Some(state) = self.witness.as_ref().and_then(|disk| disk.state()) else { return };
+        let Some(state) = self.witness.as_ref().and_then(|disk| disk.durable_state()) else { return };
         let intended =
             state.services.values().filter_map(|known| known.rollout.as_ref()).any(|rollout| is(&rollout.phase));
         assert!(intended, "{operation} without a durable intent");
@@ -251,6 +281,9 @@ impl Inner {
             let age = now.duration_since(primary.since);
             let reached = |after: Duration| age >= SignedDuration::try_from(after).unwrap();
             match primary.health {
+                _ if service.desired == 0 && primary.state == RolloutState::InProgress => {
+                    primary.state = RolloutState::Completed;
+                }
                 Health::After(after) if reached(after) => primary.state = RolloutState::Completed,
                 Health::BreaksAfter(after) if reached(after) && primary.state == RolloutState::InProgress => {
                     primary.state = RolloutState::Failed;
@@ -378,7 +411,10 @@ impl Ecs for World {
         with_fate(fate, "ecs", "ListServiceDeployments", || {
             let mut inner = self.lock();
             inner.turn();
-            let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
+            let key = (cluster.as_str().to_owned(), service.as_str().to_owned());
+            let Some(service) = inner.services.get(&key) else {
+                return Err(error("ecs", "ListServiceDeployments", Fault::NotFound, "ServiceNotFoundException"));
+            };
             let primary = &service.deployments[0];
             let started = service.started.iter().filter(|started| started.at >= since).map(|started| {
                 let under_way = primary.revision == started.revision && primary.state != RolloutState::Failed;
@@ -402,7 +438,7 @@ impl Ecs for World {
             let mut running = RunningImages::default();
             for task in tasks {
                 let name = task.rsplit('/').next().unwrap().to_owned();
-                let service = &inner.services[&(cluster.as_str().to_owned(), name)];
+                let Some(service) = inner.services.get(&(cluster.as_str().to_owned(), name)) else { continue };
                 if service.desired == 0 {
                     continue;
                 }

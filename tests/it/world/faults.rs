@@ -16,7 +16,12 @@ pub enum Fate {
     HangsBefore,
     /// It takes effect and is never answered.
     HangsAfter,
+    /// No answer comes in time; whether it takes effect is another question.
+    TimesOut { effect: bool },
 }
+
+/// How long the real doors wait for an answer.
+const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Calls that fail at random.
 #[derive(Debug, Clone)]
@@ -32,8 +37,9 @@ impl Weather {
             return None;
         }
         let faults = [Fault::Throttled, Fault::Unavailable, Fault::Credentials, Fault::Denied];
-        Some(match self.rng.below(3) {
-            0 => Fate::AnswerLost,
+        Some(match self.rng.below(12) {
+            0..4 => Fate::AnswerLost,
+            4 => Fate::TimesOut { effect: self.rng.percent(50) },
             _ => Fate::Fails(*self.rng.pick(&faults)),
         })
     }
@@ -73,6 +79,13 @@ pub(super) async fn with_fate<T>(
         Some(Fate::Fails(fault)) => Err(error(api, operation, fault, "")),
         Some(Fate::AnswerLost) => {
             let _ = effect();
+            Err(error(api, operation, Fault::Unavailable, ""))
+        }
+        Some(Fate::TimesOut { effect: takes_effect }) => {
+            if takes_effect {
+                let _ = effect();
+            }
+            ecs_deployd::clock::sleep(ANSWER_WITHIN).await;
             Err(error(api, operation, Fault::Unavailable, ""))
         }
         Some(Fate::HangsBefore) => std::future::pending().await,

@@ -2,9 +2,12 @@
 //!
 //! Time is tokio's, paused in tests: a day passes in no time, and every run is the same.
 
+mod clock;
+mod disk;
 mod ecr;
 mod ecs;
 mod faults;
+mod limits;
 pub mod rng;
 mod trail;
 
@@ -13,11 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ecs_deployd::aws::{AwsContext, Contexts};
-use ecs_deployd::clock::{Clock, Instant};
+use ecs_deployd::clock::Instant;
 use ecs_deployd::domain::types::{ContextName, Region};
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::Health;
 pub use faults::{Fate, Weather};
@@ -40,7 +44,9 @@ pub struct Inner {
     fates: Vec<(usize, Fate)>,
     broken: BTreeMap<&'static str, ecs_deployd::aws::Fault>,
     weather: Option<faults::Weather>,
-    witness: Option<Arc<crate::harness::Disk>>,
+    ahead: jiff::SignedDuration,
+    limits: limits::Limits,
+    witness: Option<Arc<Disk>>,
     trace: bool,
     serial: u64,
     events: Vec<trail::Stored>,
@@ -70,6 +76,8 @@ impl World {
             fates: Vec::new(),
             broken: BTreeMap::new(),
             weather: None,
+            ahead: jiff::SignedDuration::ZERO,
+            limits: limits::Limits::default(),
             witness: None,
             trace: false,
             serial: 0,
@@ -115,7 +123,7 @@ impl World {
     }
 
     /// From here on no write may be made that is not intended on this disk.
-    pub fn set_witness(&self, disk: &Arc<crate::harness::Disk>) {
+    pub fn set_witness(&self, disk: &Arc<Disk>) {
         self.lock().witness = Some(Arc::clone(disk));
     }
 
@@ -156,7 +164,9 @@ impl World {
             inner.calls.push(Call { operation, detail, at });
             let struck = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
             let broken = inner.broken.get(operation).map(|fault| Fate::Fails(*fault));
-            let fate = struck.or(broken).or_else(|| inner.weather.as_mut().and_then(|weather| weather.fate()));
+            let refused = inner.limits.refuse(operation, at).or_else(|| inner.refuse_clock()).map(Fate::Fails);
+            let fate =
+                struck.or(broken).or(refused).or_else(|| inner.weather.as_mut().and_then(|weather| weather.fate()));
             if inner.trace {
                 eprintln!("{:>12.3}s  {operation} {} {fate:?}", at.as_secs_f64(), inner.calls[number].detail);
             }
@@ -175,12 +185,6 @@ impl Inner {
     fn next(&mut self, prefix: &str) -> String {
         self.serial += 1;
         format!("{prefix}{:06}", self.serial)
-    }
-}
-
-impl Clock for World {
-    fn now(&self) -> Timestamp {
-        self.lock().now()
     }
 }
 

@@ -9,12 +9,26 @@ use serde_json::{Value, json};
 use super::faults::{error, with_fate};
 use super::{ACCOUNT, Inner, REGION, World};
 
+/// The event history goes back this far.
+const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24);
+
 #[derive(Debug, Clone)]
 pub struct Stored {
     id: String,
     time: Timestamp,
     visible_at: Timestamp,
     body: Value,
+    repository: String,
+    tag: Option<String>,
+}
+
+/// What CloudTrail tells of a push, and when.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub repository: String,
+    pub tag: Option<String>,
+    pub time: Timestamp,
+    pub visible_at: Timestamp,
 }
 
 impl Inner {
@@ -38,7 +52,14 @@ impl Inner {
             "eventTime": time.to_string(), "eventID": id, "recipientAccountId": ACCOUNT,
             "requestParameters": request, "responseElements": null,
         });
-        self.events.push(Stored { id, time, visible_at: now + late, body });
+        self.events.push(Stored {
+            id,
+            time,
+            visible_at: now + late,
+            body,
+            repository: repository.to_owned(),
+            tag: tag.map(str::to_owned),
+        });
     }
 }
 
@@ -57,6 +78,28 @@ impl World {
 }
 
 impl World {
+    /// The record of the newest event is too large for CloudTrail, which leaves the request and the answer out.
+    pub fn omit_last_event(&self) {
+        let mut inner = self.lock();
+        let event = inner.events.last_mut().unwrap();
+        let omitted = json!({"omitted": true, "originalSize": 123_456, "reason": "requestParameters too large"});
+        event.body["requestParameters"] = omitted.clone();
+        event.body["responseElements"] = omitted;
+        let arn = format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{}", event.repository);
+        event.body["resources"] = json!([{"ARN": arn, "accountId": ACCOUNT}]);
+    }
+
+    /// Everything that CloudTrail tells, sooner or later.
+    pub fn told(&self) -> Vec<Told> {
+        let tell = |event: &Stored| Told {
+            repository: event.repository.clone(),
+            tag: event.tag.clone(),
+            time: event.time,
+            visible_at: event.visible_at,
+        };
+        self.lock().events.iter().map(tell).collect()
+    }
+
     /// How many events a page holds.
     pub fn set_page_size(&self, size: usize) {
         self.lock().page_size = size;
@@ -91,7 +134,8 @@ impl CloudTrail for World {
             let mut visible: Vec<&Stored> = inner
                 .events
                 .iter()
-                .filter(|event| event.visible_at <= now && event.time >= window.start && event.time <= window.end)
+                .filter(|event| event.visible_at <= now && now.duration_since(event.time) <= KEPT)
+                .filter(|event| event.time >= window.start && event.time <= window.end)
                 .collect();
             visible.sort_by_key(|event| std::cmp::Reverse((event.time, event.id.clone())));
             let page = visible.iter().skip(offset).take(inner.page_size);

@@ -1,0 +1,96 @@
+//! What a start begins with, and when it cannot rely on the events.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::{Config, WhenMissing};
+use crate::domain::settings::RepositoryKey;
+use crate::domain::state::{ContextState, PushRef, State};
+use crate::domain::types::ContextName;
+
+/// The state to begin with, and what is to be said about it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// The state.
+    pub state: State,
+    /// Whether there was none.
+    pub fresh: bool,
+    /// Contexts whose events were not read for longer than CloudTrail keeps them: since when.
+    pub gaps: Vec<(ContextName, Timestamp)>,
+}
+
+/// Begins with the state that was found, or with none.
+///
+/// Where events cannot tell what was pushed, because there is no state (`when_missing = "reconcile"`) or because it is older than
+/// CloudTrail's history, every service wants what its policies select in ECR now.
+#[must_use]
+pub fn begin(found: Option<State>, config: &Config, now: Timestamp) -> Beginning {
+    let fresh = found.is_none();
+    let mut state = found.unwrap_or_default();
+    let gaps: Vec<_> = config
+        .polled_contexts()
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), state.contexts.get(name)?.unreadable_since(now)?)))
+        .collect();
+    begin_contexts(&mut state, config, now);
+    if fresh && config.state.when_missing == WhenMissing::Reconcile {
+        reconcile(&mut state, config, now, |_| true);
+    }
+    reconcile(&mut state, config, now, |repository| gaps.iter().any(|(context, _)| context == &repository.aws));
+    Beginning { state, fresh, gaps }
+}
+
+/// Contexts that are read for the first time begin now.
+pub(super) fn begin_contexts(state: &mut State, config: &Config, now: Timestamp) {
+    for context in config.polled_contexts() {
+        state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+    }
+}
+
+/// The machine's clock may be ahead of CloudTrail's (AWS refuses requests when it is by more than this): a push in the meantime must not
+/// count as older than the look at ECR.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(15);
+
+fn reconcile(state: &mut State, config: &Config, now: Timestamp, concerned: impl Fn(&RepositoryKey) -> bool) {
+    let at = now.checked_sub(CLOCKS_APART).unwrap_or(now);
+    for (repository, rule) in config.services().filter(|(repository, _)| concerned(repository)) {
+        let known = state.services.entry(rule.key.clone()).or_default();
+        let asked = known.wanted.get(&repository).is_some_and(|wanted| wanted.iter().any(PushRef::is_reconciliation));
+        if !asked {
+            let _ = known.want(&repository, PushRef::reconciliation(at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "[state]\nwhen_missing = \"MODE\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n";
+
+    fn wanted(beginning: &Beginning) -> usize {
+        beginning.state.services.values().flat_map(|known| known.wanted.values()).map(Vec::len).sum()
+    }
+
+    #[test]
+    fn ecr_is_asked_where_events_cannot_tell() {
+        let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let days = |days: i64| start + SignedDuration::from_hours(24 * days);
+        for (mode, fresh) in [("ignore", 0), ("reconcile", 1)] {
+            let config = Config::parse("test", &CONFIG.replace("MODE", mode)).unwrap();
+            let first = begin(None, &config, start);
+            assert_eq!((wanted(&first), first.fresh, first.gaps.len()), (fresh, true, 0), "{mode}");
+            let mut state = State::default();
+            begin_contexts(&mut state, &config, start);
+            for (later, gaps) in [(0, 0), (1, 0), (89, 0), (90, 1), (400, 1)] {
+                let again = begin(Some(state.clone()), &config, days(later));
+                assert_eq!(
+                    (wanted(&again), again.fresh, again.gaps.len()),
+                    (gaps, false, gaps),
+                    "{mode}, {later} days"
+                );
+                let twice = begin(Some(again.state), &config, days(later + 1));
+                assert!(wanted(&twice) <= 1, "asked once is enough");
+            }
+        }
+    }
+}

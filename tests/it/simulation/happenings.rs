@@ -1,0 +1,284 @@
+//! What may happen in a life.
+
+use std::time::Duration;
+
+use ecs_deployd::aws::Fault;
+use jiff::SignedDuration;
+
+use super::life::{Life, Pushed, SERVICES};
+use crate::harness::pass;
+use crate::world::rng::Rng;
+use crate::world::{Health, Weather};
+
+impl Life {
+    pub(super) async fn happen(&mut self) {
+        match self.rng.below(30) {
+            0..=9 => self.push(),
+            10..=11 => self.push_what_is_none_of_our_business(),
+            12..=13 => self.crash().await,
+            14 => self.crash_in_a_commit().await,
+            15 => self.stop().await,
+            16 => self.fill_disk().await,
+            17..=18 => self.change_weather(),
+            19 => self.break_something().await,
+            20 => self.force(),
+            21 => self.meddle(),
+            22 => self.recreate().await,
+            23 => self.lose_tag().await,
+            24 => self.jump().await,
+            25 => self.lose_state(),
+            _ => {}
+        }
+    }
+
+    fn late(&mut self) -> SignedDuration {
+        let late = match self.rng.below(10) {
+            0..=5 => self.rng.below(300),
+            6..=8 => 300 + self.rng.below(1200),
+            _ => self.rng.below(10 * 3600),
+        };
+        SignedDuration::from_secs(i64::try_from(late).unwrap())
+    }
+
+    pub(super) fn push(&mut self) {
+        let repository = *self.rng.pick(&["app", "side"]);
+        let late = self.late();
+        let number = self.pushed[repository].len() as u64;
+        // Now and then what was pushed before comes again: A, B, A. ECR keeps the time of the first push, so that without the event nobody
+        // could know.
+        let told_of = repository == "app" || !(self.kind.forgetful || self.kind.away);
+        let again = if told_of && number > 1 && self.rng.percent(15) { self.rng.below(number) } else { number };
+        self.push_content(repository, again, late);
+        if again == number && self.rng.percent(8) {
+            self.say("its record is too large");
+            self.world.omit_last_event();
+        }
+        if self.rng.percent(10) {
+            self.world.twin_last_event();
+        }
+    }
+
+    fn push_content(&mut self, repository: &'static str, content: u64, late: SignedDuration) {
+        let number = self.pushed[repository].len();
+        let tag = if repository == "app" { "latest".to_owned() } else { format!("release-{number}") };
+        let content = if content == 0 { "first".to_owned() } else { format!("{repository} {content}") };
+        let digest = match self.rng.percent(20) {
+            true => self.world.push_index(repository, &tag, &content, late),
+            false => self.world.push_late(repository, &tag, &content, late),
+        };
+        let known = self.pushed[repository].iter().find(|push| push.digest == digest).map(|push| push.good);
+        // Where the state may be lost, so may the way back from what never works.
+        let spared = self.kind.forgetful.then_some(true);
+        let health = match (known.or(spared), self.rng.below(10)) {
+            (Some(false), _) | (None, 0) => Health::Never,
+            (None, 1) => Health::BreaksAfter(Duration::from_secs(30)),
+            _ => Health::After(Duration::from_secs(10)),
+        };
+        // Behind a Classic Load Balancer ECS reports no failure; the deadline does.
+        self.world.set_health(&digest, health);
+        self.say(&format!("push {number} of {repository}: {digest} {health:?}, told of after {late:?}"));
+        let good = matches!(health, Health::After(_));
+        self.pushed.get_mut(repository).unwrap().push(Pushed { digest, good });
+    }
+
+    fn push_what_is_none_of_our_business(&mut self) {
+        let garbage = self.rng.below(7);
+        self.say(&format!("garbage {garbage}"));
+        if garbage == 6 {
+            // It looks like a release and is the newest.
+            let tag = format!("release-{}-signed", self.pushed["side"].len());
+            return self.world.push_signature("side", &tag);
+        }
+        self.world.push("app", "dev", &format!("dev {}", self.rng.next()));
+        self.world.edit_last_event(|body| match garbage {
+            0 => {}
+            1 => body["errorCode"] = "ImageTagAlreadyExistsException".into(),
+            2 => *body = "rubbish".into(),
+            3 => *body = serde_json::json!({"eventName": "PutImage", "eventSource": "ecr.amazonaws.com"}),
+            4 => body["requestParameters"]["imageTag"] = "../latest\u{1b}[2J".into(),
+            _ => body["requestParameters"]["repositoryName"] = "app-worker".into(),
+        });
+    }
+
+    async fn die(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        process.kill().await;
+        if self.rng.percent(50) {
+            self.say("crash of the machine");
+            self.disk.crash(&mut self.rng);
+        } else {
+            self.say("crash of the process");
+            self.disk.outlive();
+        }
+    }
+
+    async fn crash(&mut self) {
+        self.die().await;
+        let downtime = *self.rng.pick(&[0, 0, 1, 20, 600, 10_000, 200_000]);
+        pass(downtime).await;
+    }
+
+    async fn crash_in_a_commit(&mut self) {
+        if self.process.is_none() {
+            return;
+        }
+        let step = u32::try_from(self.rng.below(5)).unwrap();
+        self.say(&format!("the next commit ends at step {step}"));
+        self.disk.die_in(step);
+        self.push();
+        for _ in 0..400 {
+            if self.disk.died() {
+                break;
+            }
+            pass(1).await;
+        }
+        self.die().await;
+    }
+
+    async fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            self.say("stop");
+            process.stop().await;
+        }
+    }
+
+    /// Longer than CloudTrail remembers, while pushes go on.
+    pub(super) async fn stay_away(&mut self) {
+        self.stop().await;
+        self.say("away for months");
+        self.push();
+        let months = 8_000_000 + self.rng.below(3_000_000);
+        self.absent += Duration::from_secs(months);
+        pass(months).await;
+        if self.rng.percent(50) {
+            self.push();
+            pass(60).await;
+        }
+        self.start();
+    }
+
+    async fn fill_disk(&mut self) {
+        self.say("the disk is full");
+        self.disk.set_full(true);
+        let span = self.rng.below(1800);
+        if self.rng.percent(50) {
+            self.push();
+        }
+        pass(span).await;
+        if self.rng.percent(30) {
+            self.die().await;
+        }
+        self.disk.set_full(false);
+        self.say("there is space again");
+    }
+
+    fn lose_state(&mut self) {
+        if self.kind.forgetful && self.process.is_none() {
+            self.say("the state is lost");
+            self.disk.lose();
+        }
+    }
+
+    fn change_weather(&mut self) {
+        let chance = *self.rng.pick(&[0, 5, 30]);
+        self.say(&format!("{chance} of 100 calls fail"));
+        self.world.set_weather(Some(Weather { rng: Rng::new(self.rng.next()), chance }));
+        self.world.set_latency(Duration::from_millis(*self.rng.pick(&[1, 1, 50, 400, 5000])));
+    }
+
+    async fn break_something(&mut self) {
+        let operations = [
+            "LookupEvents",
+            "DescribeImages",
+            "DescribeServices",
+            "RegisterTaskDefinition",
+            "UpdateService",
+            "ListTasks",
+        ];
+        let operation = *self.rng.pick(&operations);
+        self.say(&format!("{operation} is denied"));
+        self.world.break_operation(operation, Fault::Denied);
+        if self.rng.percent(70) {
+            self.push();
+        }
+        let span = self.rng.below(3600);
+        pass(span).await;
+        self.world.mend_operation(operation);
+    }
+
+    fn force(&mut self) {
+        let (cluster, name, _) = *self.rng.pick(&SERVICES);
+        if self.world.has_service(cluster, name) {
+            self.say(&format!("somebody forces a new deployment of {name}"));
+            self.world.force(cluster, name);
+        }
+    }
+
+    fn note_meddling(&mut self, name: &'static str, containers: &[(&str, &'static str)]) {
+        for (_, repository) in containers {
+            let pushes = self.pushed[repository].len();
+            self.meddled.insert((name, repository), pushes);
+        }
+    }
+
+    fn meddle(&mut self) {
+        let (cluster, name, containers) = *self.rng.pick(&SERVICES);
+        if self.world.has_service(cluster, name) {
+            let old = self.rng.percent(30);
+            self.say(&format!("another deployer changes {name}, from the first revision: {old}"));
+            self.world.meddle(cluster, name, old);
+            self.note_meddling(name, containers);
+        }
+    }
+
+    async fn recreate(&mut self) {
+        let service = *self.rng.pick(&SERVICES);
+        let (cluster, name, containers) = service;
+        self.say(&format!("{name} is deleted"));
+        self.world.delete_service(cluster, name);
+        if self.rng.percent(50) {
+            self.push();
+        }
+        let span = self.rng.below(3600);
+        pass(span).await;
+        self.say(&format!("{name} is created again"));
+        self.create(service);
+        self.note_meddling(name, containers);
+    }
+
+    /// A tag is away for a while, and comes back with a push of the same image.
+    async fn lose_tag(&mut self) {
+        let repository = *self.rng.pick(&["app", "side"]);
+        let number = self.pushed[repository].len() as u64;
+        if number < 2 || self.pushed[repository].last().is_some_and(|push| !push.good) {
+            return;
+        }
+        let tag = if repository == "app" { "latest".to_owned() } else { format!("release-{}", number - 1) };
+        self.say(&format!("{tag} of {repository} vanishes"));
+        self.vanished.insert(repository);
+        self.world.delete_tag(repository, &tag);
+        let span = self.rng.below(1200);
+        pass(span).await;
+        let late = self.late();
+        self.push_content(repository, number, late);
+    }
+
+    /// The machine's clock is wrong for a while.
+    async fn jump(&mut self) {
+        let seconds = *self.rng.pick(&[-7200, -240, -30, 30, 240, 7200]);
+        self.say(&format!("the clock is ahead by {seconds} s"));
+        self.world.set_clock_ahead(SignedDuration::from_secs(seconds));
+        if self.rng.percent(50) {
+            self.push();
+        }
+        let span = self.rng.below(3600);
+        pass(span).await;
+        if self.rng.percent(30) {
+            self.crash().await;
+            self.start();
+            pass(60).await;
+        }
+        self.world.set_clock_ahead(SignedDuration::ZERO);
+        self.say("the clock is right again");
+    }
+}

@@ -1,0 +1,194 @@
+//! One life: what there is, and how it goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::harness::{Disk, Process, pass, start};
+use crate::world::rng::Rng;
+use crate::world::{World, image_uri};
+
+const CONFIG: &str = r#"
+[deploy]
+timeout = "10m"
+[[repository]]
+name = "app"
+tags = ["latest"]
+[[repository.service]]
+cluster = "web"
+service = "a"
+[[repository.service]]
+cluster = "web"
+service = "b"
+[[repository.service]]
+cluster = "web"
+service = "both"
+[[repository]]
+name = "side"
+tags = ["release-*"]
+[[repository.service]]
+cluster = "batch"
+service = "s"
+[[repository.service]]
+cluster = "web"
+service = "both"
+"#;
+
+/// Cluster, service, and its containers with the repository that each takes its image from.
+pub(super) type ServiceOf = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+pub(super) const SERVICES: [ServiceOf; 4] = [
+    ("web", "a", &[("main", "app")]),
+    ("web", "b", &[("main", "app")]),
+    ("batch", "s", &[("main", "side")]),
+    ("web", "both", &[("main", "app"), ("helper", "side")]),
+];
+
+/// An image that was pushed.
+#[derive(Debug, Clone)]
+pub(super) struct Pushed {
+    pub(super) digest: String,
+    pub(super) good: bool,
+}
+
+/// What kind of life it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// The state is lost now and then, and ECR says what to do: `when_missing = "reconcile"`.
+    pub(super) forgetful: bool,
+    /// Once the daemon is away for longer than CloudTrail remembers.
+    pub(super) away: bool,
+    /// Service `b` runs no task.
+    pub(super) idle: bool,
+}
+
+pub(super) struct Life {
+    pub(super) rng: Rng,
+    pub(super) trace: bool,
+    pub(super) kind: Kind,
+    pub(super) world: World,
+    pub(super) disk: Arc<Disk>,
+    pub(super) process: Option<Process>,
+    /// By repository, in the order of the pushes; the first one ran before the daemon came.
+    pub(super) pushed: BTreeMap<&'static str, Vec<Pushed>>,
+    /// How many pushes of each of its repositories there were when somebody else changed a service, the last time.
+    pub(super) meddled: BTreeMap<(&'static str, &'static str), usize>,
+    /// Repositories of which a tag was away for a while.
+    pub(super) vanished: BTreeSet<&'static str>,
+    pub(super) absent: Duration,
+    pub(super) began: jiff::Timestamp,
+}
+
+impl Life {
+    pub(super) fn new(seed: u64, trace: bool) -> Self {
+        let world = World::new();
+        let mut rng = Rng::new(seed);
+        let kind = Kind { forgetful: rng.percent(15), away: rng.percent(20), idle: rng.percent(15) };
+        let mut pushed = BTreeMap::new();
+        for (repository, tag) in [("app", "latest"), ("side", "release-0")] {
+            world.create_repository(repository);
+            pushed.insert(repository, vec![Pushed { digest: world.push(repository, tag, "first"), good: true }]);
+        }
+        let began = world.now();
+        let mut life = Self {
+            rng,
+            trace,
+            kind,
+            world,
+            disk: Arc::default(),
+            process: None,
+            pushed,
+            meddled: BTreeMap::new(),
+            vanished: BTreeSet::new(),
+            absent: Duration::ZERO,
+            began,
+        };
+        for service in SERVICES {
+            life.create(service);
+        }
+        life.world.set_page_size(usize::try_from(2 + life.rng.below(8)).unwrap());
+        life.world.set_overlapping_pages(life.rng.percent(50));
+        life.world.set_witness(&life.disk);
+        life.world.set_trace(trace);
+        life.say(&format!("{kind:?}"));
+        life
+    }
+
+    /// Creates a service that runs the first images.
+    pub(super) fn create(&mut self, (cluster, name, containers): ServiceOf) {
+        let by_tag = self.rng.percent(60);
+        let image = |repository: &str| {
+            let tag = if repository == "app" { "latest" } else { "release-0" };
+            let digest = &self.pushed[repository][0].digest;
+            let pin = if by_tag { format!(":{tag}") } else { format!("@{digest}") };
+            format!("{}{pin}", image_uri(repository))
+        };
+        let images: Vec<(&str, String)> =
+            containers.iter().map(|(container, repository)| (*container, image(repository))).collect();
+        let images: Vec<(&str, &str)> = images.iter().map(|(name, image)| (*name, image.as_str())).collect();
+        // Two of the services share a family.
+        let family = if containers.len() == 1 && cluster == "web" { "shared" } else { name };
+        let revision = self.world.register(family, &images);
+        self.world.create_service(cluster, name, &revision, if self.kind.idle && name == "b" { 0 } else { 2 });
+        let (classic, breaker, lag) = (self.rng.percent(30), self.rng.percent(40), self.rng.below(8));
+        self.world.edit_service(cluster, name, |service| {
+            service.classic = classic;
+            service.breaker_rolls_back = breaker && !classic;
+            service.lag = SignedDuration::from_secs(i64::try_from(lag).unwrap());
+        });
+    }
+
+    pub(super) fn say(&self, what: &str) {
+        if self.trace {
+            eprintln!("-- {what}");
+        }
+    }
+
+    pub(super) fn start(&mut self) {
+        if self.process.is_none() {
+            self.say("start");
+            let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
+            let config = format!("[state]\nwhen_missing = \"{missing}\"\n{CONFIG}");
+            self.process = Some(start(&self.world, &self.disk, &config));
+        }
+    }
+
+    pub(super) async fn go_on(&mut self) {
+        // What ran before was pushed well before the first start.
+        pass(3600).await;
+        self.start();
+        pass(10).await;
+        for step in 0..30 {
+            if self.kind.away && step == 20 {
+                self.stay_away().await;
+            }
+            self.happen().await;
+            let span = *self.rng.pick(&[0, 1, 5, 7, 30, 60, 240, 900, 3600]);
+            ecs_deployd::clock::sleep(Duration::from_millis(span * 1000 + self.rng.below(1000))).await;
+            if self.rng.percent(80) {
+                self.start();
+            }
+            self.check();
+        }
+    }
+
+    /// Faults stop, and time passes until every event was delivered and every rollout has ended.
+    pub(super) async fn end_well(&mut self) {
+        self.world.set_weather(None);
+        self.world.set_clock_ahead(SignedDuration::ZERO);
+        self.start();
+        self.say("faults stop");
+        for _ in 0..14 {
+            pass(3600).await;
+            self.check();
+        }
+    }
+
+    /// The days that passed, an absence of months aside.
+    pub(super) fn days(&self) -> f64 {
+        let all = Duration::try_from(self.world.now().duration_since(self.began)).unwrap();
+        (all - self.absent).as_secs_f64() / 86_400.0
+    }
+}

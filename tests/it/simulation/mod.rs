@@ -1,0 +1,68 @@
+//! Whole lives of the daemon, by seed: pushes, late and double events, failing and hanging calls, crashes of the process and of the
+//! machine, a full disk, a clock that jumps, bad images, other deployers. After each step and after each life the world is compared with what
+//! a naive reading of the promises asks for, written without any of the daemon's own code.
+//!
+//! `SIMULATION_SEEDS=5000 cargo test --test it simulation` runs that many lives; `SIMULATION_SEED=17 cargo test --test it
+//! simulation -- --nocapture` lives one of them again, step by step.
+
+mod happenings;
+mod judge;
+mod life;
+
+use std::time::Instant;
+
+use life::Life;
+
+/// Lives of each of the two tests below.
+const LIVES: u64 = 25;
+
+#[test]
+fn even_lives_keep_every_promise() {
+    live_all(0);
+}
+
+#[test]
+fn odd_lives_keep_every_promise() {
+    live_all(1);
+}
+
+#[expect(clippy::disallowed_methods, reason = "how fast lives pass is measured in real time")]
+fn live_all(parity: u64) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    if let Some(seed) = number("SIMULATION_SEED") {
+        assert!(seed % 2 != parity || live(seed, true).is_some(), "seed {seed} failed");
+        return;
+    }
+    let first = number("SIMULATION_FIRST").unwrap_or(0) / 2;
+    let lives = number("SIMULATION_SEEDS").map_or(LIVES, |all| all.div_ceil(2));
+    let (begun, mut days, mut failed) = (Instant::now(), 0.0, Vec::new());
+    for seed in (first..first + lives).map(|index| index * 2 + parity) {
+        match live(seed, false) {
+            Some(lived) => days += lived,
+            None => failed.push(seed),
+        }
+    }
+    let took = begun.elapsed().as_secs_f64();
+    eprintln!("{lives} lives of {days:.0} days in {took:.0} s: {:.0} simulated days a minute", days / took * 60.0);
+    assert!(failed.is_empty(), "these seeds failed: {failed:?}");
+}
+
+/// Lives one life. Gives the days that passed in it, those of an absence of months aside; nothing, if a promise was broken.
+fn live(seed: u64, trace: bool) -> Option<f64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let mut life = Life::new(seed, trace);
+            life.go_on().await;
+            life.end_well().await;
+            life.judge();
+            life.days()
+        })
+    }));
+    if lived.is_err() {
+        eprintln!(
+            "seed {seed} failed; replay it with: SIMULATION_SEED={seed} cargo test --test it simulation -- --nocapture"
+        );
+    }
+    lived.ok()
+}

@@ -1,0 +1,192 @@
+//! A disk: what was written is there while the machine runs, and only what was synced is sure to be there after it crashed.
+
+use std::io::{Error, ErrorKind, Result};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use ecs_deployd::domain::state::State;
+use ecs_deployd::ledger::{self, Folder, Ledger, LedgerError, Store};
+
+use super::rng::Rng;
+
+/// A state file on a disk.
+#[derive(Debug)]
+pub struct Disk {
+    inner: Arc<Mutex<Inner>>,
+    ledger: Ledger<Simulated>,
+}
+
+#[derive(Debug)]
+struct Simulated(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What each file holds, by its number.
+    files: Vec<File>,
+    /// The names as they are, as long as the machine runs.
+    names: Names,
+    /// The names that are on the disk, and what was done to them since, in order. A journaling file system keeps the order.
+    durable: Names,
+    since: Vec<Names>,
+    full: bool,
+    /// Everything fails from this step of a commit on.
+    dies_in: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    text: Vec<u8>,
+    synced: bool,
+}
+
+/// File numbers by name.
+#[derive(Debug, Default, Clone, Copy)]
+struct Names {
+    new: Option<usize>,
+    state: Option<usize>,
+    previous: Option<usize>,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        let inner = Arc::new(Mutex::new(Inner::default()));
+        let ledger = Ledger::within(Simulated(Arc::clone(&inner)));
+        Self { inner, ledger }
+    }
+}
+
+impl Disk {
+    pub fn set_full(&self, full: bool) {
+        self.inner.lock().unwrap().full = full;
+    }
+
+    /// The state file is lost.
+    pub fn lose(&self) {
+        *self.inner.lock().unwrap() = Inner::default();
+    }
+
+    /// A commit stops for good at this step, from 0.
+    pub fn die_in(&self, step: u32) {
+        self.inner.lock().unwrap().dies_in = Some(step);
+    }
+
+    /// Whether it did.
+    pub fn died(&self) -> bool {
+        self.inner.lock().unwrap().dies_in == Some(0)
+    }
+
+    /// The machine loses its power: of what was not synced anything may be left.
+    pub fn crash(&self, rng: &mut Rng) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.dies_in = None;
+        for file in inner.files.iter_mut().filter(|file| !file.synced) {
+            let whole = file.text.len() as u64;
+            let left = *rng.pick(&[0, whole / 2, whole.saturating_sub(1), whole]);
+            file.text.truncate(usize::try_from(left).unwrap());
+            file.synced = true;
+        }
+        let kept = usize::try_from(rng.below(inner.since.len() as u64 + 1)).unwrap();
+        let names = kept.checked_sub(1).map_or(inner.durable, |last| inner.since[last]);
+        inner.names = names;
+        inner.durable = names;
+        inner.since.clear();
+    }
+
+    /// The process died, and the machine runs on.
+    pub fn outlive(&self) {
+        self.inner.lock().unwrap().dies_in = None;
+    }
+
+    /// What a start finds.
+    pub fn state(&self) -> Option<State> {
+        let inner = self.inner.lock().unwrap();
+        inner.names.state.map(|file| read(&inner.files[file].text))
+    }
+
+    /// What is left in the worst case.
+    pub fn durable_state(&self) -> Option<State> {
+        let inner = self.inner.lock().unwrap();
+        inner.durable.state.filter(|file| inner.files[*file].synced).map(|file| read(&inner.files[file].text))
+    }
+}
+
+fn read(text: &[u8]) -> State {
+    ledger::parse(Path::new("state.json"), text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl Store for Disk {
+    fn commit(&self, state: &State) -> std::result::Result<(), LedgerError> {
+        self.ledger.commit(state)
+    }
+}
+
+impl Inner {
+    fn step(&mut self) -> Result<()> {
+        match &mut self.dies_in {
+            Some(0) => Err(Error::from(ErrorKind::Interrupted)),
+            Some(steps) => {
+                *steps -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn rename(&mut self, change: impl FnOnce(&mut Names)) {
+        change(&mut self.names);
+        self.since.push(self.names);
+    }
+}
+
+impl Folder for Simulated {
+    fn write_new(&self, text: &[u8]) -> Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        inner.step()?;
+        let part = if inner.full { text.len() / 3 } else { text.len() };
+        let file = inner.files.len();
+        inner.files.push(File { text: text[..part].to_vec(), synced: false });
+        inner.rename(|names| names.new = Some(file));
+        if inner.full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync_new(&self) -> Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        inner.step()?;
+        let file = inner.names.new.ok_or(ErrorKind::NotFound)?;
+        inner.files[file].synced = true;
+        Ok(())
+    }
+
+    fn keep_previous(&self) {
+        let mut inner = self.0.lock().unwrap();
+        inner.rename(|names| names.previous = names.state);
+    }
+
+    fn replace(&self) -> Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        inner.step()?;
+        let file = inner.names.new.ok_or(ErrorKind::NotFound)?;
+        inner.rename(|names| *names = Names { new: None, state: Some(file), ..*names });
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        inner.step()?;
+        inner.durable = inner.names;
+        inner.since.clear();
+        forget_unnamed(&mut inner);
+        Ok(())
+    }
+}
+
+/// Files that have no name any more are gone.
+fn forget_unnamed(inner: &mut Inner) {
+    let Names { new, state, previous } = inner.names;
+    let named = [new, state, previous];
+    for (number, file) in inner.files.iter_mut().enumerate() {
+        if !named.contains(&Some(number)) {
+            file.text = Vec::new();
+        }
+    }
+}
