@@ -108,8 +108,13 @@ fn commits(services: usize) -> (usize, Vec<Duration>) {
         let revision = "arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:1".to_owned().try_into().unwrap();
         known.decided.insert(repository.clone(), pushes[0].clone());
         let target = Target { digest, push: pushes[0].clone() };
-        known.deployed =
-            Some(Deployed { revision, targets: [(repository, target)].into(), since: now, names_tags: false });
+        known.deployed = Some(Deployed {
+            revision,
+            targets: [(repository, target)].into(),
+            since: now,
+            names_tags: false,
+            way_back: None,
+        });
     }
     let folder = tempfile::TempDir::new().unwrap();
     let (ledger, _) = Ledger::open(&folder.path().join("state.json")).unwrap();

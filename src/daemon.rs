@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use tracing::{debug, error, info, warn};
 use crate::aws::{self, ConnectError, Contexts};
 use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, Source, WhenMissing};
-use crate::deployer::{self, Deployer, Parts, Reload};
+use crate::control::Socket;
+use crate::deployer::{self, Deployer, Inbox, Parts, Reload, Request};
 use crate::domain::state::{ContextState, State};
 use crate::domain::types::ContextName;
 use crate::health::Health;
@@ -29,6 +30,8 @@ use crate::signals::{self, Wish};
 const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
 /// Pages of events that may wait for the deployer.
 const WAITING_PAGES: usize = 4;
+/// Questions of operators that may wait for it.
+const WAITING_REQUESTS: usize = 16;
 
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -104,11 +107,25 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
     };
-    let deployer = tokio::spawn(Deployer::new(parts).run(pages, reloaded, stopped));
+    let (asks, requests) = mpsc::channel(WAITING_REQUESTS);
+    open_control(&config.control.socket, asks, stopped.clone());
+    let inbox = Inbox { batches: pages, reloads: reloaded, requests, stop: stopped };
+    let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
     let state_path = config.state.path.clone();
     let supervisor = Supervisor { source, config, state_path, tasks, reloads, metrics, health };
     supervisor.supervise(&mut wishes, deployer, http, &stop).await
+}
+
+/// Lets operators steer. A daemon that cannot be steered still deploys.
+fn open_control(path: &Path, asks: mpsc::Sender<Request>, stopped: watch::Receiver<bool>) {
+    match Socket::open(path) {
+        Ok(socket) => drop(tokio::spawn(socket.serve(asks, stopped))),
+        Err(error) => warn!(
+            path = %path.display(), %error,
+            "the control socket cannot be opened: deploy, hold, release and rollback do not reach this daemon; create its folder for this user, or set another [control] socket"
+        ),
+    }
 }
 
 /// The state to begin with.

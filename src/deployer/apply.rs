@@ -26,6 +26,7 @@ impl Deployer {
             Ok(Done::Looked(key, looked)) => self.looked(&key, looked),
             Ok(Done::Registered(keys, registered)) => self.registered(&keys, &registered),
             Ok(Done::Updated(key, revision, updated)) => self.updated(&key, revision, updated),
+            Ok(Done::Placed(pending, place)) => self.placed(pending, place),
             Ok(Done::Watched(place, asked, seen)) => {
                 if let Some(watch) = self.watches.get_mut(&place) {
                     watch.busy = watch.busy.saturating_sub(1);
@@ -47,7 +48,10 @@ impl Deployer {
                     self.succeeded(&key, Kind::Read);
                     self.decide(&key, &pushes, &facts);
                 }
-                Err(error) => self.failed(&key, Kind::Read, &error),
+                Err(error) => {
+                    self.deploy_undecided(&key, &error.to_string());
+                    self.failed(&key, Kind::Read, &error);
+                }
             }
         }
     }
@@ -82,12 +86,13 @@ impl Deployer {
         for skip in &plan.skips {
             self.decided(&skip.push, &skip.repository, Some(skip.reason));
         }
-        if let Some(reason) = plan.refused {
-            let outcome = refusal(reason, now);
+        if let Some(reason) = &plan.refused {
+            let outcome = refusal(reason.clone(), now);
             if let Some(known) = self.state.services.get_mut(key) {
                 known.remember(outcome);
             }
         }
+        self.deploy_decided(key, &plan);
         let Some(roll) = plan.roll else { return };
         for (repository, target) in &roll.rollout.targets {
             if pushes.get(repository).is_some_and(|pushes| pushes.iter().any(|push| push.event == target.push.event)) {
@@ -139,6 +144,7 @@ impl Deployer {
         run.certain = true;
         run.registration = None;
         run.rolling = None;
+        run.counts = None;
         self.dirty = true;
         self.gauge(key);
     }

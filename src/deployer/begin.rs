@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Config, WhenMissing};
 use crate::domain::settings::RepositoryKey;
-use crate::domain::state::{ContextState, PushRef, State};
+use crate::domain::state::{ContextState, State};
+use crate::domain::steering;
 use crate::domain::types::ContextName;
 
 /// The state to begin with, and what is to be said about it.
@@ -54,10 +55,7 @@ fn reconcile(state: &mut State, config: &Config, now: Timestamp, concerned: impl
     let at = now.checked_sub(CLOCKS_APART).unwrap_or(now);
     for (repository, rule) in config.services().filter(|(repository, _)| concerned(repository)) {
         let known = state.services.entry(rule.key.clone()).or_default();
-        let asked = known.wanted.get(&repository).is_some_and(|wanted| wanted.iter().any(PushRef::is_reconciliation));
-        if !asked {
-            let _ = known.want(&repository, PushRef::reconciliation(at));
-        }
+        steering::want_what_ecr_says(known, &[repository], at);
     }
 }
 

@@ -14,6 +14,7 @@ mod launch;
 mod outcome;
 mod patience;
 mod report;
+mod steer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,9 +29,11 @@ use crate::aws::{AwsError, Contexts, Fault, Services};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::intake::{self, Fate};
+use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{Direction, OutcomeKind, Phase, PushRef, State};
+use crate::domain::steering::Refused;
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, EventId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::DeploymentView;
@@ -41,6 +44,7 @@ use crate::scheduler::Batch;
 
 use begin::begin_contexts;
 pub use begin::{Beginning, begin};
+pub use steer::{Answer, OrderOf, Request};
 
 /// The cursor alone is written this often: an older one costs only a longer re-read after a crash.
 const CURSOR_EVERY: Duration = Duration::from_secs(60);
@@ -83,6 +87,19 @@ pub struct Reload {
     pub contexts: Contexts,
 }
 
+/// What comes in.
+#[derive(Debug)]
+pub struct Inbox {
+    /// Pages of events.
+    pub batches: mpsc::Receiver<Batch>,
+    /// New configurations.
+    pub reloads: mpsc::Receiver<Reload>,
+    /// What operators ask and order.
+    pub requests: mpsc::Receiver<Request>,
+    /// The end.
+    pub stop: watch::Receiver<bool>,
+}
+
 /// The deployer.
 #[derive(Debug)]
 pub struct Deployer {
@@ -105,6 +122,10 @@ pub struct Deployer {
     runs: BTreeMap<ServiceKey, Run>,
     watches: BTreeMap<Place, Watch>,
     jobs: JoinSet<Done>,
+    /// Deployments that operators ordered and that are not decided yet.
+    orders: Vec<steer::Pending>,
+    /// Answers that wait for the disk.
+    replies: Vec<steer::Reply>,
     /// Pushes of which some services are undecided, and whether one of them deploys it.
     open: BTreeMap<EventId, OpenPush>,
 }
@@ -126,6 +147,8 @@ struct Run {
     certain: bool,
     /// What to register.
     registration: Option<Registration>,
+    /// The tasks of the rollout, as they were seen last.
+    counts: Option<Counts>,
     /// Since when the rollout is watched, and how long it was rolling before that.
     rolling: Option<(Instant, Duration)>,
 }
@@ -173,6 +196,7 @@ enum Done {
     Looked(ServiceKey, Result<execute::Looked, AwsError>),
     Registered(Vec<ServiceKey>, Result<TaskDefinitionArn, AwsError>),
     Updated(ServiceKey, TaskDefinitionArn, Result<DeploymentView, AwsError>),
+    Placed(steer::Pending, Result<steer::Place, Refused>),
     Watched(Place, Vec<(ServiceKey, DeploymentId)>, Result<Services, AwsError>),
 }
 
@@ -198,6 +222,8 @@ impl Deployer {
             runs: BTreeMap::new(),
             watches: BTreeMap::new(),
             jobs: JoinSet::new(),
+            orders: Vec::new(),
+            replies: Vec::new(),
             open: BTreeMap::new(),
         };
         deployer.take_up();
@@ -205,12 +231,8 @@ impl Deployer {
     }
 
     /// Works until it is told to stop, and then until what is under way is written down.
-    pub async fn run(
-        mut self,
-        mut batches: mpsc::Receiver<Batch>,
-        mut reloads: mpsc::Receiver<Reload>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    pub async fn run(mut self, inbox: Inbox) {
+        let Inbox { mut batches, mut reloads, mut requests, mut stop } = inbox;
         loop {
             self.health.deployer_lives();
             self.settle().await;
@@ -219,6 +241,7 @@ impl Deployer {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(reload) = reloads.recv() => self.reload(reload),
+                Some(request) = requests.recv() => self.requested(request),
                 Some(done) = self.jobs.join_next() => self.done(done),
                 Some(batch) = batches.recv() => self.take(batch),
                 () = clock::sleep_until(wake) => {}
@@ -263,12 +286,14 @@ impl Deployer {
                 self.dirty = false;
                 self.stale_since = None;
                 self.commit_again = None;
+                self.reply(Ok(()));
                 if self.commit_complaint.take().is_some() {
                     info!("the state can be written again");
                 }
             }
             Err(text) => {
                 self.commit_again = Some(clock::instant() + COMMIT_AGAIN);
+                self.reply(Err(&text));
                 // What waits for the disk is looked at again before it is done.
                 for run in self.runs.values_mut() {
                     run.certain = false;
@@ -402,7 +427,7 @@ impl Deployer {
         let same = |other: &&ServiceKey| other.cluster == key.cluster && other.service == key.service;
         let all = || self.state.services.iter().filter(|(other, _)| same(other)).map(|(_, known)| known);
         self.metrics.deploying(key, all().filter(|known| known.rollout.is_some()).count());
-        self.metrics.holding(key, all().filter(|known| !known.held.is_empty()).count());
+        self.metrics.holding(key, all().filter(|known| known.is_held()).count());
     }
 
     /// Waits for the calls under way, for a while, and writes down what they did.

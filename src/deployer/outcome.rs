@@ -22,7 +22,10 @@ impl Deployer {
         let elapsed = self.elapsed(key, &rollout, timeout);
         let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };
         match progress {
-            Progress::InProgress(counts) => report::progress(key, &rollout, counts, elapsed),
+            Progress::InProgress(counts) => {
+                self.run_mut(key).counts = Some(counts);
+                report::progress(key, &rollout, counts, elapsed);
+            }
             Progress::Completed(_) => self.completed(key, &rollout),
             Progress::Adopted(deployment) => {
                 info!(cluster = %key.cluster, service = %key.service, deployment = %deployment, "a new deployment of the same revision is watched from here on");
@@ -66,8 +69,13 @@ impl Deployer {
         let mut targets = before.map(|deployed| deployed.targets).unwrap_or_default();
         targets.extend(rollout.targets.clone());
         if let Some(revision) = rollout.phase.revision() {
-            known.deployed =
-                Some(Deployed { revision: revision.clone(), targets, since: now, names_tags: rollout.names_tags });
+            known.deployed = Some(Deployed {
+                revision: revision.clone(),
+                targets,
+                since: now,
+                names_tags: rollout.names_tags,
+                way_back: Some(rollout.way_back.clone()),
+            });
         }
         for target in rollout.targets.values().filter(|target| !target.push.is_reconciliation()) {
             let after = Duration::try_from(now.duration_since(target.push.at)).unwrap_or_default();

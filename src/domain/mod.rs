@@ -13,6 +13,7 @@ pub mod rollout;
 pub mod settings;
 pub mod skip;
 pub mod state;
+pub mod steering;
 pub mod task_definition;
 #[cfg(test)]
 pub(crate) mod test_support;

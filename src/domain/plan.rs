@@ -200,7 +200,12 @@ impl Plan {
 
     /// The pushes that stand, deployed or not.
     fn standing(&self) -> impl Iterator<Item = (&RepositoryKey, &PushRef)> {
-        let void = |reason| matches!(reason, SkipReason::TagGone | SkipReason::NotAnImage | SkipReason::TagMismatch);
+        let void = |reason| {
+            matches!(
+                reason,
+                SkipReason::TagGone | SkipReason::NotAnImage | SkipReason::TagMismatch | SkipReason::Superseded
+            )
+        };
         let skipped =
             self.skips.iter().filter(move |skip| !void(skip.reason)).map(|skip| (&skip.repository, &skip.push));
         let rolled = self.roll.iter().flat_map(|roll| &roll.rollout.targets).map(|(key, target)| (key, &target.push));
@@ -255,6 +260,11 @@ fn select<'a>(
         // It is the image that stands from here on: a push that is older than this one must not follow it. Nobody pushed when ECR was
         // compared, so that time says nothing.
         let pushed_at = image.pushed_at.unwrap_or(push.at);
+        if let Some(newer) = state.decided.get(key).filter(|decided| stands_against(decided, image, rule)) {
+            let detail = format!("ECR's newest image was pushed before {}, which was decided", newer.tag.as_ref()?);
+            plan.skip(key, push, SkipReason::Superseded, detail);
+            return None;
+        }
         push.at = if push.is_reconciliation() { pushed_at } else { pushed_at.max(push.at) };
     }
     let own = push.tag.as_ref().is_some_and(|tag| image.tags.contains(tag));
@@ -268,6 +278,17 @@ fn select<'a>(
     let region = region_of(key)?;
     let repository = Repository { account: image.registry.clone(), region, name: key.name.clone() };
     Some(Selected { rule, key, push, image, own, repository })
+}
+
+/// Whether the newest image by ECR is not the newest push: an image that was there before was pushed again since, of which ECR does not
+/// keep the time.
+fn stands_against(decided: &PushRef, image: &ImageView, rule: &ServiceRule) -> bool {
+    let one_tag = rule.policy.literals().is_some_and(|tags| tags.len() == 1);
+    let known_by = decided.tag.as_ref().filter(|tag| !image.tags.contains(tag));
+    rule.policy.order() == By::Push
+        && !one_tag
+        && known_by.is_some()
+        && image.pushed_at.is_some_and(|at| at < decided.at)
 }
 
 fn gone(push: &PushRef) -> String {
@@ -299,6 +320,9 @@ fn changes(
             None => format!("no container of {} has an image of {}", base.arn().short(), choice.repository.name),
         };
         return skip(SkipReason::NoContainer, detail);
+    }
+    if let Some(freeze) = &state.frozen {
+        return skip(SkipReason::Held, freeze.to_string());
     }
     // A push of the same digest that is newer than the hold ends it; a push of something else does not.
     let still_held = |hold: &&Hold| &hold.digest == digest && !(choice.own && choice.push.at > hold.since);

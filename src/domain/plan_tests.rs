@@ -95,6 +95,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
             names_tags: false,
+            way_back: None,
         }),
         ..state.clone()
     };
@@ -119,6 +120,7 @@ fn a_then_b_then_a_again_is_deployed_again() {
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
             names_tags: false,
+            way_back: None,
         }),
         ..wanting(&[push_ref("e2", "latest", 9)])
     };
@@ -398,5 +400,22 @@ fn what_a_comparison_with_ecr_decides_stands_as_of_the_push_of_the_image() {
             let skips = decide(&rule(), &later, &facts).skips;
             assert_eq!(skips[0].reason == SkipReason::Superseded, superseded, "{asked:?}, then {second}");
         }
+    }
+}
+
+#[test]
+fn an_image_that_was_pushed_again_is_not_undone_by_one_that_ecr_takes_for_newer() {
+    let newest = ImageView { pushed_at: Some(at(50)), ..image('b', &["release-2"]) };
+    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
+    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-2"), newest));
+    for (decided, superseded) in [("release-3", true), ("release-2", false)] {
+        let decided = BTreeMap::from([(repository_key(REPOSITORY), push_ref("e3", decided, 60))]);
+        let mut state = ServiceState { decided, ..wanting(&[PushRef::reconciliation(at(90))]) };
+        let plan = decide(&rule(), &state, &facts);
+        assert_eq!(reasons(&plan) == [("reconcile", SkipReason::Superseded)], superseded);
+        assert_eq!(plan.roll.is_none(), superseded);
+        let before = state.decided.clone();
+        plan.write_down(&state.wanted.clone(), &mut state);
+        assert!(!superseded || state.decided == before, "what was decided stands");
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::state::{Direction, Phase, Rollout};
 use super::types::{DeploymentId, TaskDefinitionArn};
 use super::view::{DeploymentView, RolloutState, ServiceView};
@@ -30,7 +32,7 @@ pub enum Progress {
 }
 
 /// Task counts of a deployment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Tasks it shall run.
     pub desired: i32,

@@ -1,12 +1,14 @@
 //! What must survive a crash: how far CloudTrail was read, what was asked for, what is under way, what is held, what happened.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::image::Pin;
 use super::settings::RepositoryKey;
+use super::steering::Order;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
 
 /// The version of the format that this program writes.
@@ -157,9 +159,15 @@ pub struct ServiceState {
     /// Digests that are not deployed again before a newer push or a release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<RepositoryKey, Hold>,
+    /// An operator holds the whole service: nothing is deployed to it before a release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Freeze>,
     /// The last outcomes, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Outcome>,
+    /// The last orders of operators, newest first.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub orders: VecDeque<Ordered>,
 }
 
 impl ServiceState {
@@ -171,6 +179,18 @@ impl ServiceState {
         let place = wanted.iter().position(|other| other.is_older_than(&push)).unwrap_or(wanted.len());
         wanted.insert(place, push);
         if wanted.len() > WANTED { wanted.pop() } else { None }
+    }
+
+    /// Writes down what an operator ordered.
+    pub fn note_order(&mut self, ordered: Ordered) {
+        self.orders.push_front(ordered);
+        self.orders.truncate(HISTORY);
+    }
+
+    /// Whether something is not deployed to the service before a release or a newer push.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.frozen.is_some() || !self.held.is_empty()
     }
 
     /// Writes an outcome into the history.
@@ -201,6 +221,41 @@ pub struct Deployed {
     /// Whether the revision names an image in ECR by a tag, so that the tasks have to be asked what it means.
     #[serde(default)]
     pub names_tags: bool,
+    /// Where to go back to, should an operator order it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<WayBack>,
+}
+
+/// A service that an operator holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Since when.
+    pub since: Timestamp,
+    /// The operator.
+    pub by: String,
+    /// Why, if the operator said so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl fmt::Display for Freeze {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held by {} since {:.0}", self.by, self.since)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+    }
+}
+
+/// What an operator ordered, and the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// When.
+    pub at: Timestamp,
+    /// The operator.
+    pub by: String,
+    /// What.
+    pub order: Order,
+    /// What came of it at once.
+    pub answer: String,
 }
 
 /// A digest that must not be deployed.

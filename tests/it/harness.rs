@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use ecs_deployd::clock::Clock;
 use ecs_deployd::config::Config;
-use ecs_deployd::deployer::{self, Deployer, Parts};
+use ecs_deployd::deployer::{self, Answer, Deployer, Inbox, OrderOf, Parts, Request};
 use ecs_deployd::domain::state::{ContextState, State};
+use ecs_deployd::domain::steering::Order;
 use ecs_deployd::health::Health;
 use ecs_deployd::ledger::Store;
 use ecs_deployd::metrics::Metrics;
@@ -24,6 +25,7 @@ pub struct Process {
     deployer: JoinHandle<()>,
     schedulers: Vec<JoinHandle<()>>,
     pub metrics: Arc<Metrics>,
+    asks: mpsc::Sender<Request>,
     _reloads: mpsc::Sender<deployer::Reload>,
 }
 
@@ -46,6 +48,7 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
     let contexts = world.contexts();
     let (batches, pages) = mpsc::channel(4);
     let (reloads, reloaded) = mpsc::channel(1);
+    let (asks, requests) = mpsc::channel(4);
     let (stop, stopped) = watch::channel(false);
     let schedulers = config
         .polled_contexts()
@@ -70,8 +73,9 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
         })
         .collect();
     let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health };
-    let deployer = tokio::spawn(Deployer::new(parts).run(pages, reloaded, stopped));
-    Process { stop, deployer, schedulers, metrics, _reloads: reloads }
+    let deployer =
+        tokio::spawn(Deployer::new(parts).run(Inbox { batches: pages, reloads: reloaded, requests, stop: stopped }));
+    Process { stop, deployer, schedulers, metrics, asks, _reloads: reloads }
 }
 
 impl Process {
@@ -93,6 +97,21 @@ impl Process {
         }
         self.stop.send(true).unwrap();
         self.deployer.await.unwrap();
+    }
+
+    /// Orders something, as alice.
+    pub async fn order(&self, service: &str, order: Order) -> Answer {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let order = OrderOf { service: service.to_owned(), order, by: "alice".to_owned(), answer };
+        self.asks.send(Request::Order(order)).await.unwrap();
+        answered.await.unwrap()
+    }
+
+    /// How things are.
+    pub async fn status(&self) -> ecs_deployd::status::Status {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.asks.send(Request::Status(answer)).await.unwrap();
+        answered.await.unwrap()
     }
 
     /// One sample of the metrics.

@@ -14,4 +14,5 @@ mod failures;
 mod flow;
 mod harness;
 mod simulation;
+mod steering;
 mod world;

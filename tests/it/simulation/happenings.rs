@@ -149,6 +149,7 @@ impl Life {
         self.push();
         let months = 8_000_000 + self.rng.below(3_000_000);
         self.absent += Duration::from_secs(months);
+        self.compared_at = self.world.now() + SignedDuration::from_secs(i64::try_from(months).unwrap());
         pass(months).await;
         if self.rng.percent(50) {
             self.push();
@@ -175,6 +176,7 @@ impl Life {
     fn lose_state(&mut self) {
         if self.kind.forgetful && self.process.is_none() {
             self.say("the state is lost");
+            self.compared_at = self.world.now();
             self.disk.lose();
         }
     }
@@ -215,8 +217,11 @@ impl Life {
     }
 
     fn note_meddling(&mut self, name: &'static str, containers: &[(&str, &'static str)]) {
+        // What they set may name a tag that means a bad image: then there is nothing good to go back to, ever.
+        let bad =
+            containers.iter().any(|(_, repository)| self.pushed[repository].last().is_some_and(|push| !push.good));
         for (_, repository) in containers {
-            let pushes = self.pushed[repository].len();
+            let pushes = if bad { usize::MAX } else { self.pushed[repository].len() };
             self.meddled.insert((name, repository), pushes);
         }
     }

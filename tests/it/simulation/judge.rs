@@ -21,8 +21,9 @@ impl Life {
             };
             let in_time = told.visible_at.duration_since(told.time) < SignedDuration::from_mins(25);
             let passed = told.visible_at + margin < cursor && told.time > context.baseline + margin;
-            // CloudTrail had it when this was read, or the daemon was away for months.
-            if !(ours && in_time && passed) || self.vanished.contains(told.repository.as_str()) {
+            if !(ours && in_time && passed && told.time >= self.compared_at)
+                || self.vanished.contains(told.repository.as_str())
+            {
                 continue;
             }
             let repository = format!("default/{}", told.repository).try_into().unwrap();
@@ -73,7 +74,7 @@ impl Life {
 
     /// Whether somebody else was the last to change a service.
     fn is_meddled(&self, name: &'static str, repository: &'static str) -> bool {
-        self.meddled.get(&(name, repository)).is_some_and(|pushes| *pushes == self.pushed[repository].len())
+        self.meddled.get(&(name, repository)).is_some_and(|pushes| *pushes >= self.pushed[repository].len())
     }
 
     /// A service ends on the newest push, or, where that one is bad, on a good one.

@@ -78,6 +78,8 @@ pub(super) struct Life {
     /// Repositories of which a tag was away for a while.
     pub(super) vanished: BTreeSet<&'static str>,
     pub(super) absent: Duration,
+    /// Of what was told before this, ECR knows more than events do.
+    pub(super) compared_at: jiff::Timestamp,
     pub(super) began: jiff::Timestamp,
 }
 
@@ -103,6 +105,7 @@ impl Life {
             meddled: BTreeMap::new(),
             vanished: BTreeSet::new(),
             absent: Duration::ZERO,
+            compared_at: began,
             began,
         };
         for service in SERVICES {

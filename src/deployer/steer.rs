@@ -1,0 +1,256 @@
+//! What operators order, and what they are told.
+
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::observe::describe_services;
+use super::pace::Group;
+use super::patience::patiently;
+use super::{Deployer, Done};
+use crate::aws::Fault;
+use crate::domain::plan::Plan;
+use crate::domain::settings::RepositoryKey;
+use crate::domain::state::{Direction, Ordered, OutcomeKind};
+use crate::domain::steering::{self, Order, Refused};
+use crate::domain::types::{ServiceKey, TaskDefinitionArn};
+use crate::status::Status;
+
+/// What comes in from outside, and where the answer goes.
+#[derive(Debug)]
+pub enum Request {
+    /// How things are.
+    Status(oneshot::Sender<Status>),
+    /// Something to do.
+    Order(OrderOf),
+}
+
+/// An order, who gives it and for which service.
+#[derive(Debug)]
+pub struct OrderOf {
+    /// `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
+    pub service: String,
+    /// What to do.
+    pub order: Order,
+    /// The operator.
+    pub by: String,
+    /// What came of it.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// What came of an order.
+pub type Answer = Result<String, Refused>;
+
+/// An answer, and where it goes.
+pub(super) type Reply = (oneshot::Sender<Answer>, Answer);
+
+/// An order that is being carried out.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) key: ServiceKey,
+    order: Order,
+    by: String,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What a rollback has to know.
+#[derive(Debug)]
+pub(super) struct Place {
+    current: TaskDefinitionArn,
+    to: Option<TaskDefinitionArn>,
+}
+
+impl Deployer {
+    pub(super) fn requested(&mut self, request: Request) {
+        match request {
+            Request::Status(answer) => {
+                // Who asked may have gone meanwhile.
+                let _ = answer.send(self.status());
+            }
+            Request::Order(OrderOf { service, order, by, answer }) => match self.find_service(&service) {
+                Ok(key) => self.order(Pending { key, order, by, answer }),
+                Err(refused) => {
+                    warn!(service, order = order.as_str(), by, refused = %refused, "order refused");
+                    let _ = answer.send(Err(refused));
+                }
+            },
+        }
+    }
+
+    /// How things are.
+    fn status(&self) -> Status {
+        let mut status = Status::of(&self.config, &self.state, self.clock.now());
+        for (key, run) in &self.runs {
+            let trouble = run.writes.complaint.as_ref().or(run.reads.complaint.as_ref());
+            status.add_details(key, run.counts, trouble);
+        }
+        status
+    }
+
+    fn find_service(&self, named: &str) -> Result<ServiceKey, Refused> {
+        crate::status::find_service(self.config.services().map(|(_, rule)| &rule.key), named).cloned().map_err(Refused)
+    }
+
+    fn order(&mut self, pending: Pending) {
+        let repositories: Vec<RepositoryKey> = self.config.rules_of(&pending.key).into_keys().collect();
+        let now = self.clock.now();
+        let known = self.state.services.entry(pending.key.clone()).or_default();
+        self.dirty = true;
+        match &pending.order {
+            Order::Hold { reason } => {
+                let answer = steering::hold(known, &pending.by, reason.as_deref(), now);
+                self.answered(pending, Ok(answer));
+            }
+            Order::Release => {
+                let answer = steering::release(known, &repositories, now);
+                self.answered(pending, Ok(answer));
+            }
+            Order::Deploy => match steering::deploy(known, &repositories, now) {
+                Ok(()) => self.orders.push(pending),
+                Err(refused) => self.answered(pending, Err(refused)),
+            },
+            Order::Rollback { to } => {
+                let to = to.clone();
+                self.launch_place(pending, to);
+            }
+        }
+    }
+
+    /// What the service runs has to be known before it is set back.
+    fn launch_place(&mut self, pending: Pending, to: Option<String>) {
+        let Some(context) = self.contexts.get(&pending.key.aws).cloned() else {
+            return self.answered(pending, Err(Refused("its AWS context is not in the configuration".to_owned())));
+        };
+        let (pace, key) = (self.pace.clone(), pending.key.clone());
+        self.jobs.spawn(async move {
+            let place = async {
+                let names = std::slice::from_ref(&key.service);
+                let refused = |error: crate::aws::AwsError| Refused(error.to_string());
+                let mut services =
+                    describe_services(&context, &pace, &key.aws, &key.cluster, names).await.map_err(refused)?;
+                let service = services.remove(&key.service).and_then(Result::ok).filter(|service| service.active);
+                let current =
+                    service.ok_or_else(|| Refused("there is no such service in ECS".to_owned()))?.task_definition;
+                let Some(named) = to else { return Ok(Place { current, to: None }) };
+                let revision = steering::revision(&named, &current)?;
+                pace.take(&key.aws, Group::TaskDefinitions).await;
+                match patiently(|| context.ecs.describe_task_definition(&revision)).await {
+                    Ok(found) => Ok(Place { current, to: Some(found.arn().clone()) }),
+                    Err(error) if error.fault == Fault::Refused => {
+                        Err(Refused(format!("ECS does not know {revision}")))
+                    }
+                    Err(error) => Err(refused(error)),
+                }
+            };
+            Done::Placed(pending, place.await)
+        });
+    }
+
+    pub(super) fn placed(&mut self, pending: Pending, place: Result<Place, Refused>) {
+        let key = pending.key.clone();
+        let now = self.clock.now();
+        let busy = self.run_mut(&key).busy;
+        let begun = place.and_then(|place| {
+            if busy {
+                return Err(Refused("a rollout is just being begun; try again in a moment".to_owned()));
+            }
+            let known = self.state.services.entry(key.clone()).or_default();
+            let back = steering::rollback(known, &place.current, place.to, &pending.by, now)?;
+            Ok((back, place.current))
+        });
+        match begun {
+            Err(refused) => self.answered(pending, Err(refused)),
+            Ok((back, current)) => {
+                let because = match &back.direction {
+                    Direction::Back { because } => because.clone(),
+                    Direction::Forward => String::new(),
+                };
+                self.end(&key, OutcomeKind::Superseded, format!("rollback {because}"));
+                let answer = format!("going back from {} to {}", current.short(), back.base.short());
+                self.begin(&key, back);
+                self.run_mut(&key).certain = false;
+                self.answered(pending, Ok(answer));
+            }
+        }
+    }
+
+    /// Tells those who ordered a deployment what was decided.
+    pub(super) fn deploy_decided(&mut self, key: &ServiceKey, plan: &Plan) {
+        let asked = plan.skips.iter().any(|skip| skip.push.is_reconciliation())
+            || plan
+                .roll
+                .iter()
+                .flat_map(|roll| roll.rollout.targets.values())
+                .any(|target| target.push.is_reconciliation());
+        if asked {
+            self.answer_deploys(key, || told(plan));
+        }
+    }
+
+    /// Tells those who ordered a deployment that it cannot be decided yet.
+    pub(super) fn deploy_undecided(&mut self, key: &ServiceKey, why: &str) {
+        self.answer_deploys(key, || Err(Refused(format!("not decided yet, it is tried again: {why}"))));
+    }
+
+    fn answer_deploys(&mut self, key: &ServiceKey, answer: impl Fn() -> Answer) {
+        let (these, others) = std::mem::take(&mut self.orders).into_iter().partition(|pending| &pending.key == key);
+        self.orders = others;
+        let these: Vec<Pending> = these;
+        for pending in these {
+            self.answered(pending, answer());
+        }
+    }
+
+    /// Writes an order and its answer into the log and the history.
+    fn answered(&mut self, pending: Pending, answer: Answer) {
+        let Pending { key, order, by, answer: to } = pending;
+        let text = match &answer {
+            Ok(text) => {
+                info!(cluster = %key.cluster, service = %key.service, order = order.as_str(), by, answer = text, "order carried out");
+                text.clone()
+            }
+            Err(refused) => {
+                warn!(cluster = %key.cluster, service = %key.service, order = order.as_str(), by, %refused, "order refused");
+                format!("refused: {refused}")
+            }
+        };
+        let at = self.clock.now();
+        if let Some(known) = self.state.services.get_mut(&key) {
+            known.note_order(Ordered { at, by, order, answer: text });
+        }
+        self.gauge(&key);
+        self.dirty = true;
+        self.replies.push((to, answer));
+    }
+
+    /// Gives the answers, once what they say is on the disk.
+    pub(super) fn reply(&mut self, committed: Result<(), &str>) {
+        for (to, answer) in self.replies.drain(..) {
+            let answer = match committed {
+                Ok(()) => answer,
+                Err(why) => answer.and_then(|text| {
+                    Err(Refused(format!("{text}; but that is not on the disk, and a restart forgets it: {why}")))
+                }),
+            };
+            // Who asked may have gone meanwhile.
+            let _ = to.send(answer);
+        }
+    }
+}
+
+/// What a plan means to who ordered it.
+fn told(plan: &Plan) -> Answer {
+    if let Some(roll) = &plan.roll {
+        let targets = roll.rollout.targets.iter().map(|(repository, target)| {
+            let tag = target.push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+            format!("{}{tag} ({})", repository.name, target.digest)
+        });
+        return Ok(format!("rolling to {}", targets.collect::<Vec<_>>().join(" and ")));
+    }
+    if let Some(reason) = &plan.refused {
+        return Err(Refused(reason.clone()));
+    }
+    let reasons: Vec<String> = plan.skips.iter().map(|skip| format!("{}: {}", skip.reason, skip.detail)).collect();
+    let text = reasons.join("; ");
+    let all_well = plan.skips.iter().all(|skip| skip.reason == crate::domain::skip::SkipReason::AlreadyDeployed);
+    if all_well { Ok(format!("nothing to do: {text}")) } else { Err(Refused(text)) }
+}

@@ -1,0 +1,291 @@
+//! How things are, for people and programs: what runs, what rolls, what is held, what happened. The shape is part of the public surface.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::domain::rollout::Counts;
+use crate::domain::state::{Direction, Freeze, Ordered, Outcome, Phase, Rollout, ServiceState, State, Target};
+use crate::domain::types::ServiceKey;
+
+/// The version of the shape. What is added does not change it.
+const VERSION: u32 = 1;
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of this shape.
+    pub version: u32,
+    /// When this was so.
+    pub at: Timestamp,
+    /// Where it comes from.
+    pub source: Origin,
+    /// How far CloudTrail was read.
+    pub contexts: Vec<ContextStatus>,
+    /// The services: those of the configuration, and those that left it in the middle of something.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// Where a status comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The running daemon.
+    Daemon,
+    /// The state file: as things were when it was written.
+    StateFile,
+}
+
+/// One AWS context.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContextStatus {
+    /// Its name.
+    pub aws: String,
+    /// Pushes before this are not deployed.
+    pub since: Timestamp,
+    /// Events up to here were read.
+    pub read_to: Option<Timestamp>,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The AWS context.
+    pub aws: String,
+    /// The cluster.
+    pub cluster: String,
+    /// The service.
+    pub service: String,
+    /// What this program deployed last and saw complete.
+    pub deployed: Option<Running>,
+    /// What is under way.
+    pub rollout: Option<RolloutStatus>,
+    /// Whether an operator holds the whole service.
+    pub frozen: Option<Freeze>,
+    /// Digests that are held.
+    pub held: Vec<HoldStatus>,
+    /// Pushes that are not decided yet.
+    pub undecided: usize,
+    /// The call to AWS that keeps failing.
+    pub trouble: Option<String>,
+    /// The last outcomes, newest first.
+    pub history: Vec<OutcomeStatus>,
+    /// The last orders of operators, newest first.
+    pub orders: Vec<Ordered>,
+}
+
+/// A revision that runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its ARN.
+    pub revision: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The images it brought.
+    pub images: Vec<ImageStatus>,
+}
+
+/// An image of one repository, and the push that asked for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageStatus {
+    /// The repository.
+    pub repository: String,
+    /// The tag that was pushed.
+    pub tag: Option<String>,
+    /// The digest.
+    pub digest: String,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// The event that told of it.
+    pub event: String,
+}
+
+/// A rollout under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// `forward`, or `back`.
+    pub direction: String,
+    /// Why it goes back.
+    pub because: Option<String>,
+    /// `intended`, `registered` or `rolling`.
+    pub phase: String,
+    /// The revision, once it is registered.
+    pub revision: Option<String>,
+    /// The deployment, once there is one.
+    pub deployment: Option<String>,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// The images it brings, or takes away.
+    pub images: Vec<ImageStatus>,
+    /// Its tasks, as they were seen last.
+    pub tasks: Option<Counts>,
+}
+
+/// A held digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// The repository.
+    pub repository: String,
+    /// The digest.
+    pub digest: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeStatus {
+    /// The end: `completed`, `failed`, ...
+    pub result: String,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// The revision.
+    pub revision: Option<String>,
+    /// The images.
+    pub images: Vec<ImageStatus>,
+    /// What to know about it.
+    pub detail: String,
+}
+
+impl Status {
+    /// What the configuration and the state say.
+    #[must_use]
+    pub fn of(config: &Config, state: &State, now: Timestamp) -> Self {
+        let contexts = state.contexts.iter().map(|(name, context)| ContextStatus {
+            aws: name.to_string(),
+            since: context.baseline,
+            read_to: context.cursor,
+        });
+        let mut keys: Vec<&ServiceKey> = config.services().map(|(_, rule)| &rule.key).collect();
+        keys.extend(state.services.iter().filter(|(_, known)| known.rollout.is_some()).map(|(key, _)| key));
+        keys.sort();
+        keys.dedup();
+        let nothing = ServiceState::default();
+        let services = keys.into_iter().map(|key| service(key, state.services.get(key).unwrap_or(&nothing)));
+        Self {
+            version: VERSION,
+            at: now,
+            source: Origin::Daemon,
+            contexts: contexts.collect(),
+            services: services.collect(),
+        }
+    }
+
+    /// What only the running daemon knows of a service.
+    pub fn add_details(&mut self, key: &ServiceKey, tasks: Option<Counts>, trouble: Option<&String>) {
+        let found = self.services.iter_mut().find(|one| {
+            (one.aws.as_str(), one.cluster.as_str(), one.service.as_str())
+                == (key.aws.as_str(), key.cluster.as_str(), key.service.as_str())
+        });
+        if let Some(found) = found {
+            found.trouble = trouble.cloned();
+            if let Some(rollout) = &mut found.rollout {
+                rollout.tasks = tasks;
+            }
+        }
+    }
+}
+
+fn service(key: &ServiceKey, known: &ServiceState) -> ServiceStatus {
+    ServiceStatus {
+        aws: key.aws.to_string(),
+        cluster: key.cluster.to_string(),
+        service: key.service.to_string(),
+        deployed: known.deployed.as_ref().map(|deployed| Running {
+            revision: deployed.revision.to_string(),
+            since: deployed.since,
+            images: images(&deployed.targets),
+        }),
+        rollout: known.rollout.as_ref().map(rollout),
+        frozen: known.frozen.clone(),
+        held: known
+            .held
+            .iter()
+            .map(|(repository, hold)| HoldStatus {
+                repository: repository.name.to_string(),
+                digest: hold.digest.to_string(),
+                since: hold.since,
+                reason: hold.reason.clone(),
+            })
+            .collect(),
+        undecided: known.wanted.values().map(Vec::len).sum(),
+        trouble: None,
+        history: known.history.iter().map(outcome).collect(),
+        orders: known.orders.iter().cloned().collect(),
+    }
+}
+
+fn images<'a>(
+    targets: impl IntoIterator<Item = (&'a crate::domain::settings::RepositoryKey, &'a Target)>,
+) -> Vec<ImageStatus> {
+    let one = |(repository, target): (&crate::domain::settings::RepositoryKey, &Target)| ImageStatus {
+        repository: repository.name.to_string(),
+        tag: target.push.tag.as_ref().map(ToString::to_string),
+        digest: target.digest.to_string(),
+        pushed_at: target.push.at,
+        event: target.push.event.to_string(),
+    };
+    targets.into_iter().map(one).collect()
+}
+
+fn rollout(rollout: &Rollout) -> RolloutStatus {
+    let (direction, because) = match &rollout.direction {
+        Direction::Forward => ("forward", None),
+        Direction::Back { because } => ("back", Some(because.clone())),
+    };
+    let (phase, deployment) = match &rollout.phase {
+        Phase::Intended => ("intended", None),
+        Phase::Registered { .. } => ("registered", None),
+        Phase::Rolling { deployment, .. } => ("rolling", Some(deployment.to_string())),
+    };
+    RolloutStatus {
+        direction: direction.to_owned(),
+        because,
+        phase: phase.to_owned(),
+        revision: rollout.phase.revision().map(ToString::to_string),
+        deployment,
+        decided_at: rollout.decided_at,
+        images: images(&rollout.targets),
+        tasks: None,
+    }
+}
+
+fn outcome(outcome: &Outcome) -> OutcomeStatus {
+    OutcomeStatus {
+        result: outcome.result.as_str().to_owned(),
+        decided_at: outcome.decided_at,
+        ended_at: outcome.ended_at,
+        revision: outcome.revision.as_ref().map(ToString::to_string),
+        images: images(&outcome.targets),
+        detail: outcome.detail.clone(),
+    }
+}
+
+/// The configured service that a person names: `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
+///
+/// # Errors
+/// What is wrong with the name, and which one may be meant.
+pub fn find_service<'a>(keys: impl Iterator<Item = &'a ServiceKey>, named: &str) -> Result<&'a ServiceKey, String> {
+    let mut all: Vec<&ServiceKey> = keys.collect();
+    all.sort();
+    all.dedup();
+    let short = |key: &ServiceKey| format!("{}/{}", key.cluster, key.service);
+    let long = |key: &ServiceKey| format!("{}/{}", key.aws, short(key));
+    let found: Vec<&ServiceKey> = all.iter().copied().filter(|key| short(key) == named || long(key) == named).collect();
+    match found[..] {
+        [only] => Ok(only),
+        [] => {
+            let nearest = all.iter().map(|key| short(key)).min_by_key(|name| strsim::levenshtein(name, named));
+            let hint = nearest.map_or_else(String::new, |name| format!("; the nearest one is {name}"));
+            Err(format!("{named} is no CLUSTER/SERVICE of the configuration{hint}"))
+        }
+        _ => {
+            let names: Vec<String> = found.iter().map(|key| long(key)).collect();
+            Err(format!("{named} is ambiguous: say {}", names.join(" or ")))
+        }
+    }
+}
