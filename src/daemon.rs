@@ -17,13 +17,13 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, Source, WhenMissing};
 use crate::control::Socket;
 use crate::deployer::{self, Deployer, Inbox, Parts, Reload, Request};
-use crate::domain::state::{ContextState, State};
+use crate::domain::state::State;
 use crate::domain::types::ContextName;
 use crate::health::Health;
 use crate::ledger::{self, Found, Ledger, LedgerError};
 use crate::logging::chain;
 use crate::metrics::Metrics;
-use crate::scheduler::{Batch, Polling, Scheduler};
+use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
 
 /// CloudTrail delivers within 15 minutes, as a rule.
@@ -85,13 +85,9 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let http = tokio::spawn(crate::http::serve(listener, Arc::clone(&metrics), Arc::clone(&health), stopped.clone()));
     let (batches, pages) = mpsc::channel(WAITING_PAGES);
     let (reloads, reloaded) = mpsc::channel(1);
-    let mut tasks = Tasks {
-        batches,
-        clock: Arc::clone(&clock),
-        metrics: Arc::clone(&metrics),
-        health: Arc::clone(&health),
-        schedulers: Vec::new(),
-    };
+    let shared =
+        Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
+    let mut tasks = Tasks { shared, schedulers: Vec::new() };
     tasks.start(&config, &contexts, &state);
     info!(
         version = env!("CARGO_PKG_VERSION"), config = %source_name(&source), state = %config.state.path.display(), http = %address,
@@ -128,8 +124,8 @@ fn open_control(path: &Path, asks: mpsc::Sender<Request>, stopped: watch::Receiv
     }
 }
 
-/// The state to begin with.
-fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
+/// The state to begin with, and a word about it.
+pub(crate) fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
     let found = match found {
         Found::State(state) => Some(*state),
         Found::Missing => None,
@@ -179,35 +175,16 @@ fn notify(states: &[NotifyState<'_>]) {
 /// The schedulers, and what they need.
 #[derive(Debug)]
 struct Tasks {
-    batches: mpsc::Sender<Batch>,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
+    shared: Shared,
     schedulers: Vec<(ContextName, JoinHandle<()>)>,
 }
 
 impl Tasks {
     fn start(&mut self, config: &Config, contexts: &Contexts, state: &State) {
         let polled = config.polled_contexts();
-        self.health.expect(&polled, config.poll.interval);
-        for name in polled {
-            let (Some(context), Some(settings)) = (contexts.get(name), config.aws.get(name)) else { continue };
-            let scheduler = Scheduler {
-                context: name.clone(),
-                cloudtrail: Arc::clone(&context.cloudtrail),
-                polling: Polling {
-                    interval: config.poll.interval,
-                    overlap: config.poll.overlap,
-                    rate: settings.max_lookups_per_second,
-                },
-                cursor: state.contexts.get(name).map(ContextState::read_from),
-                baseline: state.contexts.get(name).map(|known| known.baseline),
-                clock: Arc::clone(&self.clock),
-                metrics: Arc::clone(&self.metrics),
-                health: Arc::clone(&self.health),
-                batches: self.batches.clone(),
-            };
-            self.schedulers.push((name.clone(), tokio::spawn(scheduler.run())));
+        self.shared.health.expect(&polled, config.poll.interval);
+        for scheduler in scheduler::all(config, contexts, state, &self.shared) {
+            self.schedulers.push((scheduler.context.clone(), tokio::spawn(scheduler.run())));
         }
     }
 
@@ -288,7 +265,7 @@ impl Supervisor {
         }
         match self.replace().await {
             Ok(()) => {
-                self.metrics.reloaded(Some(self.tasks.clock.now()));
+                self.metrics.reloaded(Some(self.tasks.shared.clock.now()));
                 info!(
                     repositories = self.config.repositories.len(),
                     services = self.config.services().count(),

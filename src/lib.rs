@@ -15,6 +15,8 @@ pub mod http;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
+pub mod once;
+pub mod preview;
 pub mod scheduler;
 pub mod signals;
 pub mod status;

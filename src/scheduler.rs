@@ -10,10 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use crate::aws::{AwsError, CloudTrail, Fault, LookupPage, Window};
+use crate::aws::{AwsError, CloudTrail, Contexts, Fault, LookupPage, Window};
 use crate::clock::{self, Clock, Instant};
+use crate::config::Config;
 use crate::domain::event::{self, Reading};
-use crate::domain::state::EVENT_HISTORY;
+use crate::domain::state::{ContextState, EVENT_HISTORY, State};
 use crate::domain::types::ContextName;
 use crate::health::Health;
 use crate::metrics::{Metrics, PollOutcome};
@@ -74,6 +75,43 @@ pub struct Scheduler {
     pub batches: mpsc::Sender<Batch>,
 }
 
+/// What all schedulers share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Where they count.
+    pub metrics: Arc<Metrics>,
+    /// Where they show that they live.
+    pub health: Arc<Health>,
+    /// Where the pages go.
+    pub batches: mpsc::Sender<Batch>,
+}
+
+/// The schedulers of a configuration, one for each context that a repository lives in, going on from where the state says.
+#[must_use]
+pub fn all(config: &Config, contexts: &Contexts, state: &State, shared: &Shared) -> Vec<Scheduler> {
+    let one = |name: &ContextName| {
+        let known = state.contexts.get(name);
+        Some(Scheduler {
+            context: name.clone(),
+            cloudtrail: Arc::clone(&contexts.get(name)?.cloudtrail),
+            polling: Polling {
+                interval: config.poll.interval,
+                overlap: config.poll.overlap,
+                rate: config.aws.get(name)?.max_lookups_per_second,
+            },
+            cursor: known.map(ContextState::read_from),
+            baseline: known.map(|known| known.baseline),
+            clock: Arc::clone(&shared.clock),
+            metrics: Arc::clone(&shared.metrics),
+            health: Arc::clone(&shared.health),
+            batches: shared.batches.clone(),
+        })
+    };
+    config.polled_contexts().into_iter().filter_map(one).collect()
+}
+
 /// Why a poll ended early.
 enum Interrupted {
     /// CloudTrail could not be read.
@@ -120,6 +158,18 @@ impl Scheduler {
                 Err(Interrupted::Closed) => return,
             }
             clock::sleep_until(begun + self.polling.interval).await;
+        }
+    }
+
+    /// Polls once.
+    ///
+    /// # Errors
+    /// CloudTrail could not be read.
+    pub async fn poll_once(mut self) -> Result<(), AwsError> {
+        self.cursor.get_or_insert(self.clock.now());
+        match self.poll(&mut Budget::new(self.polling.rate), None).await {
+            Ok(_) | Err(Interrupted::Closed) => Ok(()),
+            Err(Interrupted::Failed(error)) => Err(error),
         }
     }
 

@@ -3,7 +3,12 @@
 
 mod check;
 mod health;
+mod once;
+mod plan;
 mod run;
+mod status;
+mod steer;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,9 +44,9 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "ECS_DEPLOYD_LOG_FORMAT")]
     log_format: LogFormat,
 
-    /// The least severe events that are logged
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "ECS_DEPLOYD_LOG_LEVEL")]
-    log_level: LogLevel,
+    /// The least severe events that are logged [default: info for the daemon, and for `once` without a terminal; else warn]
+    #[arg(long, global = true, value_name = "LEVEL", env = "ECS_DEPLOYD_LOG_LEVEL")]
+    log_level: Option<LogLevel>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -65,6 +70,22 @@ enum Command {
     Run,
     /// Validates the configuration without asking AWS: 0 if it is valid, 2 if not
     Check(check::Options),
+    /// Shows what one poll would do and how the services differ from ECR, and touches nothing
+    Plan(plan::Options),
+    /// Polls once, deploys, and waits until all is stable: 0 if it is, 1 if a rollout failed
+    Once,
+    /// Shows what runs, what rolls and what is held: from the running daemon, else from the state file
+    Status(status::Options),
+    /// Shows what happened: from the running daemon, else from the state file
+    History(status::HistoryOptions),
+    /// Rolls a service to what its policies select in ECR now: 0 if it is on its way or runs it, 1 if refused
+    Deploy(steer::Service),
+    /// Deploys nothing to a service until a release
+    Hold(steer::HoldOptions),
+    /// Ends the holds of a service, and rolls it to what its policies select
+    Release(steer::Service),
+    /// Takes a service back to what ran before, and holds what runs now
+    Rollback(steer::RollbackOptions),
     /// Asks the running daemon on this machine whether it works: 0 if it does, 1 if not
     Health,
 }
@@ -72,7 +93,7 @@ enum Command {
 /// Executes a command.
 #[must_use]
 pub fn execute(arguments: Arguments) -> ExitCode {
-    let level = match arguments.log_level {
+    let level = match arguments.log_level.unwrap_or_else(|| quiet_enough(&arguments.command)) {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
@@ -93,8 +114,25 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Command::Run => run::execute(source, config),
         Command::Check(options) => check::execute(&source, &config, &options),
+        Command::Plan(options) => plan::execute(config, &options),
+        Command::Once => once::execute(config),
+        Command::Status(options) => status::status(&config, &options),
+        Command::History(options) => status::history(&config, &options),
+        Command::Deploy(options) => steer::deploy(&config, options),
+        Command::Hold(options) => steer::hold(&config, options),
+        Command::Release(options) => steer::release(&config, options),
+        Command::Rollback(options) => steer::rollback(&config, options),
         Command::Health => health::execute(&config),
     }
+}
+
+/// A daemon, and what runs unattended, tell what they do; who sits at a terminal sees it.
+fn quiet_enough(command: &Command) -> LogLevel {
+    let attended = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    if matches!(command, Command::Run) || (matches!(command, Command::Once) && !attended) {
+        return LogLevel::Info;
+    }
+    LogLevel::Warn
 }
 
 fn source(path: Option<PathBuf>) -> Source {
@@ -103,6 +141,14 @@ fn source(path: Option<PathBuf>) -> Source {
         (Some(path), _) => Source::File(path),
         (None, Some(content)) => Source::Text(content),
         (None, None) => Source::File(PathBuf::from(DEFAULT_CONFIG)),
+    }
+}
+
+/// Runs a command's work to its end.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => Ok(runtime.block_on(work)),
+        Err(error) => Err(fail(&error, FAILURE)),
     }
 }
 

@@ -1,13 +1,12 @@
 //! Begins what the state calls for.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::observe::{Question, SERVICES_A_CALL};
 use super::{Deployer, Done, Place, Watch, execute, observe};
 use crate::clock;
 use crate::domain::settings::{DeploySettings, RepositoryKey, ServiceRule};
-use crate::domain::state::{Phase, Rollout, ServiceState};
+use crate::domain::state::{Phase, Rollout};
 use crate::domain::types::{DeploymentId, ServiceKey, TaskDefinitionArn};
 
 /// Services that a revision serves: they run in one context, it is made from one revision, and it names the same images.
@@ -31,7 +30,7 @@ impl Deployer {
                 Some(rollout) if !matches!(rollout.phase, Phase::Rolling { .. }) || !self.may_write(key) => {}
                 _ if known.wanted.is_empty() => {}
                 _ => {
-                    if let Some(question) = self.question(key, known) {
+                    if let Some(question) = Question::of(&self.config, key, known) {
                         waves.entry((key.aws.clone(), key.cluster.clone())).or_default().push(question);
                     }
                 }
@@ -153,24 +152,6 @@ impl Deployer {
 
     pub(super) fn run_mut(&mut self, key: &ServiceKey) -> &mut super::Run {
         self.runs.entry(key.clone()).or_default()
-    }
-
-    fn question(&self, key: &ServiceKey, known: &ServiceState) -> Option<Question> {
-        let rules = self.config.rules_of(key);
-        let first = rules.values().next()?;
-        let pinned =
-            known.deployed.as_ref().filter(|deployed| !deployed.names_tags).map(|deployed| deployed.revision.clone());
-        Some(Question {
-            key: key.clone(),
-            pushes: known.wanted.clone(),
-            base: first.deploy.base,
-            rules: rules
-                .iter()
-                .map(|(repository, rule)| (repository.clone(), (Arc::clone(&rule.policy), rule.container.clone())))
-                .collect(),
-            pinned,
-            has_way_back: known.rollout.is_some(),
-        })
     }
 
     /// The rules of a service, whichever repository they stand under.

@@ -14,18 +14,20 @@ mod launch;
 mod outcome;
 mod patience;
 mod report;
+mod rest;
 mod steer;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
-use crate::aws::{AwsError, Contexts, Fault, Services};
+use crate::aws::{AwsError, Contexts, Services};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::intake::{self, Fate};
@@ -44,18 +46,18 @@ use crate::scheduler::Batch;
 
 use begin::begin_contexts;
 pub use begin::{Beginning, begin};
+pub use rest::Rest;
 pub use steer::{Answer, OrderOf, Request};
+use trouble::{Kind, Trouble};
 
 /// The cursor alone is written this often: an older one costs only a longer re-read after a crash.
 const CURSOR_EVERY: Duration = Duration::from_secs(60);
+/// By then the scheduler has looked for what came late while nobody polled: from the cursor that was found at the start.
+const LATE_IS_OVER: Duration = Duration::from_secs(3 * 60 * 60);
 /// The loop turns at least this often, to show that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// After a failed commit.
 const COMMIT_AGAIN: Duration = Duration::from_secs(5);
-/// After a failed call: doubled from the first to the last.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// What needs an operator to change something is tried this often.
-const BACKOFF_DENIED: Duration = Duration::from_secs(60);
 /// How long a stop waits for calls under way.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -117,6 +119,8 @@ pub struct Deployer {
     stale_since: Option<Instant>,
     commit_again: Option<Instant>,
     commit_complaint: Option<String>,
+    /// The start, and the cursors that were found then.
+    begun: (Instant, BTreeMap<ContextName, Timestamp>),
     /// Counts the configurations: what was asked under an older one is not judged by a newer one.
     generation: u64,
     runs: BTreeMap<ServiceKey, Run>,
@@ -153,28 +157,6 @@ struct Run {
     rolling: Option<(Instant, Duration)>,
 }
 
-/// Calls that fail.
-#[derive(Debug, Default)]
-struct Trouble {
-    /// Nothing is begun before then.
-    not_before: Option<Instant>,
-    failures: u32,
-    complaint: Option<String>,
-}
-
-impl Trouble {
-    fn is_over(&self) -> bool {
-        self.not_before.is_none_or(|at| at <= clock::instant())
-    }
-}
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Read,
-    Write,
-}
-
 #[derive(Debug)]
 struct Watch {
     due: Instant,
@@ -205,6 +187,8 @@ impl Deployer {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { config, contexts, ledger, state, clock, metrics, health } = parts;
+        let cursors = state.contexts.iter().filter_map(|(name, context)| Some((name.clone(), context.cursor?)));
+        let begun = (clock::instant(), cursors.collect());
         let mut deployer = Self {
             config,
             contexts,
@@ -218,6 +202,7 @@ impl Deployer {
             stale_since: None,
             commit_again: None,
             commit_complaint: None,
+            begun,
             generation: 0,
             runs: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -232,18 +217,38 @@ impl Deployer {
 
     /// Works until it is told to stop, and then until what is under way is written down.
     pub async fn run(mut self, inbox: Inbox) {
+        self.work(inbox, |_| false).await;
+        self.stop().await;
+    }
+
+    /// Works until nothing is left to do.
+    pub async fn run_to_rest(mut self, inbox: Inbox) -> Rest {
+        let begun = self.clock.now();
+        self.work(inbox, Self::is_at_rest).await;
+        self.stop().await;
+        self.rest(begun)
+    }
+
+    async fn work(&mut self, inbox: Inbox, is_over: impl Fn(&Self) -> bool) {
         let Inbox { mut batches, mut reloads, mut requests, mut stop } = inbox;
+        let mut all_read = false;
         loop {
             self.health.deployer_lives();
             self.settle().await;
+            if all_read && is_over(self) {
+                return;
+            }
             let wake = self.next_wake();
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                _ = stop.wait_for(|stop| *stop) => return,
                 Some(reload) = reloads.recv() => self.reload(reload),
                 Some(request) = requests.recv() => self.requested(request),
                 Some(done) = self.jobs.join_next() => self.done(done),
-                Some(batch) = batches.recv() => self.take(batch),
+                batch = batches.recv(), if !all_read => match batch {
+                    Some(batch) => self.take(batch),
+                    None => all_read = true,
+                },
                 () = clock::sleep_until(wake) => {}
             }
             // What is ready already is taken together, so that one commit serves it all.
@@ -251,7 +256,6 @@ impl Deployer {
                 self.done(done);
             }
         }
-        self.stop().await;
     }
 
     /// Commits, if there is something to commit, and begins what the state calls for.
@@ -311,9 +315,12 @@ impl Deployer {
         let overlap = SignedDuration::try_from(self.config.poll.overlap).unwrap_or(SignedDuration::MAX);
         let read_again = overlap.max(crate::scheduler::READ_AGAIN);
         self.state.bound_history();
-        for context in self.state.contexts.values_mut() {
-            let horizon =
-                context.cursor.and_then(|cursor| cursor.checked_sub(read_again + SignedDuration::from_mins(1)).ok());
+        let (begun, found) = &self.begun;
+        let late = begun.elapsed() < LATE_IS_OVER;
+        for (name, context) in &mut self.state.contexts {
+            let found = found.get(name).copied().filter(|_| late);
+            let from = context.cursor.map(|cursor| found.map_or(cursor, |found| found.min(cursor)));
+            let horizon = from.and_then(|from| from.checked_sub(read_again + SignedDuration::from_mins(1)).ok());
             if let Some(horizon) = horizon {
                 context.forget_before(horizon);
             }
@@ -446,39 +453,5 @@ impl Deployer {
             warn!("stopped without a last write of the state: the next start looks at ECS instead");
         }
         info!(rollouts = under_way, "stopped; rollouts under way are written down and taken up at the next start");
-    }
-
-    /// A call failed: when to try again, and what to say.
-    fn failed(&mut self, key: &ServiceKey, kind: Kind, error: &AwsError) {
-        let trouble = self.trouble(key, kind);
-        let delay = match error.fault {
-            Fault::Denied | Fault::Refused => BACKOFF_DENIED,
-            _ => BACKOFF.1.min(BACKOFF.0 * 2u32.saturating_pow(trouble.failures.min(10))),
-        };
-        trouble.failures += 1;
-        trouble.not_before = Some(clock::instant() + delay);
-        let text = error.to_string();
-        if trouble.complaint.as_ref() == Some(&text) {
-            debug!(cluster = %key.cluster, service = %key.service, error = %text, "still failing");
-            return;
-        }
-        let remedy = error.remedy().unwrap_or_else(|| "none needed: it is tried again".to_owned());
-        warn!(cluster = %key.cluster, service = %key.service, error = %text, remedy, retry_in = ?delay, "a call to AWS failed");
-        trouble.complaint = Some(text);
-    }
-
-    /// A call succeeded.
-    fn succeeded(&mut self, key: &ServiceKey, kind: Kind) {
-        if std::mem::take(self.trouble(key, kind)).complaint.is_some() {
-            info!(cluster = %key.cluster, service = %key.service, "calls to AWS work again");
-        }
-    }
-
-    fn trouble(&mut self, key: &ServiceKey, kind: Kind) -> &mut Trouble {
-        let run = self.run_mut(key);
-        match kind {
-            Kind::Read => &mut run.reads,
-            Kind::Write => &mut run.writes,
-        }
     }
 }

@@ -11,11 +11,12 @@ use futures_util::future::{join, join_all};
 use super::pace::{Group, Pace};
 use super::patience::patiently;
 use crate::aws::{AwsContext, AwsError, Contexts, Fault, Services, Unrollable};
+use crate::config::Config;
 use crate::domain::image::ImageReference;
 use crate::domain::plan::{Answers, Facts};
 use crate::domain::policy::{self, By, Policy};
 use crate::domain::settings::{Base, RepositoryKey};
-use crate::domain::state::PushRef;
+use crate::domain::state::{PushRef, ServiceState};
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
 use crate::domain::view::{ImageView, RunningImages, ServiceView};
@@ -40,6 +41,28 @@ pub struct Question {
     pub pinned: Option<TaskDefinitionArn>,
     /// Whether the way back is known already, because a rollout is being superseded.
     pub has_way_back: bool,
+}
+
+impl Question {
+    /// What has to be found out to decide what a service wants; nothing for one that is not in the configuration.
+    #[must_use]
+    pub fn of(config: &Config, key: &ServiceKey, known: &ServiceState) -> Option<Self> {
+        let rules = config.rules_of(key);
+        let first = rules.values().next()?;
+        let pinned =
+            known.deployed.as_ref().filter(|deployed| !deployed.names_tags).map(|deployed| deployed.revision.clone());
+        Some(Self {
+            key: key.clone(),
+            pushes: known.wanted.clone(),
+            base: first.deploy.base,
+            rules: rules
+                .iter()
+                .map(|(repository, rule)| (repository.clone(), (Arc::clone(&rule.policy), rule.container.clone())))
+                .collect(),
+            pinned,
+            has_way_back: known.rollout.is_some(),
+        })
+    }
 }
 
 /// The answers, one for each question.

@@ -1,5 +1,6 @@
 //! The part of the configuration that decisions depend on.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,7 +123,13 @@ impl TryFrom<String> for RepositoryKey {
 
 impl From<RepositoryKey> for String {
     fn from(key: RepositoryKey) -> String {
-        format!("{}/{}", key.aws, key.name)
+        key.to_string()
+    }
+}
+
+impl fmt::Display for RepositoryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.aws, self.name)
     }
 }
 

@@ -19,8 +19,6 @@ const HISTORY: usize = 20;
 const HISTORY_IN_ALL: usize = 2_000;
 /// CloudTrail keeps its event history for 90 days; an hour less keeps a window's start inside while it is read.
 pub const EVENT_HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24 - 1);
-/// Stands for the event of a push where none asked.
-const RECONCILIATION: &str = "reconcile";
 /// Pushes kept for each service and repository while none of them is decided.
 const WANTED: usize = 16;
 /// Event ids kept for each context. The newest decided push of each service is remembered beside them, so that it is never taken for new.
@@ -112,18 +110,21 @@ pub struct PushRef {
 }
 
 impl PushRef {
+    /// Stands for the event where nobody pushed.
+    pub const RECONCILIATION: &str = "reconcile";
+
     /// The wish for what the policy selects in ECR, as if it had been pushed at this time.
     #[must_use]
     pub fn reconciliation(at: Timestamp) -> Self {
         #[expect(clippy::expect_used, reason = "a constant of graphic ASCII characters")]
-        let event = EventId::parse(RECONCILIATION).expect("a constant");
+        let event = EventId::parse(Self::RECONCILIATION).expect("a constant");
         Self { event, tag: None, at }
     }
 
     /// Whether nobody pushed: the service was compared with ECR.
     #[must_use]
     pub fn is_reconciliation(&self) -> bool {
-        self.event.as_str() == RECONCILIATION
+        self.event.as_str() == Self::RECONCILIATION
     }
 
     /// Whether this push is older than another one.
@@ -176,6 +177,9 @@ impl ServiceState {
     /// Gives the oldest one if there were too many: it is superseded many times over.
     pub fn want(&mut self, repository: &RepositoryKey, push: PushRef) -> Option<PushRef> {
         let wanted = self.wanted.entry(repository.clone()).or_default();
+        if wanted.iter().any(|other| other.event == push.event) {
+            return None;
+        }
         let place = wanted.iter().position(|other| other.is_older_than(&push)).unwrap_or(wanted.len());
         wanted.insert(place, push);
         if wanted.len() > WANTED { wanted.pop() } else { None }
@@ -430,13 +434,13 @@ mod tests {
     fn wanted_pushes_are_kept_newest_first_and_bounded() {
         let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
         let mut state = ServiceState::default();
-        for at in [3, 1, 2] {
-            let _ = state.want(&key, push("e", at));
+        for at in [3, 1, 2, 1] {
+            let _ = state.want(&key, push(&format!("e{at}"), at));
         }
         let times: Vec<i64> = state.wanted[&key].iter().map(|push| push.at.as_second()).collect();
         assert_eq!(times, [3, 2, 1]);
         for at in 10..100 {
-            let dropped = state.want(&key, push("e", at));
+            let dropped = state.want(&key, push(&format!("e{at}"), at));
             assert_eq!(dropped.is_some(), at >= 10 + i64::try_from(WANTED).unwrap() - 3, "{at}");
         }
         assert_eq!(state.wanted[&key].len(), WANTED);

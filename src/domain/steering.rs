@@ -82,10 +82,7 @@ pub fn deploy(known: &mut ServiceState, repositories: &[RepositoryKey], now: Tim
 /// Makes the service want what its policies select in ECR, in each of these repositories.
 pub fn want_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKey], at: Timestamp) {
     for repository in repositories {
-        let asked = known.wanted.get(repository).is_some_and(|wanted| wanted.iter().any(PushRef::is_reconciliation));
-        if !asked {
-            let _ = known.want(repository, PushRef::reconciliation(at));
-        }
+        let _ = known.want(repository, PushRef::reconciliation(at));
     }
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use ecs_deployd::clock::Clock;
 use ecs_deployd::config::Config;
 use ecs_deployd::deployer::{self, Answer, Deployer, Inbox, OrderOf, Parts, Request};
-use ecs_deployd::domain::state::{ContextState, State};
+use ecs_deployd::domain::state::State;
 use ecs_deployd::domain::steering::Order;
 use ecs_deployd::health::Health;
 use ecs_deployd::ledger::Store;
 use ecs_deployd::metrics::Metrics;
-use ecs_deployd::scheduler::{Polling, Scheduler};
+use ecs_deployd::scheduler::{self, Shared};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -50,28 +50,10 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
     let (reloads, reloaded) = mpsc::channel(1);
     let (asks, requests) = mpsc::channel(4);
     let (stop, stopped) = watch::channel(false);
-    let schedulers = config
-        .polled_contexts()
-        .into_iter()
-        .map(|name| {
-            let scheduler = Scheduler {
-                context: name.clone(),
-                cloudtrail: Arc::clone(&contexts[name].cloudtrail),
-                polling: Polling {
-                    interval: config.poll.interval,
-                    overlap: config.poll.overlap,
-                    rate: config.aws[name].max_lookups_per_second,
-                },
-                cursor: state.contexts.get(name).map(ContextState::read_from),
-                baseline: state.contexts.get(name).map(|known| known.baseline),
-                clock: Arc::clone(&clock),
-                metrics: Arc::clone(&metrics),
-                health: Arc::clone(&health),
-                batches: batches.clone(),
-            };
-            tokio::spawn(scheduler.run())
-        })
-        .collect();
+    let shared =
+        Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
+    let schedulers = scheduler::all(&config, &contexts, &state, &shared);
+    let schedulers = schedulers.into_iter().map(|scheduler| tokio::spawn(scheduler.run())).collect();
     let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health };
     let deployer =
         tokio::spawn(Deployer::new(parts).run(Inbox { batches: pages, reloads: reloaded, requests, stop: stopped }));

@@ -15,6 +15,9 @@ use life::Life;
 
 /// Lives of each of the two tests below.
 const LIVES: u64 = 25;
+/// Lives in which a promise was broken once: an older push that came late followed what a comparison with ECR had found (1, 161); an event
+/// was taken for new again after a long downtime (139).
+const ONCE_BROKEN: [u64; 3] = [1, 139, 161];
 
 #[test]
 fn even_lives_keep_every_promise() {
@@ -30,13 +33,20 @@ fn odd_lives_keep_every_promise() {
 fn live_all(parity: u64) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     if let Some(seed) = number("SIMULATION_SEED") {
+        // Whoever replays a life wants to read the daemon's own log between the calls.
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .without_time()
+            .with_target(false)
+            .try_init();
         assert!(seed % 2 != parity || live(seed, true).is_some(), "seed {seed} failed");
         return;
     }
     let first = number("SIMULATION_FIRST").unwrap_or(0) / 2;
     let lives = number("SIMULATION_SEEDS").map_or(LIVES, |all| all.div_ceil(2));
     let (begun, mut days, mut failed) = (Instant::now(), 0.0, Vec::new());
-    for seed in (first..first + lives).map(|index| index * 2 + parity) {
+    let known = ONCE_BROKEN.into_iter().filter(|seed| seed % 2 == parity && *seed >= lives * 2);
+    for seed in (first..first + lives).map(|index| index * 2 + parity).chain(known) {
         match live(seed, false) {
             Some(lived) => days += lived,
             None => failed.push(seed),

@@ -1,0 +1,114 @@
+//! `once`: one poll, and whatever follows from it, to its end; for cron and CI.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use tracing::info;
+
+use super::table::{Cell, Table, Tone, bar, colour, short_revision, span};
+use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
+use crate::config::Config;
+use crate::domain::state::OutcomeKind;
+use crate::once::{self, OnceError, Report};
+use crate::status::{ServiceStatus, Status};
+
+pub(super) fn execute(config: Config) -> ExitCode {
+    let mut progress = Progress::default();
+    let report = block_on(once::once(config, |status| progress.show(status)));
+    progress.clear();
+    match report {
+        Err(code) => code,
+        Ok(Ok(report)) => tell(&report),
+        Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, BAD_STATE),
+        Ok(Err(error @ OnceError::Connect(_))) => fail(&error, BAD_CONFIGURATION),
+        Ok(Err(error)) => fail(&error, FAILURE),
+    }
+}
+
+fn tell(report: &Report) -> ExitCode {
+    let mut table = Table::new(&["SERVICE", "RESULT", "REVISION", "TOOK", "DETAIL"]);
+    for (key, outcome) in &report.rest.ended {
+        let tone = match outcome.result {
+            OutcomeKind::Completed => Tone::Good,
+            OutcomeKind::Superseded => Tone::Warning,
+            _ => Tone::Bad,
+        };
+        table.row(vec![
+            format!("{}/{}", key.cluster, key.service).into(),
+            Cell::new(outcome.result.as_str(), tone),
+            outcome.revision.as_ref().map_or("-", |revision| revision.short()).into(),
+            span(outcome.ended_at.duration_since(outcome.decided_at)).into(),
+            (&outcome.detail).into(),
+        ]);
+    }
+    for (key, why) in &report.rest.unfinished {
+        let result = Cell::new("unfinished", Tone::Bad);
+        table.row(vec![format!("{}/{}", key.cluster, key.service).into(), result, "-".into(), "-".into(), why.into()]);
+    }
+    match table.is_empty() {
+        true if report.unread.is_empty() => println!("nothing to do"),
+        true => {}
+        false => print!("{}", table.render(colour())),
+    }
+    for error in &report.unread {
+        eprintln!("ecs-deployd: CloudTrail cannot be read: {error}");
+    }
+    if let Some(why) = &report.rest.unwritten {
+        eprintln!("ecs-deployd: {why}");
+        return ExitCode::from(BAD_STATE);
+    }
+    if report.rest.is_well() && report.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
+}
+
+/// What is seen of the rollouts while they go on: lines that are written anew on a terminal, lines of the log elsewhere.
+#[derive(Debug, Default)]
+struct Progress {
+    lines: usize,
+    said: BTreeMap<String, String>,
+}
+
+impl Progress {
+    fn show(&mut self, status: &Status) {
+        let lines: Vec<(String, String)> = status.services.iter().filter_map(line).collect();
+        if !std::io::stderr().is_terminal() {
+            for (name, text) in lines {
+                if self.said.get(&name) != Some(&text) {
+                    info!(service = name, progress = text, "rolling");
+                    self.said.insert(name, text);
+                }
+            }
+            return;
+        }
+        self.clear();
+        let mut out = std::io::stderr();
+        for (name, text) in &lines {
+            let _ = writeln!(out, "{name}  {text}");
+        }
+        self.lines = lines.len();
+    }
+
+    /// Takes the lines away again.
+    fn clear(&mut self) {
+        if self.lines > 0 {
+            let _ = write!(std::io::stderr(), "\u{1b}[{}F\u{1b}[J", self.lines);
+        }
+        self.lines = 0;
+    }
+}
+
+fn line(one: &ServiceStatus) -> Option<(String, String)> {
+    let rollout = one.rollout.as_ref()?;
+    let name = format!("{}/{}", one.cluster, one.service);
+    let revision = rollout.revision.as_deref().map_or("registering", short_revision);
+    let back = if rollout.direction == "back" { "going back to " } else { "" };
+    let tasks = rollout.tasks.map_or_else(
+        || rollout.phase.clone(),
+        |tasks| {
+            let failed = if tasks.failed > 0 { format!(", {} failed", tasks.failed) } else { String::new() };
+            let bar = bar(tasks.running, tasks.desired);
+            format!("{bar} {} of {} run, {} starting{failed}", tasks.running, tasks.desired, tasks.pending)
+        },
+    );
+    Some((name, format!("{back}{revision} {tasks}")))
+}

@@ -1,0 +1,104 @@
+//! `plan`: what one poll would do, without doing it.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::table::{Cell, Table, Tone, ago, colour, paint, short_digest, short_revision};
+use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
+use crate::config::Config;
+use crate::preview::{self, Preview, PreviewError};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// JSON for programs; its shape is described in the README
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn execute(config: Config, options: &Options) -> ExitCode {
+    let preview = match block_on(preview::preview(config)) {
+        Err(code) => return code,
+        Ok(Ok(preview)) => preview,
+        Ok(Err(error @ PreviewError::Ledger(_))) => return fail(&error, BAD_STATE),
+        Ok(Err(error @ PreviewError::Connect(_))) => return fail(&error, BAD_CONFIGURATION),
+        Ok(Err(error)) => return fail(&error, FAILURE),
+    };
+    if options.json {
+        match serde_json::to_string_pretty(&preview) {
+            Ok(text) => println!("{text}"),
+            Err(error) => return fail(&error, FAILURE),
+        }
+    } else {
+        print!("{}", text_of(&preview, colour()));
+    }
+    for error in &preview.errors {
+        eprintln!("ecs-deployd: {error}");
+    }
+    if preview.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
+}
+
+fn text_of(preview: &Preview, colour: bool) -> String {
+    let mut pushes = Table::new(&["PUSHED", "IMAGE", "SERVICE", "DECISION", "WHY"]);
+    for push in &preview.pushes {
+        let tag = push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let image = format!("{}{tag}", push.repository.as_deref().unwrap_or("?"));
+        let tone = match push.decision.as_str() {
+            "deploy" => Tone::Good,
+            "unknown" | "malformed" | "downtime" | "service_missing" | "no_container" => Tone::Bad,
+            "held" => Tone::Warning,
+            _ => Tone::Faint,
+        };
+        let service = push.service.as_deref().unwrap_or("-");
+        pushes.row(vec![
+            ago(push.pushed_at, preview.at).into(),
+            image.into(),
+            service.into(),
+            Cell::new(&push.decision, tone),
+            (&push.detail).into(),
+        ]);
+    }
+    let mut text = match pushes.is_empty() {
+        true => "no push in the window of the next poll\n".to_owned(),
+        false => pushes.render(colour),
+    };
+    text.push('\n');
+    let mut services = Table::new(&["SERVICE", "REVISION", "AND ECR", "DETAIL"]);
+    for one in &preview.services {
+        let name = format!("{}/{}", one.cluster, one.service);
+        let tone = match one.state.as_str() {
+            "same" => Tone::Good,
+            "differs" => Tone::Warning,
+            _ => Tone::Bad,
+        };
+        let revision = one.revision.as_deref().map_or("-", short_revision);
+        services.row(vec![(&name).into(), revision.into(), Cell::new(&one.state, tone), (&one.detail).into()]);
+        for change in &one.images {
+            let from = paint(&format!("- {}", brief(&change.from)), Tone::Bad, false);
+            services.row(vec![
+                Cell::new(format!("  {}", change.container), Tone::Faint),
+                "".into(),
+                "".into(),
+                Cell::new(from, Tone::Bad),
+            ]);
+            let to = Cell::new(format!("+ {}", brief(&change.to)), Tone::Good);
+            services.row(vec!["".into(), "".into(), "".into(), to]);
+        }
+    }
+    text.push_str(&match services.is_empty() {
+        true => "there is no service in the configuration\n".to_owned(),
+        false => services.render(colour),
+    });
+    text
+}
+
+/// A reference with its digest shortened.
+fn brief(reference: &str) -> String {
+    match reference.split_once("sha256:") {
+        Some((name, digest)) => {
+            let (digest, rest) = digest.split_at(digest.len().min(64));
+            format!("{name}sha256:{}...{rest}", short_digest(digest))
+        }
+        None => reference.to_owned(),
+    }
+}

@@ -1,0 +1,76 @@
+//! `deploy`, `hold`, `release`, `rollback`: orders to the running daemon.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{FAILURE, block_on, fail};
+use crate::config::Config;
+use crate::control::{self, Ask, Told};
+use crate::domain::steering::Order;
+
+#[derive(Debug, Args)]
+pub(super) struct Service {
+    /// The service, as the configuration names it; AWS/CLUSTER/SERVICE where two contexts have the same
+    #[arg(value_name = "CLUSTER/SERVICE")]
+    service: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HoldOptions {
+    #[command(flatten)]
+    service: Service,
+
+    /// Why, for the others
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RollbackOptions {
+    #[command(flatten)]
+    service: Service,
+
+    /// The revision: a number, FAMILY:NUMBER or an ARN [default: what ran before]
+    #[arg(long, value_name = "REVISION")]
+    to: Option<String>,
+}
+
+pub(super) fn deploy(config: &Config, options: Service) -> ExitCode {
+    order(config, options.service, Order::Deploy)
+}
+
+pub(super) fn hold(config: &Config, options: HoldOptions) -> ExitCode {
+    order(config, options.service.service, Order::Hold { reason: options.reason })
+}
+
+pub(super) fn release(config: &Config, options: Service) -> ExitCode {
+    order(config, options.service, Order::Release)
+}
+
+pub(super) fn rollback(config: &Config, options: RollbackOptions) -> ExitCode {
+    order(config, options.service.service, Order::Rollback { to: options.to })
+}
+
+fn order(config: &Config, service: String, order: Order) -> ExitCode {
+    let name = service.clone();
+    let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service, order })) {
+        Err(code) => return code,
+        Ok(Err(error)) => return fail(&error, FAILURE),
+        Ok(Ok(told)) => told,
+    };
+    match told {
+        Told::Done(text) => {
+            println!("{name}: {text}");
+            ExitCode::SUCCESS
+        }
+        Told::Refused(text) => {
+            eprintln!("ecs-deployd: {name}: refused: {text}");
+            ExitCode::from(FAILURE)
+        }
+        Told::Status(_) => {
+            eprintln!("ecs-deployd: the daemon answered something else");
+            ExitCode::from(FAILURE)
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Tables and words for people: aligned, coloured on a terminal only.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// How a text is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Good,
+    Warning,
+    Bad,
+    Faint,
+}
+
+impl Tone {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("32"),
+            Self::Warning => Some("33"),
+            Self::Bad => Some("31"),
+            Self::Faint => Some("2"),
+        }
+    }
+}
+
+/// A text in a table.
+#[derive(Debug, Clone)]
+pub(super) struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    pub(super) fn new(text: impl AsRef<str>, tone: Tone) -> Self {
+        Self { text: printable(text.as_ref()), tone }
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text, Tone::Plain)
+    }
+}
+
+/// Rows under a heading.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    pub(super) fn new(heading: &[&str]) -> Self {
+        Self { rows: vec![heading.iter().map(|text| Cell::new(text, Tone::Faint)).collect()] }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.len() < 2
+    }
+
+    /// The text, a line for each row. The last column is as wide as it is.
+    pub(super) fn render(&self, colour: bool) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let texts = self.rows.iter().filter_map(|row| row.get(column));
+            texts.map(|cell| cell.text.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let pad = if column + 1 == row.len() { 0 } else { widths[column] - cell.text.chars().count() + 2 };
+                line.push_str(&paint(&cell.text, cell.tone, colour));
+                line.extend(std::iter::repeat_n(' ', pad));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A text in its colour.
+pub(super) fn paint(text: &str, tone: Tone, colour: bool) -> String {
+    match tone.code().filter(|_| colour && !text.is_empty()) {
+        Some(code) => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether standard output is to be coloured (<https://no-color.org>).
+pub(super) fn colour() -> bool {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !no_colour && !dumb
+}
+
+/// What others wrote does not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A time, and how long ago it was.
+pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
+    let past = now.duration_since(time);
+    format!("{} ({} ago)", time.strftime("%Y-%m-%d %H:%M:%SZ"), span(past))
+}
+
+/// A span in its two largest units.
+pub(super) fn span(span: SignedDuration) -> String {
+    let seconds = span.as_secs().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// The first digits of a digest: enough for people.
+pub(super) fn short_digest(digest: &str) -> String {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    hex.chars().take(12).collect()
+}
+
+/// `family:revision` of a task definition's ARN.
+pub(super) fn short_revision(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+/// A bar of a rollout's tasks.
+pub(super) fn bar(done: i32, of: i32) -> String {
+    const WIDTH: i32 = 10;
+    let filled = if of > 0 { (done.clamp(0, of) * WIDTH) / of } else { WIDTH };
+    let mut text = String::from("[");
+    let _ = write!(
+        text,
+        "{}{}]",
+        "#".repeat(usize::try_from(filled).unwrap_or(0)),
+        "-".repeat(usize::try_from(WIDTH - filled).unwrap_or(0))
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_colour_is_no_width() {
+        let mut table = Table::new(&["SERVICE", "STATE"]);
+        table.row(vec!["web/a".into(), Cell::new("ok", Tone::Good)]);
+        table.row(vec!["web/a-longer-name".into(), Cell::new("held", Tone::Bad)]);
+        assert_eq!(table.render(false), "SERVICE            STATE\nweb/a              ok\nweb/a-longer-name  held\n");
+        let coloured = table.render(true);
+        assert!(coloured.contains("web/a              \u{1b}[32mok\u{1b}[0m\n"), "{coloured:?}");
+    }
+
+    #[test]
+    fn what_others_wrote_does_not_steer_the_terminal() {
+        let mut table = Table::new(&["A"]);
+        table.row(vec!["\u{1b}[2Jx\ny".into()]);
+        assert_eq!(table.render(false), "A\n\u{fffd}[2Jx\u{fffd}y\n");
+    }
+
+    #[test]
+    fn spans_and_bars_are_short() {
+        for (seconds, text) in [(-5, "0s"), (59, "59s"), (61, "1m 1s"), (3700, "1h 1m"), (200_000, "2d 7h")] {
+            assert_eq!(span(SignedDuration::from_secs(seconds)), text);
+        }
+        assert_eq!(
+            (bar(0, 4), bar(2, 4), bar(9, 4)),
+            ("[----------]".into(), "[#####-----]".into(), "[##########]".into())
+        );
+        assert_eq!(bar(0, 0), "[##########]");
+    }
+}

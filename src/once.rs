@@ -1,0 +1,102 @@
+//! `once`: one poll, and whatever follows from it, to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::aws::{self, AwsError, ConnectError};
+use crate::clock::{self, Clock, SystemClock};
+use crate::config::Config;
+use crate::daemon;
+use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
+use crate::health::Health;
+use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::Metrics;
+use crate::scheduler::{self, Shared};
+use crate::status::Status;
+
+/// From one look at the progress to the next.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Beyond the longest time-out of a rollout, and as much again for its way back: for everything else.
+const SLACK: Duration = Duration::from_secs(5 * 60);
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Report {
+    /// The rollouts.
+    pub rest: Rest,
+    /// Contexts that could not be read.
+    pub unread: Vec<AwsError>,
+}
+
+/// Why nothing could be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum OnceError {
+    /// The state cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A context cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The metrics cannot be made.
+    #[error("cannot make the metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// The deployer ended that never should.
+    #[error("the deployer task ended unexpectedly; this is a defect")]
+    Defect,
+}
+
+/// Polls every context once, deploys, and waits until nothing is left to do. `show` is told once a second how things are.
+///
+/// # Errors
+/// Nothing could be begun.
+pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Report, OnceError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), clock.now())?);
+    let health = Arc::new(Health::new());
+    let config = Arc::new(config);
+    let (ledger, found) = Ledger::open(&config.state.path)?;
+    let state = daemon::begin(&config, found, clock.as_ref());
+    let contexts = aws::connect(&config.aws, &metrics).await?;
+    let (batches, pages) = mpsc::channel(4);
+    let shared =
+        Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
+    let schedulers = scheduler::all(&config, &contexts, &state, &shared);
+    drop(shared);
+    let (asks, requests) = mpsc::channel(1);
+    let (_reloads, reloads) = mpsc::channel(1);
+    let (stop, stopped) = watch::channel(false);
+    let limit = limit(&config);
+    let parts = Parts { config, contexts, ledger: Arc::new(ledger), state, clock, metrics, health };
+    let inbox = Inbox { batches: pages, reloads, requests, stop: stopped };
+    let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
+    let mut work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
+    let end = clock::instant() + limit;
+    let rest = loop {
+        tokio::select! {
+            rest = &mut work => break rest.map_err(|_| OnceError::Defect)?,
+            () = clock::sleep(LOOK_EVERY) => {
+                if clock::instant() >= end {
+                    let _ = stop.send(true);
+                } else if let Some(status) = look(&asks).await {
+                    show(&status);
+                }
+            }
+        }
+    };
+    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
+    Ok(Report { rest, unread })
+}
+
+fn limit(config: &Config) -> Duration {
+    let longest = config.services().map(|(_, rule)| rule.deploy.timeout).max().unwrap_or_default();
+    longest * 2 + SLACK
+}
+
+async fn look(asks: &mpsc::Sender<Request>) -> Option<Status> {
+    let (answer, answered) = oneshot::channel();
+    asks.send(Request::Status(answer)).await.ok()?;
+    answered.await.ok()
+}

@@ -1,0 +1,338 @@
+//! `plan`: one poll, and what would follow from it, without any change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::{join, join_all};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::aws::{self, AwsError, ConnectError, Contexts};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::daemon;
+use crate::deployer::observe::{self, Observed, Question};
+use crate::deployer::pace::Pace;
+use crate::domain::image::ImageReference;
+use crate::domain::intake::{self, Fate, Verdict};
+use crate::domain::plan::{self, Facts, Plan};
+use crate::domain::settings::RepositoryKey;
+use crate::domain::skip::SkipReason;
+use crate::domain::state::{PushRef, ServiceState, State};
+use crate::domain::steering;
+use crate::domain::types::{ContextName, EcsName, ServiceKey};
+use crate::health::Health;
+use crate::ledger::{self, LedgerError};
+use crate::metrics::Metrics;
+use crate::scheduler::{self, Shared};
+
+/// The version of the shape.
+const VERSION: u32 = 1;
+
+/// What would happen.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    /// The version of this shape.
+    pub version: u32,
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// Each push that the poll showed, and what would come of it.
+    pub pushes: Vec<PushPreview>,
+    /// Each service, and how it differs from ECR.
+    pub services: Vec<ServicePreview>,
+    /// What could not be asked.
+    pub errors: Vec<String>,
+}
+
+/// A push, for one service that it concerns, or for none.
+#[derive(Debug, Serialize)]
+pub struct PushPreview {
+    /// The AWS context.
+    pub aws: String,
+    /// The repository.
+    pub repository: Option<String>,
+    /// The tag.
+    pub tag: Option<String>,
+    /// The event.
+    pub event: String,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// `CLUSTER/SERVICE`, unless it concerns none.
+    pub service: Option<String>,
+    /// `deploy`, or the reason for a skip; `unknown` if AWS could not be asked.
+    pub decision: String,
+    /// The particulars.
+    pub detail: String,
+}
+
+/// A service, and what its policies select in ECR.
+#[derive(Debug, Serialize)]
+pub struct ServicePreview {
+    /// The AWS context.
+    pub aws: String,
+    /// The cluster.
+    pub cluster: String,
+    /// The service.
+    pub service: String,
+    /// The revision that it is set to.
+    pub revision: Option<String>,
+    /// `same`, `differs`, or the reason why it cannot be rolled; `unknown` if AWS could not be asked.
+    pub state: String,
+    /// The particulars.
+    pub detail: String,
+    /// What a deployment would change.
+    pub images: Vec<ImageChange>,
+}
+
+/// A container's image, before and after.
+#[derive(Debug, Serialize)]
+pub struct ImageChange {
+    /// The container.
+    pub container: String,
+    /// What the revision names now.
+    pub from: String,
+    /// What the new one would name.
+    pub to: String,
+}
+
+/// Why there is no preview.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    /// The state cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A context cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The metrics cannot be made.
+    #[error("cannot make the metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Looks, and touches nothing.
+///
+/// # Errors
+/// There is nothing to look with, or the state cannot be read.
+pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let now = clock.now();
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
+    let state = daemon::begin(&config, ledger::read(&config.state.path)?, clock.as_ref());
+    let contexts = aws::connect(&config.aws, &metrics).await?;
+    Ok(look(&config, &contexts, state, clock, metrics).await)
+}
+
+/// The same with everything given.
+pub async fn look(
+    config: &Config,
+    contexts: &Contexts,
+    mut state: State,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) -> Preview {
+    let now = clock.now();
+    let (verdicts, mut errors) = poll(config, contexts, &mut state, Arc::clone(&clock), metrics).await;
+    let observed = ask(config, contexts, &state, now).await;
+    let mut preview =
+        Preview { version: VERSION, at: now, pushes: Vec::new(), services: Vec::new(), errors: Vec::new() };
+    let mut decided: BTreeMap<(String, String), Vec<PushPreview>> = BTreeMap::new();
+    for (key, facts) in observed {
+        let known = state.services.get(&key).cloned().unwrap_or_default();
+        match facts {
+            Err(error) => {
+                errors.push(error.to_string());
+                preview.services.push(service(&key, None, "unknown", error.to_string(), Vec::new()));
+            }
+            Ok(facts) => {
+                let pushes = decide(config, contexts, &key, &known, &facts, now);
+                note_pushes(&key, &pushes, &mut decided);
+                let difference = decide(config, contexts, &key, &compared(config, &key, &known, now), &facts, now);
+                preview.services.push(difference_of(&key, &facts, &difference));
+            }
+        }
+    }
+    preview.pushes = verdicts.into_iter().flat_map(|verdict| pushes_of(verdict, &decided)).collect();
+    // Where nobody pushed, or nobody knows who did: a state that is missing or too old is made up for by what ECR says.
+    let compared = decided.into_iter().filter(|((event, _), _)| event == PushRef::RECONCILIATION);
+    preview.pushes.extend(compared.flat_map(|(_, pushes)| pushes));
+    preview.pushes.sort_by(|a, b| b.pushed_at.cmp(&a.pushed_at).then(a.service.cmp(&b.service)));
+    errors.sort();
+    errors.dedup();
+    preview.errors = errors;
+    preview
+}
+
+/// One poll of each context, taken into the state.
+async fn poll(
+    config: &Config,
+    contexts: &Contexts,
+    state: &mut State,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) -> (Vec<(ContextName, Verdict)>, Vec<String>) {
+    let (batches, mut pages) = mpsc::channel(4);
+    let shared = Shared { clock, metrics, health: Arc::new(Health::new()), batches };
+    let schedulers = scheduler::all(config, contexts, state, &shared);
+    drop(shared);
+    let polls = join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once));
+    let mut verdicts = Vec::new();
+    let taking = async {
+        while let Some(batch) = pages.recv().await {
+            let opening = state.contexts.get(&batch.context).is_some_and(|known| known.cursor.is_none());
+            for reading in &batch.readings {
+                let verdict = intake::take(state, &config.repositories, &batch.context, reading, opening);
+                verdicts.extend(verdict.map(|verdict| (batch.context.clone(), verdict)));
+            }
+        }
+    };
+    let (polled, ()) = join(polls, taking).await;
+    let errors = polled.into_iter().filter_map(Result::err).map(|error: AwsError| error.to_string());
+    (verdicts, errors.collect())
+}
+
+/// Asks about every service of the configuration: what its pushes need, and what its policies select.
+async fn ask(config: &Config, contexts: &Contexts, state: &State, now: Timestamp) -> Observed {
+    let pace = Pace::default();
+    let mut places: BTreeMap<(ContextName, EcsName), Vec<Question>> = BTreeMap::new();
+    let mut keys: Vec<&ServiceKey> = config.services().map(|(_, rule)| &rule.key).collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let mut known = state.services.get(key).cloned().unwrap_or_default();
+        steering::want_what_ecr_says(&mut known, &repositories(config, key), now);
+        if let Some(question) = Question::of(config, key, &known) {
+            places.entry((key.aws.clone(), key.cluster.clone())).or_default().push(question);
+        }
+    }
+    let answers = places
+        .into_iter()
+        .map(|((aws, cluster), questions)| observe::observe(contexts.clone(), pace.clone(), aws, cluster, questions));
+    join_all(answers).await.into_iter().flatten().collect()
+}
+
+fn repositories(config: &Config, key: &ServiceKey) -> Vec<RepositoryKey> {
+    config.rules_of(key).into_keys().collect()
+}
+
+/// The state of a service in which nothing is wanted but what ECR says, and nothing stands against it but what runs.
+fn compared(config: &Config, key: &ServiceKey, known: &ServiceState, now: Timestamp) -> ServiceState {
+    let mut compared =
+        ServiceState { deployed: known.deployed.clone(), rollout: known.rollout.clone(), ..ServiceState::default() };
+    steering::want_what_ecr_says(&mut compared, &repositories(config, key), now - SignedDuration::from_secs(1));
+    compared
+}
+
+fn decide(
+    config: &Config,
+    contexts: &Contexts,
+    key: &ServiceKey,
+    known: &ServiceState,
+    facts: &Facts,
+    now: Timestamp,
+) -> Plan {
+    let rules = config.rules_of(key);
+    let region_of = |repository: &RepositoryKey| contexts.get(&repository.aws).map(|context| context.region.clone());
+    plan::plan(&rules, region_of, known, facts, now)
+}
+
+fn name(key: &ServiceKey) -> String {
+    format!("{}/{}", key.cluster, key.service)
+}
+
+fn note_pushes(key: &ServiceKey, plan: &Plan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
+    let mut note = |repository: &RepositoryKey, push: &PushRef, decision: &str, detail: String| {
+        decided.entry((push.event.to_string(), repository.to_string())).or_default().push(PushPreview {
+            aws: repository.aws.to_string(),
+            repository: Some(repository.name.to_string()),
+            tag: push.tag.as_ref().map(ToString::to_string),
+            event: push.event.to_string(),
+            pushed_at: push.at,
+            service: Some(name(key)),
+            decision: decision.to_owned(),
+            detail,
+        });
+    };
+    for skip in &plan.skips {
+        note(&skip.repository, &skip.push, skip.reason.as_str(), skip.detail.clone());
+    }
+    for (repository, target) in plan.roll.iter().flat_map(|roll| &roll.rollout.targets) {
+        note(repository, &target.push, "deploy", target.digest.to_string());
+    }
+}
+
+/// What comes of a push: one entry for each service that it concerns, or one that says why it concerns none.
+fn pushes_of(
+    (aws, verdict): (ContextName, Verdict),
+    decided: &BTreeMap<(String, String), Vec<PushPreview>>,
+) -> Vec<PushPreview> {
+    let one = |service: Option<String>, decision: &str, detail: String| PushPreview {
+        aws: aws.to_string(),
+        repository: verdict.repository.as_ref().map(ToString::to_string),
+        tag: verdict.tag.as_ref().map(ToString::to_string),
+        event: verdict.event.id.to_string(),
+        pushed_at: verdict.event.time,
+        service,
+        decision: decision.to_owned(),
+        detail,
+    };
+    let repository = verdict.configured.as_ref().map(ToString::to_string).unwrap_or_default();
+    let known = decided.get(&(verdict.event.id.to_string(), repository));
+    match &verdict.fate {
+        // It was read before, and is still to be decided.
+        Fate::Skip { reason: SkipReason::Duplicate, .. } if known.is_some() => {
+            let again = |push: &PushPreview| one(push.service.clone(), &push.decision, push.detail.clone());
+            known.into_iter().flatten().map(again).collect()
+        }
+        Fate::Skip { reason, detail } => vec![one(None, reason.as_str(), detail.clone())],
+        Fate::Wanted(services) => {
+            let of = |key: &ServiceKey| {
+                let found = known.into_iter().flatten().find(|push| push.service.as_deref() == Some(&name(key)));
+                match found {
+                    Some(push) => one(push.service.clone(), &push.decision, push.detail.clone()),
+                    None => one(Some(name(key)), "unknown", "AWS could not be asked".to_owned()),
+                }
+            };
+            services.iter().map(of).collect()
+        }
+    }
+}
+
+fn service(
+    key: &ServiceKey,
+    revision: Option<String>,
+    state: &str,
+    detail: String,
+    images: Vec<ImageChange>,
+) -> ServicePreview {
+    ServicePreview {
+        aws: key.aws.to_string(),
+        cluster: key.cluster.to_string(),
+        service: key.service.to_string(),
+        revision,
+        state: state.to_owned(),
+        detail,
+        images,
+    }
+}
+
+fn difference_of(key: &ServiceKey, facts: &Facts, plan: &Plan) -> ServicePreview {
+    let revision = facts.service.as_ref().map(|service| service.task_definition.to_string());
+    if let (Some(roll), Some(current)) = (&plan.roll, &facts.current) {
+        let change = |(container, to): (&String, &String)| {
+            let from = current.image_of(container).unwrap_or_default();
+            // A tag means what the running tasks say it means.
+            let runs = facts.running.only(container).filter(|_| ImageReference::split(from).is_movable());
+            let from = runs.map_or_else(|| from.to_owned(), |digest| format!("{from} ({digest})"));
+            ImageChange { container: container.clone(), from, to: to.clone() }
+        };
+        let images = roll.rollout.images.iter().map(change).collect();
+        return service(key, revision, "differs", plan.warnings.join("; "), images);
+    }
+    let details: Vec<&str> = plan.skips.iter().map(|skip| skip.detail.as_str()).collect();
+    let state = match plan.skips.iter().map(|skip| skip.reason).find(|reason| reason.as_str() != "already_deployed") {
+        None => "same",
+        Some(reason) => reason.as_str(),
+    };
+    service(key, revision, state, details.join("; "), Vec::new())
+}
