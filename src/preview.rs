@@ -317,7 +317,7 @@ fn service(
 }
 
 fn difference_of(key: &ServiceKey, facts: &Facts, plan: &Plan) -> ServicePreview {
-    let revision = facts.service.as_ref().map(|service| service.task_definition.to_string());
+    let revision = facts.service.as_ref().map(|service| service.task_definition.as_str().to_owned());
     if let (Some(roll), Some(current)) = (&plan.roll, &facts.current) {
         let change = |(container, to): (&String, &String)| {
             let from = current.image_of(container).unwrap_or_default();

@@ -196,7 +196,7 @@ fn service(key: &ServiceKey, known: &ServiceState) -> ServiceStatus {
         cluster: key.cluster.to_string(),
         service: key.service.to_string(),
         deployed: known.deployed.as_ref().map(|deployed| Running {
-            revision: deployed.revision.to_string(),
+            revision: deployed.revision.as_str().to_owned(),
             since: deployed.since,
             images: images(&deployed.targets),
         }),
@@ -246,7 +246,7 @@ fn rollout(rollout: &Rollout) -> RolloutStatus {
         direction: direction.to_owned(),
         because,
         phase: phase.to_owned(),
-        revision: rollout.phase.revision().map(ToString::to_string),
+        revision: rollout.phase.revision().map(|revision| revision.as_str().to_owned()),
         deployment,
         decided_at: rollout.decided_at,
         images: images(&rollout.targets),
@@ -259,7 +259,7 @@ fn outcome(outcome: &Outcome) -> OutcomeStatus {
         result: outcome.result.as_str().to_owned(),
         decided_at: outcome.decided_at,
         ended_at: outcome.ended_at,
-        revision: outcome.revision.as_ref().map(ToString::to_string),
+        revision: outcome.revision.as_ref().map(|revision| revision.as_str().to_owned()),
         images: images(&outcome.targets),
         detail: outcome.detail.clone(),
     }

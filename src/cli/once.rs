@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tracing::info;
 
-use super::table::{Cell, Table, Tone, bar, colour, short_revision, span};
+use super::table::{Cell, Table, Tone, bar, colour, short_revision, show, span};
 use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
 use crate::config::Config;
 use crate::domain::state::OutcomeKind;
@@ -47,9 +47,9 @@ fn tell(report: &Report) -> ExitCode {
         table.row(vec![format!("{}/{}", key.cluster, key.service).into(), result, "-".into(), "-".into(), why.into()]);
     }
     match table.is_empty() {
-        true if report.unread.is_empty() => println!("nothing to do"),
+        true if report.unread.is_empty() => show("nothing to do\n"),
         true => {}
-        false => print!("{}", table.render(colour())),
+        false => show(&table.render(colour())),
     }
     for error in &report.unread {
         eprintln!("ecs-deployd: CloudTrail cannot be read: {error}");

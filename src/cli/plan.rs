@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::table::{Cell, Table, Tone, ago, colour, paint, short_digest, short_revision};
+use super::table::{Cell, Table, Tone, ago, colour, paint, short_digest, short_revision, show};
 use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
 use crate::config::Config;
 use crate::preview::{self, Preview, PreviewError};
@@ -26,11 +26,11 @@ pub(super) fn execute(config: Config, options: &Options) -> ExitCode {
     };
     if options.json {
         match serde_json::to_string_pretty(&preview) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => show(&format!("{text}\n")),
             Err(error) => return fail(&error, FAILURE),
         }
     } else {
-        print!("{}", text_of(&preview, colour()));
+        show(&text_of(&preview, colour()));
     }
     for error in &preview.errors {
         eprintln!("ecs-deployd: {error}");
@@ -72,7 +72,11 @@ fn text_of(preview: &Preview, colour: bool) -> String {
             _ => Tone::Bad,
         };
         let revision = one.revision.as_deref().map_or("-", short_revision);
-        services.row(vec![(&name).into(), revision.into(), Cell::new(&one.state, tone), (&one.detail).into()]);
+        let detail = match one.state.as_str() {
+            "differs" => String::new(),
+            _ => one.detail.clone(),
+        };
+        services.row(vec![(&name).into(), revision.into(), Cell::new(&one.state, tone), detail.into()]);
         for change in &one.images {
             let from = paint(&format!("- {}", brief(&change.from)), Tone::Bad, false);
             services.row(vec![
@@ -89,6 +93,12 @@ fn text_of(preview: &Preview, colour: bool) -> String {
         true => "there is no service in the configuration\n".to_owned(),
         false => services.render(colour),
     });
+    let differing = preview.services.iter().filter(|one| one.state == "differs" && !one.detail.is_empty());
+    for (index, one) in differing.enumerate() {
+        text.push_str(if index == 0 { "\n" } else { "" });
+        let name = paint(&format!("{}/{}", one.cluster, one.service), Tone::Warning, colour);
+        text.push_str(&format!("{name}  {}\n", one.detail));
+    }
     text
 }
 

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::table::{Cell, Table, Tone, ago, bar, colour, paint, short_digest, short_revision, span};
+use super::table::{Cell, Table, Tone, ago, bar, colour, paint, short_digest, short_revision, show, span};
 use super::{BAD_STATE, FAILURE, block_on, fail};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::control::{self, Ask, Told, Unreachable};
 use crate::ledger::{self, Found, LedgerError};
-use crate::status::{ImageStatus, Origin, ServiceStatus, Status, find_service};
+use crate::status::{ImageStatus, Origin, OutcomeStatus, ServiceStatus, Status, find_service};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -49,7 +49,7 @@ pub(super) fn status(config: &Config, options: &Options) -> ExitCode {
             let services = status.services.iter().map(brief).collect();
             print_json(&Status { services, ..status.clone() });
         } else {
-            print!("{}", status_text(status, now, colour()));
+            show(&status_text(status, now, colour()));
         }
         ExitCode::SUCCESS
     })
@@ -88,7 +88,7 @@ pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
                 "version": status.version, "at": status.at, "source": status.source, "services": services,
             }));
         } else {
-            print!("{}", history_text(&services, now, colour()));
+            show(&history_text(&services, now, colour()));
         }
         ExitCode::SUCCESS
     })
@@ -121,7 +121,7 @@ async fn obtain(config: &Config, now: Timestamp) -> Result<Status, StatusError> 
 
 fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => show(&format!("{text}\n")),
         Err(error) => eprintln!("ecs-deployd: cannot write JSON: {error}"),
     }
 }
@@ -190,10 +190,18 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
     if one.frozen.is_some() || !one.held.is_empty() {
         return Cell::new("held", Tone::Warning);
     }
+    if let Some(last) = last_failure(one) {
+        return Cell::new(format!("last deployment {}", last.result), Tone::Bad);
+    }
     match one.undecided {
         0 => Cell::new("ok", Tone::Good),
         number => Cell::new(format!("{number} pushes to decide"), Tone::Warning),
     }
+}
+
+/// How the last rollout ended, if it ended badly.
+fn last_failure(one: &ServiceStatus) -> Option<&OutcomeStatus> {
+    one.history.first().filter(|last| matches!(last.result.as_str(), "failed" | "timed_out" | "refused"))
 }
 
 fn notes_of(one: &ServiceStatus) -> Vec<String> {
@@ -211,6 +219,9 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
         ));
     }
     notes.extend(one.trouble.clone());
+    if one.held.is_empty() {
+        notes.extend(last_failure(one).map(|last| format!("{}: {}", last.result, last.detail)));
+    }
     if let Some(because) = one.rollout.as_ref().and_then(|rollout| rollout.because.as_ref()) {
         notes.push(format!("going back: {because}"));
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::table::show;
 use super::{FAILURE, block_on, fail};
 use crate::config::Config;
 use crate::control::{self, Ask, Told};
@@ -61,7 +62,7 @@ fn order(config: &Config, service: String, order: Order) -> ExitCode {
     };
     match told {
         Told::Done(text) => {
-            println!("{name}: {text}");
+            show(&format!("{name}: {text}\n"));
             ExitCode::SUCCESS
         }
         Told::Refused(text) => {

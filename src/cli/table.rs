@@ -1,7 +1,6 @@
 //! Tables and words for people: aligned, coloured on a terminal only.
 
-use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -88,6 +87,11 @@ impl Table {
     }
 }
 
+/// Writes to standard output. Whoever reads no further has what they wanted.
+pub(super) fn show(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
 /// A text in its colour.
 pub(super) fn paint(text: &str, tone: Tone, colour: bool) -> String {
     match tone.code().filter(|_| colour && !text.is_empty()) {
@@ -141,14 +145,8 @@ pub(super) fn short_revision(arn: &str) -> &str {
 pub(super) fn bar(done: i32, of: i32) -> String {
     const WIDTH: i32 = 10;
     let filled = if of > 0 { (done.clamp(0, of) * WIDTH) / of } else { WIDTH };
-    let mut text = String::from("[");
-    let _ = write!(
-        text,
-        "{}{}]",
-        "#".repeat(usize::try_from(filled).unwrap_or(0)),
-        "-".repeat(usize::try_from(WIDTH - filled).unwrap_or(0))
-    );
-    text
+    let part = |of: &str, length: i32| of.repeat(usize::try_from(length).unwrap_or(0));
+    format!("[{}{}]", part("#", filled), part("-", WIDTH - filled))
 }
 
 #[cfg(test)]

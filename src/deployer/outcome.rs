@@ -62,6 +62,16 @@ impl Deployer {
                 Direction::Back { because } => because.clone(),
                 Direction::Forward => String::new(),
             };
+            if let Some(revision) = rollout.phase.revision() {
+                known.deployed = Some(Deployed {
+                    revision: revision.clone(),
+                    targets: rollout.way_back.targets.clone(),
+                    since: now,
+                    // Nobody looked: the tasks have to be asked.
+                    names_tags: true,
+                    way_back: None,
+                });
+            }
             return self.end(key, OutcomeKind::RolledBack, because);
         }
         // What another repository brought is still there if nobody else changed the service since.

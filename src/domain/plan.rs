@@ -143,6 +143,12 @@ pub fn plan(
         None => WayBack {
             revision: current.arn().clone(),
             pinned: pins_of_what_runs(&mut plan, current, &facts.running, &new_digests),
+            targets: state
+                .deployed
+                .as_ref()
+                .filter(|deployed| &deployed.revision == current.arn())
+                .map(|deployed| deployed.targets.clone())
+                .unwrap_or_default(),
         },
     };
     if let Some(superseded) = &state.rollout {

@@ -55,7 +55,7 @@ fn a_push_is_rolled_and_only_the_matching_container_changes() {
         BTreeMap::from([("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('b')))])
     );
     assert_eq!((rollout.replaces.clone(), rollout.base), (arn(1), arn(1)));
-    assert_eq!(rollout.way_back, WayBack { revision: arn(1), pinned: BTreeMap::new() });
+    assert_eq!(rollout.way_back, WayBack { revision: arn(1), pinned: BTreeMap::new(), targets: BTreeMap::new() });
     assert_eq!(rollout.phase, Phase::Intended);
     assert!(plan.skips.is_empty());
 }

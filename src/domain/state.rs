@@ -322,6 +322,9 @@ pub struct WayBack {
     /// that ran, by container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pinned: BTreeMap<String, String>,
+    /// The digests that this program deployed with that revision, by repository.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<RepositoryKey, Target>,
 }
 
 /// How far a rollout got. Each step is on disk before the next one is taken.

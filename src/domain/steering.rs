@@ -114,7 +114,7 @@ pub fn rollback(
         (None, _) => Default::default(),
     };
     let way_back = match (to, before) {
-        (Some(revision), _) => WayBack { revision, pinned: Default::default() },
+        (Some(revision), _) => WayBack { revision, pinned: Default::default(), targets: Default::default() },
         (None, Some(before)) => before,
         (None, None) => {
             let current = current.short();
@@ -172,6 +172,7 @@ mod tests {
             way_back: Some(WayBack {
                 revision: arn(1),
                 pinned: BTreeMap::from([("app".to_owned(), "x@y".to_owned())]),
+                targets: BTreeMap::new(),
             }),
         };
         ServiceState { deployed: Some(deployed), ..ServiceState::default() }

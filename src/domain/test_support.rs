@@ -153,7 +153,7 @@ pub(crate) fn rollout(phase: Phase) -> Rollout {
         replaces: arn(1),
         base: arn(1),
         images: BTreeMap::from([("app".to_owned(), "new".to_owned())]),
-        way_back: WayBack { revision: arn(1), pinned: BTreeMap::new() },
+        way_back: WayBack { revision: arn(1), pinned: BTreeMap::new(), targets: BTreeMap::new() },
         phase,
         decided_at: at(2),
         names_tags: false,

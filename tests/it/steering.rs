@@ -35,6 +35,8 @@ async fn a_rollback_goes_to_the_digest_that_ran_before_and_holds_what_ran() {
     assert_eq!(runs(&world), Some(v0), "not what the tag of hello:1 means by now");
     assert_eq!(process.metric(HELD), 1.0);
     let status = process.status().await;
+    let runs_now = status.services[0].deployed.as_ref().unwrap();
+    assert!(runs_now.revision.contains("task-definition/hello:3"), "a copy of hello:1, pinned: {}", runs_now.revision);
     assert_eq!(status.services[0].held[0].digest, v1);
     assert_eq!(status.services[0].history[0].result, "rolled_back");
     assert_eq!(
