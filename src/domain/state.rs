@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn of_two_pushes_in_one_second_the_tag_decides_whichever_event_comes_first() {
-        let tagged = |tag: &str| PushRef { tag: Some(Tag::parse(tag).unwrap()), ..push("e", 5) };
+        let tagged = |tag: &str| PushRef { tag: Some(Tag::parse(tag).unwrap()), ..push(tag, 5) };
         for (older, newer) in [("release-9", "release-10"), ("release-1", "release-2")] {
             assert!(tagged(older).is_older_than(&tagged(newer)));
             assert!(!tagged(newer).is_older_than(&tagged(older)));

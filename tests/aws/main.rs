@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod commands;
 mod daemon;
 mod gate;
 mod scene;
