@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
-    CreatedAt, Deployment, DeploymentControllerType, DeploymentRolloutState, DesiredStatus, SchedulingStrategy,
-    Service, ServiceDeploymentStatus, TaskDefinitionField,
+    Container, CreatedAt, Deployment, DeploymentConfiguration, DeploymentControllerType, DeploymentRolloutState,
+    DesiredStatus, SchedulingStrategy, Service, ServiceDeploymentStatus, Task, TaskDefinitionField,
 };
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -152,6 +153,30 @@ impl Ecs for SdkEcs {
             .collect())
     }
 
+    async fn stopped_reasons(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        deployment: &DeploymentId,
+    ) -> Result<Vec<String>, AwsError> {
+        let request = self
+            .client
+            .list_tasks()
+            .cluster(cluster.as_str())
+            .service_name(service.as_str())
+            .desired_status(DesiredStatus::Stopped)
+            .max_results(100);
+        let tasks = self.caller.call("ListTasks", request.send()).await?.task_arns.unwrap_or_default();
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = self.client.describe_tasks().cluster(cluster.as_str()).set_tasks(Some(tasks));
+        let answer = self.caller.call("DescribeTasks", request.send()).await?;
+        // The tasks of a service are started by its deployment.
+        let tasks = answer.tasks.unwrap_or_default().into_iter();
+        Ok(tasks.filter(|task| task.started_by() == Some(deployment.as_str())).filter_map(|task| why(&task)).collect())
+    }
+
     async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError> {
         let request = self
             .client
@@ -178,6 +203,21 @@ impl Ecs for SdkEcs {
         }
         Ok(running)
     }
+}
+
+/// Why a task stopped: what its containers say, or else what it says itself.
+fn why(task: &Task) -> Option<String> {
+    let of_container = |container: &Container| {
+        let name = container.name().unwrap_or("a container");
+        match (container.reason(), container.exit_code()) {
+            (Some(reason), _) => Some(format!("{name}: {reason}")),
+            (None, Some(code)) if code != 0 => Some(format!("{name} exited with {code}")),
+            _ => None,
+        }
+    };
+    let containers: Vec<String> = task.containers().iter().filter_map(of_container).collect();
+    let text = if containers.is_empty() { task.stopped_reason()?.to_owned() } else { containers.join(", ") };
+    Some(crate::domain::event::shorten(&text))
 }
 
 fn unrollable(service: &Service) -> Unrollable {
@@ -210,6 +250,7 @@ fn view(service: &Service) -> Option<ServiceView> {
             Some(other) => Strategy::Shifting(other.to_owned()),
         },
         minimum_healthy_percent: configuration.and_then(|configuration| configuration.minimum_healthy_percent()),
+        bake: bake_time(configuration),
         maximum_percent: configuration.and_then(|configuration| configuration.maximum_percent()),
         deployments: service.deployments().iter().filter_map(deployment).collect(),
         events: service
@@ -221,6 +262,24 @@ fn view(service: &Service) -> Option<ServiceView> {
             })
             .collect(),
     })
+}
+
+/// How long ECS itself waits in a deployment that shifts traffic, in all its steps.
+fn bake_time(configuration: Option<&DeploymentConfiguration>) -> Duration {
+    let Some(configuration) = configuration else { return Duration::ZERO };
+    let end = configuration.bake_time_in_minutes().unwrap_or_default();
+    let linear = configuration.linear_configuration().map_or(0, |linear| {
+        let percent = linear.step_percent().unwrap_or(100.0).clamp(1.0, 100.0);
+        // At most a hundred steps.
+        #[expect(clippy::cast_possible_truncation, reason = "between 1 and 100")]
+        let steps = (100.0 / percent).ceil() as i32;
+        steps.saturating_mul(linear.step_bake_time_in_minutes().unwrap_or_default())
+    });
+    let canary = configuration
+        .canary_configuration()
+        .map_or(0, |canary| canary.canary_bake_time_in_minutes().unwrap_or_default());
+    let minutes = end.saturating_add(linear).saturating_add(canary);
+    Duration::from_secs(60 * u64::try_from(minutes).unwrap_or_default())
 }
 
 fn deployment(deployment: &Deployment) -> Option<DeploymentView> {

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use crate::domain::event::Record;
 use crate::domain::task_definition::{Registration, TaskDefinition};
-use crate::domain::types::{ContextName, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
+use crate::domain::types::{ContextName, DeploymentId, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, ImageView, RunningImages, ServiceView};
 
 pub use connect::{ConnectError, connect};
@@ -120,6 +120,14 @@ pub trait Ecs: fmt::Debug + Send + Sync {
         service: &EcsName,
         since: Timestamp,
     ) -> Result<Vec<(TaskDefinitionArn, bool)>, AwsError>;
+
+    /// Why tasks of a deployment stopped, as ECS says it, for people: one text for each of the last tasks (at most 100).
+    async fn stopped_reasons(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        deployment: &DeploymentId,
+    ) -> Result<Vec<String>, AwsError>;
 
     /// The ARNs of a service's running tasks (at most 100: enough to know what runs).
     async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError>;

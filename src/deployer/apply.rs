@@ -26,6 +26,7 @@ impl Deployer {
             Ok(Done::Looked(key, looked)) => self.looked(&key, looked),
             Ok(Done::Registered(keys, registered)) => self.registered(&keys, &registered),
             Ok(Done::Updated(key, revision, updated)) => self.updated(&key, revision, updated),
+            Ok(Done::Inquired(key, deployment, finding)) => self.inquired(&key, &deployment, finding),
             Ok(Done::Placed(pending, place)) => self.placed(pending, place),
             Ok(Done::Watched(place, asked, seen)) => {
                 if let Some(watch) = self.watches.get_mut(&place) {
@@ -294,7 +295,7 @@ impl Deployer {
         }
     }
 
-    fn watches_deployment(&self, key: &ServiceKey, asked: &DeploymentId) -> bool {
+    pub(super) fn watches_deployment(&self, key: &ServiceKey, asked: &DeploymentId) -> bool {
         let rollout = self.state.services.get(key).and_then(|known| known.rollout.as_ref());
         matches!(rollout.map(|rollout| &rollout.phase), Some(Phase::Rolling { deployment, .. }) if deployment == asked)
     }

@@ -10,6 +10,7 @@ pub mod pace;
 
 mod apply;
 mod begin;
+mod inquire;
 mod launch;
 mod outcome;
 mod patience;
@@ -151,6 +152,8 @@ struct Run {
     certain: bool,
     /// What to register.
     registration: Option<Registration>,
+    /// Something is being found out before the rollout is ended.
+    inquiring: bool,
     /// The tasks of the rollout, as they were seen last.
     counts: Option<Counts>,
     /// Since when the rollout is watched, and how long it was rolling before that.
@@ -178,6 +181,7 @@ enum Done {
     Looked(ServiceKey, Result<execute::Looked, AwsError>),
     Registered(Vec<ServiceKey>, Result<TaskDefinitionArn, AwsError>),
     Updated(ServiceKey, TaskDefinitionArn, Result<DeploymentView, AwsError>),
+    Inquired(ServiceKey, DeploymentId, inquire::Finding),
     Placed(steer::Pending, Result<steer::Place, Refused>),
     Watched(Place, Vec<(ServiceKey, DeploymentId)>, Result<Services, AwsError>),
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::inquire::Inquiry;
 use super::{Deployer, report};
 use crate::clock;
 use crate::domain::plan;
@@ -12,7 +13,7 @@ use crate::domain::rollout::{self, Progress};
 use crate::domain::settings::OnFailure;
 use crate::domain::state::{Deployed, Direction, Hold, Outcome, OutcomeKind, Phase, Rollout};
 use crate::domain::types::ServiceKey;
-use crate::domain::view::ServiceView;
+use crate::domain::view::{ServiceView, Strategy};
 
 impl Deployer {
     /// Judges one rollout by its own deployment.
@@ -26,7 +27,10 @@ impl Deployer {
                 self.run_mut(key).counts = Some(counts);
                 report::progress(key, &rollout, counts, elapsed);
             }
-            Progress::Completed(_) => self.completed(key, &rollout),
+            Progress::Completed(_) => match service.map(|service| &service.strategy) {
+                Some(Strategy::Shifting(_)) => self.inquire(key, &rollout, Inquiry::Baking),
+                _ => self.completed(key, &rollout),
+            },
             Progress::Adopted(deployment) => {
                 info!(cluster = %key.cluster, service = %key.service, deployment = %deployment, "a new deployment of the same revision is watched from here on");
                 // It has just begun: it has its own time to get stable.
@@ -36,8 +40,8 @@ impl Deployer {
             }
             Progress::Superseded(why) => self.end(key, OutcomeKind::Superseded, why),
             Progress::Gone(why) => self.end(key, OutcomeKind::Failed, why),
-            Progress::Failed(why) => self.rollout_failed(key, &rollout, OutcomeKind::Failed, why),
-            Progress::TimedOut(why) => self.rollout_failed(key, &rollout, OutcomeKind::TimedOut, why),
+            Progress::Failed(why) => self.inquire(key, &rollout, Inquiry::Stopped(OutcomeKind::Failed, why)),
+            Progress::TimedOut(why) => self.inquire(key, &rollout, Inquiry::Stopped(OutcomeKind::TimedOut, why)),
         }
     }
 
@@ -54,7 +58,7 @@ impl Deployer {
         watched_from.elapsed() + before
     }
 
-    fn completed(&mut self, key: &ServiceKey, rollout: &Rollout) {
+    pub(super) fn completed(&mut self, key: &ServiceKey, rollout: &Rollout) {
         let now = self.clock.now();
         let Some(known) = self.state.services.get_mut(key) else { return };
         if rollout.direction != Direction::Forward {
@@ -102,8 +106,12 @@ impl Deployer {
             && let Some(known) = self.state.services.get_mut(key)
         {
             for (repository, target) in &rollout.targets {
-                let hold =
-                    Hold { digest: target.digest.clone(), since: now, reason: format!("its rollout failed: {why}") };
+                let hold = Hold::new(
+                    target,
+                    now.duration_since(rollout.decided_at),
+                    format!("its rollout failed: {why}"),
+                    now,
+                );
                 known.held.insert(repository.clone(), hold);
                 warn!(
                     cluster = %key.cluster, service = %key.service, repository = %repository.name, digest = %target.digest,

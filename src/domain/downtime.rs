@@ -91,6 +91,7 @@ mod tests {
             controller: Controller::Ecs,
             scheduling: Scheduling::Replica,
             strategy: Strategy::Rolling,
+            bake: std::time::Duration::ZERO,
             minimum_healthy_percent: Some(minimum),
             maximum_percent: Some(maximum),
             deployments: Vec::new(),

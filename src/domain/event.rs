@@ -304,7 +304,7 @@ fn present(value: &Value) -> Option<String> {
 }
 
 /// A record is somebody else's input: what of it reaches a log line is short and printable.
-fn shorten(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 

@@ -198,7 +198,7 @@ impl Plan {
             }
         }
         for skip in self.skips.iter().filter(|skip| skip.reason == SkipReason::AlreadyDeployed) {
-            if known.held.get(&skip.repository).is_some_and(|hold| skip.push.at > hold.since) {
+            if known.held.get(&skip.repository).is_some_and(|hold| hold.is_overtaken_by(&skip.push)) {
                 known.held.remove(&skip.repository);
             }
         }
@@ -330,8 +330,8 @@ fn changes(
     if let Some(freeze) = &state.frozen {
         return skip(SkipReason::Held, freeze.to_string());
     }
-    // A push of the same digest that is newer than the hold ends it; a push of something else does not.
-    let still_held = |hold: &&Hold| &hold.digest == digest && !(choice.own && choice.push.at > hold.since);
+    // A better image that was there already is no push of this one.
+    let still_held = |hold: &&Hold| &hold.digest == digest && !(choice.own && hold.is_ended_by(&choice.push));
     if let Some(hold) = state.held.get(choice.key).filter(still_held) {
         return skip(SkipReason::Held, hold.reason.clone());
     }

@@ -34,6 +34,11 @@ fn decide(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Plan {
     plan(&rules, |_| Some(region()), state, facts, at(100))
 }
 
+fn held_since(second: i64) -> Hold {
+    let target = Target { digest: digest('b'), push: push_ref("held", "latest", 1) };
+    Hold::new(&target, jiff::SignedDuration::ZERO, "it failed".to_owned(), at(second))
+}
+
 fn reasons(plan: &Plan) -> Vec<(&str, SkipReason)> {
     plan.skips.iter().map(|skip| (skip.push.event.as_str(), skip.reason)).collect()
 }
@@ -130,9 +135,7 @@ fn a_then_b_then_a_again_is_deployed_again() {
 #[test]
 fn a_held_digest_waits_for_a_newer_push() {
     let mut state = wanting(&[push_ref("e1", "latest", 5)]);
-    state
-        .held
-        .insert(repository_key(REPOSITORY), Hold { digest: digest('b'), since: at(5), reason: "it failed".to_owned() });
+    state.held.insert(repository_key(REPOSITORY), held_since(5));
     let facts = facts(by_digest('a'), REPOSITORY, &[image('b', &["latest"])]);
     assert_eq!(reasons(&decide(&rule(), &state, &facts)), [("e1", SkipReason::Held)]);
     let held = state.held;
@@ -144,9 +147,7 @@ fn a_held_digest_waits_for_a_newer_push() {
 fn a_lower_version_does_not_end_the_hold_of_a_higher_one() {
     let versions = ServiceRule { policy: std::sync::Arc::new(VersionPolicy::new(">=1").unwrap()), ..rule() };
     let mut state = wanting(&[push_ref("e1", "1.1.9", 50)]);
-    state
-        .held
-        .insert(repository_key(REPOSITORY), Hold { digest: digest('b'), since: at(5), reason: "it failed".to_owned() });
+    state.held.insert(repository_key(REPOSITORY), held_since(5));
     let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
     let best = Answers { by_tag: BTreeMap::new(), best: Some((tag("1.2.0"), image('b', &["1.2.0"]))) };
     facts.images.insert(repository_key(REPOSITORY), best);

@@ -78,9 +78,10 @@ pub fn progress(
         Some(mine) if mine.state == Some(RolloutState::Failed) => Progress::Failed(failure(mine, service)),
         Some(mine) if !mine.primary => displaced(rollout, service, revision),
         Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
-        Some(mine) if elapsed >= timeout => Progress::TimedOut(format!(
+        // ECS's own waiting is no failure to get stable.
+        Some(mine) if elapsed >= timeout + service.bake => Progress::TimedOut(format!(
             "not stable after {}: {} of {} tasks run, {} starting, {} failed{}",
-            humantime::format_duration(Duration::from_secs(timeout.as_secs())),
+            humantime::format_duration(Duration::from_secs((timeout + service.bake).as_secs())),
             mine.running,
             mine.desired,
             mine.pending,

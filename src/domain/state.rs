@@ -271,6 +271,41 @@ pub struct Hold {
     pub since: Timestamp,
     /// Why, for people.
     pub reason: String,
+    /// When it was pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_at: Option<Timestamp>,
+    /// Up to when it was tried, by the clock that pushes go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_until: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Holds what a push asked for and a rollout of this length could not do.
+    #[must_use]
+    pub fn new(target: &Target, took: SignedDuration, reason: String, now: Timestamp) -> Self {
+        let pushed_at = target.push.at;
+        // CloudTrail's clock goes by itself: if this machine's is behind, a push from before the failure must not look as if it came after.
+        let tried_until = pushed_at.checked_add(took).map_or(now, |tried| tried.max(now));
+        Self {
+            digest: target.digest.clone(),
+            since: now,
+            reason,
+            pushed_at: Some(pushed_at),
+            tried_until: Some(tried_until),
+        }
+    }
+
+    /// Whether a push of the same digest ends it: it must have come after the failure, for an image may be pushed under several tags.
+    #[must_use]
+    pub fn is_ended_by(&self, push: &PushRef) -> bool {
+        push.at > self.tried_until.unwrap_or(self.since)
+    }
+
+    /// Whether a push of something else ends it: it must be newer than the push of what is held.
+    #[must_use]
+    pub fn is_overtaken_by(&self, push: &PushRef) -> bool {
+        push.at > self.pushed_at.unwrap_or(self.since)
+    }
 }
 
 /// A rollout on its way, forward or back.

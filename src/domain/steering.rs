@@ -1,6 +1,6 @@
 //! What an operator may order, and what that means for the state of a service.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::settings::RepositoryKey;
@@ -123,7 +123,7 @@ pub fn rollback(
     };
     for (repository, target) in &targets {
         let reason = format!("rolled back by {by}");
-        known.held.insert(repository.clone(), Hold { digest: target.digest.clone(), since: now, reason });
+        known.held.insert(repository.clone(), Hold::new(target, SignedDuration::ZERO, reason, now));
     }
     Ok(Rollout {
         direction: Direction::Back { because: format!("ordered by {by}") },

@@ -122,6 +122,7 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
         controller: Controller::Ecs,
         scheduling: Scheduling::Replica,
         strategy: Strategy::Rolling,
+        bake: std::time::Duration::ZERO,
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
         deployments,

@@ -1,6 +1,7 @@
 //! What AWS was seen to say about services and images: the facts that decisions are made from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct ServiceView {
     pub scheduling: Scheduling,
     /// `deploymentConfiguration.strategy`.
     pub strategy: Strategy,
+    /// How long ECS itself waits before a deployment that shifts traffic is complete.
+    pub bake: Duration,
     /// `minimumHealthyPercent`, where ECS gives it.
     pub minimum_healthy_percent: Option<i32>,
     /// `maximumPercent`, where ECS gives it.

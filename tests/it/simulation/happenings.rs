@@ -218,11 +218,11 @@ impl Life {
 
     fn note_meddling(&mut self, name: &'static str, containers: &[(&str, &'static str)]) {
         // What they set may name a tag that means a bad image: then there is nothing good to go back to, ever.
-        let bad =
-            containers.iter().any(|(_, repository)| self.pushed[repository].last().is_some_and(|push| !push.good));
+        if containers.iter().any(|(_, repository)| self.pushed[repository].last().is_some_and(|push| !push.good)) {
+            self.spoiled.insert(name);
+        }
         for (_, repository) in containers {
-            let pushes = if bad { usize::MAX } else { self.pushed[repository].len() };
-            self.meddled.insert((name, repository), pushes);
+            self.meddled.insert((name, repository), self.pushed[repository].len());
         }
     }
 

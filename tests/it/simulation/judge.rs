@@ -56,7 +56,8 @@ impl Life {
             );
             let held = known.is_some_and(|known| !known.held.is_empty());
             // What somebody else changed stays as it is until the next push: of any of its repositories, if it has several.
-            let ours = containers.iter().all(|(_, repository)| !self.is_meddled(name, repository));
+            let ours = !self.spoiled.contains(name)
+                && containers.iter().all(|(_, repository)| !self.is_meddled(name, repository));
             for (container, repository) in containers {
                 if ours && !(self.kind.idle && name == "b") {
                     let runs = self.world.settled_image(cluster, name, container);
@@ -97,7 +98,7 @@ impl Life {
     /// Each deployment brings something newer than all before it, or undoes a bad one.
     fn judge_way(&self, cluster: &str, name: &'static str, container: &str, repository: &'static str) {
         let pushed = &self.pushed[repository];
-        if self.meddled.get(&(name, repository)) == Some(&usize::MAX) {
+        if self.spoiled.contains(name) {
             return;
         }
         // Where no task runs, nobody knows what a tag means: comparing with ECR may bring the same again.

@@ -75,6 +75,8 @@ pub(super) struct Life {
     pub(super) pushed: BTreeMap<&'static str, Vec<Pushed>>,
     /// How many pushes of each of its repositories there were when somebody else changed a service, the last time.
     pub(super) meddled: BTreeMap<(&'static str, &'static str), usize>,
+    /// Services that somebody else may have set to a bad image.
+    pub(super) spoiled: BTreeSet<&'static str>,
     /// Repositories of which a tag was away for a while.
     pub(super) vanished: BTreeSet<&'static str>,
     pub(super) absent: Duration,
@@ -103,6 +105,7 @@ impl Life {
             process: None,
             pushed,
             meddled: BTreeMap::new(),
+            spoiled: BTreeSet::new(),
             vanished: BTreeSet::new(),
             absent: Duration::ZERO,
             compared_at: began,

@@ -36,6 +36,8 @@ pub struct Service {
     pub classic: bool,
     pub breaker_rolls_back: bool,
     pub active: bool,
+    /// Of a blue/green deployment: how long ECS keeps the old tasks after the new ones run.
+    pub bake: SignedDuration,
     pub deployments: Vec<Deployment>,
     /// Every deployment that UpdateService started, in order.
     pub started: Vec<Started>,
@@ -87,6 +89,7 @@ impl World {
             classic: false,
             breaker_rolls_back: false,
             active: true,
+            bake: SignedDuration::ZERO,
             deployments: vec![deployment],
             started: Vec::new(),
             stale: None,
@@ -331,7 +334,12 @@ impl Inner {
             running: service.desired,
             controller: Controller::Ecs,
             scheduling: Scheduling::Replica,
-            strategy: Strategy::Rolling,
+            strategy: if service.bake.is_zero() {
+                Strategy::Rolling
+            } else {
+                Strategy::Shifting("BLUE_GREEN".to_owned())
+            },
+            bake: Duration::try_from(service.bake).unwrap(),
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
             deployments,
@@ -417,10 +425,29 @@ impl Ecs for World {
             };
             let primary = &service.deployments[0];
             let started = service.started.iter().filter(|started| started.at >= since).map(|started| {
-                let under_way = primary.revision == started.revision && primary.state != RolloutState::Failed;
+                let baked = inner.now().duration_since(started.at) > service.bake;
+                let going = primary.state == RolloutState::InProgress || !baked;
+                let under_way = primary.revision == started.revision && primary.state != RolloutState::Failed && going;
                 (TaskDefinitionArn::parse(&started.revision).unwrap(), under_way)
             });
             Ok(started.collect())
+        })
+        .await
+    }
+
+    async fn stopped_reasons(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        deployment: &DeploymentId,
+    ) -> Result<Vec<String>, AwsError> {
+        let fate = self.call("ListTasks", format!("{cluster}/{service} stopped")).await;
+        with_fate(fate, "ecs", "ListTasks", || {
+            let inner = self.lock();
+            let key = (cluster.as_str().to_owned(), service.as_str().to_owned());
+            let mut found = inner.services.get(&key).into_iter().flat_map(|service| &service.deployments);
+            let ill = found.any(|one| one.id == deployment.as_str() && !matches!(one.health, Health::After(_)));
+            Ok(if ill { vec!["app: CannotPullContainerError: simulated".to_owned(); 2] } else { Vec::new() })
         })
         .await
     }
