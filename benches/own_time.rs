@@ -107,7 +107,7 @@ fn commits(services: usize) -> (usize, Vec<Duration>) {
         let digest = ecs_deployd::domain::types::Digest::parse(&world::manifest_digest("x")).unwrap();
         let revision = "arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:1".to_owned().try_into().unwrap();
         known.decided.insert(repository.clone(), pushes[0].clone());
-        let target = Target { digest, push: pushes[0].clone() };
+        let target = Target { digest, push: pushes[0].clone(), image_pushed_at: None };
         known.deployed = Some(Deployed {
             revision,
             targets: [(repository, target)].into(),

@@ -90,6 +90,13 @@ struct Selected<'a> {
     repository: Repository,
 }
 
+impl Selected<'_> {
+    fn target(&self) -> Target {
+        let image_pushed_at = self.image.pushed_at;
+        Target { digest: self.image.digest.clone(), push: self.push.clone(), image_pushed_at }
+    }
+}
+
 /// Decides. `rules` are the service's rules by repository; `region_of` tells the Region of a repository's context.
 pub fn plan(
     rules: &BTreeMap<RepositoryKey, &ServiceRule>,
@@ -127,7 +134,7 @@ pub fn plan(
         let Some(pins) = changes(&mut plan, &choice, state, facts, base) else { continue };
         new_digests.insert(choice.image.digest.clone());
         images.extend(pins);
-        targets.insert(choice.key.clone(), Target { digest: choice.image.digest.clone(), push: choice.push });
+        targets.insert(choice.key.clone(), choice.target());
     }
     if targets.is_empty() || !may_roll(&mut plan, rules, &targets, service) {
         return plan;
@@ -338,7 +345,7 @@ fn changes(
     if let Some(detail) = runs_already(choice, state, facts) {
         return skip(SkipReason::AlreadyDeployed, detail);
     }
-    let target = Target { digest: digest.clone(), push: choice.push.clone() };
+    let target = choice.target();
     let pin = pin_of(choice.rule.deploy.pin, &target);
     Some(
         matching

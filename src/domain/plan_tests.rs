@@ -35,7 +35,7 @@ fn decide(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Plan {
 }
 
 fn held_since(second: i64) -> Hold {
-    let target = Target { digest: digest('b'), push: push_ref("held", "latest", 1) };
+    let target = Target { digest: digest('b'), push: push_ref("held", "latest", 1), image_pushed_at: None };
     Hold::new(&target, jiff::SignedDuration::ZERO, "it failed".to_owned(), at(second))
 }
 
@@ -93,7 +93,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
         assert_eq!(reasons(&decide(&rule(), &state, facts)), [("e1", SkipReason::AlreadyDeployed)]);
     }
     // Deployed by tag by this program: the ledger knows the digest.
-    let target = Target { digest: digest('b'), push: push_ref("e0", "latest", 1) };
+    let target = Target { digest: digest('b'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     let known = ServiceState {
         deployed: Some(Deployed {
             revision: arn(1),
@@ -118,7 +118,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
 
 #[test]
 fn a_then_b_then_a_again_is_deployed_again() {
-    let target = Target { digest: digest('a'), push: push_ref("e0", "latest", 1) };
+    let target = Target { digest: digest('a'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     let state = ServiceState {
         deployed: Some(Deployed {
             revision: arn(9),

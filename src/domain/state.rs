@@ -211,6 +211,9 @@ pub struct Target {
     pub digest: Digest,
     /// Why.
     pub push: PushRef,
+    /// When ECR got it: later than the push that told of the tag, where that moved on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pushed_at: Option<Timestamp>,
 }
 
 /// A revision that was rolled out completely.
@@ -283,7 +286,7 @@ impl Hold {
     /// Holds what a push asked for and a rollout of this length could not do.
     #[must_use]
     pub fn new(target: &Target, took: SignedDuration, reason: String, now: Timestamp) -> Self {
-        let pushed_at = target.push.at;
+        let pushed_at = target.image_pushed_at.map_or(target.push.at, |at| at.max(target.push.at));
         // CloudTrail's clock goes by itself: if this machine's is behind, a push from before the failure must not look as if it came after.
         let tried_until = pushed_at.checked_add(took).map_or(now, |tried| tried.max(now));
         Self {

@@ -149,7 +149,7 @@ pub(crate) fn rollout(phase: Phase) -> Rollout {
         direction: Direction::Forward,
         targets: BTreeMap::from([(
             repository_key("hello"),
-            Target { digest: digest('b'), push: push_ref("e1", "latest", 1) },
+            Target { digest: digest('b'), push: push_ref("e1", "latest", 1), image_pushed_at: None },
         )]),
         replaces: arn(1),
         base: arn(1),

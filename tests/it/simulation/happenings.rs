@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ecs_deployd::aws::Fault;
+use ecs_deployd::domain::steering::Order;
 use jiff::SignedDuration;
 
 use super::life::{Life, Pushed, SERVICES};
@@ -27,6 +28,7 @@ impl Life {
             23 => self.lose_tag().await,
             24 => self.jump().await,
             25 => self.lose_state(),
+            26..=27 => self.steer().await,
             _ => {}
         }
     }
@@ -233,6 +235,38 @@ impl Life {
             self.say(&format!("another deployer changes {name}, from the first revision: {old}"));
             self.world.meddle(cluster, name, old);
             self.note_meddling(name, containers);
+        }
+    }
+
+    async fn steer(&mut self) {
+        let (cluster, name, _) = *self.rng.pick(&SERVICES);
+        let order = match self.rng.below(6) {
+            0 => Order::Hold { reason: None },
+            1 | 2 => Order::Release,
+            3 => Order::Deploy,
+            _ => Order::Rollback { to: None },
+        };
+        if !self.kind.steered || self.process.is_none() {
+            return;
+        }
+        self.ordered.insert(name);
+        self.order(cluster, name, order).await;
+    }
+
+    async fn order(&self, cluster: &str, name: &str, order: Order) {
+        let Some(process) = &self.process else { return };
+        self.say(&format!("{} {name}", order.as_str()));
+        let service = format!("{cluster}/{name}");
+        let answer = ecs_deployd::clock::within(Duration::from_secs(120), process.order(&service, order)).await;
+        self.say(&format!("answer: {answer:?}"));
+    }
+
+    /// What operators held back is let go, so that each service can end where its policy says.
+    pub(super) async fn release_all(&mut self) {
+        for (cluster, name, _) in SERVICES {
+            if self.ordered.contains(name) {
+                self.order(cluster, name, Order::Release).await;
+            }
         }
     }
 

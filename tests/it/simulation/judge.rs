@@ -98,7 +98,7 @@ impl Life {
     /// Each deployment brings something newer than all before it, or undoes a bad one.
     fn judge_way(&self, cluster: &str, name: &'static str, container: &str, repository: &'static str) {
         let pushed = &self.pushed[repository];
-        if self.spoiled.contains(name) {
+        if self.spoiled.contains(name) || self.ordered.contains(name) {
             return;
         }
         // Where no task runs, nobody knows what a tag means: comparing with ECR may bring the same again.

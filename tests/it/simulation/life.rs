@@ -62,6 +62,8 @@ pub(super) struct Kind {
     pub(super) away: bool,
     /// Service `b` runs no task.
     pub(super) idle: bool,
+    /// Operators hold, release, deploy and roll back.
+    pub(super) steered: bool,
 }
 
 pub(super) struct Life {
@@ -75,6 +77,8 @@ pub(super) struct Life {
     pub(super) pushed: BTreeMap<&'static str, Vec<Pushed>>,
     /// How many pushes of each of its repositories there were when somebody else changed a service, the last time.
     pub(super) meddled: BTreeMap<(&'static str, &'static str), usize>,
+    /// Services that were given orders.
+    pub(super) ordered: BTreeSet<&'static str>,
     /// Services that somebody else may have set to a bad image.
     pub(super) spoiled: BTreeSet<&'static str>,
     /// Repositories of which a tag was away for a while.
@@ -89,7 +93,8 @@ impl Life {
     pub(super) fn new(seed: u64, trace: bool) -> Self {
         let world = World::new();
         let mut rng = Rng::new(seed);
-        let kind = Kind { forgetful: rng.percent(15), away: rng.percent(20), idle: rng.percent(15) };
+        let kind =
+            Kind { forgetful: rng.percent(15), away: rng.percent(20), idle: rng.percent(15), steered: rng.percent(30) };
         let mut pushed = BTreeMap::new();
         for (repository, tag) in [("app", "latest"), ("side", "release-0")] {
             world.create_repository(repository);
@@ -105,6 +110,7 @@ impl Life {
             process: None,
             pushed,
             meddled: BTreeMap::new(),
+            ordered: BTreeSet::new(),
             spoiled: BTreeSet::new(),
             vanished: BTreeSet::new(),
             absent: Duration::ZERO,
@@ -186,6 +192,8 @@ impl Life {
         self.world.set_clock_ahead(SignedDuration::ZERO);
         self.start();
         self.say("faults stop");
+        pass(60).await;
+        self.release_all().await;
         for _ in 0..14 {
             pass(3600).await;
             self.check();
