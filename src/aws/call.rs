@@ -7,7 +7,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::error::AwsError;
+use super::credentials::Renewing;
+use super::error::{AwsError, Fault};
 use crate::clock;
 use crate::metrics::Metrics;
 
@@ -16,6 +17,7 @@ use crate::metrics::Metrics;
 pub(super) struct Caller {
     pub(super) api: &'static str,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) credentials: Arc<Renewing>,
 }
 
 impl Caller {
@@ -30,6 +32,9 @@ impl Caller {
     {
         let begun = clock::instant();
         let answer = request.await.map_err(|error| AwsError::from_sdk(self.api, operation, &error));
+        if answer.as_ref().is_err_and(|error| error.fault == Fault::Credentials) {
+            self.credentials.refused();
+        }
         let outcome = answer.as_ref().err().map_or("ok", |error| error.fault.as_str());
         self.metrics.aws_request(self.api, operation, outcome, begun.elapsed());
         answer

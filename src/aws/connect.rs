@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::sts::AssumeRoleProvider;
+use aws_config::identity::IdentityCache;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
@@ -13,6 +14,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::call::Caller;
 use super::cloudtrail::SdkCloudTrail;
+use super::credentials::{Renewing, Source};
 use super::ecr::SdkEcr;
 use super::ecs::SdkEcs;
 use super::{AwsContext, Contexts};
@@ -22,7 +24,8 @@ use crate::metrics::Metrics;
 
 /// By default the SDK limits only the connecting.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-const NAME: &str = "ecs-deployd";
+/// The name in user agents and sessions.
+pub(super) const NAME: &str = "ecs-deployd";
 
 /// Why there is no client for a context.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,11 +65,19 @@ async fn context(
     http: &SharedHttpClient,
     metrics: &Arc<Metrics>,
 ) -> Result<AwsContext, ConnectError> {
-    let config = sdk_config(settings, http).await;
-    let ambient = config.region().ok_or_else(|| ConnectError::NoRegion(name.clone()))?.as_ref();
+    let base = base_config(settings, http).await;
+    let ambient = base.region().ok_or_else(|| ConnectError::NoRegion(name.clone()))?.as_ref();
     let region = Region::parse(ambient)
         .map_err(|_| ConnectError::NotARegion { context: name.clone(), region: ambient.to_owned() })?;
-    let caller = |api| Caller { api, metrics: Arc::clone(metrics) };
+    let credentials = Renewing::new(settings.clone(), http.clone());
+    // The retries of the credential providers stay; those of the calls are the scheduler's and the deployer's.
+    let config = base
+        .to_builder()
+        .credentials_provider(SharedCredentialsProvider::new(Source(Arc::clone(&credentials))))
+        .identity_cache(IdentityCache::no_cache())
+        .retry_config(RetryConfig::disabled())
+        .build();
+    let caller = |api| Caller { api, metrics: Arc::clone(metrics), credentials: Arc::clone(&credentials) };
     Ok(AwsContext {
         region,
         cloudtrail: Arc::new(SdkCloudTrail {
@@ -78,7 +89,8 @@ async fn context(
     })
 }
 
-async fn sdk_config(settings: &AwsSettings, http: &SharedHttpClient) -> SdkConfig {
+/// Region, time-outs and endpoint, with what the machine offers.
+pub(super) async fn base_config(settings: &AwsSettings, http: &SharedHttpClient) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone()).timeout_config(
         TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -98,17 +110,5 @@ async fn sdk_config(settings: &AwsSettings, http: &SharedHttpClient) -> SdkConfi
     if let Some(url) = &settings.endpoint_url {
         loader = loader.endpoint_url(url);
     }
-    let base = loader.load().await;
-    let mut builder = base.to_builder();
-    if let Some(role) = &settings.role_arn {
-        let mut provider = AssumeRoleProvider::builder(role).session_name(NAME).configure(&base);
-        if let Some(id) = &settings.external_id {
-            provider = provider.external_id(id);
-        }
-        let provider = provider.build().await;
-        builder
-            .set_credentials_provider(Some(aws_credential_types::provider::SharedCredentialsProvider::new(provider)));
-    }
-    // The retries of the credential providers stay; those of the calls are the scheduler's and the deployer's.
-    builder.retry_config(RetryConfig::disabled()).build()
+    loader.load().await
 }

@@ -6,6 +6,7 @@
 mod call;
 mod cloudtrail;
 mod connect;
+mod credentials;
 mod ecr;
 mod ecs;
 mod error;

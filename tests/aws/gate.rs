@@ -13,6 +13,15 @@ pub enum Shut {
     Before(&'static str),
     /// The request takes effect and its answer does not come back.
     After(&'static str),
+    /// The request is answered with this error of AWS, and does not get through.
+    Refused(&'static str, &'static str),
+}
+
+impl Shut {
+    pub fn word(self) -> &'static str {
+        let (Self::Before(word) | Self::After(word) | Self::Refused(word, _)) = self;
+        word
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,8 +74,7 @@ impl Gate {
     fn strikes(&self, head: &str) -> Option<Shut> {
         let mut state = self.state.lock().unwrap();
         let shut = state.shut?;
-        let (Shut::Before(word) | Shut::After(word)) = shut;
-        if !head.contains(word) {
+        if !head.contains(shut.word()) {
             return None;
         }
         state.struck += 1;
@@ -84,6 +92,10 @@ impl Gate {
                 match self.strikes(&String::from_utf8_lossy(&bytes)) {
                     Some(Shut::Before(_)) => continue,
                     Some(Shut::After(_)) => muted = true,
+                    Some(Shut::Refused(_, code)) => {
+                        client.write_all(refusal(code).as_bytes())?;
+                        continue;
+                    }
                     None => {}
                 }
                 server.write_all(&bytes)?;
@@ -106,4 +118,10 @@ fn some(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn refusal(code: &str) -> String {
+    let body = format!(r#"{{"__type":"{code}","message":"refused by the test"}}"#);
+    let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length:";
+    format!("{head} {}\r\n\r\n{body}", body.len())
 }

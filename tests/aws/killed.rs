@@ -57,6 +57,5 @@ fn die(shut: Shut) {
 }
 
 fn effect(scene: &Scene, shut: Shut) -> bool {
-    let (Shut::Before(call) | Shut::After(call)) = shut;
-    scene.client.recorded_calls(Caller::Others).unwrap().contains_key(call)
+    scene.client.recorded_calls(Caller::Others).unwrap().contains_key(shut.word())
 }

@@ -17,5 +17,6 @@ mod scene;
 
 mod deploying;
 mod killed;
+mod refused;
 mod running;
 mod starting;
