@@ -16,6 +16,7 @@ mod gate;
 mod scene;
 
 mod deploying;
+mod disk;
 mod killed;
 mod refused;
 mod running;
