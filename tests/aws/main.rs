@@ -18,6 +18,7 @@ mod scene;
 mod deploying;
 mod disk;
 mod killed;
+mod lossless;
 mod refused;
 mod running;
 mod starting;

@@ -63,8 +63,11 @@ pub enum Rank {
 /// matters are never chosen.
 pub fn best<'a>(policy: &dyn Policy, images: impl IntoIterator<Item = &'a ImageView>) -> Option<(Tag, ImageView)> {
     let mut best: Option<((Rank, Timestamp), &Tag, &ImageView)> = None;
+    let one_tag = policy.literals().is_some_and(|tags| tags.len() == 1);
     for image in images {
-        if image.not_an_image().is_some() || (policy.order() == By::Push && image.pushed_at.is_none()) {
+        // Among the images of several tags only the time tells which is the newest.
+        let untold = policy.order() == By::Push && !one_tag && image.pushed_at.is_none();
+        if image.not_an_image().is_some() || untold {
             continue;
         }
         for tag in &image.tags {
