@@ -27,7 +27,7 @@ use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
 
 /// CloudTrail delivers within 15 minutes, as a rule.
-const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
+pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
 /// Pages of events that may wait for the deployer.
 const WAITING_PAGES: usize = 4;
 /// Questions of operators that may wait for it.
@@ -90,7 +90,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let mut tasks = Tasks { shared, schedulers: Vec::new() };
     tasks.start(&config, &contexts, &state);
     info!(
-        version = env!("CARGO_PKG_VERSION"), config = %source_name(&source), state = %config.state.path.display(), http = %address,
+        version = env!("CARGO_PKG_VERSION"), config = %source.name(), state = %config.state.path.display(), http = %address,
         repositories = config.repositories.len(), services = config.services().count(), contexts = tasks.schedulers.len(), "started"
     );
     warn_of_doubtful(&config);
@@ -155,10 +155,6 @@ fn warn_of_doubtful(config: &Config) {
             "poll.overlap is shorter than CloudTrail may take to deliver an event: such pushes are seen only by the hourly look at late events; 30m is safe"
         );
     }
-}
-
-fn source_name(source: &Source) -> String {
-    source.path().map_or_else(|| "ECS_DEPLOYD_CONFIG_CONTENT".to_owned(), |path| path.display().to_string())
 }
 
 fn status_line(config: &Config) -> String {

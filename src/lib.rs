@@ -12,6 +12,7 @@ pub mod deployer;
 pub mod domain;
 pub mod health;
 pub mod http;
+pub mod inspection;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;

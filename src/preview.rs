@@ -192,7 +192,7 @@ async fn poll(
 }
 
 /// Asks about every service of the configuration: what its pushes need, and what its policies select.
-async fn ask(config: &Config, contexts: &Contexts, state: &State, now: Timestamp) -> Observed {
+pub(crate) async fn ask(config: &Config, contexts: &Contexts, state: &State, now: Timestamp) -> Observed {
     let pace = Pace::default();
     let mut places: BTreeMap<(ContextName, EcsName), Vec<Question>> = BTreeMap::new();
     let mut keys: Vec<&ServiceKey> = config.services().map(|(_, rule)| &rule.key).collect();

@@ -17,6 +17,7 @@ use super::cloudtrail::SdkCloudTrail;
 use super::credentials::{Renewing, Source};
 use super::ecr::SdkEcr;
 use super::ecs::SdkEcs;
+use super::inventory::SdkInventory;
 use super::{AwsContext, Contexts};
 use crate::config::AwsSettings;
 use crate::domain::types::{ContextName, Region};
@@ -78,14 +79,22 @@ async fn context(
         .retry_config(RetryConfig::disabled())
         .build();
     let caller = |api| Caller { api, metrics: Arc::clone(metrics), credentials: Arc::clone(&credentials) };
+    let (ecr, ecs) = (aws_sdk_ecr::Client::new(&config), aws_sdk_ecs::Client::new(&config));
+    let inventory = Arc::new(SdkInventory {
+        ecr: ecr.clone(),
+        ecs: ecs.clone(),
+        ecr_caller: caller("ecr"),
+        ecs_caller: caller("ecs"),
+    });
     Ok(AwsContext {
         region,
+        inventory,
         cloudtrail: Arc::new(SdkCloudTrail {
             client: aws_sdk_cloudtrail::Client::new(&config),
             caller: caller("cloudtrail"),
         }),
-        ecr: Arc::new(SdkEcr { client: aws_sdk_ecr::Client::new(&config), caller: caller("ecr") }),
-        ecs: Arc::new(SdkEcs { client: aws_sdk_ecs::Client::new(&config), caller: caller("ecs") }),
+        ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr") }),
+        ecs: Arc::new(SdkEcs { client: ecs, caller: caller("ecs") }),
     })
 }
 

@@ -10,6 +10,7 @@ mod credentials;
 mod ecr;
 mod ecs;
 mod error;
+mod inventory;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,6 +41,8 @@ pub struct AwsContext {
     pub ecr: Arc<dyn Ecr>,
     /// The services.
     pub ecs: Arc<dyn Ecs>,
+    /// What there is, for those who look for a name.
+    pub inventory: Arc<dyn Inventory>,
 }
 
 /// The part of the event history that one scan reads: the same over all its pages. Both ends belong to it.
@@ -135,4 +138,17 @@ pub trait Ecs: fmt::Debug + Send + Sync {
 
     /// The digests that these tasks (at most 100) use.
     async fn describe_running_images(&self, cluster: &EcsName, tasks: &[String]) -> Result<RunningImages, AwsError>;
+}
+
+/// What there is in an account: only `check` asks, to tell which name may be meant.
+#[async_trait]
+pub trait Inventory: fmt::Debug + Send + Sync {
+    /// The names of the clusters (at most 1000).
+    async fn clusters(&self) -> Result<Vec<String>, AwsError>;
+
+    /// The names of a cluster's services (at most 1000).
+    async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError>;
+
+    /// The repositories (at most 1000), and whether a tag in them can be pushed only once.
+    async fn repositories(&self) -> Result<Vec<(String, bool)>, AwsError>;
 }

@@ -1,5 +1,5 @@
 //! The commands: one file each.
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "talking to the terminal is what a command line is for")]
+#![expect(clippy::print_stderr, reason = "talking to the terminal is what a command line is for")]
 
 mod check;
 mod health;
@@ -68,7 +68,7 @@ enum LogLevel {
 enum Command {
     /// Runs the daemon: 0 after a clean stop, 2 for a wrong configuration, 3 for a state that cannot be used
     Run,
-    /// Validates the configuration without asking AWS: 0 if it is valid, 2 if not
+    /// Validates the configuration and asks AWS whether it fits: 0 if all is good, 1 if not, 2 if it is not valid
     Check(check::Options),
     /// Shows what one poll would do and how the services differ from ECR, and touches nothing
     Plan(plan::Options),

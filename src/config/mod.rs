@@ -3,6 +3,7 @@
 //! A valid configuration cannot say anything impossible: names, globs, durations and addresses are parsed here and nowhere else.
 
 mod build;
+mod places;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use places::Places;
 
 use crate::domain::intake::Rules;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
@@ -147,13 +150,28 @@ impl Source {
     /// # Errors
     /// The file cannot be read, or what it says is not valid.
     pub fn load(&self) -> Result<Config, LoadError> {
+        Ok(Config::parse(&self.name(), &self.text()?)?)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn text(&self) -> Result<String, LoadError> {
         match self {
             Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| LoadError::Unreadable { path: path.clone(), source })?;
-                Ok(Config::parse(&path.display().to_string(), &text)?)
+                std::fs::read_to_string(path).map_err(|source| LoadError::Unreadable { path: path.clone(), source })
             }
-            Self::Text(text) => Ok(Config::parse("ECS_DEPLOYD_CONFIG_CONTENT", text)?),
+            Self::Text(text) => Ok(text.clone()),
+        }
+    }
+
+    /// What messages call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Text(_) => "ECS_DEPLOYD_CONFIG_CONTENT".to_owned(),
         }
     }
 
@@ -195,8 +213,7 @@ impl Invalid {
         let lines = findings
             .into_iter()
             .map(|finding| {
-                let line =
-                    text.as_bytes()[..finding.at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let line = reader::line_of(text, finding.at);
                 let key = if finding.key.is_empty() { String::new() } else { format!("{}: ", finding.key) };
                 format!("{name}:{line}: {key}{}", finding.message)
             })

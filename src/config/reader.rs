@@ -22,6 +22,11 @@ pub(super) struct Finding {
     pub(super) message: String,
 }
 
+/// The line of a byte offset, from 1.
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
 /// Collects findings.
 #[derive(Debug, Default)]
 pub(super) struct Findings(RefCell<Vec<Finding>>);

@@ -92,6 +92,7 @@ mod tests {
             scheduling: Scheduling::Replica,
             strategy: Strategy::Rolling,
             bake: std::time::Duration::ZERO,
+            load_balanced: false,
             minimum_healthy_percent: Some(minimum),
             maximum_percent: Some(maximum),
             deployments: Vec::new(),

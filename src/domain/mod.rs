@@ -5,6 +5,7 @@
 
 pub mod downtime;
 pub mod event;
+pub mod finding;
 pub mod image;
 pub mod intake;
 pub mod plan;

@@ -91,6 +91,14 @@ impl TaskDefinition {
             .filter_map(|container| Some((container["name"].as_str()?, container["image"].as_str()?)))
     }
 
+    /// Whether a container says how to find out that it works.
+    #[must_use]
+    pub fn has_health_check(&self) -> bool {
+        let containers = self.body.get("containerDefinitions").and_then(Value::as_array);
+        let checks = |container: &Value| container.get("healthCheck").is_some_and(|check| !check.is_null());
+        containers.into_iter().flatten().any(checks)
+    }
+
     /// The image that a container names.
     #[must_use]
     pub fn image_of(&self, container: &str) -> Option<&str> {

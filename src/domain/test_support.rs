@@ -123,6 +123,7 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
         scheduling: Scheduling::Replica,
         strategy: Strategy::Rolling,
         bake: std::time::Duration::ZERO,
+        load_balanced: false,
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
         deployments,

@@ -24,6 +24,8 @@ pub struct ServiceView {
     pub scheduling: Scheduling,
     /// `deploymentConfiguration.strategy`.
     pub strategy: Strategy,
+    /// Whether a load balancer looks after its tasks.
+    pub load_balanced: bool,
     /// How long ECS itself waits before a deployment that shifts traffic is complete.
     pub bake: Duration,
     /// `minimumHealthyPercent`, where ECS gives it.

@@ -340,6 +340,7 @@ impl Inner {
                 Strategy::Shifting("BLUE_GREEN".to_owned())
             },
             bake: Duration::try_from(service.bake).unwrap(),
+            load_balanced: service.classic,
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
             deployments,

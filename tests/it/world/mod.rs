@@ -7,6 +7,7 @@ mod disk;
 mod ecr;
 mod ecs;
 mod faults;
+mod inventory;
 mod limits;
 pub mod rng;
 mod trail;
@@ -103,6 +104,7 @@ impl World {
             cloudtrail: Arc::new(self.clone()),
             ecr: Arc::new(self.clone()),
             ecs: Arc::new(self.clone()),
+            inventory: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context)])
     }

@@ -1,0 +1,71 @@
+//! Lists of names.
+
+use async_trait::async_trait;
+use aws_sdk_ecr::types::ImageTagMutability;
+
+use super::call::Caller;
+use super::{AwsError, Inventory};
+use crate::domain::types::EcsName;
+
+/// Pages that are read.
+const PAGES: usize = 10;
+
+#[derive(Debug)]
+pub(super) struct SdkInventory {
+    pub(super) ecr: aws_sdk_ecr::Client,
+    pub(super) ecs: aws_sdk_ecs::Client,
+    pub(super) ecr_caller: Caller,
+    pub(super) ecs_caller: Caller,
+}
+
+#[async_trait]
+impl Inventory for SdkInventory {
+    async fn clusters(&self) -> Result<Vec<String>, AwsError> {
+        let (mut names, mut next) = (Vec::new(), None);
+        for _ in 0..PAGES {
+            let request = self.ecs.list_clusters().set_next_token(next);
+            let answer = self.ecs_caller.call("ListClusters", request.send()).await?;
+            names.extend(answer.cluster_arns().iter().map(|arn| name_of(arn)));
+            next = answer.next_token;
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
+    async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError> {
+        let (mut names, mut next) = (Vec::new(), None);
+        for _ in 0..PAGES {
+            let request = self.ecs.list_services().cluster(cluster.as_str()).max_results(100).set_next_token(next);
+            let answer = self.ecs_caller.call("ListServices", request.send()).await?;
+            names.extend(answer.service_arns().iter().map(|arn| name_of(arn)));
+            next = answer.next_token;
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
+    async fn repositories(&self) -> Result<Vec<(String, bool)>, AwsError> {
+        let (mut found, mut next) = (Vec::new(), None);
+        for _ in 0..PAGES {
+            let request = self.ecr.describe_repositories().set_next_token(next);
+            let answer = self.ecr_caller.call("DescribeRepositories", request.send()).await?;
+            for repository in answer.repositories.unwrap_or_default() {
+                let once = repository.image_tag_mutability == Some(ImageTagMutability::Immutable);
+                found.extend(repository.repository_name.map(|name| (name, once)));
+            }
+            next = answer.next_token;
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn name_of(arn: &str) -> String {
+    arn.rsplit('/').next().unwrap_or(arn).to_owned()
+}

@@ -1,0 +1,102 @@
+//! Where in the text the tables of a configuration stand, for findings that come later than reading.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::reader::line_of;
+
+/// Line numbers, from 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    contexts: BTreeMap<String, usize>,
+    repositories: BTreeMap<(String, String), usize>,
+    services: BTreeMap<(String, String, String, String), usize>,
+}
+
+impl Places {
+    /// Looks for them in a text that is known to be valid.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let mut places = Self::default();
+        let (root, _) = DeTable::parse_recoverable(text);
+        let root = root.get_ref();
+        if let Some(DeValue::Table(contexts)) = root.get("aws").map(Spanned::get_ref) {
+            for (name, table) in contexts.iter() {
+                places.contexts.insert(name.get_ref().to_string(), line_of(text, table.span().start));
+            }
+        }
+        for table in tables(root, "repository") {
+            let (aws, name) = (text_of(table.table, "aws").unwrap_or("default"), text_of(table.table, "name"));
+            let Some(name) = name else { continue };
+            let line = line_of(text, table.start);
+            places.repositories.insert((aws.to_owned(), name.to_owned()), line);
+            for service in tables(table.table, "service") {
+                let of = |key| text_of(service.table, key).unwrap_or_default().to_owned();
+                let key = (aws.to_owned(), name.to_owned(), of("cluster"), of("service"));
+                places.services.insert(key, line_of(text, service.start));
+            }
+        }
+        places
+    }
+
+    /// The line of `[aws.NAME]`; none for one that is left out.
+    #[must_use]
+    pub fn context(&self, name: &str) -> Option<usize> {
+        self.contexts.get(name).copied()
+    }
+
+    /// The line of a `[[repository]]`.
+    #[must_use]
+    pub fn repository(&self, aws: &str, name: &str) -> Option<usize> {
+        self.repositories.get(&(aws.to_owned(), name.to_owned())).copied()
+    }
+
+    /// The line of a `[[repository.service]]`.
+    #[must_use]
+    pub fn service(&self, aws: &str, repository: &str, cluster: &str, service: &str) -> Option<usize> {
+        let key = (aws.to_owned(), repository.to_owned(), cluster.to_owned(), service.to_owned());
+        self.services.get(&key).copied()
+    }
+}
+
+fn tables<'a>(table: &'a DeTable<'a>, key: &str) -> impl Iterator<Item = TableAt<'a>> {
+    let array: Option<&DeArray<'_>> = match table.get(key).map(Spanned::get_ref) {
+        Some(DeValue::Array(array)) => Some(array),
+        _ => None,
+    };
+    array.into_iter().flat_map(|array| array.iter()).filter_map(|value| match value.get_ref() {
+        DeValue::Table(table) => Some(TableAt { table, start: value.span().start }),
+        _ => None,
+    })
+}
+
+/// A table, and where it begins.
+struct TableAt<'a> {
+    table: &'a DeTable<'a>,
+    start: usize,
+}
+
+fn text_of<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a str> {
+    match table.get(key).map(Spanned::get_ref) {
+        Some(DeValue::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_table_has_its_line() {
+        let text = "[aws.default]\nregion = \"eu-west-1\"\n\n[[repository]]\nname = \"a\"\ntags = [\"x\"]\n[[repository.service]]\ncluster = \"c\"\nservice = \"s\"\n[[repository.service]]\ncluster = \"c\"\nservice = \"t\"\n[[repository]]\nname = \"b\"\naws = \"other\"\n";
+        let places = Places::of(text);
+        assert_eq!(places.context("default"), Some(1));
+        assert_eq!(places.context("other"), None);
+        assert_eq!((places.repository("default", "a"), places.repository("other", "b")), (Some(4), Some(13)));
+        assert_eq!(places.service("default", "a", "c", "s"), Some(7));
+        assert_eq!(places.service("default", "a", "c", "t"), Some(10));
+    }
+}

@@ -1,0 +1,238 @@
+//! What is worth saying about a service before anything is deployed to it: facts to findings.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::downtime;
+use super::plan::Facts;
+use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
+use super::types::{AccountId, Region};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It does not work.
+    Error,
+    /// It is probably not meant.
+    Warning,
+    /// It is good to know.
+    Note,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A name for programs.
+    pub code: &'static str,
+    /// What it is about: `web/hello`, a repository, a context.
+    pub subject: String,
+    /// What is the case.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Finding {
+    /// A finding.
+    #[must_use]
+    pub fn new(
+        severity: Severity,
+        code: &'static str,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { severity, code, subject: subject.into(), message: message.into(), remedy: remedy.into() }
+    }
+}
+
+/// Where a repository is: its images' names depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The Region.
+    pub region: Region,
+    /// The account, where ECR showed an image.
+    pub account: Option<AccountId>,
+}
+
+/// Looks at one service that is there.
+#[must_use]
+pub fn of_service(
+    rules: &BTreeMap<RepositoryKey, &ServiceRule>,
+    homes: &BTreeMap<RepositoryKey, Home>,
+    facts: &Facts,
+) -> Vec<(Option<RepositoryKey>, Finding)> {
+    let Some(name) = rules.values().next().map(|rule| format!("{}/{}", rule.key.cluster, rule.key.service)) else {
+        return Vec::new();
+    };
+    let mut found: Vec<(Option<RepositoryKey>, Finding)> =
+        of_its_settings(rules, &name, facts).into_iter().map(|finding| (None, finding)).collect();
+    for (repository, rule) in rules {
+        let of_repository = [of_container(repository, rule, homes, &name, facts), of_policy(repository, &name, facts)];
+        found.extend(of_repository.into_iter().flatten().map(|finding| (Some(repository.clone()), finding)));
+    }
+    found
+}
+
+fn of_its_settings(rules: &BTreeMap<RepositoryKey, &ServiceRule>, name: &str, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let Some(service) = &facts.service else { return found };
+    if let Some(why) = downtime::not_ours_to_roll(service) {
+        let remedy = "take the service out of the configuration, or give it the controller ECS";
+        found.push(Finding::new(Severity::Error, "controller", name, why, remedy));
+    }
+    if let Some(downtime) = downtime::of_replacing(service) {
+        let mode = rules.values().next().map_or(DowntimeMode::Refuse, |rule| rule.deploy.downtime);
+        let (severity, remedy) = match mode {
+            DowntimeMode::Refuse => {
+                (Severity::Error, "as it is, every deployment is refused (deploy.downtime = \"refuse\")")
+            }
+            DowntimeMode::Warn => (Severity::Warning, "it is rolled with a warning (deploy.downtime = \"warn\")"),
+            DowntimeMode::Allow => (Severity::Note, "it is rolled all the same (deploy.downtime = \"allow\")"),
+        };
+        found.push(Finding::new(severity, "downtime", name, downtime.reason, remedy));
+    }
+    if service.desired == 0 {
+        let message = "its desired count is 0: a deployment updates it and proves nothing";
+        found.push(Finding::new(Severity::Note, "no_tasks", name, message, "none needed"));
+    }
+    let Some(current) = &facts.current else { return found };
+    if !current.is_active() {
+        let message = format!("it runs {}, which is INACTIVE", current.arn().short());
+        let remedy = "register it again and update the service: a way back would need a copy of it";
+        found.push(Finding::new(Severity::Warning, "inactive_task_definition", name, message, remedy));
+    }
+    if !service.load_balanced && !current.has_health_check() {
+        let message = format!(
+            "{} has no health check and the service no load balancer: ECS takes a task that has started for one that works",
+            current.arn().short()
+        );
+        let remedy = "add a healthCheck to the container that does the work";
+        found.push(Finding::new(Severity::Note, "no_health_check", name, message, remedy));
+    }
+    found
+}
+
+fn of_container(
+    repository: &RepositoryKey,
+    rule: &ServiceRule,
+    homes: &BTreeMap<RepositoryKey, Home>,
+    name: &str,
+    facts: &Facts,
+) -> Option<Finding> {
+    let base = facts.base.as_ref()?;
+    let names: Vec<&str> = base.containers().map(|(container, _)| container).collect();
+    if let Some(wanted) = &rule.container {
+        if names.contains(&wanted.as_str()) {
+            return None;
+        }
+        let message = format!("{} has no container {wanted}", base.arn().short());
+        let remedy = nearest(wanted, &names).unwrap_or_else(|| "leave `container` out".to_owned());
+        return Some(Finding::new(Severity::Error, "unknown_container", name, message, remedy));
+    }
+    let home = homes.get(repository)?;
+    let is_from = |image: &str| {
+        let place = format!(".dkr.ecr.{}.amazonaws.com", home.region);
+        let registry = home.account.as_ref().map_or(place.clone(), |account| format!("{account}{place}"));
+        let path = image.split(['@']).next().unwrap_or(image);
+        let (host, path) = path.split_once('/').unwrap_or(("", path));
+        let path = path.split(':').next().unwrap_or(path);
+        host.trim_end_matches(".cn").ends_with(&registry) && path == repository.name.as_str()
+    };
+    if base.containers().any(|(_, image)| is_from(image)) {
+        return None;
+    }
+    let images: Vec<String> = base.containers().map(|(container, image)| format!("{container}: {image}")).collect();
+    let message = format!(
+        "no container of {} takes its image from {}; they take: {}",
+        base.arn().short(),
+        repository.name,
+        images.join(", ")
+    );
+    let remedy = "name the container with `container`, or the repository that it takes its image from";
+    Some(Finding::new(Severity::Error, "no_container", name, message, remedy))
+}
+
+fn of_policy(repository: &RepositoryKey, name: &str, facts: &Facts) -> Option<Finding> {
+    let answers = facts.images.get(repository)?;
+    if answers.best.is_some() {
+        return None;
+    }
+    let message = format!("its policy selects no image that is in {} now", repository.name);
+    Some(Finding::new(
+        Severity::Note,
+        "nothing_selected",
+        name,
+        message,
+        "none needed, if such a tag is still to be pushed",
+    ))
+}
+
+/// The name that may be meant.
+#[must_use]
+pub fn nearest(wanted: &str, names: &[&str]) -> Option<String> {
+    let best = names.iter().min_by_key(|name| strsim::levenshtein(name, wanted))?;
+    Some(format!("the nearest name is {best}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::test_support::*;
+    use crate::domain::view::{Controller, ServiceView};
+
+    fn codes(rule: &ServiceRule, edit: impl FnOnce(&mut Facts)) -> Vec<(Severity, &'static str)> {
+        let image = format!("{}@{}", image_name("hello"), digest('a'));
+        let mut facts = facts(definition(1, &[("app", &image)]), "hello", &[image_of_hello()]);
+        facts.service = facts.service.map(|service| ServiceView { load_balanced: true, ..service });
+        let answers = facts.images.get_mut(&repository_key("hello")).unwrap();
+        answers.best = Some((tag("latest"), image_of_hello()));
+        edit(&mut facts);
+        let rules = BTreeMap::from([(repository_key("hello"), rule)]);
+        let home = Home { region: region(), account: Some(AccountId::parse("111111111111").unwrap()) };
+        let homes = BTreeMap::from([(repository_key("hello"), home)]);
+        of_service(&rules, &homes, &facts).into_iter().map(|(_, finding)| (finding.severity, finding.code)).collect()
+    }
+
+    fn image_of_hello() -> crate::domain::view::ImageView {
+        image('a', &["latest"])
+    }
+
+    fn edited(edit: impl FnOnce(&mut ServiceView)) -> impl FnOnce(&mut Facts) {
+        |facts| edit(facts.service.as_mut().unwrap())
+    }
+
+    #[test]
+    fn each_fact_that_matters_is_found() {
+        let plain = service_rule("a", tags_policy(&["latest"]));
+        assert_eq!(codes(&plain, |_| {}), [], "nothing to say");
+        let stops = |service: &mut ServiceView| {
+            (service.desired, service.minimum_healthy_percent, service.maximum_percent) = (1, Some(0), Some(100));
+        };
+        assert_eq!(codes(&plain, edited(stops)), [(Severity::Error, "downtime")]);
+        let mut lenient = plain.clone();
+        lenient.deploy.downtime = DowntimeMode::Warn;
+        assert_eq!(codes(&lenient, edited(stops)), [(Severity::Warning, "downtime")]);
+        lenient.deploy.downtime = DowntimeMode::Allow;
+        assert_eq!(codes(&lenient, edited(stops)), [(Severity::Note, "downtime")]);
+        let deploys = edited(|service| service.controller = Controller::Other("CODE_DEPLOY".to_owned()));
+        assert_eq!(codes(&plain, deploys), [(Severity::Error, "controller")]);
+        assert_eq!(codes(&plain, edited(|service| service.desired = 0)), [(Severity::Note, "no_tasks")]);
+        assert_eq!(
+            codes(&plain, edited(|service| service.load_balanced = false)),
+            [(Severity::Note, "no_health_check")]
+        );
+        assert_eq!(codes(&plain, |facts| facts.images.clear()), [], "not asked is not nothing");
+        let none = |facts: &mut Facts| facts.images.get_mut(&repository_key("hello")).unwrap().best = None;
+        assert_eq!(codes(&plain, none), [(Severity::Note, "nothing_selected")]);
+        let foreign = |facts: &mut Facts| facts.base = Some(definition(1, &[("app", "nginx:1")]));
+        assert_eq!(codes(&plain, foreign), [(Severity::Error, "no_container")]);
+        let named = ServiceRule { container: Some("ap".to_owned()), ..plain };
+        assert_eq!(codes(&named, |_| {}), [(Severity::Error, "unknown_container")]);
+        assert_eq!(nearest("ap", &["envoy", "app"]).unwrap(), "the nearest name is app");
+    }
+}

@@ -1,0 +1,272 @@
+//! `check`: asks AWS whether the configuration fits what is there. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::aws::{self, AwsContext, AwsError, ConnectError, Contexts, Fault, Window};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, Places};
+use crate::daemon::SAFE_OVERLAP;
+use crate::domain::finding::{self, Finding, Home, Severity, nearest};
+use crate::domain::plan::Facts;
+use crate::domain::settings::{RepositoryKey, ServiceRule};
+use crate::domain::state::State;
+use crate::domain::types::{ContextName, ServiceKey};
+use crate::metrics::Metrics;
+use crate::preview;
+
+/// A finding, and where the configuration says what it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placed {
+    /// The line, from 1, where there is one.
+    pub line: Option<usize>,
+    /// The finding.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// Why nothing could be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectionError {
+    /// A context cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The metrics cannot be made.
+    #[error("cannot make the metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Asks everything, side by side. The worst comes first.
+///
+/// # Errors
+/// There is nothing to ask with.
+pub async fn inspect(config: &Config, places: &Places) -> Result<Vec<Placed>, InspectionError> {
+    let now = SystemClock.now();
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
+    let contexts = aws::connect(&config.aws, &metrics).await?;
+    Ok(look(config, places, &contexts, now).await)
+}
+
+/// The same with everything given.
+pub async fn look(config: &Config, places: &Places, contexts: &Contexts, now: Timestamp) -> Vec<Placed> {
+    let mut inspection = Inspection { config, places, contexts, found: Vec::new() };
+    inspection.of_file();
+    inspection.of_contexts(now).await;
+    inspection.of_repositories().await;
+    inspection.of_services(now).await;
+    let mut found = inspection.found;
+    found.sort_by(|a, b| {
+        (a.finding.severity, a.line, a.finding.code).cmp(&(b.finding.severity, b.line, b.finding.code))
+    });
+    found.dedup();
+    found
+}
+
+/// Repositories by name, and whether a tag in them can be pushed only once.
+type Repositories = [(String, bool)];
+
+struct Inspection<'a> {
+    config: &'a Config,
+    places: &'a Places,
+    contexts: &'a Contexts,
+    found: Vec<Placed>,
+}
+
+impl Inspection<'_> {
+    fn add(&mut self, line: Option<usize>, finding: Finding) {
+        self.found.push(Placed { line, finding });
+    }
+
+    fn of_file(&mut self) {
+        if self.config.repositories.is_empty() {
+            let message = "there is no [[repository]]: nothing will ever be deployed";
+            self.add(None, Finding::new(Severity::Warning, "no_repository", "configuration", message, "add one"));
+        }
+        if self.config.poll.overlap < SAFE_OVERLAP {
+            let overlap = humantime::format_duration(self.config.poll.overlap);
+            let message = format!("overlap {overlap} is shorter than CloudTrail may take to deliver an event");
+            self.add(None, Finding::new(Severity::Warning, "short_overlap", "poll.overlap", message, "30m is safe"));
+        }
+        if !self.config.http.listen.ip().is_loopback() {
+            let message = format!("{} is not loopback: whoever reaches it reads the metrics", self.config.http.listen);
+            let remedy = "none needed, if that is meant: nothing can be changed there";
+            self.add(None, Finding::new(Severity::Note, "listens_to_all", "http.listen", message, remedy));
+        }
+        let folder = self.config.state.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let message = format!("there is no folder {}", folder.display());
+            let remedy = "create it for the user that ecs-deployd runs as";
+            self.add(None, Finding::new(Severity::Error, "no_state_folder", "state.path", message, remedy));
+        }
+    }
+
+    async fn of_contexts(&mut self, now: Timestamp) {
+        let window = Window { start: now - SignedDuration::from_mins(1), end: now };
+        let polled = self.config.polled_contexts().into_iter();
+        let asked = polled.filter_map(|name| self.contexts.get(name).map(|context| (name, context)));
+        let answers = join_all(
+            asked.map(|(name, context)| async move { (name, context.cloudtrail.lookup_put_image(window, None).await) }),
+        );
+        for (name, answer) in answers.await {
+            if let Err(error) = answer {
+                let finding = of_error(&format!("aws context {name}"), &error);
+                self.add(self.places.context(name.as_str()), finding);
+            }
+        }
+    }
+
+    async fn of_repositories(&mut self) {
+        let names: BTreeSet<&ContextName> = self.config.repositories.keys().map(|key| &key.aws).collect();
+        let asked = names.into_iter().filter_map(|name| self.contexts.get(name).map(|context| (name, context)));
+        let answers =
+            join_all(asked.map(|(name, context)| async move { (name, context.inventory.repositories().await) })).await;
+        for (aws, answer) in answers {
+            let config = self.config;
+            let rules = config.repositories.iter().filter(|(key, _)| &key.aws == aws);
+            match answer {
+                Err(error) if error.fault == Fault::Denied => {
+                    let message =
+                        "the repositories cannot be listed, so their names and tag mutability are not checked";
+                    let subject = format!("aws context {aws}");
+                    let remedy = "allow ecr:DescribeRepositories, if check is to do that; the daemon does not need it";
+                    self.add(
+                        self.places.context(aws.as_str()),
+                        Finding::new(Severity::Note, "not_checked", subject, message, remedy),
+                    );
+                }
+                // What is wrong with all calls is said once.
+                Err(_) => {}
+                Ok(there) => {
+                    for (key, rule) in rules {
+                        let line = self.places.repository(key.aws.as_str(), key.name.as_str());
+                        if let Some(finding) = of_repository(key, &rule.services, &there) {
+                            self.add(line, finding);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn of_services(&mut self, now: Timestamp) {
+        let observed = preview::ask(self.config, self.contexts, &State::default(), now).await;
+        for (key, facts) in observed {
+            let rules = self.config.rules_of(&key);
+            match facts {
+                Err(error) => {
+                    let finding = of_error(&format!("{}/{}", key.cluster, key.service), &error);
+                    self.add(self.line_of(&key, None), finding);
+                }
+                Ok(facts) if facts.service.is_none() => {
+                    let finding = self.of_missing(&key, &facts).await;
+                    self.add(self.line_of(&key, None), finding);
+                }
+                Ok(facts) => {
+                    let homes = self.homes(&rules, &facts);
+                    for (repository, finding) in finding::of_service(&rules, &homes, &facts) {
+                        self.add(self.line_of(&key, repository.as_ref()), finding);
+                    }
+                }
+            }
+        }
+    }
+
+    fn homes(&self, rules: &BTreeMap<RepositoryKey, &ServiceRule>, facts: &Facts) -> BTreeMap<RepositoryKey, Home> {
+        let home = |key: &RepositoryKey| {
+            let region = self.contexts.get(&key.aws)?.region.clone();
+            let best = facts.images.get(key).and_then(|answers| answers.best.as_ref());
+            Some((key.clone(), Home { region, account: best.map(|(_, image)| image.registry.clone()) }))
+        };
+        rules.keys().filter_map(home).collect()
+    }
+
+    /// The line of a service: under the repository, or under the first one that has it.
+    fn line_of(&self, key: &ServiceKey, repository: Option<&RepositoryKey>) -> Option<usize> {
+        let rules = self.config.rules_of(key);
+        let repository = repository.or_else(|| rules.keys().next())?;
+        let (aws, name) = (repository.aws.as_str(), repository.name.as_str());
+        self.places.service(aws, name, key.cluster.as_str(), key.service.as_str())
+    }
+
+    async fn of_missing(&self, key: &ServiceKey, facts: &Facts) -> Finding {
+        let subject = format!("{}/{}", key.cluster, key.service);
+        if let Some(why) = &facts.unrollable {
+            return Finding::new(Severity::Error, "unrollable", subject, why, "take it out of the configuration");
+        }
+        let Some(context) = self.contexts.get(&key.aws) else {
+            return Finding::new(Severity::Error, "unknown_service", subject, "its AWS context is not there", "add it");
+        };
+        missing(context, key, subject).await
+    }
+}
+
+async fn missing(context: &AwsContext, key: &ServiceKey, subject: String) -> Finding {
+    let remedy = |wanted: &str, names: &[String]| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        nearest(wanted, &names).unwrap_or_else(|| "there is none at all in this account and Region".to_owned())
+    };
+    match context.inventory.clusters().await {
+        Ok(names) if !names.iter().any(|name| name == key.cluster.as_str()) => {
+            let message = format!("there is no cluster {}", key.cluster);
+            return Finding::new(
+                Severity::Error,
+                "unknown_cluster",
+                subject,
+                message,
+                remedy(key.cluster.as_str(), &names),
+            );
+        }
+        _ => {}
+    }
+    let message = format!("there is no service {} in the cluster {}, or it is being deleted", key.service, key.cluster);
+    let remedy = match context.inventory.services(&key.cluster).await {
+        Ok(names) => remedy(key.service.as_str(), &names),
+        Err(error) => error.remedy().map_or_else(
+            || "correct the name".to_owned(),
+            |remedy| format!("correct the name; to be told the nearest one, {remedy}"),
+        ),
+    };
+    Finding::new(Severity::Error, "unknown_service", subject, message, remedy)
+}
+
+fn of_repository(key: &RepositoryKey, services: &[ServiceRule], there: &Repositories) -> Option<Finding> {
+    let subject = format!("repository {}", key.name);
+    let Some((_, once)) = there.iter().find(|(name, _)| name == key.name.as_str()) else {
+        let names: Vec<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
+        let message = "there is no such repository in this account and Region";
+        let remedy = nearest(key.name.as_str(), &names).unwrap_or_else(|| "create it".to_owned());
+        return Some(Finding::new(Severity::Error, "unknown_repository", subject, message, remedy));
+    };
+    let literal = services.iter().find_map(|service| service.policy.literals())?;
+    if !once {
+        return None;
+    }
+    let tags: Vec<&str> = literal.iter().map(|tag| tag.as_str()).collect();
+    let message =
+        format!("its tags are immutable, and the policy admits only {}: each can be pushed once", tags.join(", "));
+    let remedy = "make the tags mutable, or give each push a tag of its own and a policy that admits it";
+    Some(Finding::new(Severity::Warning, "immutable_tags", subject, message, remedy))
+}
+
+/// A call that failed.
+fn of_error(subject: &str, error: &AwsError) -> Finding {
+    let skewed = error.code == "RequestTimeTooSkewed"
+        || (error.message.contains("Signature")
+            && ["expired", "not yet current"].iter().any(|word| error.message.contains(word)));
+    let (code, remedy) = match error.fault {
+        _ if skewed => {
+            ("clock_skew", Some("set this machine's clock: AWS refuses what is signed with the wrong time".to_owned()))
+        }
+        Fault::Denied => ("missing_permission", error.remedy()),
+        Fault::Credentials => ("credentials", error.remedy()),
+        Fault::Throttled => ("throttled", Some("try again in a while".to_owned())),
+        Fault::NotFound => ("not_found", None),
+        Fault::Refused => ("refused", None),
+        Fault::Unavailable => ("unreachable", Some("check the network, the Region and endpoint_url".to_owned())),
+    };
+    Finding::new(Severity::Error, code, subject, error.to_string(), remedy.unwrap_or_default())
+}

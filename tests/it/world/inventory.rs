@@ -1,0 +1,31 @@
+//! Lists of names.
+
+use async_trait::async_trait;
+use ecs_deployd::aws::{AwsError, Inventory};
+use ecs_deployd::domain::types::EcsName;
+
+use super::World;
+use super::faults::with_fate;
+
+#[async_trait]
+impl Inventory for World {
+    async fn clusters(&self) -> Result<Vec<String>, AwsError> {
+        let fate = self.call("ListClusters", String::new()).await;
+        let mut names: Vec<String> = self.lock().services.keys().map(|(cluster, _)| cluster.clone()).collect();
+        names.dedup();
+        with_fate(fate, "ecs", "ListClusters", || Ok(names)).await
+    }
+
+    async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError> {
+        let fate = self.call("ListServices", cluster.to_string()).await;
+        let all: Vec<(String, String)> = self.lock().services.keys().cloned().collect();
+        let names = all.into_iter().filter(|(of, _)| of == cluster.as_str()).map(|(_, name)| name).collect();
+        with_fate(fate, "ecs", "ListServices", || Ok(names)).await
+    }
+
+    async fn repositories(&self) -> Result<Vec<(String, bool)>, AwsError> {
+        let fate = self.call("DescribeRepositories", String::new()).await;
+        let names = self.lock().repositories.keys().map(|name| (name.clone(), false)).collect();
+        with_fate(fate, "ecr", "DescribeRepositories", || Ok(names)).await
+    }
+}
