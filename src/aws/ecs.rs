@@ -27,7 +27,7 @@ use super::{AwsError, Ecs, Services, Unrollable};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use crate::domain::view::{
-    Controller, DeploymentView, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
+    Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
 };
 
 /// DescribeServiceRevisions takes at most 20.
@@ -114,7 +114,7 @@ impl Ecs for SdkEcs {
         cluster: &EcsName,
         service: &EcsName,
         since: Timestamp,
-    ) -> Result<Vec<(TaskDefinitionArn, bool)>, AwsError> {
+    ) -> Result<Vec<(TaskDefinitionArn, Fate)>, AwsError> {
         let after = CreatedAt::builder().after(DateTime::from_secs(since.as_second())).build();
         let request = self
             .client
@@ -124,33 +124,30 @@ impl Ecs for SdkEcs {
             .created_at(after)
             .max_results(DEPLOYMENTS);
         let answer = self.caller.call("ListServiceDeployments", request.send()).await?;
-        // Service revision -> whether its deployment is under way.
-        let deployed: BTreeMap<String, bool> = answer
-            .service_deployments
-            .unwrap_or_default()
+        let mut deployments = answer.service_deployments.unwrap_or_default();
+        deployments.sort_by_key(|deployment| {
+            std::cmp::Reverse(deployment.created_at().map(|at| (at.secs(), at.subsec_nanos())))
+        });
+        let deployed: Vec<(String, Fate)> = deployments
             .into_iter()
             .filter_map(|deployment| {
-                let under_way = matches!(
-                    deployment.status,
-                    Some(ServiceDeploymentStatus::Pending | ServiceDeploymentStatus::InProgress)
-                );
-                Some((deployment.target_service_revision_arn?, under_way))
+                Some((deployment.target_service_revision_arn?, fate_of(deployment.status.as_ref())))
             })
             .collect();
         if deployed.is_empty() {
             return Ok(Vec::new());
         }
-        let revisions = deployed.keys().cloned().collect();
-        let request = self.client.describe_service_revisions().set_service_revision_arns(Some(revisions));
+        let mut arns: Vec<String> = deployed.iter().map(|(arn, _)| arn.clone()).collect();
+        arns.sort();
+        arns.dedup();
+        let request = self.client.describe_service_revisions().set_service_revision_arns(Some(arns));
         let answer = self.caller.call("DescribeServiceRevisions", request.send()).await?;
         let revisions = answer.service_revisions.unwrap_or_default();
-        Ok(revisions
-            .iter()
-            .filter_map(|one| {
-                let under_way = *deployed.get(one.service_revision_arn()?)?;
-                Some((TaskDefinitionArn::parse(one.task_definition()?).ok()?, under_way))
-            })
-            .collect())
+        let revision_of = |arn: &str| {
+            let found = revisions.iter().find(|one| one.service_revision_arn() == Some(arn))?;
+            TaskDefinitionArn::parse(found.task_definition()?).ok()
+        };
+        Ok(deployed.into_iter().filter_map(|(arn, fate)| Some((revision_of(&arn)?, fate))).collect())
     }
 
     async fn stopped_reasons(
@@ -202,6 +199,14 @@ impl Ecs for SdkEcs {
             }
         }
         Ok(running)
+    }
+}
+
+fn fate_of(status: Option<&ServiceDeploymentStatus>) -> Fate {
+    match status {
+        Some(ServiceDeploymentStatus::Pending | ServiceDeploymentStatus::InProgress) => Fate::UnderWay,
+        Some(ServiceDeploymentStatus::Successful) => Fate::Successful,
+        _ => Fate::GivenUp,
     }
 }
 

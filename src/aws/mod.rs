@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use crate::domain::event::Record;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{ContextName, DeploymentId, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, ImageView, RunningImages, ServiceView};
+use crate::domain::view::{DeploymentView, Fate, ImageView, RunningImages, ServiceView};
 
 pub use connect::{ConnectError, connect};
 pub use error::{AwsError, Fault};
@@ -117,13 +117,13 @@ pub trait Ecs: fmt::Debug + Send + Sync {
         revision: &TaskDefinitionArn,
     ) -> Result<DeploymentView, AwsError>;
 
-    /// The revisions that deployments of a service brought since a time, and whether each is still the one that ECS goes for.
+    /// The revisions that deployments of a service brought since a time, newest first, and how each fared.
     async fn deployed_since(
         &self,
         cluster: &EcsName,
         service: &EcsName,
         since: Timestamp,
-    ) -> Result<Vec<(TaskDefinitionArn, bool)>, AwsError>;
+    ) -> Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>;
 
     /// Why tasks of a deployment stopped, as ECS says it, for people: one text for each of the last tasks (at most 100).
     async fn stopped_reasons(

@@ -10,7 +10,7 @@ use crate::domain::image::ImageReference;
 use crate::domain::state::{Direction, Phase, Rollout};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, ServiceView};
+use crate::domain::view::{DeploymentView, Fate, ServiceView};
 
 /// Revisions that are looked at, newest first, for the one that a crash may have left.
 const NEWEST: usize = 10;
@@ -96,14 +96,14 @@ async fn was_tried(
     }
     pace.take(&key.aws, Group::ServiceReads).await;
     match patiently(|| context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at)).await {
-        Ok(deployed) => match deployed.into_iter().find(|(other, _)| other == revision) {
+        Ok(deployed) => match deployed.iter().position(|(other, _)| other == revision) {
             None => Ok(false),
-            Some((_, false)) => Ok(true),
             // ECS is eventually consistent: DescribeServices does not show it yet.
-            Some((_, true)) => {
+            Some(0) if deployed[0].1 != Fate::GivenUp => {
                 let message = "the answer is older than the service's latest deployment";
                 Err(AwsError::unusable("ecs", "DescribeServices", message))
             }
+            Some(_) => Ok(true),
         },
         Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused) => {
             debug!(cluster = %key.cluster, service = %key.service, %error, "whether the update was made before is not known");

@@ -10,6 +10,7 @@ use crate::aws::{AwsContext, Fault};
 use crate::clock;
 use crate::domain::state::{OutcomeKind, Phase, Rollout};
 use crate::domain::types::{DeploymentId, ServiceKey};
+use crate::domain::view::Fate;
 
 /// A way back does not wait for its reason for longer than this.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -95,8 +96,12 @@ async fn baking(context: &AwsContext, pace: &Pace, key: &ServiceKey, rollout: &R
     pace.take(&key.aws, Group::ServiceReads).await;
     match context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at).await {
         Ok(deployed) => {
-            let under_way = |revision| deployed.iter().any(|(other, under_way)| Some(other) == revision && *under_way);
-            if under_way(rollout.phase.revision()) { Finding::StillBaking } else { Finding::Complete }
+            let mine = deployed.iter().find(|(other, _)| Some(other) == rollout.phase.revision());
+            match mine.map(|(_, fate)| fate) {
+                None | Some(Fate::Successful) => Finding::Complete,
+                // What it was given up for shows in the next answer about the service.
+                Some(Fate::UnderWay | Fate::GivenUp) => Finding::StillBaking,
+            }
         }
         Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused | Fault::NotFound) => {
             debug!(cluster = %key.cluster, service = %key.service, %error, "whether it still bakes is not known");

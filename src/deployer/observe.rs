@@ -35,6 +35,8 @@ pub struct Question {
     pub pushes: BTreeMap<RepositoryKey, Vec<PushRef>>,
     /// The policy and the container of each repository.
     pub rules: BTreeMap<RepositoryKey, (Arc<dyn Policy>, Option<String>)>,
+    /// The tags of the newest pushes that were decided, by repository.
+    pub decided: BTreeMap<RepositoryKey, Tag>,
     /// What a new revision is made from.
     pub base: Base,
     /// A revision of which is known that it names every image in ECR by digest.
@@ -54,6 +56,11 @@ impl Question {
         Some(Self {
             key: key.clone(),
             pushes: known.wanted.clone(),
+            decided: known
+                .decided
+                .iter()
+                .filter_map(|(repository, push)| Some((repository.clone(), push.tag.clone()?)))
+                .collect(),
             base: first.deploy.base,
             rules: rules
                 .iter()
@@ -135,10 +142,12 @@ async fn images(contexts: &Contexts, questions: &[Question]) -> Images {
         for (repository, pushes) in &question.pushes {
             let Some((policy, _)) = question.rules.get(repository) else { continue };
             let ask = asks.entry(repository).or_default();
+            let untagged = pushes.iter().any(|push| push.tag.is_none());
             if policy.order() == By::Push {
                 ask.tags.extend(pushes.iter().filter_map(|push| push.tag.clone()));
+                ask.tags.extend(question.decided.get(repository).filter(|_| untagged).cloned());
             }
-            if policy.order() == By::Text || pushes.iter().any(|push| push.tag.is_none()) {
+            if policy.order() == By::Text || untagged {
                 ask.best.push((&question.key, policy.as_ref()));
             }
         }

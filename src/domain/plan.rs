@@ -268,17 +268,25 @@ fn select<'a>(
             None => plan.skip(key, push.clone(), SkipReason::TagGone, gone(push)),
         }
     }
-    let (mut push, image) = winner?;
+    let (mut push, mut image) = winner?;
     if push.tag.is_none() {
         // It is the image that stands from here on: a push that is older than this one must not follow it. Nobody pushed when ECR was
         // compared, so that time says nothing.
-        let pushed_at = image.pushed_at.unwrap_or(push.at);
-        if let Some(newer) = state.decided.get(key).filter(|decided| stands_against(decided, image, rule)) {
-            let detail = format!("ECR's newest image was pushed before {}, which was decided", newer.tag.as_ref()?);
-            plan.skip(key, push, SkipReason::Superseded, detail);
-            return None;
-        }
+        // The times of pushes are whole seconds.
+        let pushed_at = image.pushed_at.map_or(push.at, |at| Timestamp::from_second(at.as_second()).unwrap_or(at));
         push.at = if push.is_reconciliation() { pushed_at } else { pushed_at.max(push.at) };
+        if let Some(newer) = state.decided.get(key).filter(|decided| stands_against(decided, image, rule)) {
+            let tag = newer.tag.as_ref()?;
+            let Some(again) = facts.images.get(key).and_then(|answers| answers.by_tag.get(tag)) else {
+                let detail =
+                    format!("{tag}, which was decided, is gone from ECR, and what is left was pushed before it");
+                plan.skip(key, push, SkipReason::Superseded, detail);
+                return None;
+            };
+            push.at = newer.at;
+            push.tag = Some(tag.clone());
+            image = again;
+        }
     }
     let own = push.tag.as_ref().is_some_and(|tag| image.tags.contains(tag));
     if rule.policy.order() == By::Text || push.tag.is_none() {

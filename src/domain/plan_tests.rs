@@ -407,16 +407,17 @@ fn what_a_comparison_with_ecr_decides_stands_as_of_the_push_of_the_image() {
 #[test]
 fn an_image_that_was_pushed_again_is_not_undone_by_one_that_ecr_takes_for_newer() {
     let newest = ImageView { pushed_at: Some(at(50)), ..image('b', &["release-2"]) };
-    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
-    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-2"), newest));
-    for (decided, superseded) in [("release-3", true), ("release-2", false)] {
-        let decided = BTreeMap::from([(repository_key(REPOSITORY), push_ref("e3", decided, 60))]);
+    let again = ImageView { pushed_at: Some(at(10)), ..image('c', &["release-1", "release-3"]) };
+    for (there, brings) in [(true, Some('c')), (false, None)] {
+        let images = if there { vec![again.clone()] } else { Vec::new() };
+        let mut facts = facts(by_digest('a'), REPOSITORY, &images);
+        facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-2"), newest.clone()));
+        let decided = BTreeMap::from([(repository_key(REPOSITORY), push_ref("e3", "release-3", 60))]);
         let mut state = ServiceState { decided, ..wanting(&[PushRef::reconciliation(at(90))]) };
         let plan = decide(&rule(), &state, &facts);
-        assert_eq!(reasons(&plan) == [("reconcile", SkipReason::Superseded)], superseded);
-        assert_eq!(plan.roll.is_none(), superseded);
-        let before = state.decided.clone();
+        let target = plan.roll.as_ref().map(|roll| &roll.rollout.targets[&repository_key(REPOSITORY)]);
+        assert_eq!(target.map(|target| target.digest.clone()), brings.map(digest), "the newest push is there: {there}");
         plan.write_down(&state.wanted.clone(), &mut state);
-        assert!(!superseded || state.decided == before, "what was decided stands");
+        assert_eq!(state.decided[&repository_key(REPOSITORY)].at, at(60), "what was decided stands");
     }
 }

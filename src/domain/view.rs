@@ -122,6 +122,17 @@ pub enum RolloutState {
     Failed,
 }
 
+/// How a deployment fared, by ListServiceDeployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// ECS is at it.
+    UnderWay,
+    /// ECS is done with it.
+    Successful,
+    /// It was stopped, or rolled back.
+    GivenUp,
+}
+
 /// An image as DescribeImages gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageView {

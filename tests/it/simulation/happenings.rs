@@ -218,9 +218,14 @@ impl Life {
         }
     }
 
-    fn note_meddling(&mut self, name: &'static str, containers: &[(&str, &'static str)]) {
-        // What they set may name a tag that means a bad image: then there is nothing good to go back to, ever.
-        if containers.iter().any(|(_, repository)| self.pushed[repository].last().is_some_and(|push| !push.good)) {
+    fn note_meddling(&mut self, cluster: &str, name: &'static str, containers: &[(&str, &'static str)]) {
+        // What they set may be bad: then there is nothing good to go back to, ever.
+        let set = self.world.digests_of(cluster, name);
+        let bad = |push: &Pushed| !push.good && set.contains(&push.digest);
+        let newest_is_bad = |repository| self.pushed[repository].last().is_some_and(|push: &Pushed| !push.good);
+        if self.pushed.values().flatten().any(bad)
+            || containers.iter().any(|(_, repository)| newest_is_bad(*repository))
+        {
             self.spoiled.insert(name);
         }
         for (_, repository) in containers {
@@ -234,7 +239,7 @@ impl Life {
             let old = self.rng.percent(30);
             self.say(&format!("another deployer changes {name}, from the first revision: {old}"));
             self.world.meddle(cluster, name, old);
-            self.note_meddling(name, containers);
+            self.note_meddling(cluster, name, containers);
         }
     }
 
@@ -282,7 +287,7 @@ impl Life {
         pass(span).await;
         self.say(&format!("{name} is created again"));
         self.create(service);
-        self.note_meddling(name, containers);
+        self.note_meddling(cluster, name, containers);
     }
 
     /// A tag is away for a while, and comes back with a push of the same image.
@@ -295,6 +300,8 @@ impl Life {
         let tag = if repository == "app" { "latest".to_owned() } else { format!("release-{}", number - 1) };
         self.say(&format!("{tag} of {repository} vanishes"));
         self.vanished.insert(repository);
+        // What others set may name that tag: its tasks cannot be started meanwhile.
+        self.spoiled.extend(self.meddled.keys().filter(|(_, of)| *of == repository).map(|(name, _)| *name));
         self.world.delete_tag(repository, &tag);
         let span = self.rng.below(1200);
         pass(span).await;

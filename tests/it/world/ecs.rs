@@ -9,7 +9,7 @@ use ecs_deployd::domain::state::Phase;
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
 use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use ecs_deployd::domain::view::{
-    Controller, DeploymentView, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
+    Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -128,6 +128,13 @@ impl World {
         };
         let revision = self.lock().add_revision(body);
         self.interfere(cluster, name, &revision);
+    }
+
+    /// The digests of what a service is set to.
+    pub fn digests_of(&self, cluster: &str, name: &str) -> Vec<String> {
+        let inner = self.lock();
+        let service = &inner.services[&(cluster.to_owned(), name.to_owned())];
+        service.deployments[0].digests.values().flatten().cloned().collect()
     }
 
     /// Whether there is such a service.
@@ -415,7 +422,7 @@ impl Ecs for World {
         cluster: &EcsName,
         service: &EcsName,
         since: Timestamp,
-    ) -> Result<Vec<(TaskDefinitionArn, bool)>, AwsError> {
+    ) -> Result<Vec<(TaskDefinitionArn, Fate)>, AwsError> {
         let fate = self.call("ListServiceDeployments", format!("{cluster}/{service}")).await;
         with_fate(fate, "ecs", "ListServiceDeployments", || {
             let mut inner = self.lock();
@@ -425,11 +432,15 @@ impl Ecs for World {
                 return Err(error("ecs", "ListServiceDeployments", Fault::NotFound, "ServiceNotFoundException"));
             };
             let primary = &service.deployments[0];
-            let started = service.started.iter().filter(|started| started.at >= since).map(|started| {
+            let started = service.started.iter().rev().filter(|started| started.at >= since).map(|started| {
                 let baked = inner.now().duration_since(started.at) > service.bake;
-                let going = primary.state == RolloutState::InProgress || !baked;
-                let under_way = primary.revision == started.revision && primary.state != RolloutState::Failed && going;
-                (TaskDefinitionArn::parse(&started.revision).unwrap(), under_way)
+                let fate = match primary.state {
+                    _ if primary.revision != started.revision => Fate::GivenUp,
+                    RolloutState::Failed => Fate::GivenUp,
+                    RolloutState::Completed if baked => Fate::Successful,
+                    _ => Fate::UnderWay,
+                };
+                (TaskDefinitionArn::parse(&started.revision).unwrap(), fate)
             });
             Ok(started.collect())
         })
