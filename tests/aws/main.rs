@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod burst;
 mod checking;
 mod commands;
 mod daemon;
