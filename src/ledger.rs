@@ -214,3 +214,7 @@ fn json(text: &mut Vec<u8>, value: &impl Serialize) {
 #[cfg(test)]
 #[path = "ledger_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "ledger_properties.rs"]
+mod properties;

@@ -4,6 +4,8 @@
 //! highest rank wins. No rank means "not mine", so that an empty result never selects anything.
 
 mod pattern;
+#[cfg(test)]
+mod properties;
 mod tags;
 mod version;
 

@@ -1,0 +1,201 @@
+//! Whatever the state is, it is read as it was written; and a part of it is never read as something else.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::{parse, render};
+use crate::domain::settings::RepositoryKey;
+use crate::domain::state::{
+    ContextState, Deployed, Direction, Freeze, Hold, Ordered, Outcome, OutcomeKind, Phase, PushRef, Rollout,
+    ServiceState, State, Target, WayBack,
+};
+use crate::domain::steering::Order;
+use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
+use crate::domain::types::{ContextName, DeploymentId};
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..4_000_000_000i64, 0..1_000_000_000i32).prop_map(|(second, nano)| Timestamp::new(second, nano).unwrap())
+}
+
+fn text() -> impl Strategy<Value = String> {
+    ".{0,40}"
+}
+
+fn push() -> impl Strategy<Value = PushRef> {
+    ("[!-~]{1,40}", prop::option::of("[a-z0-9][a-z0-9.-]{0,20}"), time()).prop_map(|(event, named, at)| PushRef {
+        event: event_id(&event),
+        tag: named.map(|text| tag(&text)),
+        at,
+    })
+}
+
+fn of_repositories<T: std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = BTreeMap<RepositoryKey, T>> {
+    prop::collection::btree_map("[a-z]{2,9}".prop_map(|name| repository_key(&name)), value, 0..3)
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    (prop::char::range('a', 'f'), push(), prop::option::of(time())).prop_map(|(c, push, image_pushed_at)| Target {
+        digest: digest(c),
+        push,
+        image_pushed_at,
+    })
+}
+
+fn way_back() -> impl Strategy<Value = WayBack> {
+    let pinned = prop::collection::btree_map(text(), text(), 0..3);
+    (1..99u64, pinned, of_repositories(target())).prop_map(|(revision, pinned, targets)| WayBack {
+        revision: arn(revision),
+        pinned,
+        targets,
+    })
+}
+
+fn phase() -> impl Strategy<Value = Phase> {
+    let deployment = |(revision, since)| Phase::Rolling {
+        revision: arn(revision),
+        deployment: DeploymentId::parse("ecs-svc/1234").unwrap(),
+        since,
+    };
+    prop_oneof![
+        Just(Phase::Intended),
+        (1..99u64).prop_map(|revision| Phase::Registered { revision: arn(revision) }),
+        (1..99u64, time()).prop_map(deployment),
+    ]
+}
+
+fn rollout() -> impl Strategy<Value = Rollout> {
+    let direction = prop_oneof![Just(Direction::Forward), text().prop_map(|because| Direction::Back { because })];
+    let images = prop::collection::btree_map(text(), text(), 0..3);
+    let plain = (direction, of_repositories(target()), images, way_back(), phase(), time(), prop::bool::ANY);
+    plain.prop_map(|(direction, targets, images, way_back, phase, decided_at, names_tags)| {
+        let replaces = arn(3);
+        Rollout {
+            direction,
+            targets,
+            replaces,
+            base: arn(3),
+            images,
+            way_back,
+            phase,
+            decided_at,
+            names_tags,
+            supersedes: None,
+        }
+    })
+}
+
+fn superseding() -> impl Strategy<Value = Rollout> {
+    (rollout(), prop::option::of(rollout())).prop_map(|(new, old)| Rollout { supersedes: old.map(Box::new), ..new })
+}
+
+fn deployed() -> impl Strategy<Value = Deployed> {
+    (1..99u64, of_repositories(target()), time(), prop::bool::ANY, prop::option::of(way_back())).prop_map(
+        |(revision, targets, since, names_tags, way_back)| Deployed {
+            revision: arn(revision),
+            targets,
+            since,
+            names_tags,
+            way_back,
+        },
+    )
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let kind = prop::sample::select(OutcomeKind::ALL.to_vec());
+    (kind, prop::option::of(1..99u64), of_repositories(target()), time(), time(), text()).prop_map(
+        |(result, revision, targets, decided_at, ended_at, detail)| Outcome {
+            result,
+            revision: revision.map(arn),
+            targets,
+            decided_at,
+            ended_at,
+            detail,
+        },
+    )
+}
+
+fn ordered() -> impl Strategy<Value = Ordered> {
+    let order = prop_oneof![
+        Just(Order::Deploy),
+        Just(Order::Release),
+        prop::option::of(text()).prop_map(|reason| Order::Hold { reason }),
+        prop::option::of(text()).prop_map(|to| Order::Rollback { to }),
+    ];
+    (time(), text(), order, text()).prop_map(|(at, by, order, answer)| Ordered { at, by, order, answer })
+}
+
+fn service() -> impl Strategy<Value = ServiceState> {
+    let hold = (target(), text(), time())
+        .prop_map(|(target, reason, now)| Hold::new(&target, SignedDuration::ZERO, reason, now));
+    let freeze = (time(), text(), text()).prop_map(|(since, by, reason)| Freeze { since, by, reason });
+    let history = prop::collection::vec_deque(outcome(), 0..3);
+    let orders = prop::collection::vec_deque(ordered(), 0..3);
+    let wanted = of_repositories(prop::collection::vec(push(), 1..3));
+    let asked = (wanted, of_repositories(push()), prop::option::of(deployed()), prop::option::of(superseding()));
+    (asked, of_repositories(hold), prop::option::of(freeze), history, orders).prop_map(
+        |((wanted, decided, deployed, rollout), held, frozen, history, orders)| ServiceState {
+            wanted,
+            decided,
+            deployed,
+            rollout,
+            held,
+            frozen,
+            history,
+            orders,
+        },
+    )
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let seen = prop::collection::btree_map("[!-~]{1,40}".prop_map(|text| event_id(&text)), time(), 0..5);
+    let context = (time(), prop::option::of(time()), seen).prop_map(|(baseline, cursor, seen)| ContextState {
+        baseline,
+        cursor,
+        seen,
+    });
+    let contexts =
+        prop::collection::btree_map("[a-z]{1,9}".prop_map(|name| ContextName::parse(&name).unwrap()), context, 0..3);
+    let services = prop::collection::btree_map("[a-z]{1,9}".prop_map(|name| service_key(&name)), service(), 0..4);
+    (contexts, services).prop_map(|(contexts, services)| State { contexts, services })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_state_is_read_as_it_was_written(state in state()) {
+        prop_assert_eq!(parse(Path::new("state"), &render(&state)).unwrap(), state);
+    }
+
+    #[test]
+    fn a_torn_state_is_corrupt(state in state(), cut in 0.0..1.0f64) {
+        let text = render(&state);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the length")]
+        let length = ((text.len() - 2) as f64 * cut) as usize;
+        prop_assert!(parse(Path::new("state"), &text[..length]).is_err());
+    }
+
+    #[test]
+    fn no_bytes_break_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(Path::new("state"), &bytes);
+    }
+}
+
+/// What version 1 looks like: whoever changes the format without a new version breaks this.
+#[test]
+fn a_recorded_state_of_version_1_is_read_and_written_as_it_is() {
+    let recorded = include_str!("../tests/data/state/v1.json");
+    let state = parse(Path::new("v1.json"), recorded.as_bytes()).unwrap();
+    let known = &state.services[&service_key("hello")];
+    assert!(known.rollout.as_ref().unwrap().supersedes.is_some() && known.frozen.is_some() && !known.held.is_empty());
+    assert!(
+        known.deployed.as_ref().unwrap().way_back.is_some() && !known.history.is_empty() && !known.orders.is_empty()
+    );
+    assert!(!known.wanted.is_empty() && !known.decided.is_empty() && state.contexts.len() == 1);
+    assert_eq!(String::from_utf8(render(&state)).unwrap(), recorded);
+}
