@@ -9,6 +9,7 @@
 )]
 
 mod calls;
+mod corpus;
 mod crash;
 mod failures;
 mod flow;

@@ -1,0 +1,50 @@
+//! What the fuzz targets begin with goes through the same functions in every test run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ecs_deployd::config::{Config, Places};
+use ecs_deployd::domain::event::{Reading, Record, read};
+use ecs_deployd::ledger::{parse, render};
+
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> =
+        files.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())).collect();
+    assert!(found.len() >= 5, "{}", folder.display());
+    found
+}
+
+#[test]
+fn records_are_pushes_skips_or_foreign() {
+    let mut pushes = 0;
+    for (name, bytes) in corpus("record") {
+        let body = Some(String::from_utf8_lossy(&bytes).into_owned());
+        let reading = read(&Record { time: None, id: Some(name.clone()), body });
+        pushes += usize::from(matches!(reading, Reading::Push(_)));
+        assert_eq!(reading == Reading::Foreign, name == "foreign", "{name}: {reading:?}");
+    }
+    assert!(pushes >= 4, "{pushes}");
+}
+
+#[test]
+fn configurations_are_valid_or_have_findings() {
+    for (name, bytes) in corpus("configuration") {
+        let text = String::from_utf8(bytes).unwrap();
+        let valid = Config::parse(&name, &text);
+        assert_eq!(valid.is_ok(), ["minimal", "example", "regex"].contains(&name.as_str()), "{name}: {valid:?}");
+        let _ = Places::of(&text);
+    }
+}
+
+#[test]
+fn state_files_are_states_or_errors() {
+    for (name, bytes) in corpus("state_file") {
+        let state = parse(Path::new(&name), &bytes);
+        assert_eq!(state.is_ok(), ["v1", "empty-state"].contains(&name.as_str()), "{name}: {state:?}");
+        if let Ok(state) = state {
+            assert_eq!(parse(Path::new(&name), &render(&state)).unwrap(), state);
+        }
+    }
+}
