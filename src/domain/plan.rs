@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::downtime;
-use super::image::{self, ImageReference, Repository};
-use super::policy::By;
+use super::image::{self, ImageReference};
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::skip::SkipReason;
 use super::state::{Direction, Hold, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
 use super::task_definition::{Registration, TaskDefinition};
 use super::types::{Digest, Region, Tag};
 use super::view::{ImageView, RunningImages, ServiceView};
+
+mod select;
+
+use select::{Selected, select};
 
 /// What ECR answered for one service and repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,24 +80,6 @@ pub struct Roll {
     pub rollout: Rollout,
     /// What is registered.
     pub registration: Registration,
-}
-
-/// One push selected for one repository.
-struct Selected<'a> {
-    rule: &'a ServiceRule,
-    key: &'a RepositoryKey,
-    push: PushRef,
-    image: &'a ImageView,
-    /// Whether the image is the one that the push itself brought, not a better one that was there already.
-    own: bool,
-    repository: Repository,
-}
-
-impl Selected<'_> {
-    fn target(&self) -> Target {
-        let image_pushed_at = self.image.pushed_at;
-        Target { digest: self.image.digest.clone(), push: self.push.clone(), image_pushed_at }
-    }
 }
 
 /// Decides. `rules` are the service's rules by repository; `region_of` tells the Region of a repository's context.
@@ -233,89 +218,6 @@ impl Plan {
         for push in pushes {
             self.skip(repository, push.clone(), reason, detail);
         }
-    }
-}
-
-/// Selects the push that wins, by what ECR says now; the others are skipped.
-fn select<'a>(
-    plan: &mut Plan,
-    key: &'a RepositoryKey,
-    rule: &'a ServiceRule,
-    region_of: &impl Fn(&RepositoryKey) -> Option<Region>,
-    pushes: &[PushRef],
-    state: &ServiceState,
-    facts: &'a Facts,
-) -> Option<Selected<'a>> {
-    let nothing = Answers::default();
-    let answers = facts.images.get(key).unwrap_or(&nothing);
-    let mut winner: Option<(PushRef, &'a ImageView)> = None;
-    for push in pushes {
-        if state.decided.get(key).is_some_and(|decided| push.is_older_than(decided)) || winner.is_some() {
-            plan.skip(key, push.clone(), SkipReason::Superseded, "a newer push was seen");
-            continue;
-        }
-        if push.tag.as_ref().is_some_and(|tag| !rule.policy.admits(tag)) {
-            plan.skip(key, push.clone(), SkipReason::TagMismatch, "the policy does not admit the tag any more");
-            continue;
-        }
-        let found = match (&push.tag, rule.policy.order()) {
-            (Some(tag), By::Push) => facts.images.get(key).and_then(|answers| answers.by_tag.get(tag)),
-            _ => facts.images.get(key).and_then(|answers| answers.best.as_ref()).map(|(_, image)| image),
-        };
-        match found.map(|image| (image, image.not_an_image())) {
-            Some((image, None)) => winner = Some((push.clone(), image)),
-            Some((_, Some(why))) => plan.skip(key, push.clone(), SkipReason::NotAnImage, why),
-            None => plan.skip(key, push.clone(), SkipReason::TagGone, gone(push)),
-        }
-    }
-    let (mut push, mut image) = winner?;
-    if push.tag.is_none() {
-        // It is the image that stands from here on: a push that is older than this one must not follow it. Nobody pushed when ECR was
-        // compared, so that time says nothing.
-        // The times of pushes are whole seconds.
-        let pushed_at = image.pushed_at.map_or(push.at, |at| Timestamp::from_second(at.as_second()).unwrap_or(at));
-        push.at = if push.is_reconciliation() { pushed_at } else { pushed_at.max(push.at) };
-        if let Some(newer) = state.decided.get(key).filter(|decided| stands_against(decided, image, rule)) {
-            let tag = newer.tag.as_ref()?;
-            let Some(again) = facts.images.get(key).and_then(|answers| answers.by_tag.get(tag)) else {
-                let detail =
-                    format!("{tag}, which was decided, is gone from ECR, and what is left was pushed before it");
-                plan.skip(key, push, SkipReason::Superseded, detail);
-                return None;
-            };
-            push.at = newer.at;
-            push.tag = Some(tag.clone());
-            image = again;
-        }
-    }
-    let own = push.tag.as_ref().is_some_and(|tag| image.tags.contains(tag));
-    if rule.policy.order() == By::Text || push.tag.is_none() {
-        let best = answers.best.as_ref().map(|(tag, _)| tag.clone());
-        if let (Some(tag), Some(best), false) = (&push.tag, &best, own) {
-            plan.skip(key, push.clone(), SkipReason::LowerVersion, format!("{best} is higher than {tag}"));
-        }
-        push.tag = best;
-    }
-    let region = region_of(key)?;
-    let repository = Repository { account: image.registry.clone(), region, name: key.name.clone() };
-    Some(Selected { rule, key, push, image, own, repository })
-}
-
-/// Whether the newest image by ECR is not the newest push: an image that was there before was pushed again since, of which ECR does not
-/// keep the time.
-fn stands_against(decided: &PushRef, image: &ImageView, rule: &ServiceRule) -> bool {
-    let one_tag = rule.policy.literals().is_some_and(|tags| tags.len() == 1);
-    let known_by = decided.tag.as_ref().filter(|tag| !image.tags.contains(tag));
-    rule.policy.order() == By::Push
-        && !one_tag
-        && known_by.is_some()
-        && image.pushed_at.is_some_and(|at| at < decided.at)
-}
-
-fn gone(push: &PushRef) -> String {
-    match &push.tag {
-        Some(tag) => format!("ECR does not know the tag {tag} any more"),
-        None => "no tag in the repository is admitted by the policy".to_owned(),
     }
 }
 

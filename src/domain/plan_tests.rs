@@ -421,3 +421,15 @@ fn an_image_that_was_pushed_again_is_not_undone_by_one_that_ecr_takes_for_newer(
         assert_eq!(state.decided[&repository_key(REPOSITORY)].at, at(60), "what was decided stands");
     }
 }
+
+#[test]
+fn a_comparison_with_ecr_does_not_hide_a_newer_push() {
+    let best = ImageView { pushed_at: Some(at(10)), ..image('b', &["release-1", "release-3"]) };
+    let mut facts = facts(by_digest('a'), REPOSITORY, std::slice::from_ref(&best));
+    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-3"), best));
+    let mut state = wanting(&[push_ref("e3", "release-3", 60), PushRef::reconciliation(at(90))]);
+    let plan = decide(&rule(), &state, &facts);
+    assert_eq!(plan.skips[0].push.event, PushRef::reconciliation(at(90)).event);
+    plan.write_down(&state.wanted.clone(), &mut state);
+    assert_eq!(state.decided[&repository_key(REPOSITORY)], push_ref("e3", "release-3", 60));
+}

@@ -134,11 +134,14 @@ impl PushRef {
     /// (`release-10` after `release-9`).
     #[must_use]
     pub fn is_older_than(&self, other: &Self) -> bool {
-        let rank = |push: &Self| {
-            let tag = push.tag.as_ref().map_or("", Tag::as_str);
-            (push.at, tag.len(), tag.to_owned())
-        };
-        rank(self) < rank(other)
+        self.rank() < other.rank()
+    }
+
+    /// What orders pushes: the greater is the newer.
+    #[must_use]
+    pub fn rank(&self) -> impl Ord + use<> {
+        let tag = self.tag.as_ref().map_or("", Tag::as_str);
+        (self.at, tag.len(), tag.to_owned())
     }
 }
 
