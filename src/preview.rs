@@ -215,10 +215,15 @@ fn repositories(config: &Config, key: &ServiceKey) -> Vec<RepositoryKey> {
     config.rules_of(key).into_keys().collect()
 }
 
-/// The state of a service in which nothing is wanted but what ECR says, and nothing stands against it but what runs.
+/// The state of a service in which nothing is wanted but what ECR says, and nothing stands against it but what runs. What was decided tells
+/// which image was pushed again, of which ECR does not keep the time.
 fn compared(config: &Config, key: &ServiceKey, known: &ServiceState, now: Timestamp) -> ServiceState {
-    let mut compared =
-        ServiceState { deployed: known.deployed.clone(), rollout: known.rollout.clone(), ..ServiceState::default() };
+    let mut compared = ServiceState {
+        deployed: known.deployed.clone(),
+        rollout: known.rollout.clone(),
+        decided: known.decided.clone(),
+        ..ServiceState::default()
+    };
     steering::want_what_ecr_says(&mut compared, &repositories(config, key), now - SignedDuration::from_secs(1));
     compared
 }

@@ -35,7 +35,7 @@ pub fn start(world: &World, disk: &Arc<Disk>, config: &str) -> Process {
     start_on(world, Arc::<Disk>::clone(disk), state, config)
 }
 
-fn parse(config: &str) -> Config {
+pub fn parse(config: &str) -> Config {
     Config::parse("test.toml", config).unwrap_or_else(|invalid| panic!("{invalid}"))
 }
 

@@ -29,6 +29,7 @@ impl Life {
             24 => self.jump().await,
             25 => self.lose_state(),
             26..=27 => self.steer().await,
+            28 => self.look_on().await,
             _ => {}
         }
     }

@@ -161,10 +161,13 @@ impl Life {
     pub(super) fn start(&mut self) {
         if self.process.is_none() {
             self.say("start");
-            let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
-            let config = format!("[state]\nwhen_missing = \"{missing}\"\n{CONFIG}");
-            self.process = Some(start(&self.world, &self.disk, &config));
+            self.process = Some(start(&self.world, &self.disk, &self.config()));
         }
+    }
+
+    pub(super) fn config(&self) -> String {
+        let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
+        format!("[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n{CONFIG}")
     }
 
     pub(super) async fn go_on(&mut self) {

@@ -8,6 +8,7 @@
 mod happenings;
 mod judge;
 mod life;
+mod onlookers;
 
 use std::time::Instant;
 
@@ -66,6 +67,7 @@ fn live(seed: u64, trace: bool) -> Option<f64> {
             life.go_on().await;
             life.end_well().await;
             life.judge();
+            life.look_back().await;
             life.days()
         })
     }));

@@ -1,0 +1,76 @@
+//! Those who only look: `plan` and `check`, after a life and in the middle of it.
+
+use std::sync::Arc;
+
+use ecs_deployd::clock::Clock as _;
+use ecs_deployd::config::Places;
+use ecs_deployd::domain::finding::Severity;
+use ecs_deployd::domain::state::State;
+use ecs_deployd::metrics::Metrics;
+use ecs_deployd::preview::Preview;
+use ecs_deployd::{deployer, inspection, preview};
+
+use super::life::{Life, SERVICES};
+use crate::harness;
+
+impl Life {
+    /// Somebody asks what would happen, whatever the weather. It has to be answered, and to change nothing.
+    pub(super) async fn look_on(&mut self) {
+        self.say("plan");
+        let _ = self.plan().await;
+    }
+
+    /// Once all is at rest, whoever looks sees the same as the daemon: nothing to do, and nothing wrong.
+    pub(super) async fn look_back(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop().await;
+        }
+        let before = self.disk.state();
+        let changes = self.changes();
+        let preview = self.plan().await;
+        let text = self.config();
+        let config = harness::parse(&text);
+        let findings =
+            inspection::look(&config, &Places::of(&text), &self.world.contexts(), self.world.clock().now()).await;
+        assert_eq!(self.changes(), changes, "who looks changes nothing");
+        assert_eq!(self.disk.state(), before, "who looks writes nothing");
+        let errors: Vec<_> = findings.iter().filter(|placed| placed.finding.severity == Severity::Error).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        assert_eq!(preview.errors, Vec::<String>::new());
+        let deploy: Vec<_> = preview.pushes.iter().filter(|push| push.decision == "deploy").collect();
+        assert!(deploy.is_empty(), "the daemon left a push undone: {deploy:#?}");
+        self.judge_differences(&preview);
+    }
+
+    /// A service on which the newest push runs does not differ from ECR.
+    fn judge_differences(&self, preview: &Preview) {
+        let state = self.disk.state().unwrap();
+        for (cluster, name, containers) in SERVICES {
+            let key = format!("default/{cluster}/{name}").try_into().unwrap();
+            let held = state.services.get(&key).is_some_and(|known| known.is_held());
+            let seen = preview.services.iter().find(|service| service.service == name).unwrap();
+            let known = containers.iter().all(|(_, repository)| {
+                self.pushed[repository].last().unwrap().good && !self.vanished.contains(repository)
+            });
+            let theirs = self.spoiled.contains(name) || self.meddled.keys().any(|(service, _)| *service == name);
+            // What is held differs, and so does what somebody else changed. Where no task runs, nobody knows what a tag means.
+            if known && !held && !theirs && !self.ordered.contains(name) && !(self.kind.idle && name == "b") {
+                assert_eq!(seen.state, "same", "{name}: {seen:#?}");
+            }
+        }
+    }
+
+    async fn plan(&self) -> Preview {
+        let config = harness::parse(&self.config());
+        let clock = Arc::new(self.world.clock());
+        let now = clock.now();
+        let state: State = deployer::begin(self.disk.state(), &config, now).state;
+        let metrics = Arc::new(Metrics::new("test", "test", now).unwrap());
+        preview::look(&config, &self.world.contexts(), state, clock, metrics).await
+    }
+
+    fn changes(&self) -> usize {
+        let changes = ["RegisterTaskDefinition", "UpdateService"];
+        self.world.calls().iter().filter(|call| changes.contains(&call.operation)).count()
+    }
+}
