@@ -82,7 +82,14 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let address = listener.local_addr().unwrap_or(config.http.listen);
     let contexts = aws::connect(&config.aws, &metrics).await?;
     let (stop, stopped) = watch::channel(false);
-    let http = tokio::spawn(crate::http::serve(listener, Arc::clone(&metrics), Arc::clone(&health), stopped.clone()));
+    let (asks, requests) = mpsc::channel(WAITING_REQUESTS);
+    let http = tokio::spawn(crate::http::serve(
+        listener,
+        Arc::clone(&metrics),
+        Arc::clone(&health),
+        asks.clone(),
+        stopped.clone(),
+    ));
     let (batches, pages) = mpsc::channel(WAITING_PAGES);
     let (reloads, reloaded) = mpsc::channel(1);
     let shared =
@@ -103,7 +110,6 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
     };
-    let (asks, requests) = mpsc::channel(WAITING_REQUESTS);
     open_control(&config.control.socket, asks, stopped.clone());
     let inbox = Inbox { batches: pages, reloads: reloaded, requests, stop: stopped };
     let deployer = tokio::spawn(Deployer::new(parts).run(inbox));

@@ -25,10 +25,11 @@ struct Inner {
     contexts: BTreeMap<ContextName, Polls>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Polls {
     alive: Instant,
     succeeded: Option<Instant>,
+    trouble: Option<String>,
 }
 
 impl Health {
@@ -46,7 +47,7 @@ impl Health {
             inner.interval = interval;
             inner.contexts.retain(|name, _| contexts.contains(&name));
             for name in contexts {
-                inner.contexts.entry((*name).clone()).or_insert(Polls { alive: now, succeeded: None });
+                inner.contexts.entry((*name).clone()).or_insert(Polls { alive: now, succeeded: None, trouble: None });
             }
         });
     }
@@ -70,8 +71,27 @@ impl Health {
         self.change(|inner| {
             if let Some(polls) = inner.contexts.get_mut(context) {
                 polls.succeeded = Some(clock::instant());
+                polls.trouble = None;
             }
         });
+    }
+
+    /// A context could not be polled.
+    pub fn not_polled(&self, context: &ContextName, why: &str) {
+        self.change(|inner| {
+            if let Some(polls) = inner.contexts.get_mut(context) {
+                polls.trouble = Some(why.to_owned());
+            }
+        });
+    }
+
+    /// How long ago a context was polled successfully, and what was wrong with it since.
+    pub fn of_context(&self, context: &str) -> Option<(Option<Duration>, Option<String>)> {
+        let now = clock::instant();
+        self.change(|inner| {
+            let (_, polls) = inner.contexts.iter().find(|(name, _)| name.as_str() == context)?;
+            Some((polls.succeeded.map(|at| now - at), polls.trouble.clone()))
+        })
     }
 
     /// Every context was polled successfully within three intervals. Otherwise: one line for each that was not.

@@ -176,6 +176,7 @@ impl Scheduler {
     /// Says what is wrong once, and again when it changes.
     fn complain(&self, complaint: &mut Option<String>, error: &AwsError) {
         let text = error.to_string();
+        self.health.not_polled(&self.context, &text);
         if complaint.as_ref() == Some(&text) {
             debug!(aws = %self.context, error = %text, "CloudTrail still cannot be read");
             return;

@@ -20,10 +20,52 @@ pub struct Status {
     pub at: Timestamp,
     /// Where it comes from.
     pub source: Origin,
+    /// The running daemon.
+    #[serde(default)]
+    pub daemon: Option<DaemonStatus>,
     /// How far CloudTrail was read.
     pub contexts: Vec<ContextStatus>,
     /// The services: those of the configuration, and those that left it in the middle of something.
     pub services: Vec<ServiceStatus>,
+    /// The last pushes that concern a repository of the configuration, newest first, as decided since the daemon was started.
+    #[serde(default)]
+    pub pushes: Vec<PushStatus>,
+}
+
+/// The process that answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Its version.
+    pub program_version: String,
+    /// The commit that it was built from.
+    pub commit: String,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// Why the state cannot be written, if it cannot: nothing is deployed until it can.
+    pub state_trouble: Option<String>,
+}
+
+/// A push, and what was decided about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PushStatus {
+    /// The AWS context that the repository lives in.
+    pub aws: String,
+    /// The repository.
+    pub repository: Option<String>,
+    /// The tag.
+    pub tag: Option<String>,
+    /// The event.
+    pub event: String,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// `CLUSTER/SERVICE`, unless it concerns none.
+    pub service: Option<String>,
+    /// `deploy`, or the reason for a skip.
+    pub decision: String,
+    /// The particulars.
+    pub detail: String,
 }
 
 /// Where a status comes from.
@@ -45,6 +87,28 @@ pub struct ContextStatus {
     pub since: Timestamp,
     /// Events up to here were read.
     pub read_to: Option<Timestamp>,
+    /// When it was last polled successfully by this process.
+    #[serde(default)]
+    pub polled_at: Option<Timestamp>,
+    /// Why it cannot be polled now.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// How late events arrive.
+    #[serde(default)]
+    pub delivery: Option<DeliveryStatus>,
+}
+
+/// How long after the push the last events were seen, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryStatus {
+    /// How many pushes it is about: the last ones, at most 50.
+    pub pushes: usize,
+    /// The last one.
+    pub last_seconds: f64,
+    /// Half of them took no longer.
+    pub median_seconds: f64,
+    /// None took longer.
+    pub longest_seconds: f64,
 }
 
 /// One service.
@@ -159,6 +223,9 @@ impl Status {
             aws: name.to_string(),
             since: context.baseline,
             read_to: context.cursor,
+            polled_at: None,
+            trouble: None,
+            delivery: None,
         });
         let mut keys: Vec<&ServiceKey> = config.services().map(|(_, rule)| &rule.key).collect();
         keys.extend(state.services.iter().filter(|(_, known)| known.rollout.is_some()).map(|(key, _)| key));
@@ -170,8 +237,10 @@ impl Status {
             version: VERSION,
             at: now,
             source: Origin::Daemon,
+            daemon: None,
             contexts: contexts.collect(),
             services: services.collect(),
+            pushes: Vec::new(),
         }
     }
 

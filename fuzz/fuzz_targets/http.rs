@@ -6,8 +6,12 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ecs_deployd::config::Config;
+use ecs_deployd::deployer::Request;
+use ecs_deployd::domain::state::State;
 use ecs_deployd::health::Health;
 use ecs_deployd::metrics::Metrics;
+use ecs_deployd::status::Status;
 
 static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
 
@@ -21,7 +25,15 @@ fn serve() -> SocketAddr {
             let metrics = Metrics::new("fuzz", "fuzz", jiff::Timestamp::from_second(1).unwrap()).unwrap();
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let (_stop, stopped) = tokio::sync::watch::channel(false);
-            ecs_deployd::http::serve(listener, Arc::new(metrics), Arc::new(Health::new()), stopped).await;
+            let (asks, mut requests) = tokio::sync::mpsc::channel(1);
+            tokio::spawn(async move {
+                let config = Config::parse("fuzz", "").unwrap();
+                while let Some(Request::Status(answer)) = requests.recv().await {
+                    let now = jiff::Timestamp::from_second(2).unwrap();
+                    let _ = answer.send(Status::of(&config, &State::default(), now));
+                }
+            });
+            ecs_deployd::http::serve(listener, Arc::new(metrics), Arc::new(Health::new()), asks, stopped).await;
         });
     });
     address

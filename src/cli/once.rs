@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use tracing::info;
 
-use super::table::{Cell, Table, Tone, bar, colour, short_revision, show, span};
+use super::table::{Cell, Table, Tone, bar, colour, show};
 use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
 use crate::config::Config;
 use crate::domain::state::OutcomeKind;
 use crate::once::{self, OnceError, Report};
 use crate::status::{ServiceStatus, Status};
+use crate::wording::{short_revision, span};
 
 pub(super) fn execute(config: Config) -> ExitCode {
     let mut progress = Progress::default();

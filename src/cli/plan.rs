@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::table::{Cell, Table, Tone, ago, colour, paint, short_digest, short_revision, show};
+use super::table::{Cell, Table, Tone, colour, paint, show};
 use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
 use crate::config::Config;
 use crate::preview::{self, Preview, PreviewError};
+use crate::wording::{ago, short_digest, short_revision};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

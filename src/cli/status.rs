@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::table::{Cell, Table, Tone, ago, bar, colour, paint, short_digest, short_revision, show, span};
+use super::table::{Cell, Table, Tone, bar, colour, paint, show};
 use super::{BAD_STATE, FAILURE, block_on, fail};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::control::{self, Ask, Told, Unreachable};
 use crate::ledger::{self, Found, LedgerError};
 use crate::status::{ImageStatus, Origin, OutcomeStatus, ServiceStatus, Status, find_service};
+use crate::wording::{ago, short_digest, short_revision, span};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

@@ -2,8 +2,6 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use jiff::{SignedDuration, Timestamp};
-
 /// How a text is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -112,35 +110,6 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// A time, and how long ago it was.
-pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
-    let past = now.duration_since(time);
-    format!("{} ({} ago)", time.strftime("%Y-%m-%d %H:%M:%SZ"), span(past))
-}
-
-/// A span in its two largest units.
-pub(super) fn span(span: SignedDuration) -> String {
-    let seconds = span.as_secs().max(0);
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
-/// The first digits of a digest: enough for people.
-pub(super) fn short_digest(digest: &str) -> String {
-    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
-    hex.chars().take(12).collect()
-}
-
-/// `family:revision` of a task definition's ARN.
-pub(super) fn short_revision(arn: &str) -> &str {
-    arn.rsplit('/').next().unwrap_or(arn)
-}
-
 /// A bar of a rollout's tasks.
 pub(super) fn bar(done: i32, of: i32) -> String {
     const WIDTH: i32 = 10;
@@ -171,10 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_and_bars_are_short() {
-        for (seconds, text) in [(-5, "0s"), (59, "59s"), (61, "1m 1s"), (3700, "1h 1m"), (200_000, "2d 7h")] {
-            assert_eq!(span(SignedDuration::from_secs(seconds)), text);
-        }
+    fn bars_are_short() {
         assert_eq!(
             (bar(0, 4), bar(2, 4), bar(9, 4)),
             ("[----------]".into(), "[#####-----]".into(), "[##########]".into())

@@ -84,6 +84,7 @@ impl Deployer {
         self.gauge(key);
         self.dirty = true;
         report::planned(&self.metrics, key, &plan);
+        self.recent.planned(key, &plan, now);
         for skip in &plan.skips {
             self.decided(&skip.push, &skip.repository, Some(skip.reason));
         }

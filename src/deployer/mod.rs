@@ -14,6 +14,7 @@ mod inquire;
 mod launch;
 mod outcome;
 mod patience;
+mod recent;
 mod report;
 mod rest;
 mod steer;
@@ -133,6 +134,8 @@ pub struct Deployer {
     replies: Vec<steer::Reply>,
     /// Pushes of which some services are undecided, and whether one of them deploys it.
     open: BTreeMap<EventId, OpenPush>,
+    recent: recent::Recent,
+    started_at: Timestamp,
 }
 
 /// A cluster in a context.
@@ -193,6 +196,7 @@ impl Deployer {
         let Parts { config, contexts, ledger, state, clock, metrics, health } = parts;
         let cursors = state.contexts.iter().filter_map(|(name, context)| Some((name.clone(), context.cursor?)));
         let begun = (clock::instant(), cursors.collect());
+        let started_at = clock.now();
         let mut deployer = Self {
             config,
             contexts,
@@ -214,6 +218,8 @@ impl Deployer {
             orders: Vec::new(),
             replies: Vec::new(),
             open: BTreeMap::new(),
+            recent: recent::Recent::default(),
+            started_at,
         };
         deployer.take_up();
         deployer
@@ -353,6 +359,7 @@ impl Deployer {
             let verdict = intake::take(&mut self.state, &self.config.repositories, &context, reading, opening);
             let Some(verdict) = verdict else { continue };
             report::seen(&self.metrics, &context, &verdict, now);
+            self.recent.seen(&context, &verdict, now);
             if let Some(repository) = &verdict.configured {
                 for push in &verdict.displaced {
                     info!(repository = %repository.name, event = %push.event, reason = %SkipReason::Superseded, "push skipped: many newer ones wait");

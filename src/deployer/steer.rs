@@ -13,7 +13,7 @@ use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{Direction, Ordered, OutcomeKind};
 use crate::domain::steering::{self, Order, Refused};
 use crate::domain::types::{ServiceKey, TaskDefinitionArn};
-use crate::status::Status;
+use crate::status::{DaemonStatus, Status};
 
 /// What comes in from outside, and where the answer goes.
 #[derive(Debug)]
@@ -78,7 +78,23 @@ impl Deployer {
 
     /// How things are.
     fn status(&self) -> Status {
-        let mut status = Status::of(&self.config, &self.state, self.clock.now());
+        let now = self.clock.now();
+        let mut status = Status::of(&self.config, &self.state, now);
+        status.daemon = Some(DaemonStatus {
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: env!("ECS_DEPLOYD_COMMIT").to_owned(),
+            started_at: self.started_at,
+            state_trouble: self.commit_complaint.clone(),
+        });
+        status.pushes = self.recent.decisions();
+        for context in &mut status.contexts {
+            context.delivery = self.recent.delivery(&context.aws);
+            if let Some((ago, trouble)) = self.health.of_context(&context.aws) {
+                let ago = ago.and_then(|ago| jiff::SignedDuration::try_from(ago).ok());
+                context.polled_at = ago.and_then(|ago| now.checked_sub(ago).ok());
+                context.trouble = trouble;
+            }
+        }
         for (key, run) in &self.runs {
             let trouble = run.writes.complaint.as_ref().or(run.reads.complaint.as_ref());
             status.add_details(key, run.counts, trouble);

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod browser;
 mod burst;
 mod checking;
 mod commands;
@@ -21,6 +22,7 @@ mod deploying;
 mod disk;
 mod killed;
 mod lossless;
+mod page;
 mod refused;
 mod running;
 mod starting;

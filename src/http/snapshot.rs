@@ -1,0 +1,66 @@
+//! How things are, asked of the deployer once a second at most.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::clock::{self, Instant};
+use crate::deployer::Request;
+use crate::status::Status;
+
+/// A snapshot is shown to whoever asks within this time.
+const FRESH: Duration = Duration::from_secs(1);
+/// The deployer answers at once, unless it hangs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// A moment.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    status: Status,
+    json: OnceLock<Bytes>,
+}
+
+impl Snapshot {
+    pub(super) fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// The same for programs, written once.
+    pub(super) fn json(&self) -> Bytes {
+        self.json.get_or_init(|| serde_json::to_vec(&self.status).map(Bytes::from).unwrap_or_default()).clone()
+    }
+}
+
+/// The last moment.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    asks: mpsc::Sender<Request>,
+    last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+}
+
+impl Snapshots {
+    pub(super) fn new(asks: mpsc::Sender<Request>) -> Self {
+        Self { asks, last: Mutex::new(None) }
+    }
+
+    /// How things are, or were within the last second. Nothing, if the deployer does not answer.
+    pub(super) async fn get(&self) -> Option<Arc<Snapshot>> {
+        let mut last = self.last.lock().await;
+        if let Some((taken, snapshot)) = last.as_ref()
+            && taken.elapsed() < FRESH
+        {
+            return Some(Arc::clone(snapshot));
+        }
+        let (answer, answered) = oneshot::channel();
+        let asking = async {
+            self.asks.send(Request::Status(answer)).await.ok()?;
+            answered.await.ok()
+        };
+        let status = clock::within(ANSWER_WITHIN, asking).await.flatten()?;
+        let snapshot = Arc::new(Snapshot { status, json: OnceLock::new() });
+        *last = Some((clock::instant(), Arc::clone(&snapshot)));
+        Some(snapshot)
+    }
+}

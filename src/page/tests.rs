@@ -1,0 +1,169 @@
+use super::*;
+use crate::domain::rollout::Counts;
+use crate::status::{DaemonStatus, DeliveryStatus, Origin, Running};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+/// What an attacker may try to get into a page.
+const NASTY: &str = "<script>alert(1)</script>\"'&";
+
+fn image(tag: &str) -> ImageStatus {
+    ImageStatus {
+        repository: "team/app".to_owned(),
+        tag: Some(tag.to_owned()),
+        digest: format!("sha256:{}", "ab".repeat(32)),
+        pushed_at: at(0),
+        event: "e1".to_owned(),
+    }
+}
+
+fn outcome(result: &str, ended: i64) -> OutcomeStatus {
+    OutcomeStatus {
+        result: result.to_owned(),
+        decided_at: at(ended - 60),
+        ended_at: at(ended),
+        revision: None,
+        images: vec![image("v1")],
+        detail: NASTY.to_owned(),
+    }
+}
+
+fn plain(service: &str) -> ServiceStatus {
+    ServiceStatus {
+        aws: "default".to_owned(),
+        cluster: "web".to_owned(),
+        service: service.to_owned(),
+        deployed: None,
+        rollout: None,
+        frozen: None,
+        held: Vec::new(),
+        undecided: 0,
+        trouble: None,
+        history: Vec::new(),
+        orders: Vec::new(),
+    }
+}
+
+fn full() -> Status {
+    let rolling = ServiceStatus {
+        deployed: Some(Running {
+            revision: "arn:aws:ecs:eu-west-1:1:task-definition/app:7".to_owned(),
+            since: at(100),
+            images: vec![image(NASTY)],
+        }),
+        rollout: Some(RolloutStatus {
+            direction: "forward".to_owned(),
+            because: None,
+            phase: "rolling".to_owned(),
+            revision: None,
+            deployment: None,
+            decided_at: at(3500),
+            images: vec![image("v2")],
+            tasks: Some(Counts { desired: 4, running: 1, pending: 2, failed: 1 }),
+        }),
+        history: vec![outcome("completed", 3000), outcome("failed", 2000)],
+        ..plain("rolls")
+    };
+    let held = HoldStatus {
+        repository: "team/app".to_owned(),
+        digest: format!("sha256:{}", "cd".repeat(32)),
+        since: at(2000),
+        reason: NASTY.to_owned(),
+    };
+    Status {
+        version: 1,
+        at: at(3600),
+        source: Origin::Daemon,
+        daemon: Some(DaemonStatus {
+            program_version: "1.2.3".to_owned(),
+            commit: "abc".to_owned(),
+            started_at: at(0),
+            state_trouble: None,
+        }),
+        contexts: vec![ContextStatus {
+            aws: "default".to_owned(),
+            since: at(0),
+            read_to: Some(at(3590)),
+            polled_at: Some(at(3590)),
+            trouble: None,
+            delivery: Some(DeliveryStatus {
+                pushes: 3,
+                last_seconds: 9.0,
+                median_seconds: 130.2,
+                longest_seconds: 700.0,
+            }),
+        }],
+        services: vec![plain("quiet"), rolling, ServiceStatus { held: vec![held], ..plain("waits") }],
+        pushes: vec![PushStatus {
+            aws: "default".to_owned(),
+            repository: Some("team/app".to_owned()),
+            tag: Some(NASTY.to_owned()),
+            event: "e1".to_owned(),
+            pushed_at: at(10),
+            decided_at: at(20),
+            service: Some("web/rolls".to_owned()),
+            decision: "tag_mismatch".to_owned(),
+            detail: NASTY.to_owned(),
+        }],
+    }
+}
+
+#[test]
+fn everything_that_others_wrote_is_escaped() {
+    let page = render(&full(), &View { q: NASTY.to_owned(), refresh: String::new() });
+    assert!(!page.contains("<script"), "{page}");
+    assert!(!page.contains(NASTY));
+    let page = render(&full(), &View::default());
+    assert!(!page.contains("<script"), "{page}");
+    assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 6);
+}
+
+#[test]
+fn what_needs_attention_comes_first() {
+    let status = full();
+    let (shown, matching) = chosen(&status, &View::default());
+    let names: Vec<&str> = shown.iter().map(|one| one.service.as_str()).collect();
+    assert_eq!((names, matching), (vec!["waits", "rolls", "quiet"], 3));
+    let (shown, matching) = chosen(&status, &View { q: "B/QUI".to_owned(), refresh: String::new() });
+    assert_eq!((shown[0].service.as_str(), matching), ("quiet", 1));
+    let many = Status { services: (0..500).map(|n| plain(&format!("s{n}"))).collect(), ..full() };
+    let page = render(&many, &View::default());
+    assert!(page.contains("Shown: 200 of 500"));
+}
+
+#[test]
+fn the_page_says_what_goes_on() {
+    let page = render(&full(), &View::default());
+    for text in [
+        "<title>1 rolling, 1 held - ecs-deployd</title>",
+        "1 of 4 new tasks run, 2 are starting",
+        "<progress max=\"4\" value=\"1\"",
+        "2m 10s (median of 3), longest 11m 40s",
+        "Timeline since an hour ago: 2 deployments, 1 completed",
+        "http-equiv=\"refresh\"",
+    ] {
+        assert!(page.contains(text), "no {text} in\n{page}");
+    }
+    let still = render(&full(), &View { refresh: "off".to_owned(), q: String::new() });
+    assert!(!still.contains("http-equiv"));
+}
+
+#[test]
+fn an_empty_installation_says_what_to_do() {
+    let empty = Status { services: Vec::new(), contexts: Vec::new(), pushes: Vec::new(), ..full() };
+    let page = render(&empty, &View::default());
+    assert!(page.contains("names no service") && page.contains("No AWS context is polled"), "{page}");
+}
+
+#[test]
+fn nothing_is_loaded_or_run_from_anywhere() {
+    let policy = content_security_policy();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    let page = render(&full(), &View::default());
+    // An attribute of style would be refused by that policy, and so would any asset.
+    for forbidden in [" style=", " src=", "<link", "<script", "@import", "url("] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+}

@@ -1,0 +1,44 @@
+//! How people are told of times, digests and revisions, wherever they read it.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A time, and how long ago it was.
+pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
+    let past = now.duration_since(time);
+    format!("{} ({} ago)", time.strftime("%Y-%m-%d %H:%M:%SZ"), span(past))
+}
+
+/// A span in its two largest units.
+pub(crate) fn span(span: SignedDuration) -> String {
+    let seconds = span.as_secs().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// The first digits of a digest: enough for people.
+pub(crate) fn short_digest(digest: &str) -> String {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    hex.chars().take(12).collect()
+}
+
+/// `family:revision` of a task definition's ARN.
+pub(crate) fn short_revision(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short() {
+        for (seconds, text) in [(-5, "0s"), (59, "59s"), (61, "1m 1s"), (3700, "1h 1m"), (200_000, "2d 7h")] {
+            assert_eq!(span(SignedDuration::from_secs(seconds)), text);
+        }
+    }
+}
