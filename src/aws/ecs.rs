@@ -257,6 +257,9 @@ fn view(service: &Service) -> Option<ServiceView> {
         minimum_healthy_percent: configuration.and_then(|configuration| configuration.minimum_healthy_percent()),
         bake: bake_time(configuration),
         load_balanced: !service.load_balancers().is_empty(),
+        breaker: configuration
+            .and_then(|configuration| configuration.deployment_circuit_breaker())
+            .is_some_and(|breaker| breaker.enable()),
         maximum_percent: configuration.and_then(|configuration| configuration.maximum_percent()),
         deployments: service.deployments().iter().filter_map(deployment).collect(),
         events: service

@@ -15,6 +15,9 @@ use crate::domain::state::{Deployed, Direction, Hold, Outcome, OutcomeKind, Phas
 use crate::domain::types::ServiceKey;
 use crate::domain::view::{ServiceView, Strategy};
 
+/// What is said of a rollout that started no task.
+const UNPROVEN: &str = "updated, unproven: the desired count is 0, so no task has run the image yet";
+
 impl Deployer {
     /// Judges one rollout by its own deployment.
     pub(super) fn judge(&mut self, key: &ServiceKey, service: Option<&ServiceView>) {
@@ -27,10 +30,13 @@ impl Deployer {
                 self.run_mut(key).counts = Some(counts);
                 report::progress(key, &rollout, counts, elapsed);
             }
-            Progress::Completed(_) => match service.map(|service| &service.strategy) {
-                Some(Strategy::Shifting(_)) => self.inquire(key, &rollout, Inquiry::Baking),
-                _ => self.completed(key, &rollout),
-            },
+            Progress::Completed(counts) => {
+                self.run_mut(key).counts = Some(counts);
+                match service.map(|service| &service.strategy) {
+                    Some(Strategy::Shifting(_)) => self.inquire(key, &rollout, Inquiry::Baking),
+                    _ => self.completed(key, &rollout),
+                }
+            }
             Progress::Adopted(deployment) => {
                 info!(cluster = %key.cluster, service = %key.service, deployment = %deployment, "a new deployment of the same revision is watched from here on");
                 // It has just begun: it has its own time to get stable.
@@ -95,7 +101,9 @@ impl Deployer {
             let after = Duration::try_from(now.duration_since(target.push.at)).unwrap_or_default();
             self.metrics.push_stable(key, after);
         }
-        self.end(key, OutcomeKind::Completed, String::new());
+        let idle = self.run_mut(key).counts.is_some_and(|counts| counts.desired == 0);
+        let detail = if idle { UNPROVEN.to_owned() } else { String::new() };
+        self.end(key, OutcomeKind::Completed, detail);
     }
 
     /// Holds what failed, and goes back to what ran before.

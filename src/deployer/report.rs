@@ -103,7 +103,8 @@ pub(super) fn ended(key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, deta
     let back = matches!(rollout.direction, Direction::Back { .. });
     match kind {
         OutcomeKind::Completed => {
-            info!(cluster = %key.cluster, service = %key.service, revision, outcome, took_seconds = took, "deployment ended");
+            let detail = Some(detail).filter(|detail| !detail.is_empty());
+            info!(cluster = %key.cluster, service = %key.service, revision, outcome, detail, took_seconds = took, "deployment ended");
         }
         OutcomeKind::Superseded | OutcomeKind::RolledBack => {
             warn!(cluster = %key.cluster, service = %key.service, revision, outcome, detail, took_seconds = took, "deployment ended");

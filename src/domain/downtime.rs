@@ -3,6 +3,7 @@
 //! ECS rounds `minimumHealthyPercent` of the desired count up and `maximumPercent` down (Amazon ECS Developer Guide,
 //! "Deployment configuration").
 
+use super::task_definition::TaskDefinition;
 use super::view::{Controller, Scheduling, ServiceView, Strategy};
 
 /// Why replacing the tasks would, or could, interrupt the service; with the setting to change.
@@ -65,6 +66,21 @@ fn of_replicas(service: &ServiceView) -> Option<Downtime> {
     })
 }
 
+/// Why ECS could take new tasks for healthy that do not work yet, and stop old ones too early; with the setting to change.
+#[must_use]
+pub fn of_unproven(service: &ServiceView, definition: &TaskDefinition) -> Option<Downtime> {
+    if service.desired <= 0 || service.load_balanced || definition.has_health_check() {
+        return None;
+    }
+    Some(Downtime {
+        reason: format!(
+            "{} has no health check and the service no load balancer: ECS takes a task that has started for one that works, and stops an \
+             old one; add a healthCheck to the container that does the work, or set downtime to \"allow\" if nobody waits for it",
+            definition.arn().short()
+        ),
+    })
+}
+
 /// Why UpdateService would be refused for a service, if it would.
 #[must_use]
 pub fn not_ours_to_roll(service: &ServiceView) -> Option<String> {
@@ -93,6 +109,7 @@ mod tests {
             strategy: Strategy::Rolling,
             bake: std::time::Duration::ZERO,
             load_balanced: false,
+            breaker: false,
             minimum_healthy_percent: Some(minimum),
             maximum_percent: Some(maximum),
             deployments: Vec::new(),
@@ -141,6 +158,21 @@ mod tests {
         assert!(of_replacing(&daemon).is_some());
         let daemons = ServiceView { scheduling: Scheduling::Daemon, ..service(3, 0, 100) };
         assert_eq!(of_replacing(&daemons), None);
+    }
+
+    #[test]
+    fn tasks_that_nobody_examines_are_warned_of() {
+        let plain = crate::domain::test_support::definition(1, &[("app", "x")]);
+        let checked = TaskDefinition::from_answer(serde_json::json!({"taskDefinition": {
+            "taskDefinitionArn": plain.arn().as_str(), "family": "hello",
+            "containerDefinitions": [{"name": "app", "image": "x", "healthCheck": {"command": ["CMD", "true"]}}],
+        }}))
+        .unwrap();
+        let load_balanced = ServiceView { load_balanced: true, ..service(2, 100, 200) };
+        assert!(of_unproven(&service(2, 100, 200), &plain).unwrap().reason.contains("no health check"));
+        assert_eq!(of_unproven(&service(2, 100, 200), &checked), None);
+        assert_eq!(of_unproven(&load_balanced, &plain), None);
+        assert_eq!(of_unproven(&service(0, 100, 200), &plain), None);
     }
 
     #[test]

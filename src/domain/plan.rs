@@ -121,7 +121,7 @@ pub fn plan(
         images.extend(pins);
         targets.insert(choice.key.clone(), choice.target());
     }
-    if targets.is_empty() || !may_roll(&mut plan, rules, &targets, service) {
+    if targets.is_empty() || !may_roll(&mut plan, rules, &targets, service, base) {
         return plan;
     }
     let registration = base.with_images(&images);
@@ -329,6 +329,7 @@ fn may_roll(
     rules: &BTreeMap<RepositoryKey, &ServiceRule>,
     targets: &BTreeMap<RepositoryKey, Target>,
     service: &ServiceView,
+    base: &TaskDefinition,
 ) -> bool {
     let mode = targets.keys().find_map(|key| rules.get(key)).map_or(DowntimeMode::Refuse, |rule| rule.deploy.downtime);
     let refusal = match (downtime::not_ours_to_roll(service), downtime::of_replacing(service)) {
@@ -340,7 +341,12 @@ fn may_roll(
             }
             None
         }
-        (None, None) => None,
+        (None, None) => {
+            if mode != DowntimeMode::Allow {
+                plan.warnings.extend(downtime::of_unproven(service, base).map(|downtime| downtime.reason));
+            }
+            None
+        }
     };
     if let Some(reason) = &refusal {
         for (key, target) in targets {

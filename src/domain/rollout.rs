@@ -78,6 +78,9 @@ pub fn progress(
         Some(mine) if mine.state == Some(RolloutState::Failed) => Progress::Failed(failure(mine, service)),
         Some(mine) if !mine.primary => displaced(rollout, service, revision),
         Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
+        Some(mine) if !service.breaker && mine.failed >= too_many(mine.desired) => {
+            Progress::Failed(format!("its tasks keep stopping: {} failed in a row{}", mine.failed, last_event(service)))
+        }
         // ECS's own waiting is no failure to get stable.
         Some(mine) if elapsed >= timeout + service.bake => Progress::TimedOut(format!(
             "not stable after {}: {} of {} tasks run, {} starting, {} failed{}",
@@ -105,6 +108,13 @@ fn is_complete(mine: &DeploymentView, service: &ServiceView) -> bool {
                 && mine.desired == service.desired
         }
     }
+}
+
+/// Where a service has no circuit breaker, this many tasks that failed in a row are what that would call a failure: half of the desired
+/// count, at least 3 and at most 200 (Amazon ECS Developer Guide, "How the deployment circuit breaker works"). ECS counts from 0 again
+/// when a task runs.
+fn too_many(desired: i32) -> i32 {
+    (desired / 2 + desired % 2).clamp(3, 200)
 }
 
 fn failure(mine: &DeploymentView, service: &ServiceView) -> String {

@@ -72,6 +72,26 @@ fn a_failure_names_the_reason_and_the_last_event() {
 }
 
 #[test]
+fn tasks_that_keep_stopping_are_a_failure_unless_the_breaker_counts_them() {
+    // desired, failed in a row, breaker -> failed
+    for (desired, failed, breaker, expected) in [
+        (1, 2, false, false),
+        (1, 3, false, true),
+        (1, 3, true, false),
+        (7, 3, false, false),
+        (7, 4, false, true),
+        (1000, 199, false, false),
+        (1000, 200, false, true),
+    ] {
+        let mut mine = deployment("mine", true, 2, Some(RolloutState::InProgress));
+        (mine.desired, mine.running, mine.failed) = (desired, 0, failed);
+        let view = ServiceView { desired, breaker, ..service(2, vec![mine]) };
+        let found = matches!(judged(&view, 1), Progress::Failed(_));
+        assert_eq!(found, expected, "{failed} of {desired}, breaker {breaker}");
+    }
+}
+
+#[test]
 fn the_breaker_own_way_back_is_a_failure() {
     let failed_and_displaced = service(
         1,

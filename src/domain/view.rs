@@ -26,6 +26,8 @@ pub struct ServiceView {
     pub strategy: Strategy,
     /// Whether a load balancer looks after its tasks.
     pub load_balanced: bool,
+    /// Whether ECS's own circuit breaker ends a deployment whose tasks keep failing.
+    pub breaker: bool,
     /// How long ECS itself waits before a deployment that shifts traffic is complete.
     pub bake: Duration,
     /// `minimumHealthyPercent`, where ECS gives it.

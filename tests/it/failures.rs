@@ -55,6 +55,38 @@ async fn the_circuit_breaker_is_recognised_with_and_without_its_own_way_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tasks_that_keep_stopping_are_a_failure_where_no_breaker_says_so() {
+    let (world, disk, _) = hello_world();
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    let good = world.push("hello", "latest", "good");
+    pass(120).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, Health::Stops);
+    // Long before the deadline of five minutes.
+    pass(120).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
+    assert_eq!((process.metric(FAILED), process.metric(ROLLED_BACK)), (1.0, 1.0));
+    let status = process.status().await;
+    let failed = status.services[0].history.iter().find(|outcome| outcome.result == "failed").unwrap();
+    assert!(failed.detail.contains("its tasks keep stopping: 3 failed in a row"), "{failed:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_without_tasks_is_updated_and_that_proves_nothing() {
+    let (world, disk, _) = hello_world();
+    world.edit_service("web", "hello", |service| service.desired = 0);
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    world.push("hello", "latest", "v1");
+    pass(120).await;
+    let status = process.status().await;
+    let outcome = &status.services[0].history[0];
+    assert_eq!(outcome.result, "completed");
+    assert!(outcome.detail.starts_with("updated, unproven"), "{outcome:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_held_digest_is_not_deployed_by_a_late_event() {
     let (world, disk, _) = hello_world();
     let process = start(&world, &disk, &config(""));

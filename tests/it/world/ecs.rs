@@ -24,6 +24,8 @@ pub enum Health {
     After(Duration),
     /// They never are.
     Never,
+    /// They stop, one after the other, and nothing gives them up.
+    Stops,
     /// The circuit breaker gives them up after a while.
     BreaksAfter(Duration),
 }
@@ -315,12 +317,15 @@ impl Inner {
     }
 
     fn service_view(&self, service: &Service) -> ServiceView {
+        let now = self.now();
         let deployments = service
             .deployments
             .iter()
             .enumerate()
             .map(|(index, deployment)| {
                 let done = deployment.state == RolloutState::Completed || index > 0;
+                let age = now.duration_since(deployment.since).as_secs();
+                let stops = deployment.health == Health::Stops && !done && service.desired > 0;
                 DeploymentView {
                     id: DeploymentId::parse(&deployment.id).unwrap(),
                     primary: index == 0,
@@ -330,7 +335,7 @@ impl Inner {
                     desired: service.desired,
                     running: if done { service.desired } else { 0 },
                     pending: if done { 0 } else { service.desired },
-                    failed: 0,
+                    failed: if stops { i32::try_from(age / 15).unwrap_or(i32::MAX) } else { 0 },
                 }
             })
             .collect();
@@ -348,6 +353,7 @@ impl Inner {
             },
             bake: Duration::try_from(service.bake).unwrap(),
             load_balanced: service.classic,
+            breaker: service.breaker_rolls_back,
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
             deployments,
