@@ -22,9 +22,8 @@ fn a_service_in_another_account_is_rolled_by_a_role_of_that_account() {
     there.create_service("prod", "shop", &first, 2).unwrap();
     let (gate, door) = Gate::before(&scene.aws.endpoint());
     let context = format!(
-        "[aws.production]\nregion = \"{OTHER_REGION}\"\nendpoint_url = \"{}\"\n\
-         role_arn = \"arn:aws:iam::{OTHER_ACCOUNT}:role/deployer\"\nexternal_id = \"6f1c7d1e\"\n",
-        door
+        "[aws.production]\nregion = \"{OTHER_REGION}\"\nendpoint_url = \"{door}\"\n\
+         role_arn = \"arn:aws:iam::{OTHER_ACCOUNT}:role/deployer\"\nexternal_id = \"6f1c7d1e\"\n"
     );
     let service = "[[repository.service]]\ncluster = \"prod\"\nservice = \"shop\"\naws = \"production\"\n";
     let home = Home::new(&format!("{}{service}{context}", scene.config(0)));
