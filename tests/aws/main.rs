@@ -24,6 +24,7 @@ mod disk;
 mod killed;
 mod lossless;
 mod page;
+mod prometheus;
 mod refused;
 mod running;
 mod starting;
