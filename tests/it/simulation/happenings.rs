@@ -73,7 +73,7 @@ impl Life {
         // Where the state may be lost, so may the way back from what never works.
         let spared = self.kind.forgetful.then_some(true);
         let health = match (known.or(spared), self.rng.below(10)) {
-            (Some(false), _) | (None, 0) if number % 2 == 0 => Health::Stops,
+            (Some(false), _) | (None, 0) if number.is_multiple_of(2) => Health::Stops,
             (Some(false), _) | (None, 0) => Health::Never,
             (None, 1) => Health::BreaksAfter(Duration::from_secs(30)),
             _ => Health::After(Duration::from_secs(10)),

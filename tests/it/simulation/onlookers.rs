@@ -30,8 +30,13 @@ impl Life {
         let preview = self.plan().await;
         let text = self.config();
         let config = harness::parse(&text);
-        let findings =
-            inspection::look(&config, &Places::of(&text), &self.world.contexts(), self.world.clock().now()).await;
+        let findings = inspection::look(
+            &config,
+            &Places::of(&text),
+            &self.world.for_others().contexts(),
+            self.world.clock().now(),
+        )
+        .await;
         assert_eq!(self.changes(), changes, "who looks changes nothing");
         assert_eq!(self.disk.state(), before, "who looks writes nothing");
         let errors: Vec<_> = findings.iter().filter(|placed| placed.finding.severity == Severity::Error).collect();
@@ -71,7 +76,7 @@ impl Life {
         let now = clock.now();
         let state: State = deployer::begin(self.disk.state(), &config, now).state;
         let metrics = Arc::new(Metrics::new("test", "test", now).unwrap());
-        preview::look(&config, &self.world.contexts(), state, clock, metrics).await
+        preview::look(&config, &self.world.for_others().contexts(), state, clock, metrics).await
     }
 
     fn changes(&self) -> usize {

@@ -34,6 +34,8 @@ pub const REGION: &str = "eu-west-1";
 #[derive(Debug, Clone)]
 pub struct World {
     inner: Arc<Mutex<Inner>>,
+    /// Whose calls these are.
+    others: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub struct Call {
     pub operation: &'static str,
     pub detail: String,
     pub at: Duration,
+    /// Somebody else's than the daemon's.
+    pub others: bool,
 }
 
 impl World {
@@ -90,11 +94,16 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
         };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
+    }
+
+    /// The same world, for somebody else than the daemon.
+    pub fn for_others(&self) -> Self {
+        Self { others: true, ..self.clone() }
     }
 
     /// The doors to it.
@@ -163,7 +172,7 @@ impl World {
             let mut inner = self.lock();
             let at = inner.begun.elapsed();
             let number = inner.calls.len();
-            inner.calls.push(Call { operation, detail, at });
+            inner.calls.push(Call { operation, detail, at, others: self.others });
             let struck = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
             let broken = inner.broken.get(operation).map(|fault| Fate::Fails(*fault));
             let refused = inner.limits.refuse(operation, at).or_else(|| inner.refuse_clock()).map(Fate::Fails);
