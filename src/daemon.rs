@@ -23,6 +23,7 @@ use crate::health::Health;
 use crate::ledger::{self, Found, Ledger, LedgerError};
 use crate::logging::chain;
 use crate::metrics::Metrics;
+use crate::notify::Notices;
 use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
 
@@ -30,6 +31,8 @@ use crate::signals::{self, Wish};
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
 /// Pages of events that may wait for the deployer.
 const WAITING_PAGES: usize = 4;
+/// How long a stop waits for notices to be delivered.
+const LAST_NOTICES_WITHIN: Duration = Duration::from_secs(10);
 /// Questions of operators that may wait for it.
 const WAITING_REQUESTS: usize = 16;
 
@@ -101,6 +104,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         repositories = config.repositories.len(), services = config.services().count(), contexts = tasks.schedulers.len(), "started"
     );
     warn_of_doubtful(&config);
+    let notices = Notices::start(&config.notify, &contexts, &metrics);
     let parts = Parts {
         config: Arc::clone(&config),
         contexts,
@@ -109,13 +113,14 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         clock,
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
+        notices: notices.clone(),
     };
     open_control(&config.control.socket, asks, stopped.clone());
     let inbox = Inbox { batches: pages, reloads: reloaded, requests, stop: stopped };
     let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
     let state_path = config.state.path.clone();
-    let supervisor = Supervisor { source, config, state_path, tasks, reloads, metrics, health };
+    let supervisor = Supervisor { source, config, state_path, tasks, reloads, metrics, health, notices };
     supervisor.supervise(&mut wishes, deployer, http, &stop).await
 }
 
@@ -213,6 +218,7 @@ struct Supervisor {
     reloads: mpsc::Sender<Reload>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    notices: Notices,
 }
 
 impl Supervisor {
@@ -246,8 +252,14 @@ impl Supervisor {
         info!("asked to stop");
         self.tasks.end();
         let _ = stop.send(true);
+        let notices = self.notices.clone();
+        let to_the_end = async {
+            let ended = deployer.await.map_err(|_| RunError::TaskEnded("deployer"));
+            notices.finish(LAST_NOTICES_WITHIN).await;
+            ended
+        };
         tokio::select! {
-            ended = deployer => ended.map_err(|_| RunError::TaskEnded("deployer")),
+            ended = to_the_end => ended,
             _ = wishes_again(wishes) => Err(RunError::Forced),
         }
     }
@@ -292,7 +304,9 @@ impl Supervisor {
         self.warn_of_fixed(&config);
         warn_of_doubtful(&config);
         let config = Arc::new(config);
-        let reload = Reload { config: Arc::clone(&config), contexts };
+        let notices = Notices::start(&config.notify, &contexts, &self.metrics);
+        self.notices = notices.clone();
+        let reload = Reload { config: Arc::clone(&config), contexts, notices };
         // First the deployer, then the schedulers: what they read from here on is judged by the new configuration.
         let contexts = reload.contexts.clone();
         self.reloads.send(reload).await.map_err(|_| "the deployer has ended".to_owned())?;

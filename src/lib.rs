@@ -16,6 +16,7 @@ pub mod inspection;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
+pub mod notify;
 pub mod once;
 mod page;
 pub mod preview;

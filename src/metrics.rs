@@ -34,6 +34,7 @@ pub struct Metrics {
     aws_requests: IntCounterVec,
     aws_request_duration: HistogramVec,
     state_commits: IntCounterVec,
+    notifications: IntCounterVec,
     reload_successful: Gauge,
     reload_success_timestamp: Gauge,
 }
@@ -146,6 +147,14 @@ impl Metrics {
                 &registry,
                 counter("state_commits_total", "Writes of the state file, by outcome.", &["outcome"])?,
             )?,
+            notifications: add(
+                &registry,
+                counter(
+                    "notifications_total",
+                    "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited).",
+                    &["receiver", "outcome"],
+                )?,
+            )?,
             reload_successful: add(
                 &registry,
                 Gauge::new(
@@ -255,6 +264,20 @@ impl Metrics {
     pub fn aws_request(&self, api: &str, operation: &str, outcome: &str, took: Duration) {
         self.aws_requests.with_label_values(&[api, operation, outcome]).inc();
         self.aws_request_duration.with_label_values(&[api, operation, outcome]).observe(took.as_secs_f64());
+    }
+
+    /// Makes the series of the receivers appear.
+    pub fn expect_receivers<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            for outcome in ["sent", "failed", "dropped"] {
+                self.notifications.with_label_values(&[name, outcome]).inc_by(0);
+            }
+        }
+    }
+
+    /// A notice to a receiver was sent, or not.
+    pub fn notified(&self, receiver: &str, outcome: &'static str) {
+        self.notifications.with_label_values(&[receiver, outcome]).inc();
     }
 
     /// The state file was written, or not.

@@ -14,11 +14,14 @@ use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
 use crate::health::Health;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::notify::Notices;
 use crate::scheduler::{self, Shared};
 use crate::status::Status;
 
 /// From one look at the progress to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the end waits for notices to be delivered.
+const LAST_NOTICES_WITHIN: Duration = Duration::from_secs(30);
 /// Beyond the longest time-out of a rollout, and as much again for its way back: for everything else.
 const SLACK: Duration = Duration::from_secs(5 * 60);
 
@@ -69,7 +72,9 @@ pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Repor
     let (_reloads, reloads) = mpsc::channel(1);
     let (stop, stopped) = watch::channel(false);
     let limit = limit(&config);
-    let parts = Parts { config, contexts, ledger: Arc::new(ledger), state, clock, metrics, health };
+    let notices = Notices::start(&config.notify, &contexts, &metrics);
+    let parts =
+        Parts { config, contexts, ledger: Arc::new(ledger), state, clock, metrics, health, notices: notices.clone() };
     let inbox = Inbox { batches: pages, reloads, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let mut work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
@@ -86,6 +91,7 @@ pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Repor
             }
         }
     };
+    notices.finish(LAST_NOTICES_WITHIN).await;
     let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
     Ok(Report { rest, unread })
 }

@@ -283,7 +283,7 @@ fn service(key: &ServiceKey, known: &ServiceState) -> ServiceStatus {
             .collect(),
         undecided: known.wanted.values().map(Vec::len).sum(),
         trouble: None,
-        history: known.history.iter().map(outcome).collect(),
+        history: known.history.iter().map(OutcomeStatus::of).collect(),
         orders: known.orders.iter().cloned().collect(),
     }
 }
@@ -323,14 +323,18 @@ fn rollout(rollout: &Rollout) -> RolloutStatus {
     }
 }
 
-fn outcome(outcome: &Outcome) -> OutcomeStatus {
-    OutcomeStatus {
-        result: outcome.result.as_str().to_owned(),
-        decided_at: outcome.decided_at,
-        ended_at: outcome.ended_at,
-        revision: outcome.revision.as_ref().map(|revision| revision.as_str().to_owned()),
-        images: images(&outcome.targets),
-        detail: outcome.detail.clone(),
+impl OutcomeStatus {
+    /// What is told of an outcome.
+    #[must_use]
+    pub fn of(outcome: &Outcome) -> Self {
+        Self {
+            result: outcome.result.as_str().to_owned(),
+            decided_at: outcome.decided_at,
+            ended_at: outcome.ended_at,
+            revision: outcome.revision.as_ref().map(|revision| revision.as_str().to_owned()),
+            images: images(&outcome.targets),
+            detail: outcome.detail.clone(),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::credentials::{Renewing, Source};
 use super::ecr::SdkEcr;
 use super::ecs::SdkEcs;
 use super::inventory::SdkInventory;
+use super::topics::SdkTopics;
 use super::{AwsContext, Contexts};
 use crate::config::AwsSettings;
 use crate::domain::types::{ContextName, Region};
@@ -89,6 +90,7 @@ async fn context(
     Ok(AwsContext {
         region,
         inventory,
+        topics: Arc::new(SdkTopics { client: aws_sdk_sns::Client::new(&config), caller: caller("sns") }),
         cloudtrail: Arc::new(SdkCloudTrail {
             client: aws_sdk_cloudtrail::Client::new(&config),
             caller: caller("cloudtrail"),

@@ -119,6 +119,9 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
         "AccessDeniedException",
         "UnauthorizedOperation",
         "NotAuthorized",
+        // SNS's own.
+        "AuthorizationError",
+        "AuthorizationErrorException",
         "OperationNotPermittedException",
     ];
     const CREDENTIALS: &[&str] = &[

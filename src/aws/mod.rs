@@ -11,6 +11,7 @@ mod ecr;
 mod ecs;
 mod error;
 mod inventory;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +44,8 @@ pub struct AwsContext {
     pub ecs: Arc<dyn Ecs>,
     /// What there is, for those who look for a name.
     pub inventory: Arc<dyn Inventory>,
+    /// Topics that others listen to.
+    pub topics: Arc<dyn Topics>,
 }
 
 /// The part of the event history that one scan reads: the same over all its pages. Both ends belong to it.
@@ -138,6 +141,26 @@ pub trait Ecs: fmt::Debug + Send + Sync {
 
     /// The digests that these tasks (at most 100) use.
     async fn describe_running_images(&self, cluster: &EcsName, tasks: &[String]) -> Result<RunningImages, AwsError>;
+}
+
+/// A message to a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The subject of mails: at most 100 characters of ASCII.
+    pub subject: String,
+    /// The message.
+    pub text: String,
+    /// What subscribers can filter by. Values are not empty.
+    pub attributes: Vec<(&'static str, String)>,
+    /// The same for the same thing.
+    pub id: String,
+}
+
+/// Amazon SNS.
+#[async_trait]
+pub trait Topics: fmt::Debug + Send + Sync {
+    /// Publishes a message to a topic, by ARN. A repetition is a second message, unless the topic is FIFO.
+    async fn publish(&self, topic: &str, message: &Message) -> Result<(), AwsError>;
 }
 
 /// What there is in an account: only `check` asks, to tell which name may be meant.

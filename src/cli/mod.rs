@@ -3,6 +3,7 @@
 
 mod check;
 mod health;
+mod notify;
 mod once;
 mod plan;
 mod run;
@@ -86,6 +87,8 @@ enum Command {
     Release(steer::Service),
     /// Takes a service back to what ran before, and holds what runs now
     Rollback(steer::RollbackOptions),
+    /// Sends a test message to the receivers of notifications: 0 if all took it, 1 if not
+    Notify(notify::Options),
     /// Asks the running daemon on this machine whether it works: 0 if it does, 1 if not
     Health,
 }
@@ -122,6 +125,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Hold(options) => steer::hold(&config, options),
         Command::Release(options) => steer::release(&config, options),
         Command::Rollback(options) => steer::rollback(&config, options),
+        Command::Notify(options) => notify::execute(&config, &options),
         Command::Health => health::execute(&config),
     }
 }

@@ -39,6 +39,10 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     let mut aws = contexts(&root.table("aws"));
     let deploy = deploy_defaults(root.table("deploy"));
     let repositories = repositories(root, findings, &mut aws, &deploy);
+    let notify = super::notify::receivers(root.tables("notify"), |table| match table.has("aws") {
+        true => context_name(table, &mut aws),
+        false => default_context(&mut aws),
+    });
     let config = Config {
         aws,
         poll: poll(root.table("poll")),
@@ -46,6 +50,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         http: http(root.table("http")),
         control: control(root.table("control")),
         repositories,
+        notify,
     };
     root.report_unknown();
     config
@@ -107,7 +112,7 @@ fn context(table: Table<'_>) -> AwsSettings {
     settings
 }
 
-fn is_http(url: &str) -> bool {
+pub(super) fn is_http(url: &str) -> bool {
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     host.is_some_and(|host| !host.is_empty())
 }

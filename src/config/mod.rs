@@ -3,6 +3,7 @@
 //! A valid configuration cannot say anything impossible: names, globs, durations and addresses are parsed here and nowhere else.
 
 mod build;
+mod notify;
 mod places;
 mod reader;
 
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use notify::{NotifySettings, Receiver, WebhookUrl};
 pub use places::Places;
 
 use crate::domain::intake::Rules;
@@ -33,6 +35,8 @@ pub struct Config {
     pub control: ControlSettings,
     /// The repositories and their services.
     pub repositories: Rules,
+    /// Who is told of what.
+    pub notify: Vec<NotifySettings>,
 }
 
 /// One AWS context: an account and Region, and the credentials to reach it.

@@ -46,7 +46,41 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         (with("[pol]\n"), "c.toml:1: pol: unknown key; did you mean poll?"),
         (
             with("[zzz]\n"),
-            "c.toml:1: zzz: unknown key; known here: aws, control, deploy, http, poll, repository, state",
+            "c.toml:1: zzz: unknown key; known here: aws, control, deploy, http, notify, poll, repository, state",
+        ),
+        (
+            with("[[notify]]\nsns = \"arn:aws:sns:eu-west-1:1:x\""),
+            "c.toml:1: notify[0].name: is missing: what the receiver is called in the log and in metrics",
+        ),
+        (
+            with("[[notify]]\nname = \"a\""),
+            "c.toml:1: notify[0].sns: say where notices go with exactly one of sns, webhook and webhook_file",
+        ),
+        (
+            with("[[notify]]\nname = \"a\"\nwebhook = \"file:///x\""),
+            "c.toml:3: notify[0].webhook: expected an address with http:// or https://",
+        ),
+        (
+            with("[[notify]]\nname = \"a\"\nsns = \"deployments\""),
+            "c.toml:3: notify[0].sns: expected the ARN of a topic like \"arn:aws:sns:eu-west-1:111111111111:deployments\", found \"deployments\"",
+        ),
+        (
+            with("[[notify]]\nname = \"a\"\nwebhook = \"https://x\"\noutcomes = [\"broken\"]"),
+            "c.toml:4: notify[0].outcomes: \"broken\" is no outcome; there are completed, failed, timed_out, rolled_back, superseded, refused",
+        ),
+        (
+            with(
+                "[[notify]]\nname = \"a\"\nwebhook = \"https://x\"\n[[notify]]\nname = \"a\"\nwebhook = \"https://y\"",
+            ),
+            "c.toml:5: notify[1].name: \"a\" is the name of another [[notify]], too",
+        ),
+        (
+            with("[[notify]]\nname = \"a\"\nwebhook = \"https://x\"\nservices = [\"[\"]"),
+            "c.toml:4: notify[0].services: unclosed character class; missing ']'",
+        ),
+        (
+            with("[[notify]]\nname = \"a\"\nsns = \"arn:aws:sns:eu-west-1:1:x\"\nformat = \"slack\""),
+            "c.toml:4: notify[0].format: is for webhooks; a topic gets JSON",
         ),
         (
             with("[poll]\ninterval = 5"),

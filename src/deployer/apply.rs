@@ -89,10 +89,7 @@ impl Deployer {
             self.decided(&skip.push, &skip.repository, Some(skip.reason));
         }
         if let Some(reason) = &plan.refused {
-            let outcome = refusal(reason.clone(), now);
-            if let Some(known) = self.state.services.get_mut(key) {
-                known.remember(outcome);
-            }
+            self.note(key, refusal(reason.clone(), now));
         }
         self.deploy_decided(key, &plan);
         let Some(roll) = plan.roll else { return };

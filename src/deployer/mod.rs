@@ -33,6 +33,7 @@ use crate::aws::{AwsError, Contexts, Services};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::intake::{self, Fate};
+use crate::domain::notice::Notice;
 use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
@@ -44,6 +45,7 @@ use crate::domain::view::DeploymentView;
 use crate::health::Health;
 use crate::ledger::Store;
 use crate::metrics::Metrics;
+use crate::notify::Notices;
 use crate::scheduler::Batch;
 
 use begin::begin_contexts;
@@ -80,6 +82,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Where it shows that it lives.
     pub health: Arc<Health>,
+    /// Who is told of what.
+    pub notices: Notices,
 }
 
 /// A new configuration, and the doors that go with it.
@@ -89,6 +93,8 @@ pub struct Reload {
     pub config: Arc<Config>,
     /// The doors.
     pub contexts: Contexts,
+    /// Who is told of what.
+    pub notices: Notices,
 }
 
 /// What comes in.
@@ -136,6 +142,9 @@ pub struct Deployer {
     open: BTreeMap<EventId, OpenPush>,
     recent: recent::Recent,
     started_at: Timestamp,
+    notices: Notices,
+    /// What is told once it is on the disk.
+    untold: Vec<Arc<Notice>>,
 }
 
 /// A cluster in a context.
@@ -193,7 +202,7 @@ impl Deployer {
     /// Takes up the work where the state says it was left.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, contexts, ledger, state, clock, metrics, health } = parts;
+        let Parts { config, contexts, ledger, state, clock, metrics, health, notices } = parts;
         let cursors = state.contexts.iter().filter_map(|(name, context)| Some((name.clone(), context.cursor?)));
         let begun = (clock::instant(), cursors.collect());
         let started_at = clock.now();
@@ -220,6 +229,8 @@ impl Deployer {
             open: BTreeMap::new(),
             recent: recent::Recent::default(),
             started_at,
+            notices,
+            untold: Vec::new(),
         };
         deployer.take_up();
         deployer
@@ -301,6 +312,9 @@ impl Deployer {
                 self.stale_since = None;
                 self.commit_again = None;
                 self.reply(Ok(()));
+                for notice in self.untold.drain(..) {
+                    self.notices.tell(&notice);
+                }
                 if self.commit_complaint.take().is_some() {
                     info!("the state can be written again");
                 }
@@ -383,6 +397,7 @@ impl Deployer {
     fn reload(&mut self, reload: Reload) {
         self.config = reload.config;
         self.contexts = reload.contexts;
+        self.notices = reload.notices;
         self.take_up();
     }
 

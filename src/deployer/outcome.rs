@@ -1,5 +1,6 @@
 //! How rollouts go on, and how they end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use tracing::{info, warn};
 use super::inquire::Inquiry;
 use super::{Deployer, report};
 use crate::clock;
+use crate::domain::notice::Notice;
 use crate::domain::plan;
 use crate::domain::rollout::{self, Progress};
 use crate::domain::settings::OnFailure;
@@ -175,6 +177,12 @@ impl Deployer {
             ended_at: now,
             detail,
         };
+        self.note(key, outcome);
+    }
+
+    /// Writes an outcome into the history, and tells who wants to hear it.
+    pub(super) fn note(&mut self, key: &ServiceKey, outcome: Outcome) {
+        self.untold.push(Arc::new(Notice::of_deployment(key, &outcome)));
         if let Some(known) = self.state.services.get_mut(key) {
             known.remember(outcome);
         }

@@ -8,6 +8,7 @@ pub mod event;
 pub mod finding;
 pub mod image;
 pub mod intake;
+pub mod notice;
 pub mod plan;
 pub mod policy;
 pub mod rollout;

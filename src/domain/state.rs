@@ -421,7 +421,7 @@ pub struct Outcome {
 }
 
 /// The ends a rollout can have: a closed set, the same in metrics, log and status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
     /// My deployment is complete.

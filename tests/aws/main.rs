@@ -23,6 +23,7 @@ mod deploying;
 mod disk;
 mod killed;
 mod lossless;
+mod notifying;
 mod page;
 mod prometheus;
 mod refused;

@@ -77,7 +77,8 @@ fn queries(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn every_query_of_rules_and_dashboard_is_about_metrics_that_there_are() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let receiver = "[[notify]]\nname = \"nobody\"\nwebhook = \"http://127.0.0.1:1\"\n";
+    let home = Home::new(&(scene.config(1) + receiver));
     let daemon = home.start();
     daemon.wait_until_ready();
     scene.push("v1");

@@ -11,6 +11,7 @@ use ecs_deployd::domain::steering::Order;
 use ecs_deployd::health::Health;
 use ecs_deployd::ledger::Store;
 use ecs_deployd::metrics::Metrics;
+use ecs_deployd::notify::Notices;
 use ecs_deployd::scheduler::{self, Shared};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -54,7 +55,8 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
     let schedulers = scheduler::all(&config, &contexts, &state, &shared);
     let schedulers = schedulers.into_iter().map(|scheduler| tokio::spawn(scheduler.run())).collect();
-    let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health };
+    let notices = Notices::start(&config.notify, &contexts, &metrics);
+    let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health, notices };
     let deployer =
         tokio::spawn(Deployer::new(parts).run(Inbox { batches: pages, reloads: reloaded, requests, stop: stopped }));
     Process { stop, deployer, schedulers, metrics, asks, _reloads: reloads }

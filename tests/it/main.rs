@@ -14,6 +14,7 @@ mod crash;
 mod failures;
 mod flow;
 mod harness;
+mod notifying;
 mod simulation;
 mod steering;
 mod world;

@@ -10,6 +10,7 @@ mod faults;
 mod inventory;
 mod limits;
 pub mod rng;
+mod topics;
 mod trail;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ pub struct Inner {
     health: BTreeMap<String, ecs::Health>,
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
+    topics: BTreeMap<String, topics::Topic>,
 }
 
 /// One call that was made, in order.
@@ -93,6 +95,7 @@ impl World {
             health: BTreeMap::new(),
             families: BTreeMap::new(),
             services: BTreeMap::new(),
+            topics: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
@@ -114,6 +117,7 @@ impl World {
             ecr: Arc::new(self.clone()),
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
+            topics: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context)])
     }

@@ -1,0 +1,226 @@
+//! What others are told of, and who wants to hear it.
+
+use std::collections::BTreeSet;
+
+use globset::GlobSet;
+use jiff::Timestamp;
+
+use super::state::{Outcome, OutcomeKind};
+use super::types::ServiceKey;
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The same for the same thing, also after a restart: who receives it can tell a repetition.
+    pub id: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What.
+    pub about: About,
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// A deployment ended.
+    Deployment(ServiceKey, Outcome),
+    /// Somebody wants to see whether notices arrive.
+    Test,
+}
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// As it should be.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Somebody has to do something.
+    Error,
+}
+
+impl Severity {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Notice {
+    /// A deployment ended.
+    #[must_use]
+    pub fn of_deployment(key: &ServiceKey, outcome: &Outcome) -> Self {
+        Self {
+            id: format!("{key}/{}/{}", outcome.result.as_str(), outcome.decided_at),
+            at: outcome.ended_at,
+            about: About::Deployment(key.clone(), outcome.clone()),
+        }
+    }
+
+    /// A test.
+    #[must_use]
+    pub fn test(now: Timestamp) -> Self {
+        Self { id: format!("test/{now}"), at: now, about: About::Test }
+    }
+
+    /// How much it matters.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match &self.about {
+            About::Test => Severity::Info,
+            About::Deployment(_, outcome) => match outcome.result {
+                OutcomeKind::Completed => Severity::Info,
+                OutcomeKind::Superseded | OutcomeKind::RolledBack => Severity::Warning,
+                OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::Refused => Severity::Error,
+            },
+        }
+    }
+
+    /// One line for people.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.about {
+            About::Test => "ecs-deployd: this is a test, all is well".to_owned(),
+            About::Deployment(key, outcome) => {
+                let what = match outcome.result {
+                    OutcomeKind::Completed => "deployed",
+                    OutcomeKind::Failed => "deployment failed",
+                    OutcomeKind::TimedOut => "deployment timed out",
+                    OutcomeKind::RolledBack => "rolled back",
+                    OutcomeKind::Superseded => "deployment superseded",
+                    OutcomeKind::Refused => "deployment refused",
+                };
+                let images: Vec<String> = outcome
+                    .targets
+                    .iter()
+                    .map(|(repository, target)| match &target.push.tag {
+                        Some(tag) => format!("{}:{tag}", repository.name),
+                        None => repository.name.to_string(),
+                    })
+                    .collect();
+                let images = if images.is_empty() { String::new() } else { format!(" ({})", images.join(", ")) };
+                format!("{}/{}: {what}{images}", key.cluster, key.service)
+            }
+        }
+    }
+
+    /// The particulars for people; may be empty.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match &self.about {
+            About::Test => "",
+            About::Deployment(_, outcome) => &outcome.detail,
+        }
+    }
+}
+
+/// What somebody wants to hear.
+#[derive(Debug, Clone)]
+pub struct Interest {
+    /// Deployments that end like this.
+    pub outcomes: BTreeSet<OutcomeKind>,
+    /// Of images from these repositories; `None`: any.
+    pub repositories: Option<GlobSet>,
+    /// Of these services, `CLUSTER/SERVICE`; `None`: any.
+    pub services: Option<GlobSet>,
+}
+
+impl Interest {
+    /// Whether it is to be told. A test always is.
+    #[must_use]
+    pub fn covers(&self, notice: &Notice) -> bool {
+        match &notice.about {
+            About::Test => true,
+            About::Deployment(key, outcome) => {
+                // What was refused before an image was chosen is about every repository of the service.
+                let of_repository = self.repositories.as_ref().is_none_or(|wanted| {
+                    outcome.targets.is_empty()
+                        || outcome.targets.keys().any(|repository| wanted.is_match(repository.name.as_str()))
+                });
+                self.outcomes.contains(&outcome.result) && self.of_service(key) && of_repository
+            }
+        }
+    }
+
+    fn of_service(&self, key: &ServiceKey) -> bool {
+        let name = format!("{}/{}", key.cluster, key.service);
+        self.services.as_ref().is_none_or(|wanted| wanted.is_match(&name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use globset::{Glob, GlobSetBuilder};
+
+    use super::*;
+    use crate::domain::state::Target;
+    use crate::domain::test_support::{at, digest, push_ref, repository_key, service_key};
+
+    fn outcome(result: OutcomeKind, repositories: &[&str]) -> Outcome {
+        let target = |name: &&str| {
+            let target = Target { digest: digest('a'), push: push_ref("e", "v1", 1), image_pushed_at: None };
+            (repository_key(name), target)
+        };
+        Outcome {
+            result,
+            revision: None,
+            targets: BTreeMap::from_iter(repositories.iter().map(target)),
+            decided_at: at(5),
+            ended_at: at(9),
+            detail: "why".to_owned(),
+        }
+    }
+
+    fn globs(globs: &[&str]) -> Option<GlobSet> {
+        let mut set = GlobSetBuilder::new();
+        for glob in globs {
+            set.add(Glob::new(glob).unwrap());
+        }
+        Some(set.build().unwrap())
+    }
+
+    fn all() -> Interest {
+        Interest { outcomes: OutcomeKind::ALL.into(), repositories: None, services: None }
+    }
+
+    #[test]
+    fn who_is_told_is_chosen_by_outcome_repository_and_service() {
+        let failed = Notice::of_deployment(&service_key("shop"), &outcome(OutcomeKind::Failed, &["app", "envoy"]));
+        let refused = Notice::of_deployment(&service_key("shop"), &outcome(OutcomeKind::Refused, &[]));
+        let only = |outcomes: &[OutcomeKind]| Interest { outcomes: outcomes.iter().copied().collect(), ..all() };
+        let from = |names: &[&str]| Interest { repositories: globs(names), ..all() };
+        let to = |names: &[&str]| Interest { services: globs(names), ..all() };
+        for (interest, of_failed, of_refused) in [
+            (all(), true, true),
+            (only(&[OutcomeKind::Failed]), true, false),
+            (only(&[]), false, false),
+            (from(&["env*"]), true, true),
+            (from(&["other"]), false, true),
+            (to(&["*/shop"]), true, true),
+            (to(&["*/other"]), false, false),
+        ] {
+            assert_eq!(interest.covers(&failed), of_failed, "{interest:?}");
+            assert_eq!(interest.covers(&refused), of_refused, "{interest:?}");
+            assert!(interest.covers(&Notice::test(at(1))));
+        }
+    }
+
+    #[test]
+    fn a_notice_says_what_happened_in_one_line_and_is_known_again() {
+        let notice = Notice::of_deployment(&service_key("shop"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
+        assert!(notice.title().ends_with("/shop: rolled back (app:v1, envoy:v1)"), "{}", notice.title());
+        assert_eq!((notice.severity(), notice.detail()), (Severity::Warning, "why"));
+        let again = Notice::of_deployment(
+            &service_key("shop"),
+            &Outcome { ended_at: at(99), ..outcome(OutcomeKind::RolledBack, &["app", "envoy"]) },
+        );
+        assert_eq!(notice.id, again.id, "the same, seen to end later");
+    }
+}

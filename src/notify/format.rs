@@ -1,0 +1,130 @@
+//! What a notice looks like to those who receive it.
+
+use serde_json::{Value, json};
+
+use crate::domain::notice::{About, Notice, Severity};
+use crate::status::OutcomeStatus;
+
+/// The version of the JSON shape. What is added does not change it.
+const VERSION: u32 = 1;
+/// SNS takes a hundred characters of ASCII as a subject.
+const SUBJECT: usize = 100;
+/// Longer texts are cut before they go to a chat, which takes about 3,000.
+const CHAT: usize = 1500;
+
+/// How a webhook wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// This program's own JSON, for programs.
+    Json,
+    /// An incoming webhook of Slack, or of what understands the same.
+    Slack,
+    /// A webhook of a Microsoft Teams workflow.
+    Teams,
+}
+
+impl Format {
+    /// The text to send.
+    #[must_use]
+    pub fn body(self, notice: &Notice) -> String {
+        match self {
+            Self::Json => of_programs(notice),
+            Self::Slack => slack(notice),
+            Self::Teams => teams(notice),
+        }
+        .to_string()
+    }
+}
+
+fn of_programs(notice: &Notice) -> Value {
+    let mut value = json!({
+        "version": VERSION, "id": notice.id, "at": notice.at, "severity": notice.severity().as_str(),
+        "title": notice.title(), "detail": notice.detail(),
+    });
+    match &notice.about {
+        About::Test => value["kind"] = json!("test"),
+        About::Deployment(key, outcome) => {
+            value["kind"] = json!("deployment");
+            let mut about =
+                json!({"aws": key.aws.as_str(), "cluster": key.cluster.as_str(), "service": key.service.as_str()});
+            if let (Some(about), Ok(Value::Object(outcome))) =
+                (about.as_object_mut(), serde_json::to_value(OutcomeStatus::of(outcome)))
+            {
+                about.extend(outcome);
+            }
+            value["deployment"] = about;
+        }
+    }
+    value
+}
+
+fn sign(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "\u{2705}",
+        Severity::Warning => "\u{26a0}\u{fe0f}",
+        Severity::Error => "\u{274c}",
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(CHAT) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Slack takes three characters for its own (Slack API, "Formatting text for app surfaces"); a tag shall not mention anybody or link anywhere.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn slack(notice: &Notice) -> Value {
+    let title = format!("{} {}", sign(notice.severity()), escaped(&notice.title()));
+    let mut blocks = vec![json!({"type": "section", "text": {"type": "mrkdwn", "text": title, "verbatim": true}})];
+    if !notice.detail().is_empty() {
+        let detail = cut(&escaped(notice.detail()));
+        blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": detail, "verbatim": true}]}));
+    }
+    json!({"text": title, "blocks": blocks})
+}
+
+fn teams(notice: &Notice) -> Value {
+    let colour = match notice.severity() {
+        Severity::Info => "good",
+        Severity::Warning => "warning",
+        Severity::Error => "attention",
+    };
+    // A RichTextBlock shows its text as it is; a TextBlock would take marks in it for formatting.
+    let run = |text: String, weight: &str, colour: &str| json!({"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, "weight": weight, "color": colour}]});
+    let mut body = vec![run(notice.title(), "bolder", colour)];
+    if !notice.detail().is_empty() {
+        body.push(run(cut(notice.detail()), "default", "default"));
+    }
+    json!({"type": "message", "attachments": [{
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "content": {
+            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4", "body": body,
+        },
+    }]})
+}
+
+/// What subscribers of a topic can filter by.
+pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
+    let mut attributes = vec![("severity", notice.severity().as_str().to_owned())];
+    match &notice.about {
+        About::Test => attributes.push(("kind", "test".to_owned())),
+        About::Deployment(key, outcome) => attributes.extend([
+            ("kind", "deployment".to_owned()),
+            ("cluster", key.cluster.to_string()),
+            ("service", key.service.to_string()),
+            ("outcome", outcome.result.as_str().to_owned()),
+        ]),
+    }
+    attributes
+}
+
+/// The subject of a mail that SNS makes of it: ASCII, without line breaks, begins with a letter.
+pub(super) fn subject(notice: &Notice) -> String {
+    let text = format!("ecs-deployd: {}", notice.title().trim_start_matches("ecs-deployd: "));
+    text.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).take(SUBJECT).collect()
+}

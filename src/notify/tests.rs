@@ -1,0 +1,98 @@
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::*;
+use crate::domain::notice::About;
+use crate::domain::state::{Outcome, OutcomeKind, Target};
+use crate::domain::test_support::{arn, at, digest, push_ref, repository_key, service_key};
+
+fn notice(number: i64, detail: &str) -> Notice {
+    let target = Target { digest: digest('a'), push: push_ref("e1", "v1", 1), image_pushed_at: None };
+    Notice::of_deployment(
+        &service_key("shop"),
+        &Outcome {
+            result: OutcomeKind::Failed,
+            revision: Some(arn(7)),
+            targets: BTreeMap::from([(repository_key("app"), target)]),
+            decided_at: at(number),
+            ended_at: at(number + 60),
+            detail: detail.to_owned(),
+        },
+    )
+}
+
+fn json(format: Format, notice: &Notice) -> Value {
+    serde_json::from_str(&format.body(notice)).unwrap()
+}
+
+#[test]
+fn programs_get_everything() {
+    let value = json(Format::Json, &notice(5, "why"));
+    let deployment = &value["deployment"];
+    for (found, expected) in [
+        (&value["version"], "1"),
+        (&value["kind"], "\"deployment\""),
+        (&value["severity"], "\"error\""),
+        (&value["detail"], "\"why\""),
+        (&deployment["result"], "\"failed\""),
+        (&deployment["service"], "\"shop\""),
+        (&deployment["images"][0]["tag"], "\"v1\""),
+    ] {
+        assert_eq!(found.to_string(), expected, "{value:#}");
+    }
+    assert_eq!(deployment["images"][0]["digest"], digest('a').to_string());
+    assert_eq!(json(Format::Json, &Notice::test(at(1)))["kind"], "test");
+}
+
+#[test]
+fn what_others_wrote_is_no_markup_in_a_chat() {
+    let nasty = notice(5, "<!channel> <https://evil|click> & *bold* [a](b)");
+    let slack = json(Format::Slack, &nasty);
+    let detail = slack["blocks"][1]["elements"][0]["text"].as_str().unwrap();
+    assert_eq!(detail, "&lt;!channel&gt; &lt;https://evil|click&gt; &amp; *bold* [a](b)");
+    let teams = json(Format::Teams, &nasty);
+    let card = &teams["attachments"][0]["content"];
+    assert_eq!(card["body"][0]["inlines"][0]["color"], "attention");
+    assert_eq!(card["body"][1]["inlines"][0]["text"], nasty.detail());
+    assert_eq!(card["body"][1]["type"], "RichTextBlock", "which shows its text as it is");
+    let long = notice(5, &"\u{e9}".repeat(9000));
+    for format in [Format::Slack, Format::Teams] {
+        assert!(format.body(&long).len() < 8000);
+    }
+}
+
+#[test]
+fn a_subject_is_what_sns_takes() {
+    let mut test = Notice::test(at(1));
+    assert_eq!(format::subject(&test), "ecs-deployd: this is a test, all is well");
+    let mut outcome = match notice(5, "").about {
+        About::Deployment(_, outcome) => outcome,
+        About::Test => unreachable!(),
+    };
+    for number in 0..20 {
+        let target = outcome.targets.values().next().unwrap().clone();
+        outcome.targets.insert(repository_key(&format!("repository-{number}")), target);
+    }
+    test.about = About::Deployment(service_key("shop"), outcome);
+    let subject = format::subject(&test);
+    assert!(subject.len() == 100 && subject.is_ascii() && subject.starts_with("ecs-deployd: "), "{subject}");
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_the_oldest_and_knows_a_repetition() {
+    let queue = Queue::default();
+    for number in 0..256 {
+        assert!(queue.push(Arc::new(notice(number, ""))).is_none());
+    }
+    assert!(queue.push(Arc::new(notice(7, "the same again"))).is_none());
+    assert_eq!(queue.waiting(), 256);
+    assert_eq!(queue.push(Arc::new(notice(256, ""))).unwrap().id, notice(0, "").id);
+    assert_eq!(queue.next().await.unwrap().id, notice(1, "").id);
+    assert_eq!(queue.waiting(), 256, "255 and the one that is being delivered");
+    queue.close();
+    for _ in 0..255 {
+        assert!(queue.next().await.is_some());
+    }
+    assert!(queue.next().await.is_none());
+}
