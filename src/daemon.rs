@@ -193,6 +193,9 @@ impl Tasks {
         for scheduler in scheduler::all(config, contexts, state, &self.shared) {
             self.schedulers.push((scheduler.context.clone(), tokio::spawn(scheduler.run())));
         }
+        for auditor in scheduler::auditors(config, contexts, state, &self.shared) {
+            self.schedulers.push((auditor.context().clone(), tokio::spawn(auditor.run())));
+        }
     }
 
     /// Ends the schedulers. They hold nothing that must be kept.

@@ -11,6 +11,7 @@ use crate::aws::{self, AwsContext, AwsError, ConnectError, Contexts, Fault, Wind
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places};
 use crate::daemon::SAFE_OVERLAP;
+use crate::domain::event;
 use crate::domain::finding::{self, Finding, Home, Severity, nearest};
 use crate::domain::plan::Facts;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
@@ -106,11 +107,13 @@ impl Inspection<'_> {
 
     async fn of_contexts(&mut self, now: Timestamp) {
         let window = Window { start: now - SignedDuration::from_mins(1), end: now };
-        let polled = self.config.polled_contexts().into_iter();
+        let polled: BTreeSet<&ContextName> =
+            self.config.polled_contexts().into_iter().chain(self.config.audited_contexts()).collect();
+        let polled = polled.into_iter();
         let asked = polled.filter_map(|name| self.contexts.get(name).map(|context| (name, context)));
-        let answers = join_all(
-            asked.map(|(name, context)| async move { (name, context.cloudtrail.lookup_put_image(window, None).await) }),
-        );
+        let answers = join_all(asked.map(|(name, context)| async move {
+            (name, context.cloudtrail.lookup(event::PUT_IMAGE, window, None).await)
+        }));
         for (name, answer) in answers.await {
             if let Err(error) = answer {
                 let finding = of_error(&format!("aws context {name}"), &error);

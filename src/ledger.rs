@@ -188,6 +188,10 @@ pub fn render(state: &State) -> Vec<u8> {
     member(&mut text, "contexts", &state.contexts);
     text.extend(b",\n");
     member(&mut text, "services", &state.services);
+    if !state.audits.is_empty() {
+        text.extend(b",\n");
+        member(&mut text, "audits", &state.audits);
+    }
     text.extend(b"\n}\n");
     text
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::{parse, render};
+use crate::domain::audit::AuditState;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{
     ContextState, Deployed, Direction, Freeze, Hold, Ordered, Outcome, OutcomeKind, Phase, PushRef, Rollout,
@@ -152,16 +153,19 @@ fn service() -> impl Strategy<Value = ServiceState> {
 }
 
 fn state() -> impl Strategy<Value = State> {
-    let seen = prop::collection::btree_map("[!-~]{1,40}".prop_map(|text| event_id(&text)), time(), 0..5);
-    let context = (time(), prop::option::of(time()), seen).prop_map(|(baseline, cursor, seen)| ContextState {
+    let seen = || prop::collection::btree_map("[!-~]{1,40}".prop_map(|text| event_id(&text)), time(), 0..5);
+    let context_name = || "[a-z]{1,9}".prop_map(|name| ContextName::parse(&name).unwrap());
+    let context = (time(), prop::option::of(time()), seen()).prop_map(|(baseline, cursor, seen)| ContextState {
         baseline,
         cursor,
         seen,
     });
-    let contexts =
-        prop::collection::btree_map("[a-z]{1,9}".prop_map(|name| ContextName::parse(&name).unwrap()), context, 0..3);
+    let contexts = prop::collection::btree_map(context_name(), context, 0..3);
     let services = prop::collection::btree_map("[a-z]{1,9}".prop_map(|name| service_key(&name)), service(), 0..4);
-    (contexts, services).prop_map(|(contexts, services)| State { contexts, services })
+    let audit =
+        (time(), prop::option::of(time()), seen()).prop_map(|(since, cursor, seen)| AuditState { since, cursor, seen });
+    let audits = prop::collection::btree_map(context_name(), audit, 0..3);
+    (contexts, services, audits).prop_map(|(contexts, services, audits)| State { contexts, services, audits })
 }
 
 proptest! {

@@ -10,6 +10,7 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::{ContextName, RepositoryName, ServiceKey};
@@ -35,6 +36,7 @@ pub struct Metrics {
     aws_request_duration: HistogramVec,
     state_commits: IntCounterVec,
     notifications: IntCounterVec,
+    audit_events: IntCounterVec,
     reload_successful: Gauge,
     reload_success_timestamp: Gauge,
 }
@@ -153,6 +155,14 @@ impl Metrics {
                     "notifications_total",
                     "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited).",
                     &["receiver", "outcome"],
+                )?,
+            )?,
+            audit_events: add(
+                &registry,
+                counter(
+                    "audit_events_total",
+                    "Changes to ECS that were read, by the name of the call.",
+                    &["aws", "event"],
                 )?,
             )?,
             reload_successful: add(
@@ -278,6 +288,20 @@ impl Metrics {
     /// A notice to a receiver was sent, or not.
     pub fn notified(&self, receiver: &str, outcome: &'static str) {
         self.notifications.with_label_values(&[receiver, outcome]).inc();
+    }
+
+    /// Makes the series of the calls that are followed appear.
+    pub fn expect_audits(&self, contexts: &[&ContextName], events: &[EventName]) {
+        for context in contexts {
+            for event in events {
+                self.audit_events.with_label_values(&[context.as_str(), event.as_str()]).inc_by(0);
+            }
+        }
+    }
+
+    /// A change to ECS was read.
+    pub fn audited(&self, context: &ContextName, event: &str) {
+        self.audit_events.with_label_values(&[context.as_str(), event]).inc();
     }
 
     /// The state file was written, or not.

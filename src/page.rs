@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::status::{
-    ContextStatus, HoldStatus, ImageStatus, OutcomeStatus, PushStatus, RolloutStatus, ServiceStatus, Status,
+    ChangeStatus, ContextStatus, HoldStatus, ImageStatus, OutcomeStatus, PushStatus, RolloutStatus, ServiceStatus,
+    Status,
 };
 use crate::wording::{short_digest, short_revision, span};
 
@@ -82,6 +83,7 @@ pub(crate) fn render(status: &Status, view: &View) -> String {
                         p .faint { "Shown: " (shown.len()) " of " (matching) ", what needs attention first. Search to see others." }
                     }
                     (pushes(&status.pushes, now))
+                    (changes(&status.changes, now))
                 }
                 footer {
                     "The same as JSON: " a href="/api/v1/status" { "/api/v1/status" } "; for Prometheus: " a href="/metrics" { "/metrics" } "."
@@ -379,6 +381,35 @@ fn pushes(pushes: &[PushStatus], now: Timestamp) -> Markup {
                             td role="cell" data-label="Service" { @if let Some(service) = &push.service { (service) } }
                             td role="cell" data-label="Decision" { span .(if push.decision == "deploy" { "good" } else { "" }) { (push.decision) } }
                             td .long role="cell" data-label="Why" { @if push.decision == "deploy" { code title=(push.detail) { (short_digest(&push.detail)) } } @else { (push.detail) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn changes(changes: &[ChangeStatus], now: Timestamp) -> Markup {
+    html! {
+        @if !changes.is_empty() {
+            h2 { "Changes to ECS" }
+            table role="table" {
+                caption { "Who did what, newest first, as CloudTrail tells" }
+                thead { tr role="row" {
+                    th role="columnheader" scope="col" { "When" } th role="columnheader" scope="col" { "What" }
+                    th role="columnheader" scope="col" { "Who" } th role="columnheader" scope="col" { "From" }
+                } }
+                tbody {
+                    @for change in changes {
+                        tr role="row" {
+                            td role="cell" data-label="When" { (ago(change.at, now)) }
+                            td .long role="cell" data-label="What" {
+                                (change.call) " " (change.target)
+                                @if let Some(error) = &change.error { " " span .bad { "refused: " (error) } }
+                                @if change.concern == "watched" { " " span .warn { "a service that is looked after, changed by somebody else" } }
+                            }
+                            td .long role="cell" data-label="Who" { @if change.concern == "ours" { "this daemon" } @else { (change.who) } }
+                            td .long role="cell" data-label="From" { (change.from) " " span .faint { (change.agent) } }
                         }
                     }
                 }

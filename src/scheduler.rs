@@ -13,11 +13,16 @@ use tracing::{debug, info, warn};
 use crate::aws::{AwsError, CloudTrail, Contexts, Fault, LookupPage, Window};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
+use crate::domain::audit::Change;
 use crate::domain::event::{self, Reading};
 use crate::domain::state::{ContextState, EVENT_HISTORY, State};
 use crate::domain::types::ContextName;
 use crate::health::Health;
 use crate::metrics::{Metrics, PollOutcome};
+
+mod audit;
+
+pub use audit::{Auditor, auditors};
 
 /// CloudTrail promises no time of delivery: events may come hours late. So once in a while a poll reads this much of the past again,
 /// instead of the overlap.
@@ -39,6 +44,10 @@ pub struct Batch {
     pub readings: Vec<Reading>,
     /// With the last page: everything up to here was read.
     pub scanned_to: Option<Timestamp>,
+    /// Changes to ECS.
+    pub changes: Vec<Change>,
+    /// With the last of those: all of them up to here were read.
+    pub audited_to: Option<Timestamp>,
 }
 
 /// How a context is polled.
@@ -73,6 +82,8 @@ pub struct Scheduler {
     pub health: Arc<Health>,
     /// Where the pages go.
     pub batches: mpsc::Sender<Batch>,
+    /// Reads changes to ECS, too, where that is wanted.
+    pub auditor: Option<Auditor>,
 }
 
 /// What all schedulers share.
@@ -107,6 +118,7 @@ pub fn all(config: &Config, contexts: &Contexts, state: &State, shared: &Shared)
             metrics: Arc::clone(&shared.metrics),
             health: Arc::clone(&shared.health),
             batches: shared.batches.clone(),
+            auditor: Auditor::of(name, config, contexts, state, shared),
         })
     };
     config.polled_contexts().into_iter().filter_map(one).collect()
@@ -157,7 +169,13 @@ impl Scheduler {
                 }
                 Err(Interrupted::Closed) => return,
             }
-            clock::sleep_until(begun + self.polling.interval).await;
+            let next = begun + self.polling.interval;
+            if let Some(auditor) = &mut self.auditor
+                && auditor.until(next, &mut budget).await.is_err()
+            {
+                return;
+            }
+            clock::sleep_until(next).await;
         }
     }
 
@@ -218,7 +236,8 @@ impl Scheduler {
                 page.records.iter().map(event::read).filter(|reading| *reading != Reading::Foreign).collect();
             debug!(aws = %self.context, events = page.records.len(), pushes = readings.len(), more = page.next.is_some(), "read a page of events");
             let scanned_to = page.next.is_none().then_some(now);
-            let batch = Batch { context: self.context.clone(), readings, scanned_to };
+            let batch =
+                Batch { context: self.context.clone(), readings, scanned_to, changes: Vec::new(), audited_to: None };
             self.batches.send(batch).await.map_err(|_| Interrupted::Closed)?;
             self.health.scheduler_lives(&self.context);
             if late {
@@ -238,7 +257,7 @@ impl Scheduler {
         loop {
             budget.take().await;
             self.metrics.lookup(&self.context);
-            match self.cloudtrail.lookup_put_image(window, next.cloned()).await {
+            match self.cloudtrail.lookup(event::PUT_IMAGE, window, next.cloned()).await {
                 Err(error) if attempt < ATTEMPTS && matches!(error.fault, Fault::Throttled | Fault::Unavailable) => {
                     debug!(aws = %self.context, attempt, error = %error, "a page of events could not be read");
                     clock::sleep(Duration::from_secs(1 << (attempt - 1))).await;

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::domain::audit::{Change, Concern};
 use crate::domain::rollout::Counts;
 use crate::domain::state::{Direction, Freeze, Ordered, Outcome, Phase, Rollout, ServiceState, State, Target};
-use crate::domain::types::ServiceKey;
+use crate::domain::types::{ContextName, ServiceKey};
 
 /// The version of the shape. What is added does not change it.
 const VERSION: u32 = 1;
@@ -30,6 +31,53 @@ pub struct Status {
     /// The last pushes that concern a repository of the configuration, newest first, as decided since the daemon was started.
     #[serde(default)]
     pub pushes: Vec<PushStatus>,
+    /// The last changes to ECS, newest first, as read since the daemon was started.
+    #[serde(default)]
+    pub changes: Vec<ChangeStatus>,
+}
+
+/// A call to ECS that somebody made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangeStatus {
+    /// The AWS context.
+    pub aws: String,
+    /// The event.
+    pub event: String,
+    /// When.
+    pub at: Timestamp,
+    /// The call: `UpdateService`.
+    pub call: String,
+    /// What it was about.
+    pub target: String,
+    /// Who made it.
+    pub who: String,
+    /// From which address, or by which AWS service.
+    pub from: String,
+    /// With which program.
+    pub agent: String,
+    /// `ours`; `watched`, where somebody else changed a service of the configuration; `others`.
+    pub concern: String,
+    /// The error code, where AWS refused it.
+    pub error: Option<String>,
+}
+
+impl ChangeStatus {
+    /// What is told of a change.
+    #[must_use]
+    pub fn of(aws: &ContextName, change: &Change, concern: Concern) -> Self {
+        Self {
+            aws: aws.to_string(),
+            event: change.event.id.to_string(),
+            at: change.event.time,
+            call: change.name.to_string(),
+            target: change.target.clone(),
+            who: change.who.clone(),
+            from: change.source.clone(),
+            agent: change.agent.clone(),
+            concern: concern.as_str().to_owned(),
+            error: change.error.clone(),
+        }
+    }
 }
 
 /// The process that answers.
@@ -241,6 +289,7 @@ impl Status {
             contexts: contexts.collect(),
             services: services.collect(),
             pushes: Vec::new(),
+            changes: Vec::new(),
         }
     }
 

@@ -20,11 +20,11 @@ pub(super) struct SdkCloudTrail {
 
 #[async_trait]
 impl CloudTrail for SdkCloudTrail {
-    async fn lookup_put_image(&self, window: Window, next: Option<String>) -> Result<LookupPage, AwsError> {
+    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError> {
         const OPERATION: &str = "LookupEvents";
         let attribute = LookupAttribute::builder()
             .attribute_key(LookupAttributeKey::EventName)
-            .attribute_value("PutImage")
+            .attribute_value(event)
             .build()
             .map_err(|error| self.caller.unusable(OPERATION, error.to_string()))?;
         let request = self

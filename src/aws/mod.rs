@@ -86,8 +86,8 @@ pub struct Unrollable(pub String);
 /// AWS CloudTrail.
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
-    /// One LookupEvents request for `EventName=PutImage`.
-    async fn lookup_put_image(&self, window: Window, next: Option<String>) -> Result<LookupPage, AwsError>;
+    /// One LookupEvents request for the events of a name, such as `PutImage`.
+    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError>;
 }
 
 /// Amazon ECR.

@@ -7,7 +7,10 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::reader::{Finding, Findings, Found, Table};
-use super::{AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, StateSettings, WhenMissing};
+use super::{
+    AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, StateSettings, WhenMissing,
+};
+use crate::domain::audit::EventName;
 use crate::domain::intake::Rules;
 use crate::domain::policy::{Order, PatternPolicy, Policy, TagsPolicy, VersionPolicy};
 use crate::domain::settings::{Base, DeploySettings, DowntimeMode, OnFailure, PinMode, RepositoryRule, ServiceRule};
@@ -17,6 +20,10 @@ use crate::domain::types::{ContextName, EcsName, Region, RepositoryName, Service
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// LookupEvents requests per second that CloudTrail allows in an account and Region.
 const MOST_LOOKUPS: f64 = 2.0;
+/// Event names that are followed at most.
+const MOST_EVENTS: usize = 25;
+/// From one look at changes to ECS to the next.
+const AUDIT_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Fewer, and a scan of several pages would take longer than anybody waits.
 const FEWEST_LOOKUPS: f64 = 0.01;
 
@@ -43,6 +50,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         true => context_name(table, &mut aws),
         false => default_context(&mut aws),
     });
+    let audit = audit(root.table("audit"));
     let config = Config {
         aws,
         poll: poll(root.table("poll")),
@@ -51,6 +59,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         control: control(root.table("control")),
         repositories,
         notify,
+        audit: root.has("audit").then_some(audit),
     };
     root.report_unknown();
     config
@@ -163,6 +172,34 @@ fn control(table: Table<'_>) -> ControlSettings {
     let settings = ControlSettings { socket: table.path("socket", "/run/ecs-deployd/control.sock") };
     table.finish();
     settings
+}
+
+fn audit(table: Table<'_>) -> AuditSettings {
+    let mut events = Vec::new();
+    match table.texts("events") {
+        None => events.extend(EventName::DEFAULT.into_iter().filter_map(|name| EventName::parse(name).ok())),
+        Some(texts) => {
+            if texts.value.is_empty() || texts.value.len() > MOST_EVENTS {
+                table.wrong(
+                    texts.at,
+                    "events",
+                    format!("expected 1 to {MOST_EVENTS} names, each of which is a request of its own; without this key the usual ones are followed"),
+                );
+            }
+            for text in texts.value {
+                match EventName::parse(text.value) {
+                    Ok(name) if events.contains(&name) => {
+                        table.wrong(text.at, "events", format!("{name} is listed twice"));
+                    }
+                    Ok(name) => events.push(name),
+                    Err(error) => table.wrong(text.at, "events", error),
+                }
+            }
+        }
+    }
+    let interval = table.duration("interval").map_or(AUDIT_EVERY, |found| found.value);
+    table.finish();
+    AuditSettings { events, interval }
 }
 
 fn deploy_defaults(table: Table<'_>) -> DeploySettings {

@@ -16,6 +16,7 @@ use std::time::Duration;
 pub use notify::{NotifySettings, Receiver, WebhookUrl};
 pub use places::Places;
 
+use crate::domain::audit::EventName;
 use crate::domain::intake::Rules;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::types::{ContextName, ServiceKey};
@@ -37,6 +38,17 @@ pub struct Config {
     pub repositories: Rules,
     /// Who is told of what.
     pub notify: Vec<NotifySettings>,
+    /// Which changes to ECS are followed, if any are.
+    pub audit: Option<AuditSettings>,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The calls that are followed.
+    pub events: Vec<EventName>,
+    /// From one look at all of them to the next.
+    pub interval: Duration,
 }
 
 /// One AWS context: an account and Region, and the credentials to reach it.
@@ -123,6 +135,16 @@ impl Config {
     #[must_use]
     pub fn polled_contexts(&self) -> Vec<&ContextName> {
         let mut names: Vec<_> = self.repositories.keys().map(|key| &key.aws).collect();
+        names.dedup();
+        names
+    }
+
+    /// The contexts in which changes to ECS are followed: those that a service runs in.
+    #[must_use]
+    pub fn audited_contexts(&self) -> Vec<&ContextName> {
+        let services = self.repositories.values().flat_map(|rule| &rule.services);
+        let mut names: Vec<_> = services.filter(|_| self.audit.is_some()).map(|service| &service.key.aws).collect();
+        names.sort();
         names.dedup();
         names
     }

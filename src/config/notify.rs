@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::reader::Table;
-use crate::domain::notice::Interest;
+use crate::domain::notice::{Changes, Interest};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::ContextName;
 use crate::notify::Format;
@@ -153,6 +153,9 @@ fn interest(table: &Table<'_>) -> Interest {
         outcomes: outcomes(table).unwrap_or_else(|| OutcomeKind::ALL.into()),
         repositories: globs(table, "repositories"),
         services: globs(table, "services"),
+        changes: table
+            .word("changes", &[("none", Changes::None), ("watched", Changes::Watched), ("all", Changes::All)])
+            .map_or(Changes::Watched, |found| found.value),
     }
 }
 

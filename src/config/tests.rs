@@ -46,7 +46,7 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         (with("[pol]\n"), "c.toml:1: pol: unknown key; did you mean poll?"),
         (
             with("[zzz]\n"),
-            "c.toml:1: zzz: unknown key; known here: aws, control, deploy, http, notify, poll, repository, state",
+            "c.toml:1: zzz: unknown key; known here: audit, aws, control, deploy, http, notify, poll, repository, state",
         ),
         (
             with("[[notify]]\nsns = \"arn:aws:sns:eu-west-1:1:x\""),

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Config, WhenMissing};
+use crate::domain::audit::AuditState;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{ContextState, State};
 use crate::domain::steering;
@@ -44,6 +45,12 @@ pub fn begin(found: Option<State>, config: &Config, now: Timestamp) -> Beginning
 pub(super) fn begin_contexts(state: &mut State, config: &Config, now: Timestamp) {
     for context in config.polled_contexts() {
         state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+    }
+    // Where nobody follows changes any more, nothing is known of how far they were read.
+    let audited = config.audited_contexts();
+    state.audits.retain(|context, _| audited.contains(&context));
+    for context in audited {
+        state.audits.entry(context.clone()).or_insert_with(|| AuditState::new(now));
     }
 }
 

@@ -9,6 +9,7 @@ pub mod observe;
 pub mod pace;
 
 mod apply;
+mod audit;
 mod begin;
 mod inquire;
 mod launch;
@@ -339,6 +340,7 @@ impl Deployer {
         let overlap = SignedDuration::try_from(self.config.poll.overlap).unwrap_or(SignedDuration::MAX);
         let read_again = overlap.max(crate::scheduler::READ_AGAIN);
         self.state.bound_history();
+        self.forget_changes(overlap);
         let (begun, found) = &self.begun;
         let late = begun.elapsed() < LATE_IS_OVER;
         for (name, context) in &mut self.state.contexts {
@@ -367,7 +369,8 @@ impl Deployer {
     /// A page of events.
     fn take(&mut self, batch: Batch) {
         let now = self.clock.now();
-        let Batch { context, readings, scanned_to } = batch;
+        let Batch { context, readings, scanned_to, changes, audited_to } = batch;
+        self.changed(&context, changes, audited_to);
         let opening = self.state.contexts.get(&context).is_some_and(|known| known.cursor.is_none());
         for reading in &readings {
             let verdict = intake::take(&mut self.state, &self.config.repositories, &context, reading, opening);
@@ -416,6 +419,9 @@ impl Deployer {
         let repositories: Vec<_> = self.config.repositories.keys().map(|key| &key.name).collect();
         let services: Vec<_> = configured.iter().collect();
         self.metrics.expect(&contexts, &repositories, &services);
+        if let Some(audit) = &self.config.audit {
+            self.metrics.expect_audits(&self.config.audited_contexts(), &audit.events);
+        }
         for key in &keys {
             self.gauge(key);
         }

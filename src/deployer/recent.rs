@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
+use crate::domain::audit::{Change, Concern};
 use crate::domain::intake::{Fate, Verdict};
 use crate::domain::plan::Plan;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::PushRef;
 use crate::domain::types::{ContextName, RepositoryName, ServiceKey};
-use crate::status::{DeliveryStatus, PushStatus};
+use crate::status::{ChangeStatus, DeliveryStatus, PushStatus};
 
 /// Decisions that are remembered.
 const DECISIONS: usize = 100;
@@ -22,6 +23,7 @@ const DELIVERIES: usize = 50;
 pub(super) struct Recent {
     decisions: VecDeque<PushStatus>,
     deliveries: BTreeMap<ContextName, VecDeque<f64>>,
+    changes: VecDeque<ChangeStatus>,
 }
 
 impl Recent {
@@ -74,6 +76,19 @@ impl Recent {
         for (key, target) in plan.roll.iter().flat_map(|roll| &roll.rollout.targets) {
             self.remember(one(&key.aws, &key.name, &target.push, "deploy", target.digest.to_string()));
         }
+    }
+
+    /// Somebody changed something in ECS.
+    pub(super) fn changed(&mut self, aws: &ContextName, change: &Change, concern: Concern) {
+        self.changes.push_front(ChangeStatus::of(aws, change, concern));
+        self.changes.truncate(DECISIONS);
+    }
+
+    /// The last changes, newest first.
+    pub(super) fn changes(&self) -> Vec<ChangeStatus> {
+        let mut changes: Vec<ChangeStatus> = self.changes.iter().cloned().collect();
+        changes.sort_by_key(|change| std::cmp::Reverse(change.at));
+        changes
     }
 
     fn remember(&mut self, decision: PushStatus) {

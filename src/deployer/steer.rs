@@ -87,6 +87,7 @@ impl Deployer {
             state_trouble: self.commit_complaint.clone(),
         });
         status.pushes = self.recent.decisions();
+        status.changes = self.recent.changes();
         for context in &mut status.contexts {
             context.delivery = self.recent.delivery(&context.aws);
             if let Some((ago, trouble)) = self.health.of_context(&context.aws) {

@@ -12,6 +12,9 @@ use sha2::{Digest as _, Sha256};
 use super::skip::SkipReason;
 use super::types::{AccountId, Digest, EventId, Region, RepositoryName, Tag};
 
+/// The name of the event that tells of a push.
+pub const PUT_IMAGE: &str = "PutImage";
+
 /// One event as LookupEvents gives it: the envelope's members that matter, and the record as text.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
@@ -106,7 +109,7 @@ pub fn read(record: &Record) -> Reading {
         Err(error) => return unreadable(record, text, &error.to_string()),
     };
     match (body.event_source.as_str(), body.event_name.as_str()) {
-        (Some("ecr.amazonaws.com"), Some("PutImage")) => {}
+        (Some("ecr.amazonaws.com"), Some(PUT_IMAGE)) => {}
         (Some(_), Some(_)) => return Reading::Foreign,
         _ => return unreadable(record, text, "no eventSource or eventName"),
     }

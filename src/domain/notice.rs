@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use globset::GlobSet;
 use jiff::Timestamp;
 
+use super::audit::{Change, Concern};
 use super::state::{Outcome, OutcomeKind};
-use super::types::ServiceKey;
+use super::types::{ContextName, ServiceKey};
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Notice {
 pub enum About {
     /// A deployment ended.
     Deployment(ServiceKey, Outcome),
+    /// Somebody changed something in ECS: a service of the configuration, or something else.
+    Change(ContextName, Box<Change>, Option<ServiceKey>, Concern),
     /// Somebody wants to see whether notices arrive.
     Test,
 }
@@ -62,6 +65,16 @@ impl Notice {
         }
     }
 
+    /// Somebody changed something in ECS.
+    #[must_use]
+    pub fn of_change(aws: &ContextName, change: Change, watched: Option<ServiceKey>, concern: Concern) -> Self {
+        Self {
+            id: format!("change/{}", change.event.id),
+            at: change.event.time,
+            about: About::Change(aws.clone(), Box::new(change), watched, concern),
+        }
+    }
+
     /// A test.
     #[must_use]
     pub fn test(now: Timestamp) -> Self {
@@ -73,6 +86,8 @@ impl Notice {
     pub fn severity(&self) -> Severity {
         match &self.about {
             About::Test => Severity::Info,
+            About::Change(_, _, _, Concern::Watched) => Severity::Warning,
+            About::Change(..) => Severity::Info,
             About::Deployment(_, outcome) => match outcome.result {
                 OutcomeKind::Completed => Severity::Info,
                 OutcomeKind::Superseded | OutcomeKind::RolledBack => Severity::Warning,
@@ -86,6 +101,11 @@ impl Notice {
     pub fn title(&self) -> String {
         match &self.about {
             About::Test => "ecs-deployd: this is a test, all is well".to_owned(),
+            About::Change(_, change, _, concern) => {
+                let by = if *concern == Concern::Ours { "this daemon" } else { change.who.as_str() };
+                let refused = change.error.as_ref().map(|error| format!(" (refused: {error})")).unwrap_or_default();
+                format!("{} {} by {by}{refused}", change.name, change.target)
+            }
             About::Deployment(key, outcome) => {
                 let what = match outcome.result {
                     OutcomeKind::Completed => "deployed",
@@ -111,10 +131,17 @@ impl Notice {
 
     /// The particulars for people; may be empty.
     #[must_use]
-    pub fn detail(&self) -> &str {
+    pub fn detail(&self) -> String {
         match &self.about {
-            About::Test => "",
-            About::Deployment(_, outcome) => &outcome.detail,
+            About::Test => String::new(),
+            About::Change(_, change, _, concern) => {
+                let whose = match concern {
+                    Concern::Watched => "somebody else changed a service that is looked after; ",
+                    Concern::Ours | Concern::Others => "",
+                };
+                format!("{whose}from {} with {}", change.source, change.agent)
+            }
+            About::Deployment(_, outcome) => outcome.detail.clone(),
         }
     }
 }
@@ -128,6 +155,19 @@ pub struct Interest {
     pub repositories: Option<GlobSet>,
     /// Of these services, `CLUSTER/SERVICE`; `None`: any.
     pub services: Option<GlobSet>,
+    /// Which changes to ECS.
+    pub changes: Changes,
+}
+
+/// Which changes to ECS somebody wants to hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// None.
+    None,
+    /// Those of services of the configuration that somebody else made.
+    Watched,
+    /// All that are followed.
+    All,
 }
 
 impl Interest {
@@ -136,6 +176,13 @@ impl Interest {
     pub fn covers(&self, notice: &Notice) -> bool {
         match &notice.about {
             About::Test => true,
+            About::Change(_, _, watched, concern) => match self.changes {
+                Changes::None => false,
+                Changes::Watched => {
+                    *concern == Concern::Watched && watched.as_ref().is_some_and(|key| self.of_service(key))
+                }
+                Changes::All => watched.as_ref().is_none_or(|key| self.of_service(key)),
+            },
             About::Deployment(key, outcome) => {
                 // What was refused before an image was chosen is about every repository of the service.
                 let of_repository = self.repositories.as_ref().is_none_or(|wanted| {
@@ -187,7 +234,7 @@ mod tests {
     }
 
     fn all() -> Interest {
-        Interest { outcomes: OutcomeKind::ALL.into(), repositories: None, services: None }
+        Interest { outcomes: OutcomeKind::ALL.into(), repositories: None, services: None, changes: Changes::Watched }
     }
 
     #[test]
@@ -216,7 +263,7 @@ mod tests {
     fn a_notice_says_what_happened_in_one_line_and_is_known_again() {
         let notice = Notice::of_deployment(&service_key("shop"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
         assert!(notice.title().ends_with("/shop: rolled back (app:v1, envoy:v1)"), "{}", notice.title());
-        assert_eq!((notice.severity(), notice.detail()), (Severity::Warning, "why"));
+        assert_eq!((notice.severity(), notice.detail().as_str()), (Severity::Warning, "why"));
         let again = Notice::of_deployment(
             &service_key("shop"),
             &Outcome { ended_at: at(99), ..outcome(OutcomeKind::RolledBack, &["app", "envoy"]) },

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::audit::AuditState;
 use super::image::Pin;
 use super::settings::RepositoryKey;
 use super::steering::Order;
@@ -31,6 +32,9 @@ pub struct State {
     pub contexts: BTreeMap<ContextName, ContextState>,
     /// What is known of each service that was ever asked for.
     pub services: BTreeMap<ServiceKey, ServiceState>,
+    /// How far changes to ECS were read, by AWS context, where they are followed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub audits: BTreeMap<ContextName, AuditState>,
 }
 
 impl State {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::notice::{About, Notice, Severity};
-use crate::status::OutcomeStatus;
+use crate::status::{ChangeStatus, OutcomeStatus};
 
 /// The version of the JSON shape. What is added does not change it.
 const VERSION: u32 = 1;
@@ -43,6 +43,10 @@ fn of_programs(notice: &Notice) -> Value {
     });
     match &notice.about {
         About::Test => value["kind"] = json!("test"),
+        About::Change(aws, change, _, concern) => {
+            value["kind"] = json!("change");
+            value["change"] = json!(ChangeStatus::of(aws, change, *concern));
+        }
         About::Deployment(key, outcome) => {
             value["kind"] = json!("deployment");
             let mut about =
@@ -82,7 +86,7 @@ fn slack(notice: &Notice) -> Value {
     let title = format!("{} {}", sign(notice.severity()), escaped(&notice.title()));
     let mut blocks = vec![json!({"type": "section", "text": {"type": "mrkdwn", "text": title, "verbatim": true}})];
     if !notice.detail().is_empty() {
-        let detail = cut(&escaped(notice.detail()));
+        let detail = cut(&escaped(&notice.detail()));
         blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": detail, "verbatim": true}]}));
     }
     json!({"text": title, "blocks": blocks})
@@ -98,7 +102,7 @@ fn teams(notice: &Notice) -> Value {
     let run = |text: String, weight: &str, colour: &str| json!({"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, "weight": weight, "color": colour}]});
     let mut body = vec![run(notice.title(), "bolder", colour)];
     if !notice.detail().is_empty() {
-        body.push(run(cut(notice.detail()), "default", "default"));
+        body.push(run(cut(&notice.detail()), "default", "default"));
     }
     json!({"type": "message", "attachments": [{
         "contentType": "application/vnd.microsoft.card.adaptive",
@@ -113,6 +117,16 @@ pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
     let mut attributes = vec![("severity", notice.severity().as_str().to_owned())];
     match &notice.about {
         About::Test => attributes.push(("kind", "test".to_owned())),
+        About::Change(_, change, watched, concern) => {
+            attributes.extend([
+                ("kind", "change".to_owned()),
+                ("call", change.name.to_string()),
+                ("concern", concern.as_str().to_owned()),
+            ]);
+            if let Some(key) = watched {
+                attributes.extend([("cluster", key.cluster.to_string()), ("service", key.service.to_string())]);
+            }
+        }
         About::Deployment(key, outcome) => attributes.extend([
             ("kind", "deployment".to_owned()),
             ("cluster", key.cluster.to_string()),

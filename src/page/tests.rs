@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::rollout::Counts;
-use crate::status::{DaemonStatus, DeliveryStatus, Origin, Running};
+use crate::status::{ChangeStatus, DaemonStatus, DeliveryStatus, Origin, Running};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -96,6 +96,18 @@ fn full() -> Status {
             }),
         }],
         services: vec![plain("quiet"), rolling, ServiceStatus { held: vec![held], ..plain("waits") }],
+        changes: vec![ChangeStatus {
+            aws: "default".to_owned(),
+            event: "c1".to_owned(),
+            at: at(3000),
+            call: "UpdateService".to_owned(),
+            target: NASTY.to_owned(),
+            who: NASTY.to_owned(),
+            from: "192.0.2.7".to_owned(),
+            agent: "aws-cli/2.0".to_owned(),
+            concern: "watched".to_owned(),
+            error: None,
+        }],
         pushes: vec![PushStatus {
             aws: "default".to_owned(),
             repository: Some("team/app".to_owned()),
@@ -117,7 +129,7 @@ fn everything_that_others_wrote_is_escaped() {
     assert!(!page.contains(NASTY));
     let page = render(&full(), &View::default());
     assert!(!page.contains("<script"), "{page}");
-    assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 6);
+    assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 8);
 }
 
 #[test]

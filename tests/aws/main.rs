@@ -11,6 +11,7 @@
 )]
 
 mod accounts;
+mod auditing;
 mod browser;
 mod burst;
 mod checking;

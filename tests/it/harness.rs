@@ -54,7 +54,9 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
     let shared =
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
     let schedulers = scheduler::all(&config, &contexts, &state, &shared);
-    let schedulers = schedulers.into_iter().map(|scheduler| tokio::spawn(scheduler.run())).collect();
+    let auditors = scheduler::auditors(&config, &contexts, &state, &shared);
+    let schedulers = schedulers.into_iter().map(|scheduler| tokio::spawn(scheduler.run()));
+    let schedulers = schedulers.chain(auditors.into_iter().map(|auditor| tokio::spawn(auditor.run()))).collect();
     let notices = Notices::start(&config.notify, &contexts, &metrics);
     let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health, notices };
     let deployer =

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod auditing;
 mod calls;
 mod corpus;
 mod crash;

@@ -69,6 +69,7 @@ impl Life {
             }
         }
         self.judge_copies();
+        self.judge_told();
         self.judge_lookups();
         assert_eq!(self.world.refused_by_limits(), 0, "more calls than the throttle buckets of ECS hold");
     }
@@ -153,6 +154,18 @@ started: {log:#?}"
             let revisions = self.world.revisions(family);
             let first = plain(revisions[0].clone());
             assert!(revisions.into_iter().all(|revision| plain(revision) == first), "{family}: something was lost");
+        }
+    }
+
+    /// What others were told happened: each change is one of CloudTrail's, and ours are known as ours.
+    fn judge_told(&self) {
+        for message in self.world.messages("arn:aws:sns:eu-west-1:111111111111:everything") {
+            let notice: serde_json::Value = serde_json::from_str(&message.text).unwrap();
+            assert_eq!(notice["id"], message.id);
+            let change = &notice["change"];
+            if notice["kind"] == "change" && change["agent"] == "aws-cli/2.0" {
+                assert_eq!(change["concern"], "watched", "somebody else's change is told as such: {notice:#}");
+            }
         }
     }
 

@@ -13,6 +13,10 @@ use crate::world::{World, image_uri};
 const CONFIG: &str = r#"
 [deploy]
 timeout = "10m"
+[[notify]]
+name = "everything"
+sns = "arn:aws:sns:eu-west-1:111111111111:everything"
+changes = "all"
 [[repository]]
 name = "app"
 tags = ["latest"]
@@ -64,6 +68,8 @@ pub(super) struct Kind {
     pub(super) idle: bool,
     /// Operators hold, release, deploy and roll back.
     pub(super) steered: bool,
+    /// Changes to ECS are followed, and everybody is told of them.
+    pub(super) audited: bool,
 }
 
 pub(super) struct Life {
@@ -93,8 +99,13 @@ impl Life {
     pub(super) fn new(seed: u64, trace: bool) -> Self {
         let world = World::new();
         let mut rng = Rng::new(seed);
-        let kind =
-            Kind { forgetful: rng.percent(15), away: rng.percent(20), idle: rng.percent(15), steered: rng.percent(30) };
+        let kind = Kind {
+            forgetful: rng.percent(15),
+            away: rng.percent(20),
+            idle: rng.percent(15),
+            steered: rng.percent(30),
+            audited: seed.is_multiple_of(3),
+        };
         let mut pushed = BTreeMap::new();
         for (repository, tag) in [("app", "latest"), ("side", "release-0")] {
             world.create_repository(repository);
@@ -167,7 +178,8 @@ impl Life {
 
     pub(super) fn config(&self) -> String {
         let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
-        format!("[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n{CONFIG}")
+        let audit = if self.kind.audited { "[audit]\nevents = [\"UpdateService\", \"StopTask\"]\n" } else { "" };
+        format!("[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n{audit}{CONFIG}")
     }
 
     pub(super) async fn go_on(&mut self) {

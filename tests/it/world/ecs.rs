@@ -111,6 +111,8 @@ impl World {
         let service = &inner.services[&(cluster.to_owned(), name.to_owned())];
         if service.deployments[0].revision != revision {
             inner.start(cluster, name, revision).unwrap();
+            let request = json!({"cluster": cluster, "service": name, "taskDefinition": revision});
+            inner.record_change("UpdateService", "aws-cli/2.0", &request);
             inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap().started.pop();
         }
     }
@@ -417,6 +419,9 @@ impl Ecs for World {
             let mut inner = self.lock();
             inner.assert_intended(|phase| *phase == Phase::Registered { revision: revision.clone() }, "UpdateService");
             inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
+            let request =
+                json!({"cluster": cluster.as_str(), "service": service.as_str(), "taskDefinition": revision.as_str()});
+            inner.record_change("UpdateService", "aws-sdk-rust/1 app/ecs-deployd", &request);
             let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
             Ok(inner.service_view(service).primary().unwrap().clone())
         })

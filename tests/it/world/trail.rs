@@ -20,6 +20,7 @@ pub struct Stored {
     body: Value,
     repository: String,
     tag: Option<String>,
+    name: &'static str,
 }
 
 /// What CloudTrail tells of a push, and when.
@@ -59,7 +60,26 @@ impl Inner {
             body,
             repository: repository.to_owned(),
             tag: tag.map(str::to_owned),
+            name: "PutImage",
         });
+    }
+
+    fn last_push(&mut self) -> &mut Stored {
+        self.events.iter_mut().rfind(|event| event.name == "PutImage").unwrap()
+    }
+
+    /// Records a change to ECS.
+    pub(super) fn record_change(&mut self, name: &'static str, agent: &str, request: &Value) {
+        let now = self.now();
+        let id = self.next("change-");
+        let time = Timestamp::from_second(now.as_second()).unwrap();
+        let body = json!({
+            "eventSource": "ecs.amazonaws.com", "eventName": name, "eventTime": time.to_string(), "eventID": id,
+            "userIdentity": {"arn": format!("arn:aws:iam::{ACCOUNT}:user/bob")}, "sourceIPAddress": "192.0.2.7",
+            "userAgent": agent, "requestParameters": request,
+        });
+        let (repository, tag) = (String::new(), None);
+        self.events.push(Stored { id, time, visible_at: now, body, repository, tag, name });
     }
 }
 
@@ -68,7 +88,7 @@ impl World {
     pub fn twin_last_event(&self) {
         let mut inner = self.lock();
         let id = inner.next("twin-");
-        let last = inner.events.last_mut().unwrap();
+        let last = inner.last_push();
         last.body["sharedEventID"] = json!(format!("shared-{id}"));
         let mut twin = last.clone();
         twin.body["eventID"] = json!(id);
@@ -81,7 +101,7 @@ impl World {
     /// The record of the newest event is too large for CloudTrail, which leaves the request and the answer out.
     pub fn omit_last_event(&self) {
         let mut inner = self.lock();
-        let event = inner.events.last_mut().unwrap();
+        let event = inner.last_push();
         let omitted = json!({"omitted": true, "originalSize": 123_456, "reason": "requestParameters too large"});
         event.body["requestParameters"] = omitted.clone();
         event.body["responseElements"] = omitted;
@@ -97,7 +117,7 @@ impl World {
             time: event.time,
             visible_at: event.visible_at,
         };
-        self.lock().events.iter().map(tell).collect()
+        self.lock().events.iter().filter(|event| event.name == "PutImage").map(tell).collect()
     }
 
     /// How many events a page holds.
@@ -112,13 +132,13 @@ impl World {
 
     /// Changes the newest event's record.
     pub fn edit_last_event(&self, edit: impl FnOnce(&mut Value)) {
-        edit(&mut self.lock().events.last_mut().unwrap().body);
+        edit(&mut self.lock().last_push().body);
     }
 }
 
 #[async_trait]
 impl CloudTrail for World {
-    async fn lookup_put_image(&self, window: Window, next: Option<String>) -> Result<LookupPage, AwsError> {
+    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError> {
         let fate = self.call("LookupEvents", next.clone().unwrap_or_default()).await;
         with_fate(fate, "cloudtrail", "LookupEvents", || {
             let inner = self.lock();
@@ -134,6 +154,7 @@ impl CloudTrail for World {
             let mut visible: Vec<&Stored> = inner
                 .events
                 .iter()
+                .filter(|stored| stored.name == event)
                 .filter(|event| event.visible_at <= now && now.duration_since(event.time) <= KEPT)
                 .filter(|event| event.time >= window.start && event.time <= window.end)
                 .collect();

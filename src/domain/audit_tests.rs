@@ -1,0 +1,110 @@
+use serde_json::json;
+
+use super::*;
+use crate::domain::state::{Outcome, OutcomeKind};
+use crate::domain::test_support::{arn, at, service_key};
+
+fn name(text: &str) -> EventName {
+    EventName::parse(text).unwrap()
+}
+
+fn record(body: &Value) -> Record {
+    Record { id: Some("e-1".to_owned()), time: Some(at(5)), body: Some(body.to_string()) }
+}
+
+fn update(cluster: &str, service: &str) -> Value {
+    json!({
+        "eventSource": "ecs.amazonaws.com", "eventName": "UpdateService", "eventID": "e-1",
+        "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::1:assumed-role/admin/bob"},
+        "sourceIPAddress": "192.0.2.7", "userAgent": "aws-cli/2.0 app/ecs-deployd",
+        "requestParameters": {"cluster": cluster, "service": service, "taskDefinition": arn(7).as_str()},
+    })
+}
+
+#[test]
+fn a_change_tells_who_did_what_to_which_service_and_from_where() {
+    for (cluster, service) in [
+        ("web", "shop"),
+        ("arn:aws:ecs:eu-west-1:1:cluster/web", "arn:aws:ecs:eu-west-1:1:service/web/shop"),
+        ("", "arn:aws:ecs:eu-west-1:1:service/web/shop"),
+    ] {
+        let change = read(&name("UpdateService"), &record(&update(cluster, service))).unwrap();
+        assert_eq!(change.service, Some(("web".to_owned(), "shop".to_owned())));
+        assert_eq!(change.target, "web/shop to hello:7");
+        assert_eq!(
+            (change.who.as_str(), change.source.as_str()),
+            ("arn:aws:sts::1:assumed-role/admin/bob", "192.0.2.7")
+        );
+    }
+    let mut refused = update("", "shop");
+    refused["errorCode"] = json!("AccessDenied");
+    let change = read(&name("UpdateService"), &record(&refused)).unwrap();
+    assert_eq!((change.service.unwrap().0.as_str(), change.error.as_deref()), ("default", Some("AccessDenied")));
+}
+
+#[test]
+fn what_is_not_about_ecs_or_is_rubbish_is_no_change() {
+    let mut other = update("web", "shop");
+    other["eventSource"] = json!("eks.amazonaws.com");
+    assert_eq!(read(&name("UpdateService"), &record(&other)), None);
+    assert_eq!(read(&name("StopTask"), &record(&update("web", "shop"))), None, "another call");
+    for body in ["", "[]", "{", "{\"eventSource\": 5}"] {
+        assert_eq!(read(&name("UpdateService"), &Record { body: Some(body.to_owned()), ..Record::default() }), None);
+    }
+}
+
+#[test]
+fn every_kind_of_call_names_what_it_is_about() {
+    for (call, request, target) in [
+        ("StopTask", json!({"cluster": "web", "task": "arn:aws:ecs:eu-west-1:1:task/web/abc"}), "abc"),
+        ("CreateCluster", json!({"clusterName": "web"}), "web"),
+        ("RegisterTaskDefinition", json!({"family": "hello"}), "hello"),
+        ("CreateService", json!({"cluster": "web", "serviceName": "new"}), "web/new"),
+        ("DeleteCluster", json!(null), ""),
+    ] {
+        let body = json!({"eventSource": "ecs.amazonaws.com", "eventName": call, "requestParameters": request});
+        let change = read(&name(call), &record(&body)).unwrap();
+        assert_eq!((change.target.as_str(), change.who.as_str()), (target, "unknown"), "{call}");
+    }
+}
+
+#[test]
+fn names_are_those_of_calls() {
+    for default in EventName::DEFAULT {
+        assert_eq!(name(default).as_str(), default);
+    }
+    for bad in ["", "updateService", "Update Service", "ecs:UpdateService"] {
+        assert!(EventName::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_change_is_news_once_and_only_from_the_time_that_is_followed() {
+    let change = read(&name("UpdateService"), &record(&update("web", "shop"))).unwrap();
+    let mut audit = AuditState::new(at(5));
+    assert_eq!((audit.is_news(&change), audit.is_news(&change)), (true, false));
+    assert!(!AuditState::new(at(6)).is_news(&change), "from before");
+    audit.forget_before(at(6));
+    assert!(audit.seen.is_empty());
+}
+
+#[test]
+fn a_program_that_only_calls_itself_so_is_somebody_else() {
+    let change = read(&name("UpdateService"), &record(&update("web", "shop"))).unwrap();
+    let key = service_key("shop");
+    let mut state = State::default();
+    assert_eq!(concern(&change, Some(&key), &state), Concern::Watched);
+    assert_eq!(concern(&change, None, &state), Concern::Others);
+    let outcome = Outcome {
+        result: OutcomeKind::Completed,
+        revision: Some(arn(7)),
+        targets: BTreeMap::new(),
+        decided_at: at(1),
+        ended_at: at(2),
+        detail: String::new(),
+    };
+    state.services.entry(key.clone()).or_default().remember(outcome);
+    assert_eq!(concern(&change, Some(&key), &state), Concern::Ours);
+    let other = Change { agent: "aws-cli/2.0".to_owned(), ..change };
+    assert_eq!(concern(&other, Some(&key), &state), Concern::Watched);
+}
