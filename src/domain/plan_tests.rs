@@ -423,6 +423,22 @@ fn an_image_that_was_pushed_again_is_not_undone_by_one_that_ecr_takes_for_newer(
 }
 
 #[test]
+fn of_two_pushes_in_one_second_the_tag_tells_in_a_comparison_too() {
+    for (tags, brings) in [(("release-9", "release-10"), 'c'), (("release-10", "release-9"), 'b')] {
+        let (listed, decided) = tags;
+        let pushed_at = Some(at(60) + jiff::SignedDuration::from_millis(700));
+        let newest = ImageView { pushed_at, ..image('b', &[listed]) };
+        let again = ImageView { pushed_at: Some(at(10)), ..image('c', &["release-1", decided]) };
+        let mut facts = facts(by_digest('a'), REPOSITORY, std::slice::from_ref(&again));
+        facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag(listed), newest));
+        let decided = BTreeMap::from([(repository_key(REPOSITORY), push_ref("e", decided, 60))]);
+        let state = ServiceState { decided, ..wanting(&[PushRef::reconciliation(at(90))]) };
+        let roll = decide(&rule(), &state, &facts).roll.unwrap().rollout;
+        assert_eq!(roll.targets[&repository_key(REPOSITORY)].digest, digest(brings), "{tags:?}");
+    }
+}
+
+#[test]
 fn a_comparison_with_ecr_does_not_hide_a_newer_push() {
     let best = ImageView { pushed_at: Some(at(10)), ..image('b', &["release-1", "release-3"]) };
     let mut facts = facts(by_digest('a'), REPOSITORY, std::slice::from_ref(&best));

@@ -9,7 +9,7 @@ use super::super::policy::By;
 use super::super::settings::{RepositoryKey, ServiceRule};
 use super::super::skip::SkipReason;
 use super::super::state::{PushRef, ServiceState, Target};
-use super::super::types::Region;
+use super::super::types::{Region, Tag};
 use super::super::view::ImageView;
 use super::{Answers, Facts, Plan};
 
@@ -68,7 +68,8 @@ pub(super) fn select<'a>(
     let (mut push, mut image) = winner?;
     if push.tag.is_none() {
         push = as_of(&push, Some(image));
-        if let Some(newer) = state.decided.get(key).filter(|decided| stands_against(decided, image, rule)) {
+        let best = answers.best.as_ref().map(|(tag, _)| tag);
+        if let Some(newer) = state.decided.get(key).filter(|decided| stands_against(decided, image, best, rule)) {
             let tag = newer.tag.as_ref()?;
             let Some(again) = facts.images.get(key).and_then(|answers| answers.by_tag.get(tag)) else {
                 let detail =
@@ -100,21 +101,26 @@ pub(super) fn select<'a>(
 fn as_of(push: &PushRef, best: Option<&ImageView>) -> PushRef {
     let mut push = push.clone();
     if let (None, Some(image)) = (&push.tag, best) {
-        let pushed_at = image.pushed_at.map_or(push.at, |at| Timestamp::from_second(at.as_second()).unwrap_or(at));
+        let pushed_at = image.pushed_at.map_or(push.at, whole_second);
         push.at = if push.is_reconciliation() { pushed_at } else { pushed_at.max(push.at) };
     }
     push
 }
 
 /// Whether the newest image by ECR is not the newest push: an image that was there before was pushed again since, of which ECR does not
-/// keep the time.
-fn stands_against(decided: &PushRef, image: &ImageView, rule: &ServiceRule) -> bool {
+/// keep the time. `best` is the tag that it was found by: of two pushes in one second the tags tell.
+fn stands_against(decided: &PushRef, image: &ImageView, best: Option<&Tag>, rule: &ServiceRule) -> bool {
     let one_tag = rule.policy.literals().is_some_and(|tags| tags.len() == 1);
     let known_by = decided.tag.as_ref().filter(|tag| !image.tags.contains(tag));
+    let pushed = image.pushed_at.map(|at| PushRef { at: whole_second(at), tag: best.cloned(), ..decided.clone() });
     rule.policy.order() == By::Push
         && !one_tag
         && known_by.is_some()
-        && image.pushed_at.is_some_and(|at| at < decided.at)
+        && pushed.is_some_and(|pushed| pushed.is_older_than(decided))
+}
+
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn gone(push: &PushRef) -> String {
