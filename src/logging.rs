@@ -1,10 +1,15 @@
 //! Structured logs to stderr: text for people, JSON for programs.
 
 use std::error::Error;
+use std::fmt;
 use std::io::IsTerminal as _;
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::{self, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The form of a log line.
@@ -20,13 +25,55 @@ pub enum Format {
 pub fn start(format: Format, level: LevelFilter, no_colour: bool) {
     // The SDK's own spans can hold requests: nothing of them below a warning.
     let filter = Targets::new().with_default(LevelFilter::WARN).with_target("ecs_deployd", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let journal = is_journal();
+    let ansi = std::io::stderr().is_terminal() && !no_colour;
     let registry = tracing_subscriber::registry().with(filter);
-    match format {
-        Format::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal() && !no_colour)).init(),
-        Format::Json => {
-            registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let text = format::format().with_target(false).with_ansi(ansi);
+    match (format, journal) {
+        (Format::Text, false) => registry.with(lines.with_ansi(ansi).event_format(text)).init(),
+        // The journal has times of its own.
+        (Format::Text, true) => {
+            registry.with(lines.with_ansi(false).event_format(WithPriority(text.without_time()))).init();
         }
+        (Format::Json, _) => {
+            let json = format::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let json = json.with_target(false);
+            let lines = lines.fmt_fields(format::JsonFields::new());
+            match journal {
+                true => registry.with(lines.event_format(WithPriority(json))).init(),
+                false => registry.with(lines.event_format(json)).init(),
+            }
+        }
+    }
+}
+
+/// Whether standard error goes to systemd's journal, by what systemd says of it (systemd.exec(5), `$JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let same = |file: std::fs::Metadata| stream == format!("{}:{}", file.dev(), file.ino());
+    std::fs::metadata("/proc/self/fd/2").is_ok_and(same)
+}
+
+/// Puts before each line what the journal takes its priority from (sd-daemon(3)).
+struct WithPriority<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for WithPriority<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        self.0.format_event(ctx, writer, event)
     }
 }
 

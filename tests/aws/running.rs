@@ -129,3 +129,26 @@ fn it_is_not_ready_without_aws_and_becomes_ready_by_itself() {
     gate.open();
     daemon.wait_until_ready();
 }
+
+#[test]
+fn the_task_definitions_of_the_daemon_itself_can_be_registered() {
+    let scene = Scene::new(0);
+    for file in ["service", "sidecar"] {
+        let text = std::fs::read_to_string(format!("config/ecs/{file}.json")).unwrap();
+        let definition: serde_json::Value = serde_json::from_str(&text).unwrap();
+        scene.client.register_task_definition(&definition).unwrap();
+        let containers = definition["containerDefinitions"].as_array().unwrap();
+        let daemon = containers.iter().find(|container| container["name"] == "ecs-deployd").unwrap();
+        assert_eq!(
+            (&daemon["readonlyRootFilesystem"], &daemon["user"]),
+            (&true.into(), &"65532:65532".into()),
+            "{file}"
+        );
+        assert_eq!(
+            daemon["healthCheck"]["command"][1], "/usr/local/bin/ecs-deployd",
+            "{file}: as the Dockerfile has it"
+        );
+        let volume = daemon["mountPoints"][0]["sourceVolume"].clone();
+        assert!(definition["volumes"].as_array().unwrap().iter().any(|one| one["name"] == volume), "{file}");
+    }
+}

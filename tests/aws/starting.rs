@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::daemon::Home;
+use crate::daemon::{Home, wait_for};
 use crate::scene::Scene;
 
 const NOWHERE: &str = "[aws.default]\nendpoint_url = \"http://127.0.0.1:9\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n\
@@ -120,4 +120,30 @@ fn an_address_that_is_taken_is_named() {
     let (code, text) = home.run(&["run"]);
     assert_eq!(code, 1);
     assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
+}
+
+#[test]
+fn the_journal_gets_priorities_and_no_second_clock() {
+    use std::os::unix::fs::MetadataExt as _;
+    let scene = Scene::new(1);
+    let home = Home::new(&scene.config(1));
+    for (arguments, begins) in
+        [(["run", "--log-format", "text"], "<6> INFO started "), (["run", "--log-format", "json"], "<6>{")]
+    {
+        let log = home.path("journal");
+        let file = fs::File::create(&log).unwrap();
+        let stream = file.metadata().map(|file| format!("{}:{}", file.dev(), file.ino())).unwrap();
+        let mut child = home.command(&arguments).env("JOURNAL_STREAM", stream).stderr(file).spawn().unwrap();
+        let line = wait_for("the start", || {
+            let text = fs::read_to_string(&log).unwrap();
+            text.lines().find(|line| line.contains("started")).map(str::to_owned)
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(line.starts_with(begins), "{line}");
+    }
+    // Somewhere else than in the journal nothing is put before a line.
+    let daemon = home.start_with(&["run"], |command| command.env("JOURNAL_STREAM", "1:1"));
+    daemon.wait_for_log("started");
+    assert!(!daemon.log().contains("<6>"), "{}", daemon.log());
 }
