@@ -7,11 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::{parse, render};
-use crate::domain::audit::AuditState;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{
-    ContextState, Deployed, Direction, Freeze, Hold, Ordered, Outcome, OutcomeKind, Phase, PushRef, Rollout,
-    ServiceState, State, Target, WayBack,
+    AuditState, ContextState, Deployed, Direction, Freeze, Hold, Ordered, Outcome, OutcomeKind, Phase, PushRef,
+    Rollout, ServiceState, State, Target, WayBack,
 };
 use crate::domain::steering::Order;
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};

@@ -13,14 +13,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
-pub use format::Format;
 use queue::Queue;
 use webhook::Client;
 
 use crate::aws::{Contexts, Fault, Message};
 use crate::clock;
 use crate::config::{NotifySettings, Receiver};
-use crate::domain::notice::Notice;
+use crate::domain::notice::{Format, Notice};
 use crate::metrics::Metrics;
 
 /// From one attempt to the next, at first; doubled each time.
@@ -154,11 +153,11 @@ impl Door {
     async fn send(&self, notice: &Notice) -> Result<(), Undelivered> {
         match self {
             Self::Missing(why) => Err(Undelivered::ForGood(why.clone())),
-            Self::Webhook { client, url, format } => client.post(url, format.body(notice)).await,
+            Self::Webhook { client, url, format } => client.post(url, format::body(*format, notice)).await,
             Self::Topic { topic, sns } => {
                 let message = Message {
                     subject: format::subject(notice),
-                    text: Format::Json.body(notice),
+                    text: format::body(Format::Json, notice),
                     attributes: format::attributes(notice),
                     id: notice.id.clone(),
                 };

@@ -216,27 +216,35 @@ fn sums(status: &Status) -> Markup {
 }
 
 fn contexts(contexts: &[ContextStatus], now: Timestamp) -> Markup {
+    let row = |context: &ContextStatus| {
+        let polled = html! {
+            @if let Some(at) = context.polled_at { (ago(at, now)) } @else { span .warn { "not yet" } }
+            @if context.trouble.is_some() { " " span .bad { "failing" } }
+        };
+        let read = html! { @if let Some(at) = context.read_to { (time(at)) } @else { "-" } };
+        [html! { (context.aws) }, polled, read, delivery(context)]
+    };
     html! {
         h2 { "CloudTrail" }
         @if contexts.is_empty() { p .faint { "No AWS context is polled: the configuration has no [[repository]]." } } @else {
-            table role="table" {
-                caption { "How far the event history was read, and how long events take to appear in it" }
-                thead { tr role="row" {
-                    th role="columnheader" scope="col" { "AWS context" } th role="columnheader" scope="col" { "Last polled" }
-                    th role="columnheader" scope="col" { "Read up to" } th role="columnheader" scope="col" { "Events arrive after" }
-                } }
-                tbody {
-                    @for context in contexts {
-                        tr role="row" {
-                            td role="cell" data-label="AWS context" { (context.aws) }
-                            td role="cell" data-label="Last polled" {
-                                @if let Some(at) = context.polled_at { (ago(at, now)) } @else { span .warn { "not yet" } }
-                                @if context.trouble.is_some() { " " span .bad { "failing" } }
-                            }
-                            td role="cell" data-label="Read up to" { @if let Some(at) = context.read_to { (time(at)) } @else { "-" } }
-                            td role="cell" data-label="Events arrive after" { (delivery(context)) }
-                        }
-                    }
+            (table(
+                "How far the event history was read, and how long events take to appear in it",
+                ["AWS context", "Last polled", "Read up to", "Events arrive after"],
+                contexts.iter().map(row),
+            ))
+        }
+    }
+}
+
+/// A table that is read as a list where the screen is narrow, and as a table by screen readers everywhere.
+fn table<const N: usize>(caption: &str, columns: [&str; N], rows: impl Iterator<Item = [Markup; N]>) -> Markup {
+    html! {
+        table role="table" {
+            caption { (caption) }
+            thead { tr role="row" { @for column in columns { th role="columnheader" scope="col" { (column) } } } }
+            tbody {
+                @for row in rows {
+                    tr role="row" { @for (column, cell) in columns.iter().zip(row) { td role="cell" data-label=(column) { (cell) } } }
                 }
             }
         }
@@ -361,59 +369,49 @@ fn image_name(image: &ImageStatus) -> Markup {
 }
 
 fn pushes(pushes: &[PushStatus], now: Timestamp) -> Markup {
+    let row = |push: &PushStatus| {
+        let image = html! { span .long { (push.repository.as_deref().unwrap_or("?")) @if let Some(tag) = &push.tag { ":" (tag) } } };
+        let service = html! { @if let Some(service) = &push.service { (service) } };
+        let deploy = push.decision == "deploy";
+        let decision = html! { span .(if deploy { "good" } else { "" }) { (push.decision) } };
+        let why = html! {
+            @if deploy { code title=(push.detail) { (short_digest(&push.detail)) } } @else { span .long { (push.detail) } }
+        };
+        [ago(push.pushed_at, now), image, service, decision, why]
+    };
     html! {
         h2 { "Last pushes" }
         @if pushes.is_empty() {
             p .faint { "No push to a repository of the configuration was seen since the start of this process." }
         } @else {
-            table role="table" {
-                caption { "What was decided about each, newest first" }
-                thead { tr role="row" {
-                    th role="columnheader" scope="col" { "Pushed" } th role="columnheader" scope="col" { "Image" }
-                    th role="columnheader" scope="col" { "Service" } th role="columnheader" scope="col" { "Decision" }
-                    th role="columnheader" scope="col" { "Why" }
-                } }
-                tbody {
-                    @for push in pushes {
-                        tr role="row" {
-                            td role="cell" data-label="Pushed" { (ago(push.pushed_at, now)) }
-                            td .long role="cell" data-label="Image" { (push.repository.as_deref().unwrap_or("?")) @if let Some(tag) = &push.tag { ":" (tag) } }
-                            td role="cell" data-label="Service" { @if let Some(service) = &push.service { (service) } }
-                            td role="cell" data-label="Decision" { span .(if push.decision == "deploy" { "good" } else { "" }) { (push.decision) } }
-                            td .long role="cell" data-label="Why" { @if push.decision == "deploy" { code title=(push.detail) { (short_digest(&push.detail)) } } @else { (push.detail) } }
-                        }
-                    }
-                }
-            }
+            (table(
+                "What was decided about each, newest first",
+                ["Pushed", "Image", "Service", "Decision", "Why"],
+                pushes.iter().map(row),
+            ))
         }
     }
 }
 
 fn changes(changes: &[ChangeStatus], now: Timestamp) -> Markup {
+    let row = |change: &ChangeStatus| {
+        let what = html! {
+            span .long { (change.call) " " (change.target) }
+            @if let Some(error) = &change.error { " " span .bad { "refused: " (error) } }
+            @if change.concern == "watched" { " " span .warn { "a service that is looked after, changed by somebody else" } }
+        };
+        let who = html! { span .long { @if change.concern == "ours" { "this daemon" } @else { (change.who) } } };
+        let from = html! { span .long { (change.from) " " span .faint { (change.agent) } } };
+        [ago(change.at, now), what, who, from]
+    };
     html! {
         @if !changes.is_empty() {
             h2 { "Changes to ECS" }
-            table role="table" {
-                caption { "Who did what, newest first, as CloudTrail tells" }
-                thead { tr role="row" {
-                    th role="columnheader" scope="col" { "When" } th role="columnheader" scope="col" { "What" }
-                    th role="columnheader" scope="col" { "Who" } th role="columnheader" scope="col" { "From" }
-                } }
-                tbody {
-                    @for change in changes {
-                        tr role="row" {
-                            td role="cell" data-label="When" { (ago(change.at, now)) }
-                            td .long role="cell" data-label="What" {
-                                (change.call) " " (change.target)
-                                @if let Some(error) = &change.error { " " span .bad { "refused: " (error) } }
-                                @if change.concern == "watched" { " " span .warn { "a service that is looked after, changed by somebody else" } }
-                            }
-                            td .long role="cell" data-label="Who" { @if change.concern == "ours" { "this daemon" } @else { (change.who) } }
-                            td .long role="cell" data-label="From" { (change.from) " " span .faint { (change.agent) } }
-                        }
-                    }
-                }
-            }
+            (table(
+                "Who did what, newest first, as CloudTrail tells",
+                ["When", "What", "Who", "From"],
+                changes.iter().map(row),
+            ))
         }
     }
 }

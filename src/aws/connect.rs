@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_config::identity::IdentityCache;
-use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
-use aws_smithy_types::timeout::TimeoutConfig;
 
+use super::ambient::base_config;
 use super::call::Caller;
 use super::cloudtrail::SdkCloudTrail;
 use super::credentials::{Renewing, Source};
@@ -23,11 +21,6 @@ use super::{AwsContext, Contexts};
 use crate::config::AwsSettings;
 use crate::domain::types::{ContextName, Region};
 use crate::metrics::Metrics;
-
-/// By default the SDK limits only the connecting.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-/// The name in user agents and sessions.
-pub(super) const NAME: &str = "ecs-deployd";
 
 /// Why there is no client for a context.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,28 +91,4 @@ async fn context(
         ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr") }),
         ecs: Arc::new(SdkEcs { client: ecs, caller: caller("ecs") }),
     })
-}
-
-/// Region, time-outs and endpoint, with what the machine offers.
-pub(super) async fn base_config(settings: &AwsSettings, http: &SharedHttpClient) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone()).timeout_config(
-        TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .operation_attempt_timeout(ANSWER_WITHIN)
-            .operation_timeout(ANSWER_WITHIN)
-            .build(),
-    );
-    if let Ok(app_name) = aws_config::AppName::new(NAME) {
-        loader = loader.app_name(app_name);
-    }
-    if let Some(region) = &settings.region {
-        loader = loader.region(aws_config::Region::new(region.clone()));
-    }
-    if let Some(profile) = &settings.profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(url) = &settings.endpoint_url {
-        loader = loader.endpoint_url(url);
-    }
-    loader.load().await
 }

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use tracing::info;
 
-use super::connect::{NAME, base_config};
+use super::ambient::{NAME, base_config};
 use crate::clock::{self, Clock as _, Instant, SystemClock};
 use crate::config::AwsSettings;
 

@@ -3,6 +3,7 @@
 //! Each trait holds just the calls this program makes, in its own types; the adapters below translate. Nothing here retries: the
 //! scheduler and the deployer know what a repeated call costs.
 
+mod ambient;
 mod call;
 mod cloudtrail;
 mod connect;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::reader::{Finding, Findings, Found, Table};
+use super::reader::{Finding, Findings, Found, Table, is_http};
 use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, StateSettings, WhenMissing,
 };
@@ -119,11 +119,6 @@ fn context(table: Table<'_>) -> AwsSettings {
     };
     table.finish();
     settings
-}
-
-pub(super) fn is_http(url: &str) -> bool {
-    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    host.is_some_and(|host| !host.is_empty())
 }
 
 fn text(found: Option<Found<&str>>) -> Option<String> {

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::reader::Table;
-use crate::domain::notice::{Changes, Interest};
+use crate::domain::notice::{Changes, Format, Interest};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::ContextName;
-use crate::notify::Format;
 
 /// One receiver, and what it wants to hear.
 #[derive(Debug, Clone)]
@@ -81,7 +80,7 @@ impl WebhookUrl {
 }
 
 fn is_url(url: &str) -> bool {
-    super::build::is_http(url) && !url.contains(char::is_whitespace)
+    super::reader::is_http(url) && !url.contains(char::is_whitespace)
 }
 
 /// Reads the tables. `context` tells which context a key `aws` names.

@@ -302,6 +302,12 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Whether a text is an address to which HTTP speaks.
+pub(super) fn is_http(url: &str) -> bool {
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    host.is_some_and(|host| !host.is_empty())
+}
+
 fn one_of<T>(words: &[(&str, T)]) -> String {
     words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
 }

@@ -3,9 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Config, WhenMissing};
-use crate::domain::audit::AuditState;
 use crate::domain::settings::RepositoryKey;
-use crate::domain::state::{ContextState, State};
+use crate::domain::state::{AuditState, ContextState, State};
 use crate::domain::steering;
 use crate::domain::types::ContextName;
 

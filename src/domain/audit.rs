@@ -1,18 +1,12 @@
 //! Who changed what in ECS: CloudTrail records of other events than pushes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::event::{EventRef, Record, shorten};
 use super::state::{ServiceState, State};
 use super::types::{ContextName, EventId, ServiceKey};
-
-/// Ids kept for each context, beside their bound in time.
-const SEEN: usize = 5_000;
 
 /// The name of an API call, such as `UpdateService`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,48 +139,6 @@ fn target_of(request: &Value, service: Option<&(String, String)>, revision: Opti
     }
 }
 
-/// How far the changes of one context were read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditState {
-    /// Since when they are followed.
-    pub since: Timestamp,
-    /// Everything up to here was read, as far as CloudTrail had delivered it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Timestamp>,
-    /// The ids of what was read, with their times, as far back as it can be read again.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub seen: BTreeMap<EventId, Timestamp>,
-}
-
-impl AuditState {
-    /// Changes are followed from now on.
-    #[must_use]
-    pub fn new(now: Timestamp) -> Self {
-        Self { since: now, cursor: None, seen: BTreeMap::new() }
-    }
-
-    /// From where reading goes on.
-    #[must_use]
-    pub fn read_from(&self) -> Timestamp {
-        self.cursor.unwrap_or(self.since)
-    }
-
-    /// Remembers a change. Whether it is new, and from the time that is followed.
-    pub fn is_news(&mut self, change: &Change) -> bool {
-        let new = self.seen.insert(change.event.id.clone(), change.event.time).is_none();
-        if self.seen.len() > SEEN {
-            let oldest = self.seen.iter().min_by_key(|(_, time)| **time).map(|(id, _)| id.clone());
-            self.seen.retain(|id, _| Some(id) != oldest.as_ref());
-        }
-        new && change.event.time >= self.since
-    }
-
-    /// Forgets what cannot be read again because it is older.
-    pub fn forget_before(&mut self, horizon: Timestamp) {
-        self.seen.retain(|_, time| *time >= horizon);
-    }
-}
-
 /// Whom a change concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concern {
@@ -234,7 +186,7 @@ fn knows(known: &ServiceState, change: &Change) -> bool {
 
 /// Remembers a change, and tells whether it is new.
 pub fn take(state: &mut State, context: &ContextName, change: &Change) -> bool {
-    state.audits.get_mut(context).is_some_and(|audit| audit.is_news(change))
+    state.audits.get_mut(context).is_some_and(|audit| audit.is_news(&change.event))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::*;
-use crate::domain::state::{Outcome, OutcomeKind};
+use crate::domain::state::{AuditState, Outcome, OutcomeKind};
 use crate::domain::test_support::{arn, at, service_key};
 
 fn name(text: &str) -> EventName {
@@ -82,8 +84,8 @@ fn names_are_those_of_calls() {
 fn a_change_is_news_once_and_only_from_the_time_that_is_followed() {
     let change = read(&name("UpdateService"), &record(&update("web", "shop"))).unwrap();
     let mut audit = AuditState::new(at(5));
-    assert_eq!((audit.is_news(&change), audit.is_news(&change)), (true, false));
-    assert!(!AuditState::new(at(6)).is_news(&change), "from before");
+    assert_eq!((audit.is_news(&change.event), audit.is_news(&change.event)), (true, false));
+    assert!(!AuditState::new(at(6)).is_news(&change.event), "from before");
     audit.forget_before(at(6));
     assert!(audit.seen.is_empty());
 }

@@ -146,6 +146,17 @@ impl Notice {
     }
 }
 
+/// How a webhook wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// This program's own JSON, for programs.
+    Json,
+    /// An incoming webhook of Slack, or of what understands the same.
+    Slack,
+    /// A webhook of a Microsoft Teams workflow.
+    Teams,
+}
+
 /// What somebody wants to hear.
 #[derive(Debug, Clone)]
 pub struct Interest {

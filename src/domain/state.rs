@@ -1,16 +1,23 @@
 //! What must survive a crash: how far CloudTrail was read, what was asked for, what is under way, what is held, what happened.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::audit::AuditState;
 use super::image::Pin;
 use super::settings::RepositoryKey;
-use super::steering::Order;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
+
+mod hold;
+mod order;
+mod outcome;
+mod reading;
+
+pub use hold::{Freeze, Hold};
+pub use order::{Order, Ordered};
+pub use outcome::{Outcome, OutcomeKind};
+pub use reading::{AuditState, ContextState, EVENT_HISTORY};
 
 /// The version of the format that this program writes.
 pub const VERSION: u64 = 1;
@@ -18,12 +25,8 @@ pub const VERSION: u64 = 1;
 const HISTORY: usize = 20;
 /// Outcomes kept for all services together, so that the state of a large installation stays small.
 const HISTORY_IN_ALL: usize = 2_000;
-/// CloudTrail keeps its event history for 90 days; an hour less keeps a window's start inside while it is read.
-pub const EVENT_HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24 - 1);
 /// Pushes kept for each service and repository while none of them is decided.
 const WANTED: usize = 16;
-/// Event ids kept for each context. The newest decided push of each service is remembered beside them, so that it is never taken for new.
-const SEEN: usize = 20_000;
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,53 +53,6 @@ impl State {
         let cut = *cut;
         for known in self.services.values_mut() {
             known.history.retain(|outcome| outcome.ended_at >= cut);
-        }
-    }
-}
-
-/// How far the events of one context were read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContextState {
-    /// The first start: a push before it is not deployed.
-    pub baseline: Timestamp,
-    /// Everything up to here was read, as far as CloudTrail had delivered it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Timestamp>,
-    /// The ids of the events read, with their times, as far back as they can be read again.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub seen: BTreeMap<EventId, Timestamp>,
-}
-
-impl ContextState {
-    /// A context that is read for the first time. The baseline is the whole second in which that happens, for CloudTrail's times are
-    /// whole seconds.
-    #[must_use]
-    pub fn new(now: Timestamp) -> Self {
-        let baseline = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        Self { baseline, cursor: None, seen: BTreeMap::new() }
-    }
-
-    /// From where reading goes on: the cursor, or the first start as long as nothing was read to its end.
-    #[must_use]
-    pub fn read_from(&self) -> Timestamp {
-        self.cursor.unwrap_or(self.baseline)
-    }
-
-    /// Since when pushes may have been missed: reading would have to go on from before what CloudTrail remembers.
-    #[must_use]
-    pub fn unreadable_since(&self, now: Timestamp) -> Option<Timestamp> {
-        let from = self.read_from();
-        (now.duration_since(from) > EVENT_HISTORY).then_some(from)
-    }
-
-    /// Forgets the events that cannot be read again because they are older than `horizon`, and the oldest beyond the bound.
-    pub fn forget_before(&mut self, horizon: Timestamp) {
-        self.seen.retain(|_, time| *time >= horizon);
-        if self.seen.len() > SEEN {
-            let mut times: Vec<Timestamp> = self.seen.values().copied().collect();
-            let (_, cut, _) = times.select_nth_unstable(self.seen.len() - SEEN);
-            let cut = *cut;
-            self.seen.retain(|_, time| *time >= cut);
         }
     }
 }
@@ -240,84 +196,6 @@ pub struct Deployed {
     pub way_back: Option<WayBack>,
 }
 
-/// A service that an operator holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freeze {
-    /// Since when.
-    pub since: Timestamp,
-    /// The operator.
-    pub by: String,
-    /// Why, if the operator said so.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-}
-
-impl fmt::Display for Freeze {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "held by {} since {:.0}", self.by, self.since)?;
-        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
-    }
-}
-
-/// What an operator ordered, and the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ordered {
-    /// When.
-    pub at: Timestamp,
-    /// The operator.
-    pub by: String,
-    /// What.
-    pub order: Order,
-    /// What came of it at once.
-    pub answer: String,
-}
-
-/// A digest that must not be deployed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// The digest.
-    pub digest: Digest,
-    /// Since when.
-    pub since: Timestamp,
-    /// Why, for people.
-    pub reason: String,
-    /// When it was pushed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pushed_at: Option<Timestamp>,
-    /// Up to when it was tried, by the clock that pushes go by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tried_until: Option<Timestamp>,
-}
-
-impl Hold {
-    /// Holds what a push asked for and a rollout of this length could not do.
-    #[must_use]
-    pub fn new(target: &Target, took: SignedDuration, reason: String, now: Timestamp) -> Self {
-        let pushed_at = target.image_pushed_at.map_or(target.push.at, |at| at.max(target.push.at));
-        // CloudTrail's clock goes by itself: if this machine's is behind, a push from before the failure must not look as if it came after.
-        let tried_until = pushed_at.checked_add(took).map_or(now, |tried| tried.max(now));
-        Self {
-            digest: target.digest.clone(),
-            since: now,
-            reason,
-            pushed_at: Some(pushed_at),
-            tried_until: Some(tried_until),
-        }
-    }
-
-    /// Whether a push of the same digest ends it: it must have come after the failure, for an image may be pushed under several tags.
-    #[must_use]
-    pub fn is_ended_by(&self, push: &PushRef) -> bool {
-        push.at > self.tried_until.unwrap_or(self.since)
-    }
-
-    /// Whether a push of something else ends it: it must be newer than the push of what is held.
-    #[must_use]
-    pub fn is_overtaken_by(&self, push: &PushRef) -> bool {
-        push.at > self.pushed_at.unwrap_or(self.since)
-    }
-}
-
 /// A rollout on its way, forward or back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
@@ -405,62 +283,6 @@ impl Phase {
     }
 }
 
-/// How a rollout ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// The end.
-    pub result: OutcomeKind,
-    /// The revision, if one was registered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<TaskDefinitionArn>,
-    /// The digests, by repository.
-    pub targets: BTreeMap<RepositoryKey, Target>,
-    /// When it was decided.
-    pub decided_at: Timestamp,
-    /// When it ended.
-    pub ended_at: Timestamp,
-    /// What to know about it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
-}
-
-/// The ends a rollout can have: a closed set, the same in metrics, log and status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutcomeKind {
-    /// My deployment is complete.
-    Completed,
-    /// ECS gave it up.
-    Failed,
-    /// It was not stable in time.
-    TimedOut,
-    /// What ran before runs again.
-    RolledBack,
-    /// Something newer took its place: a push, or another deployer.
-    Superseded,
-    /// ECS refused it for good.
-    Refused,
-}
-
-impl OutcomeKind {
-    /// Every kind there is.
-    pub const ALL: [Self; 6] =
-        [Self::Completed, Self::Failed, Self::TimedOut, Self::RolledBack, Self::Superseded, Self::Refused];
-
-    /// The kind as it stands in metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::RolledBack => "rolled_back",
-            Self::Superseded => "superseded",
-            Self::Refused => "refused",
-        }
-    }
-}
-
 /// What the new reference of a container shall pin, given the configuration's mode. Without a tag there is only the digest.
 #[must_use]
 pub fn pin_of(mode: super::settings::PinMode, target: &Target) -> Pin {
@@ -511,18 +333,6 @@ mod tests {
             }
             assert_eq!(state.wanted[&key][0], tagged("release-10"));
         }
-    }
-
-    #[test]
-    fn seen_events_are_bounded_by_time_and_number() {
-        let mut context = ContextState::new(Timestamp::from_second(0).unwrap());
-        for n in 0..(SEEN as i64 + 500) {
-            context.seen.insert(EventId::parse(&format!("e{n}")).unwrap(), Timestamp::from_second(n).unwrap());
-        }
-        context.forget_before(Timestamp::from_second(100).unwrap());
-        assert_eq!(context.seen.len(), SEEN);
-        assert!(!context.seen.contains_key(&EventId::parse("e499").unwrap()));
-        assert!(context.seen.contains_key(&EventId::parse("e500").unwrap()));
     }
 
     #[test]

@@ -1,46 +1,11 @@
 //! What an operator may order, and what that means for the state of a service.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use super::settings::RepositoryKey;
+pub use super::state::Order;
 use super::state::{Direction, Freeze, Hold, Phase, PushRef, Rollout, ServiceState, WayBack};
 use super::types::TaskDefinitionArn;
-
-/// An order to one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "is")]
-pub enum Order {
-    /// Roll to what the policies select in ECR now.
-    Deploy,
-    /// Deploy nothing until a release.
-    Hold {
-        /// Why, for the others.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
-    /// End every hold, and roll to what the policies select in ECR now.
-    Release,
-    /// Go back to what ran before, or to a revision, and hold what runs now.
-    Rollback {
-        /// The revision: a number, `family:number` or an ARN.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        to: Option<String>,
-    },
-}
-
-impl Order {
-    /// The order as it stands in the log, in the history and on the command line.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Deploy => "deploy",
-            Self::Hold { .. } => "hold",
-            Self::Release => "release",
-            Self::Rollback { .. } => "rollback",
-        }
-    }
-}
 
 /// Why an order is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

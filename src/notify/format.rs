@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::notice::{About, Notice, Severity};
+use crate::domain::notice::{About, Format, Notice, Severity};
 use crate::status::{ChangeStatus, OutcomeStatus};
 
 /// The version of the JSON shape. What is added does not change it.
@@ -12,28 +12,15 @@ const SUBJECT: usize = 100;
 /// Longer texts are cut before they go to a chat, which takes about 3,000.
 const CHAT: usize = 1500;
 
-/// How a webhook wants it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// This program's own JSON, for programs.
-    Json,
-    /// An incoming webhook of Slack, or of what understands the same.
-    Slack,
-    /// A webhook of a Microsoft Teams workflow.
-    Teams,
-}
-
-impl Format {
-    /// The text to send.
-    #[must_use]
-    pub fn body(self, notice: &Notice) -> String {
-        match self {
-            Self::Json => of_programs(notice),
-            Self::Slack => slack(notice),
-            Self::Teams => teams(notice),
-        }
-        .to_string()
+/// The text to send.
+#[must_use]
+pub(super) fn body(format: Format, notice: &Notice) -> String {
+    match format {
+        Format::Json => of_programs(notice),
+        Format::Slack => slack(notice),
+        Format::Teams => teams(notice),
     }
+    .to_string()
 }
 
 fn of_programs(notice: &Notice) -> Value {

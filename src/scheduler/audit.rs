@@ -14,8 +14,8 @@ use super::{Batch, Budget, Shared, window};
 use crate::aws::{AwsError, CloudTrail, Contexts, Window};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
-use crate::domain::audit::{self, AuditState, EventName};
-use crate::domain::state::State;
+use crate::domain::audit::{self, EventName};
+use crate::domain::state::{AuditState, State};
 use crate::domain::types::ContextName;
 use crate::metrics::Metrics;
 

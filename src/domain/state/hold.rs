@@ -1,0 +1,74 @@
+//! What is not deployed, on purpose.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::super::types::Digest;
+use super::{PushRef, Target};
+
+/// A service that an operator holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Since when.
+    pub since: Timestamp,
+    /// The operator.
+    pub by: String,
+    /// Why, if the operator said so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl fmt::Display for Freeze {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held by {} since {:.0}", self.by, self.since)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+    }
+}
+
+/// A digest that must not be deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The digest.
+    pub digest: Digest,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, for people.
+    pub reason: String,
+    /// When it was pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_at: Option<Timestamp>,
+    /// Up to when it was tried, by the clock that pushes go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_until: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Holds what a push asked for and a rollout of this length could not do.
+    #[must_use]
+    pub fn new(target: &Target, took: SignedDuration, reason: String, now: Timestamp) -> Self {
+        let pushed_at = target.image_pushed_at.map_or(target.push.at, |at| at.max(target.push.at));
+        // CloudTrail's clock goes by itself: if this machine's is behind, a push from before the failure must not look as if it came after.
+        let tried_until = pushed_at.checked_add(took).map_or(now, |tried| tried.max(now));
+        Self {
+            digest: target.digest.clone(),
+            since: now,
+            reason,
+            pushed_at: Some(pushed_at),
+            tried_until: Some(tried_until),
+        }
+    }
+
+    /// Whether a push of the same digest ends it: it must have come after the failure, for an image may be pushed under several tags.
+    #[must_use]
+    pub fn is_ended_by(&self, push: &PushRef) -> bool {
+        push.at > self.tried_until.unwrap_or(self.since)
+    }
+
+    /// Whether a push of something else ends it: it must be newer than the push of what is held.
+    #[must_use]
+    pub fn is_overtaken_by(&self, push: &PushRef) -> bool {
+        push.at > self.pushed_at.unwrap_or(self.since)
+    }
+}

@@ -1,0 +1,52 @@
+//! What operators ordered.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// An order to one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Order {
+    /// Roll to what the policies select in ECR now.
+    Deploy,
+    /// Deploy nothing until a release.
+    Hold {
+        /// Why, for the others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// End every hold, and roll to what the policies select in ECR now.
+    Release,
+    /// Go back to what ran before, or to a revision, and hold what runs now.
+    Rollback {
+        /// The revision: a number, `family:number` or an ARN.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+}
+
+impl Order {
+    /// The order as it stands in the log, in the history and on the command line.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Hold { .. } => "hold",
+            Self::Release => "release",
+            Self::Rollback { .. } => "rollback",
+        }
+    }
+}
+
+/// What an operator ordered, and the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// When.
+    pub at: Timestamp,
+    /// The operator.
+    pub by: String,
+    /// What.
+    pub order: Order,
+    /// What came of it at once.
+    pub answer: String,
+}
