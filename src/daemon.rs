@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::notify::Notices;
 use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
+use crate::wording::counted;
 
 /// CloudTrail delivers within 15 minutes, as a rule.
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
@@ -169,7 +170,11 @@ fn warn_of_doubtful(config: &Config) {
 }
 
 fn status_line(config: &Config) -> String {
-    format!("watching {} repositories for {} services", config.repositories.len(), config.services().count())
+    format!(
+        "watching {} for {}",
+        counted(config.repositories.len(), "repository", "repositories"),
+        counted(config.services().count(), "service", "services")
+    )
 }
 
 /// Tells systemd, if it is there.

@@ -161,7 +161,7 @@ impl Inspection<'_> {
             let rules = self.config.rules_of(&key);
             match facts {
                 Err(error) => {
-                    let finding = of_error(&format!("{}/{}", key.cluster, key.service), &error);
+                    let finding = of_error(&self.config.name_of(&key), &error);
                     self.add(self.line_of(&key, None), finding);
                 }
                 Ok(facts) if facts.service.is_none() => {
@@ -170,7 +170,8 @@ impl Inspection<'_> {
                 }
                 Ok(facts) => {
                     let homes = self.homes(&rules, &facts);
-                    for (repository, finding) in finding::of_service(&rules, &homes, &facts) {
+                    for (repository, finding) in finding::of_service(&self.config.name_of(&key), &rules, &homes, &facts)
+                    {
                         self.add(self.line_of(&key, repository.as_ref()), finding);
                     }
                 }
@@ -191,12 +192,11 @@ impl Inspection<'_> {
     fn line_of(&self, key: &ServiceKey, repository: Option<&RepositoryKey>) -> Option<usize> {
         let rules = self.config.rules_of(key);
         let repository = repository.or_else(|| rules.keys().next())?;
-        let (aws, name) = (repository.aws.as_str(), repository.name.as_str());
-        self.places.service(aws, name, key.cluster.as_str(), key.service.as_str())
+        self.places.service(repository, key)
     }
 
     async fn of_missing(&self, key: &ServiceKey, facts: &Facts) -> Finding {
-        let subject = format!("{}/{}", key.cluster, key.service);
+        let subject = self.config.name_of(key);
         if let Some(why) = &facts.unrollable {
             return Finding::new(Severity::Error, "unrollable", subject, why, "take it out of the configuration");
         }

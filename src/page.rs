@@ -98,7 +98,7 @@ pub(crate) fn render(status: &Status, view: &View) -> String {
 fn chosen<'a>(status: &'a Status, view: &View) -> (Vec<&'a ServiceStatus>, usize) {
     let wanted = view.q.to_lowercase();
     let mut all: Vec<&ServiceStatus> =
-        status.services.iter().filter(|one| name(one).to_lowercase().contains(&wanted)).collect();
+        status.services.iter().filter(|one| one.name.to_lowercase().contains(&wanted)).collect();
     all.sort_by_key(|one| match State::of(one) {
         State::Trouble => 0,
         State::Held => 1,
@@ -109,10 +109,6 @@ fn chosen<'a>(status: &'a Status, view: &View) -> (Vec<&'a ServiceStatus>, usize
     let matching = all.len();
     all.truncate(SHOWN);
     (all, matching)
-}
-
-fn name(one: &ServiceStatus) -> String {
-    format!("{}/{}", one.cluster, one.service)
 }
 
 /// How a service stands, in one word.
@@ -276,8 +272,8 @@ fn search(view: &View) -> Markup {
 fn service(one: &ServiceStatus, now: Timestamp) -> Markup {
     let (word, class) = State::of(one).word();
     html! {
-        article aria-label=(name(one)) {
-            div .top { h3 { (one.cluster) "/" (one.service) } span .state .(class) { (word) } }
+        article aria-label=(one.name) {
+            div .top { h3 { (one.name) } span .state .(class) { (word) } }
             dl {
                 @if let Some(running) = &one.deployed {
                     dt { "Runs" } dd { @for image in &running.images { div { (image_name(image)) } } code .faint { (short_revision(&running.revision)) } }

@@ -75,6 +75,8 @@ pub struct ServicePreview {
     pub cluster: String,
     /// The service.
     pub service: String,
+    /// What it is called, here and in commands: `CLUSTER/SERVICE`, with the AWS context before it where another one is called the same.
+    pub name: String,
     /// The revision that it is set to.
     pub revision: Option<String>,
     /// `same`, `differs`, or the reason why it cannot be rolled; `unknown` if AWS could not be asked.
@@ -139,20 +141,21 @@ pub async fn look(
     let mut decided: BTreeMap<(String, String), Vec<PushPreview>> = BTreeMap::new();
     for (key, facts) in observed {
         let known = state.services.get(&key).cloned().unwrap_or_default();
+        let name = config.name_of(&key);
         match facts {
             Err(error) => {
                 errors.push(error.to_string());
-                preview.services.push(service(&key, None, "unknown", error.to_string(), Vec::new()));
+                preview.services.push(service(&key, name, None, "unknown", error.to_string(), Vec::new()));
             }
             Ok(facts) => {
                 let pushes = decide(config, contexts, &key, &known, &facts, now);
-                note_pushes(&key, &pushes, &mut decided);
+                note_pushes(&name, &pushes, &mut decided);
                 let difference = decide(config, contexts, &key, &compared(config, &key, &known, now), &facts, now);
-                preview.services.push(difference_of(&key, &facts, &difference));
+                preview.services.push(difference_of(&key, name, &facts, &difference));
             }
         }
     }
-    preview.pushes = verdicts.into_iter().flat_map(|verdict| pushes_of(verdict, &decided)).collect();
+    preview.pushes = verdicts.into_iter().flat_map(|verdict| pushes_of(config, verdict, &decided)).collect();
     // Where nobody pushed, or nobody knows who did: a state that is missing or too old is made up for by what ECR says.
     let compared = decided.into_iter().filter(|((event, _), _)| event == PushRef::RECONCILIATION);
     preview.pushes.extend(compared.flat_map(|(_, pushes)| pushes));
@@ -241,11 +244,7 @@ fn decide(
     plan::plan(&rules, region_of, known, facts, now)
 }
 
-fn name(key: &ServiceKey) -> String {
-    format!("{}/{}", key.cluster, key.service)
-}
-
-fn note_pushes(key: &ServiceKey, plan: &Plan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
+fn note_pushes(name: &str, plan: &Plan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
     let mut note = |repository: &RepositoryKey, push: &PushRef, decision: &str, detail: String| {
         decided.entry((push.event.to_string(), repository.to_string())).or_default().push(PushPreview {
             aws: repository.aws.to_string(),
@@ -253,7 +252,7 @@ fn note_pushes(key: &ServiceKey, plan: &Plan, decided: &mut BTreeMap<(String, St
             tag: push.tag.as_ref().map(ToString::to_string),
             event: push.event.to_string(),
             pushed_at: push.at,
-            service: Some(name(key)),
+            service: Some(name.to_owned()),
             decision: decision.to_owned(),
             detail,
         });
@@ -268,6 +267,7 @@ fn note_pushes(key: &ServiceKey, plan: &Plan, decided: &mut BTreeMap<(String, St
 
 /// What comes of a push: one entry for each service that it concerns, or one that says why it concerns none.
 fn pushes_of(
+    config: &Config,
     (aws, verdict): (ContextName, Verdict),
     decided: &BTreeMap<(String, String), Vec<PushPreview>>,
 ) -> Vec<PushPreview> {
@@ -292,10 +292,11 @@ fn pushes_of(
         Fate::Skip { reason, detail } => vec![one(None, reason.as_str(), detail.clone())],
         Fate::Wanted(services) => {
             let of = |key: &ServiceKey| {
-                let found = known.into_iter().flatten().find(|push| push.service.as_deref() == Some(&name(key)));
+                let name = config.name_of(key);
+                let found = known.into_iter().flatten().find(|push| push.service.as_ref() == Some(&name));
                 match found {
                     Some(push) => one(push.service.clone(), &push.decision, push.detail.clone()),
-                    None => one(Some(name(key)), "unknown", "AWS could not be asked".to_owned()),
+                    None => one(Some(name), "unknown", "AWS could not be asked".to_owned()),
                 }
             };
             services.iter().map(of).collect()
@@ -305,6 +306,7 @@ fn pushes_of(
 
 fn service(
     key: &ServiceKey,
+    name: String,
     revision: Option<String>,
     state: &str,
     detail: String,
@@ -314,6 +316,7 @@ fn service(
         aws: key.aws.to_string(),
         cluster: key.cluster.to_string(),
         service: key.service.to_string(),
+        name,
         revision,
         state: state.to_owned(),
         detail,
@@ -321,7 +324,7 @@ fn service(
     }
 }
 
-fn difference_of(key: &ServiceKey, facts: &Facts, plan: &Plan) -> ServicePreview {
+fn difference_of(key: &ServiceKey, name: String, facts: &Facts, plan: &Plan) -> ServicePreview {
     let revision = facts.service.as_ref().map(|service| service.task_definition.as_str().to_owned());
     if let (Some(roll), Some(current)) = (&plan.roll, &facts.current) {
         let change = |(container, to): (&String, &String)| {
@@ -332,12 +335,12 @@ fn difference_of(key: &ServiceKey, facts: &Facts, plan: &Plan) -> ServicePreview
             ImageChange { container: container.clone(), from, to: to.clone() }
         };
         let images = roll.rollout.images.iter().map(change).collect();
-        return service(key, revision, "differs", plan.warnings.join("; "), images);
+        return service(key, name, revision, "differs", plan.warnings.join("; "), images);
     }
     let details: Vec<&str> = plan.skips.iter().map(|skip| skip.detail.as_str()).collect();
     let state = match plan.skips.iter().map(|skip| skip.reason).find(|reason| reason.as_str() != "already_deployed") {
         None => "same",
         Some(reason) => reason.as_str(),
     };
-    service(key, revision, state, details.join("; "), Vec::new())
+    service(key, name, revision, state, details.join("; "), Vec::new())
 }

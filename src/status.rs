@@ -26,7 +26,7 @@ pub struct Status {
     pub daemon: Option<DaemonStatus>,
     /// How far CloudTrail was read.
     pub contexts: Vec<ContextStatus>,
-    /// The services: those of the configuration, and those that left it in the middle of something.
+    /// The services, in the order of their keys: those of the configuration, and those that left it in the middle of something.
     pub services: Vec<ServiceStatus>,
     /// The last pushes that concern a repository of the configuration, newest first, as decided since the daemon was started.
     #[serde(default)]
@@ -168,6 +168,8 @@ pub struct ServiceStatus {
     pub cluster: String,
     /// The service.
     pub service: String,
+    /// What it is called, here and in commands: `CLUSTER/SERVICE`, with the AWS context before it where another one is called the same.
+    pub name: String,
     /// What this program deployed last and saw complete.
     pub deployed: Option<Running>,
     /// What is under way.
@@ -280,7 +282,8 @@ impl Status {
         keys.sort();
         keys.dedup();
         let nothing = ServiceState::default();
-        let services = keys.into_iter().map(|key| service(key, state.services.get(key).unwrap_or(&nothing)));
+        let services =
+            keys.into_iter().map(|key| service(key, config.name_of(key), state.services.get(key).unwrap_or(&nothing)));
         Self {
             version: VERSION,
             at: now,
@@ -295,11 +298,11 @@ impl Status {
 
     /// What only the running daemon knows of a service.
     pub fn add_details(&mut self, key: &ServiceKey, tasks: Option<Counts>, trouble: Option<&String>) {
-        let found = self.services.iter_mut().find(|one| {
-            (one.aws.as_str(), one.cluster.as_str(), one.service.as_str())
-                == (key.aws.as_str(), key.cluster.as_str(), key.service.as_str())
-        });
-        if let Some(found) = found {
+        let wanted = (key.aws.as_str(), key.cluster.as_str(), key.service.as_str());
+        let place = self
+            .services
+            .binary_search_by(|one| (one.aws.as_str(), one.cluster.as_str(), one.service.as_str()).cmp(&wanted));
+        if let Some(found) = place.ok().and_then(|place| self.services.get_mut(place)) {
             found.trouble = trouble.cloned();
             if let Some(rollout) = &mut found.rollout {
                 rollout.tasks = tasks;
@@ -308,11 +311,12 @@ impl Status {
     }
 }
 
-fn service(key: &ServiceKey, known: &ServiceState) -> ServiceStatus {
+fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatus {
     ServiceStatus {
         aws: key.aws.to_string(),
         cluster: key.cluster.to_string(),
         service: key.service.to_string(),
+        name,
         deployed: known.deployed.as_ref().map(|deployed| Running {
             revision: deployed.revision.as_str().to_owned(),
             since: deployed.since,
@@ -383,31 +387,6 @@ impl OutcomeStatus {
             revision: outcome.revision.as_ref().map(|revision| revision.as_str().to_owned()),
             images: images(&outcome.targets),
             detail: outcome.detail.clone(),
-        }
-    }
-}
-
-/// The configured service that a person names: `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
-///
-/// # Errors
-/// What is wrong with the name, and which one may be meant.
-pub fn find_service<'a>(keys: impl Iterator<Item = &'a ServiceKey>, named: &str) -> Result<&'a ServiceKey, String> {
-    let mut all: Vec<&ServiceKey> = keys.collect();
-    all.sort();
-    all.dedup();
-    let short = |key: &ServiceKey| format!("{}/{}", key.cluster, key.service);
-    let long = |key: &ServiceKey| format!("{}/{}", key.aws, short(key));
-    let found: Vec<&ServiceKey> = all.iter().copied().filter(|key| short(key) == named || long(key) == named).collect();
-    match found[..] {
-        [only] => Ok(only),
-        [] => {
-            let nearest = all.iter().map(|key| short(key)).min_by_key(|name| strsim::levenshtein(name, named));
-            let hint = nearest.map_or_else(String::new, |name| format!("; the nearest one is {name}"));
-            Err(format!("{named} is no CLUSTER/SERVICE of the configuration{hint}"))
-        }
-        _ => {
-            let names: Vec<String> = found.iter().map(|key| long(key)).collect();
-            Err(format!("{named} is ambiguous: say {}", names.join(" or ")))
         }
     }
 }

@@ -20,6 +20,11 @@ pub(crate) fn span(span: SignedDuration) -> String {
     }
 }
 
+/// A number of things: `1 repository`, `2 repositories`.
+pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// The first digits of a digest: enough for people.
 pub(crate) fn short_digest(digest: &str) -> String {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
@@ -34,6 +39,12 @@ pub(crate) fn short_revision(arn: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(counted(1, "repository", "repositories"), "1 repository");
+        assert_eq!(counted(0, "repository", "repositories"), "0 repositories");
+    }
 
     #[test]
     fn spans_are_short() {

@@ -9,6 +9,7 @@ use super::{BAD_CONFIGURATION, FAILURE, block_on, fail, summary};
 use crate::config::{Config, Places, Source};
 use crate::domain::finding::Severity;
 use crate::inspection::{self, InspectionError, Placed};
+use crate::wording::counted;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -88,9 +89,11 @@ fn text(name: &str, config: &Config, found: &[Placed], offline: bool, colour: bo
     }
     let (errors, warnings, notes) =
         (count(found, Severity::Error), count(found, Severity::Warning), count(found, Severity::Note));
-    let total = format!("{errors} errors, {warnings} warnings, {notes} notes");
+    let notes = counted(notes, "note", "notes");
+    let total =
+        format!("{}, {}, {notes}", counted(errors, "error", "errors"), counted(warnings, "warning", "warnings"));
     text.push_str(&match (errors, warnings) {
-        (0, 0) => paint(&format!("all good ({notes} notes)\n"), Tone::Good, colour),
+        (0, 0) => paint(&format!("all good ({notes})\n"), Tone::Good, colour),
         _ => paint(&format!("{total}\n"), if errors > 0 { Tone::Bad } else { Tone::Warning }, colour),
     });
     text

@@ -19,6 +19,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Config, Source};
 use crate::logging::{self, Format};
+use crate::wording::counted;
 
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/ecs-deployd/config.toml";
@@ -165,9 +166,9 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 /// What a summary says about a configuration.
 fn summary(config: &Config) -> String {
     format!(
-        "{} repositories, {} services, {} AWS contexts",
-        config.repositories.len(),
-        config.services().count(),
-        config.aws.len()
+        "{}, {}, {}",
+        counted(config.repositories.len(), "repository", "repositories"),
+        counted(config.services().count(), "service", "services"),
+        counted(config.aws.len(), "AWS context", "AWS contexts")
     )
 }

@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::table::{Cell, Table, Tone, bar, colour, show};
 use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
-use crate::config::Config;
+use crate::config::{Config, ServiceNames};
 use crate::domain::state::OutcomeKind;
 use crate::once::{self, OnceError, Report};
 use crate::status::{ServiceStatus, Status};
@@ -16,18 +16,19 @@ use crate::wording::{short_revision, span};
 
 pub(super) fn execute(config: Config) -> ExitCode {
     let mut progress = Progress::default();
+    let names = config.names.clone();
     let report = block_on(once::once(config, |status| progress.show(status)));
     progress.clear();
     match report {
         Err(code) => code,
-        Ok(Ok(report)) => tell(&report),
+        Ok(Ok(report)) => tell(&report, &names),
         Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, BAD_STATE),
         Ok(Err(error @ OnceError::Connect(_))) => fail(&error, BAD_CONFIGURATION),
         Ok(Err(error)) => fail(&error, FAILURE),
     }
 }
 
-fn tell(report: &Report) -> ExitCode {
+fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
     let mut table = Table::new(&["SERVICE", "RESULT", "REVISION", "TOOK", "DETAIL"]);
     for (key, outcome) in &report.rest.ended {
         let tone = match outcome.result {
@@ -36,7 +37,7 @@ fn tell(report: &Report) -> ExitCode {
             _ => Tone::Bad,
         };
         table.row(vec![
-            format!("{}/{}", key.cluster, key.service).into(),
+            names.of(key).into(),
             Cell::new(outcome.result.as_str(), tone),
             outcome.revision.as_ref().map_or("-", |revision| revision.short()).into(),
             span(outcome.ended_at.duration_since(outcome.decided_at)).into(),
@@ -45,7 +46,7 @@ fn tell(report: &Report) -> ExitCode {
     }
     for (key, why) in &report.rest.unfinished {
         let result = Cell::new("unfinished", Tone::Bad);
-        table.row(vec![format!("{}/{}", key.cluster, key.service).into(), result, "-".into(), "-".into(), why.into()]);
+        table.row(vec![names.of(key).into(), result, "-".into(), "-".into(), why.into()]);
     }
     match table.is_empty() {
         true if report.unread.is_empty() => show("nothing to do\n"),
@@ -100,7 +101,6 @@ impl Progress {
 
 fn line(one: &ServiceStatus) -> Option<(String, String)> {
     let rollout = one.rollout.as_ref()?;
-    let name = format!("{}/{}", one.cluster, one.service);
     let revision = rollout.revision.as_deref().map_or("registering", short_revision);
     let back = if rollout.direction == "back" { "going back to " } else { "" };
     let tasks = rollout.tasks.map_or_else(
@@ -111,5 +111,5 @@ fn line(one: &ServiceStatus) -> Option<(String, String)> {
             format!("{bar} {} of {} run, {} starting{failed}", tasks.running, tasks.desired, tasks.pending)
         },
     );
-    Some((name, format!("{back}{revision} {tasks}")))
+    Some((one.name.clone(), format!("{back}{revision} {tasks}")))
 }

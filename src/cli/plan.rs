@@ -66,7 +66,6 @@ fn text_of(preview: &Preview, colour: bool) -> String {
     text.push('\n');
     let mut services = Table::new(&["SERVICE", "REVISION", "AND ECR", "DETAIL"]);
     for one in &preview.services {
-        let name = format!("{}/{}", one.cluster, one.service);
         let tone = match one.state.as_str() {
             "same" => Tone::Good,
             "differs" => Tone::Warning,
@@ -77,7 +76,7 @@ fn text_of(preview: &Preview, colour: bool) -> String {
             "differs" => String::new(),
             _ => one.detail.clone(),
         };
-        services.row(vec![(&name).into(), revision.into(), Cell::new(&one.state, tone), detail.into()]);
+        services.row(vec![(&one.name).into(), revision.into(), Cell::new(&one.state, tone), detail.into()]);
         for change in &one.images {
             let from = paint(&format!("- {}", brief(&change.from)), Tone::Bad, false);
             services.row(vec![
@@ -97,7 +96,7 @@ fn text_of(preview: &Preview, colour: bool) -> String {
     let differing = preview.services.iter().filter(|one| one.state == "differs" && !one.detail.is_empty());
     for (index, one) in differing.enumerate() {
         text.push_str(if index == 0 { "\n" } else { "" });
-        let name = paint(&format!("{}/{}", one.cluster, one.service), Tone::Warning, colour);
+        let name = paint(&one.name, Tone::Warning, colour);
         text.push_str(&format!("{name}  {}\n", one.detail));
     }
     text
@@ -107,7 +106,7 @@ fn text_of(preview: &Preview, colour: bool) -> String {
 fn brief(reference: &str) -> String {
     match reference.split_once("sha256:") {
         Some((name, digest)) => {
-            let (digest, rest) = digest.split_at(digest.len().min(64));
+            let (digest, rest) = digest.split_at_checked(64).unwrap_or((digest, ""));
             format!("{name}sha256:{}...{rest}", short_digest(digest))
         }
         None => reference.to_owned(),

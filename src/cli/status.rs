@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::table::{Cell, Table, Tone, bar, colour, paint, show};
 use super::{BAD_STATE, FAILURE, block_on, fail};
@@ -11,8 +11,8 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::control::{self, Ask, Told, Unreachable};
 use crate::ledger::{self, Found, LedgerError};
-use crate::status::{ImageStatus, Origin, OutcomeStatus, ServiceStatus, Status, find_service};
-use crate::wording::{ago, short_digest, short_revision, span};
+use crate::status::{ContextStatus, ImageStatus, Origin, OutcomeStatus, ServiceStatus, Status};
+use crate::wording::{ago, counted, short_digest, short_revision, span};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -57,11 +57,7 @@ pub(super) fn status(config: &Config, options: &Options) -> ExitCode {
 }
 
 pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
-    let only = match options
-        .service
-        .as_deref()
-        .map(|named| find_service(config.services().map(|(_, rule)| &rule.key), named).cloned())
-    {
+    let only = match options.service.as_deref().map(|named| config.names.find(named).cloned()) {
         None => None,
         Some(Ok(key)) => Some(key),
         Some(Err(text)) => {
@@ -80,7 +76,7 @@ pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
         if options.json {
             let entries = |one: &&ServiceStatus| {
                 serde_json::json!({
-                    "aws": one.aws, "cluster": one.cluster, "service": one.service,
+                    "aws": one.aws, "cluster": one.cluster, "service": one.service, "name": one.name,
                     "history": one.history, "orders": one.orders,
                 })
             };
@@ -136,16 +132,16 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     let mut table = Table::new(&["SERVICE", "RUNS", "REVISION", "SINCE", "STATE"]);
     let mut notes = String::new();
     for one in &status.services {
-        let name = format!("{}/{}", one.cluster, one.service);
+        let name = &one.name;
         let (runs, revision, since) = match &one.deployed {
             Some(deployed) => {
                 (images(&deployed.images), short_revision(&deployed.revision).to_owned(), ago(deployed.since, now))
             }
             None => ("not deployed by ecs-deployd yet".to_owned(), String::new(), String::new()),
         };
-        table.row(vec![(&name).into(), runs.into(), revision.into(), since.into(), state_of(one, now)]);
+        table.row(vec![name.into(), runs.into(), revision.into(), since.into(), state_of(one, now)]);
         for note in notes_of(one) {
-            notes.push_str(&format!("{}  {note}\n", paint(&name, Tone::Warning, colour)));
+            notes.push_str(&format!("{}  {note}\n", paint(name, Tone::Warning, colour)));
         }
     }
     if table.is_empty() {
@@ -158,12 +154,33 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
         text.push_str(&notes);
     }
     text.push('\n');
+    if let Some(trouble) = status.daemon.as_ref().and_then(|daemon| daemon.state_trouble.as_ref()) {
+        text.push_str(&paint(&format!("nothing is deployed until this is mended: {trouble}\n"), Tone::Bad, colour));
+    }
     for context in &status.contexts {
-        let read =
-            context.read_to.map_or_else(|| "not read yet".to_owned(), |time| format!("read to {}", ago(time, now)));
-        text.push_str(&paint(&format!("CloudTrail of aws context {}: {read}\n", context.aws), Tone::Faint, colour));
+        text.push_str(&context_text(context, now, colour));
     }
     text
+}
+
+/// How far CloudTrail was read in one AWS context, how late its events come, and why it cannot be read now.
+fn context_text(context: &ContextStatus, now: Timestamp, colour: bool) -> String {
+    let mut line = format!("CloudTrail of aws context {}: ", context.aws);
+    line.push_str(
+        &context.read_to.map_or_else(|| "not read yet".to_owned(), |time| format!("read to {}", ago(time, now))),
+    );
+    if let Some(delivery) = context.delivery {
+        let seconds = |seconds: f64| span(SignedDuration::try_from_secs_f64(seconds).unwrap_or_default());
+        line.push_str(&format!(
+            ", events come after {} (median of {})",
+            seconds(delivery.median_seconds),
+            delivery.pushes
+        ));
+    }
+    match &context.trouble {
+        None => paint(&format!("{line}\n"), Tone::Faint, colour),
+        Some(trouble) => paint(&format!("{line}; it cannot be read now: {trouble}\n"), Tone::Bad, colour),
+    }
 }
 
 fn images(images: &[ImageStatus]) -> String {
@@ -196,7 +213,7 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
     }
     match one.undecided {
         0 => Cell::new("ok", Tone::Good),
-        number => Cell::new(format!("{number} pushes to decide"), Tone::Warning),
+        number => Cell::new(format!("{} to decide", counted(number, "push", "pushes")), Tone::Warning),
     }
 }
 
@@ -233,7 +250,7 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
 fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> String {
     let mut rows: Vec<(Timestamp, Vec<Cell>)> = Vec::new();
     for one in services {
-        let name = format!("{}/{}", one.cluster, one.service);
+        let name = &one.name;
         for outcome in &one.history {
             let tone = match outcome.result.as_str() {
                 "completed" => Tone::Good,
@@ -245,7 +262,7 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
                 outcome.ended_at,
                 vec![
                     ago(outcome.ended_at, now).into(),
-                    (&name).into(),
+                    name.into(),
                     Cell::new(&outcome.result, tone),
                     outcome.revision.as_deref().map_or("", short_revision).into(),
                     took.into(),
@@ -257,8 +274,7 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
         for ordered in &one.orders {
             let order = Cell::new(ordered.order.as_str(), Tone::Plain);
             let by = format!("by {}: {}", ordered.by, ordered.answer);
-            let row =
-                vec![ago(ordered.at, now).into(), (&name).into(), order, "".into(), "".into(), "".into(), by.into()];
+            let row = vec![ago(ordered.at, now).into(), name.into(), order, "".into(), "".into(), "".into(), by.into()];
             rows.push((ordered.at, row));
         }
     }

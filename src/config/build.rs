@@ -8,7 +8,8 @@ use toml::de::DeTable;
 
 use super::reader::{Finding, Findings, Found, Table, is_http};
 use super::{
-    AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, StateSettings, WhenMissing,
+    AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
+    WhenMissing,
 };
 use crate::domain::audit::EventName;
 use crate::domain::intake::Rules;
@@ -51,6 +52,8 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         false => default_context(&mut aws),
     });
     let audit = audit(root.table("audit"));
+    let services = repositories.values().flat_map(|rule| &rule.services);
+    let names = ServiceNames::new(services.map(|rule| &rule.key));
     let config = Config {
         aws,
         poll: poll(root.table("poll")),
@@ -60,6 +63,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         repositories,
         notify,
         audit: root.has("audit").then_some(audit),
+        names,
     };
     root.report_unknown();
     config

@@ -3,6 +3,7 @@
 //! A valid configuration cannot say anything impossible: names, globs, durations and addresses are parsed here and nowhere else.
 
 mod build;
+mod names;
 mod notify;
 mod places;
 mod reader;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use names::ServiceNames;
 pub use notify::{NotifySettings, Receiver, WebhookUrl};
 pub use places::Places;
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub notify: Vec<NotifySettings>,
     /// Which changes to ECS are followed, if any are.
     pub audit: Option<AuditSettings>,
+    /// What the services are called.
+    pub names: ServiceNames,
 }
 
 /// `[audit]`

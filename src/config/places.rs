@@ -6,13 +6,15 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::reader::line_of;
+use crate::domain::settings::RepositoryKey;
+use crate::domain::types::ServiceKey;
 
 /// Line numbers, from 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     contexts: BTreeMap<String, usize>,
     repositories: BTreeMap<(String, String), usize>,
-    services: BTreeMap<(String, String, String, String), usize>,
+    services: BTreeMap<(String, String), usize>,
 }
 
 impl Places {
@@ -34,7 +36,8 @@ impl Places {
             places.repositories.insert((aws.to_owned(), name.to_owned()), line);
             for service in tables(table.table, "service") {
                 let of = |key| text_of(service.table, key).unwrap_or_default().to_owned();
-                let key = (aws.to_owned(), name.to_owned(), of("cluster"), of("service"));
+                let context = text_of(service.table, "aws").unwrap_or(aws);
+                let key = (format!("{aws}/{name}"), format!("{context}/{}/{}", of("cluster"), of("service")));
                 places.services.insert(key, line_of(text, service.start));
             }
         }
@@ -55,9 +58,8 @@ impl Places {
 
     /// The line of a `[[repository.service]]`.
     #[must_use]
-    pub fn service(&self, aws: &str, repository: &str, cluster: &str, service: &str) -> Option<usize> {
-        let key = (aws.to_owned(), repository.to_owned(), cluster.to_owned(), service.to_owned());
-        self.services.get(&key).copied()
+    pub fn service(&self, repository: &RepositoryKey, service: &ServiceKey) -> Option<usize> {
+        self.services.get(&(repository.to_string(), String::from(service.clone()))).copied()
     }
 }
 
@@ -88,15 +90,17 @@ fn text_of<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::test_support::repository_key;
 
     #[test]
     fn each_table_has_its_line() {
-        let text = "[aws.default]\nregion = \"eu-west-1\"\n\n[[repository]]\nname = \"a\"\ntags = [\"x\"]\n[[repository.service]]\ncluster = \"c\"\nservice = \"s\"\n[[repository.service]]\ncluster = \"c\"\nservice = \"t\"\n[[repository]]\nname = \"b\"\naws = \"other\"\n";
+        let text = "[aws.default]\nregion = \"eu-west-1\"\n\n[[repository]]\nname = \"aa\"\ntags = [\"x\"]\n[[repository.service]]\ncluster = \"c\"\nservice = \"s\"\n[[repository.service]]\ncluster = \"c\"\nservice = \"s\"\naws = \"other\"\n[[repository]]\nname = \"bb\"\naws = \"other\"\n";
         let places = Places::of(text);
         assert_eq!(places.context("default"), Some(1));
         assert_eq!(places.context("other"), None);
-        assert_eq!((places.repository("default", "a"), places.repository("other", "b")), (Some(4), Some(13)));
-        assert_eq!(places.service("default", "a", "c", "s"), Some(7));
-        assert_eq!(places.service("default", "a", "c", "t"), Some(10));
+        assert_eq!((places.repository("default", "aa"), places.repository("other", "bb")), (Some(4), Some(14)));
+        let service = |key: &str| places.service(&repository_key("aa"), &ServiceKey::try_from(key.to_owned()).unwrap());
+        assert_eq!((service("default/c/s"), service("other/c/s")), (Some(7), Some(10)));
+        assert_eq!(service("default/c/t"), None);
     }
 }

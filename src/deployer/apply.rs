@@ -84,7 +84,7 @@ impl Deployer {
         self.gauge(key);
         self.dirty = true;
         report::planned(&self.metrics, key, &plan);
-        self.recent.planned(key, &plan, now);
+        self.recent.planned(&self.config.name_of(key), &plan, now);
         for skip in &plan.skips {
             self.decided(&skip.push, &skip.repository, Some(skip.reason));
         }
@@ -213,7 +213,10 @@ impl Deployer {
             match registered {
                 Ok(revision) => {
                     self.succeeded(key, Kind::Write);
-                    info!(cluster = %key.cluster, service = %key.service, revision = %revision, "registered the new revision");
+                    info!(
+                        aws = %key.aws, cluster = %key.cluster, service = %key.service, revision = %revision,
+                        "registered the new revision"
+                    );
                     self.set_phase(key, Phase::Registered { revision: revision.clone() });
                 }
                 Err(error) => self.write_failed(key, error),
@@ -227,7 +230,8 @@ impl Deployer {
             Ok(deployment) if deployment.task_definition == revision => {
                 self.succeeded(key, Kind::Write);
                 info!(
-                    cluster = %key.cluster, service = %key.service, revision = %revision, deployment = %deployment.id,
+                    aws = %key.aws, cluster = %key.cluster, service = %key.service,
+                    revision = %revision, deployment = %deployment.id,
                     "updated the service; ECS rolls it out"
                 );
                 self.rolling(key, revision, deployment.id);

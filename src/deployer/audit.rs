@@ -23,6 +23,7 @@ impl Deployer {
             self.metrics.audited(context, change.name.as_str());
             tell(context, &change, concern);
             self.recent.changed(context, &change, concern);
+            let watched = watched.map(|key| self.named(&key));
             self.untold.push(Arc::new(Notice::of_change(context, change, watched, concern)));
             // What is told must be on the disk, or it would be told again after a restart.
             self.dirty = true;

@@ -106,7 +106,10 @@ async fn was_tried(
             Some(_) => Ok(true),
         },
         Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused) => {
-            debug!(cluster = %key.cluster, service = %key.service, %error, "whether the update was made before is not known");
+            debug!(
+                aws = %key.aws, cluster = %key.cluster, service = %key.service, %error,
+                "whether the update was made before is not known"
+            );
             Ok(false)
         }
         Err(error) => Err(error),

@@ -84,7 +84,10 @@ async fn stopped(context: &AwsContext, pace: &Pace, key: &ServiceKey, deployment
             if reasons.is_empty() { String::new() } else { format!("; stopped tasks: {}", reasons.join("; ")) }
         }
         Err(error) => {
-            debug!(cluster = %key.cluster, service = %key.service, %error, "why the tasks stopped is not known");
+            debug!(
+                aws = %key.aws, cluster = %key.cluster, service = %key.service, %error,
+                "why the tasks stopped is not known"
+            );
             String::new()
         }
     }
@@ -104,7 +107,10 @@ async fn baking(context: &AwsContext, pace: &Pace, key: &ServiceKey, rollout: &R
             }
         }
         Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused | Fault::NotFound) => {
-            debug!(cluster = %key.cluster, service = %key.service, %error, "whether it still bakes is not known");
+            debug!(
+                aws = %key.aws, cluster = %key.cluster, service = %key.service, %error,
+                "whether it still bakes is not known"
+            );
             Finding::Complete
         }
         Err(_) => Finding::StillBaking,

@@ -431,7 +431,10 @@ impl Deployer {
     fn leave(&mut self, key: &ServiceKey) {
         let Some(known) = self.state.services.get_mut(key) else { return };
         if !known.wanted.is_empty() {
-            info!(cluster = %key.cluster, service = %key.service, "no longer in the configuration: its undecided pushes are dropped");
+            info!(
+                aws = %key.aws, cluster = %key.cluster, service = %key.service,
+                "no longer in the configuration: its undecided pushes are dropped"
+            );
             known.wanted.clear();
         }
         let Some(rollout) = known.rollout.clone() else { return };

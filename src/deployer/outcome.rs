@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::inquire::Inquiry;
 use super::{Deployer, report};
 use crate::clock;
-use crate::domain::notice::Notice;
+use crate::domain::notice::{Named, Notice};
 use crate::domain::plan;
 use crate::domain::rollout::{self, Progress};
 use crate::domain::settings::OnFailure;
@@ -40,7 +40,10 @@ impl Deployer {
                 }
             }
             Progress::Adopted(deployment) => {
-                info!(cluster = %key.cluster, service = %key.service, deployment = %deployment, "a new deployment of the same revision is watched from here on");
+                info!(
+                    aws = %key.aws, cluster = %key.cluster, service = %key.service, deployment = %deployment,
+                    "a new deployment of the same revision is watched from here on"
+                );
                 // It has just begun: it has its own time to get stable.
                 if let Phase::Rolling { revision, .. } = rollout.phase {
                     self.rolling(key, revision, deployment);
@@ -124,7 +127,8 @@ impl Deployer {
                 );
                 known.held.insert(repository.clone(), hold);
                 warn!(
-                    cluster = %key.cluster, service = %key.service, repository = %repository.name, digest = %target.digest,
+                    aws = %key.aws, cluster = %key.cluster, service = %key.service,
+                    repository = %repository.name, digest = %target.digest,
                     "the digest is held for the service until a newer push"
                 );
             }
@@ -133,7 +137,8 @@ impl Deployer {
         self.end(key, kind, why);
         let Some(back) = back else { return };
         info!(
-            cluster = %key.cluster, service = %key.service, revision = %back.base, pinned = ?back.images,
+            aws = %key.aws, cluster = %key.cluster, service = %key.service,
+            revision = %back.base, pinned = ?back.images,
             "going back to what ran before"
         );
         self.begin(key, back);
@@ -180,9 +185,14 @@ impl Deployer {
         self.note(key, outcome);
     }
 
+    /// The service with its name, for those who are told of it.
+    pub(super) fn named(&self, key: &ServiceKey) -> Named {
+        Named { key: key.clone(), name: self.config.name_of(key) }
+    }
+
     /// Writes an outcome into the history, and tells who wants to hear it.
     pub(super) fn note(&mut self, key: &ServiceKey, outcome: Outcome) {
-        self.untold.push(Arc::new(Notice::of_deployment(key, &outcome)));
+        self.untold.push(Arc::new(Notice::of_deployment(self.named(key), &outcome)));
         if let Some(known) = self.state.services.get_mut(key) {
             known.remember(outcome);
         }

@@ -10,7 +10,7 @@ use crate::domain::intake::{Fate, Verdict};
 use crate::domain::plan::Plan;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::PushRef;
-use crate::domain::types::{ContextName, RepositoryName, ServiceKey};
+use crate::domain::types::{ContextName, RepositoryName};
 use crate::status::{ChangeStatus, DeliveryStatus, PushStatus};
 
 /// Decisions that are remembered.
@@ -54,8 +54,7 @@ impl Recent {
     }
 
     /// A service was planned.
-    pub(super) fn planned(&mut self, key: &ServiceKey, plan: &Plan, now: Timestamp) {
-        let service = format!("{}/{}", key.cluster, key.service);
+    pub(super) fn planned(&mut self, service: &str, plan: &Plan, now: Timestamp) {
         let one = |aws: &ContextName, repository: &RepositoryName, push: &PushRef, decision: &str, detail: String| {
             PushStatus {
                 aws: aws.to_string(),
@@ -64,7 +63,7 @@ impl Recent {
                 event: push.event.to_string(),
                 pushed_at: push.at,
                 decided_at: now,
-                service: Some(service.clone()),
+                service: Some(service.to_owned()),
                 decision: decision.to_owned(),
                 detail,
             }

@@ -48,28 +48,31 @@ pub(super) fn planned(metrics: &Metrics, key: &ServiceKey, plan: &Plan) {
     for skip in &plan.skips {
         let tag = skip.push.tag.as_ref().map_or("", |tag| tag.as_str());
         info!(
-            cluster = %key.cluster, service = %key.service, repository = %skip.repository.name, tag, reason = %skip.reason,
+            aws = %key.aws, cluster = %key.cluster, service = %key.service,
+            repository = %skip.repository.name, tag, reason = %skip.reason,
             detail = skip.detail, event = %skip.push.event, "push skipped"
         );
     }
     for warning in &plan.warnings {
-        warn!(cluster = %key.cluster, service = %key.service, warning, "it is rolled all the same");
+        warn!(aws = %key.aws, cluster = %key.cluster, service = %key.service, warning, "it is rolled all the same");
     }
     if let Some(reason) = &plan.refused {
         metrics.deployment_refused(key);
-        error!(cluster = %key.cluster, service = %key.service, reason, "deployment refused");
+        error!(aws = %key.aws, cluster = %key.cluster, service = %key.service, reason, "deployment refused");
     }
     if let Some(roll) = &plan.roll {
         for (repository, target) in &roll.rollout.targets {
             let tag = target.push.tag.as_ref().map_or("", |tag| tag.as_str());
             info!(
-                cluster = %key.cluster, service = %key.service, repository = %repository.name, tag, digest = %target.digest,
+                aws = %key.aws, cluster = %key.cluster, service = %key.service,
+                repository = %repository.name, tag, digest = %target.digest,
                 from = %roll.rollout.replaces, "deploying"
             );
         }
         let way_back = &roll.rollout.way_back;
         debug!(
-            cluster = %key.cluster, service = %key.service, revision = %way_back.revision, pinned = ?way_back.pinned,
+            aws = %key.aws, cluster = %key.cluster, service = %key.service,
+            revision = %way_back.revision, pinned = ?way_back.pinned,
             "the way back is written down"
         );
     }
@@ -85,7 +88,7 @@ pub(super) fn resumed(key: &ServiceKey, resume: &Resume) {
         Resume::Failed(..) => "ECS gave its revision up",
         Resume::Gone(_) => "the service is gone",
     };
-    info!(cluster = %key.cluster, service = %key.service, what, "took up an unfinished rollout");
+    info!(aws = %key.aws, cluster = %key.cluster, service = %key.service, what, "took up an unfinished rollout");
 }
 
 /// A rollout is under way.
@@ -93,7 +96,10 @@ pub(super) fn progress(key: &ServiceKey, rollout: &Rollout, counts: Counts, elap
     let Counts { desired, running, pending, failed } = counts;
     let back = matches!(rollout.direction, Direction::Back { .. });
     let elapsed = elapsed.as_secs();
-    debug!(cluster = %key.cluster, service = %key.service, back, desired, running, pending, failed, elapsed, "rolling");
+    debug!(
+        aws = %key.aws, cluster = %key.cluster, service = %key.service, back, desired, running, pending, failed, elapsed,
+        "rolling"
+    );
 }
 
 /// A rollout ended.
@@ -104,13 +110,22 @@ pub(super) fn ended(key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, deta
     match kind {
         OutcomeKind::Completed => {
             let detail = Some(detail).filter(|detail| !detail.is_empty());
-            info!(cluster = %key.cluster, service = %key.service, revision, outcome, detail, took_seconds = took, "deployment ended");
+            info!(
+                aws = %key.aws, cluster = %key.cluster, service = %key.service, revision, outcome, detail, took_seconds = took,
+                "deployment ended"
+            );
         }
         OutcomeKind::Superseded | OutcomeKind::RolledBack => {
-            warn!(cluster = %key.cluster, service = %key.service, revision, outcome, detail, took_seconds = took, "deployment ended");
+            warn!(
+                aws = %key.aws, cluster = %key.cluster, service = %key.service, revision, outcome, detail, took_seconds = took,
+                "deployment ended"
+            );
         }
         OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::Refused => {
-            error!(cluster = %key.cluster, service = %key.service, revision, outcome, detail, back, took_seconds = took, "deployment ended");
+            error!(
+                aws = %key.aws, cluster = %key.cluster, service = %key.service, revision, outcome, detail, back, took_seconds = took,
+                "deployment ended"
+            );
         }
     }
 }

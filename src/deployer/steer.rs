@@ -104,7 +104,7 @@ impl Deployer {
     }
 
     fn find_service(&self, named: &str) -> Result<ServiceKey, Refused> {
-        crate::status::find_service(self.config.services().map(|(_, rule)| &rule.key), named).cloned().map_err(Refused)
+        self.config.names.find(named).cloned().map_err(Refused)
     }
 
     fn order(&mut self, pending: Pending) {
@@ -222,11 +222,17 @@ impl Deployer {
         let Pending { key, order, by, answer: to } = pending;
         let text = match &answer {
             Ok(text) => {
-                info!(cluster = %key.cluster, service = %key.service, order = order.as_str(), by, answer = text, "order carried out");
+                info!(
+                    aws = %key.aws, cluster = %key.cluster, service = %key.service, order = order.as_str(), by, answer = text,
+                    "order carried out"
+                );
                 text.clone()
             }
             Err(refused) => {
-                warn!(cluster = %key.cluster, service = %key.service, order = order.as_str(), by, %refused, "order refused");
+                warn!(
+                    aws = %key.aws, cluster = %key.cluster, service = %key.service, order = order.as_str(), by, %refused,
+                    "order refused"
+                );
                 format!("refused: {refused}")
             }
         };

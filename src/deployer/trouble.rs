@@ -50,18 +50,21 @@ impl Deployer {
         trouble.not_before = Some(clock::instant() + delay);
         let text = error.to_string();
         if trouble.complaint.as_ref() == Some(&text) {
-            debug!(cluster = %key.cluster, service = %key.service, error = %text, "still failing");
+            debug!(aws = %key.aws, cluster = %key.cluster, service = %key.service, error = %text, "still failing");
             return;
         }
         let remedy = error.remedy().unwrap_or_else(|| "none needed: it is tried again".to_owned());
-        warn!(cluster = %key.cluster, service = %key.service, error = %text, remedy, retry_in = ?delay, "a call to AWS failed");
+        warn!(
+            aws = %key.aws, cluster = %key.cluster, service = %key.service, error = %text, remedy, retry_in = ?delay,
+            "a call to AWS failed"
+        );
         trouble.complaint = Some(text);
     }
 
     /// A call succeeded.
     pub(super) fn succeeded(&mut self, key: &ServiceKey, kind: Kind) {
         if std::mem::take(self.trouble(key, kind)).complaint.is_some() {
-            info!(cluster = %key.cluster, service = %key.service, "calls to AWS work again");
+            info!(aws = %key.aws, cluster = %key.cluster, service = %key.service, "calls to AWS work again");
         }
     }
 

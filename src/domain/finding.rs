@@ -59,20 +59,18 @@ pub struct Home {
     pub account: Option<AccountId>,
 }
 
-/// Looks at one service that is there.
+/// Looks at one service that is there, and is called `name`.
 #[must_use]
 pub fn of_service(
+    name: &str,
     rules: &BTreeMap<RepositoryKey, &ServiceRule>,
     homes: &BTreeMap<RepositoryKey, Home>,
     facts: &Facts,
 ) -> Vec<(Option<RepositoryKey>, Finding)> {
-    let Some(name) = rules.values().next().map(|rule| format!("{}/{}", rule.key.cluster, rule.key.service)) else {
-        return Vec::new();
-    };
     let mut found: Vec<(Option<RepositoryKey>, Finding)> =
-        of_its_settings(rules, &name, facts).into_iter().map(|finding| (None, finding)).collect();
+        of_its_settings(rules, name, facts).into_iter().map(|finding| (None, finding)).collect();
     for (repository, rule) in rules {
-        let of_repository = [of_container(repository, rule, homes, &name, facts), of_policy(repository, &name, facts)];
+        let of_repository = [of_container(repository, rule, homes, name, facts), of_policy(repository, name, facts)];
         found.extend(of_repository.into_iter().flatten().map(|finding| (Some(repository.clone()), finding)));
     }
     found
@@ -195,7 +193,10 @@ mod tests {
         let rules = BTreeMap::from([(repository_key("hello"), rule)]);
         let home = Home { region: region(), account: Some(AccountId::parse("111111111111").unwrap()) };
         let homes = BTreeMap::from([(repository_key("hello"), home)]);
-        of_service(&rules, &homes, &facts).into_iter().map(|(_, finding)| (finding.severity, finding.code)).collect()
+        of_service("web/shop", &rules, &homes, &facts)
+            .into_iter()
+            .map(|(_, finding)| (finding.severity, finding.code))
+            .collect()
     }
 
     fn image_of_hello() -> crate::domain::view::ImageView {

@@ -20,13 +20,22 @@ pub struct Notice {
     pub about: About,
 }
 
+/// A service, and what people call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The service.
+    pub key: ServiceKey,
+    /// `CLUSTER/SERVICE`, with the AWS context before it where several have a service of that name.
+    pub name: String,
+}
+
 /// What a notice is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
     /// A deployment ended.
-    Deployment(ServiceKey, Outcome),
+    Deployment(Named, Outcome),
     /// Somebody changed something in ECS: a service of the configuration, or something else.
-    Change(ContextName, Box<Change>, Option<ServiceKey>, Concern),
+    Change(ContextName, Box<Change>, Option<Named>, Concern),
     /// Somebody wants to see whether notices arrive.
     Test,
 }
@@ -57,17 +66,18 @@ impl Severity {
 impl Notice {
     /// A deployment ended.
     #[must_use]
-    pub fn of_deployment(key: &ServiceKey, outcome: &Outcome) -> Self {
+    pub fn of_deployment(service: Named, outcome: &Outcome) -> Self {
+        let key = &service.key;
         Self {
-            id: format!("{key}/{}/{}", outcome.result.as_str(), outcome.decided_at),
+            id: format!("{}/{key}/{}/{}", key.aws, outcome.result.as_str(), outcome.decided_at),
             at: outcome.ended_at,
-            about: About::Deployment(key.clone(), outcome.clone()),
+            about: About::Deployment(service, outcome.clone()),
         }
     }
 
     /// Somebody changed something in ECS.
     #[must_use]
-    pub fn of_change(aws: &ContextName, change: Change, watched: Option<ServiceKey>, concern: Concern) -> Self {
+    pub fn of_change(aws: &ContextName, change: Change, watched: Option<Named>, concern: Concern) -> Self {
         Self {
             id: format!("change/{}", change.event.id),
             at: change.event.time,
@@ -106,7 +116,7 @@ impl Notice {
                 let refused = change.error.as_ref().map(|error| format!(" (refused: {error})")).unwrap_or_default();
                 format!("{} {} by {by}{refused}", change.name, change.target)
             }
-            About::Deployment(key, outcome) => {
+            About::Deployment(service, outcome) => {
                 let what = match outcome.result {
                     OutcomeKind::Completed => "deployed",
                     OutcomeKind::Failed => "deployment failed",
@@ -124,7 +134,7 @@ impl Notice {
                     })
                     .collect();
                 let images = if images.is_empty() { String::new() } else { format!(" ({})", images.join(", ")) };
-                format!("{}/{}: {what}{images}", key.cluster, key.service)
+                format!("{}: {what}{images}", service.name)
             }
         }
     }
@@ -164,7 +174,7 @@ pub struct Interest {
     pub outcomes: BTreeSet<OutcomeKind>,
     /// Of images from these repositories; `None`: any.
     pub repositories: Option<GlobSet>,
-    /// Of these services, `CLUSTER/SERVICE`; `None`: any.
+    /// Of these services, `CLUSTER/SERVICE`, or with the AWS context before it where that is a part of the name; `None`: any.
     pub services: Option<GlobSet>,
     /// Which changes to ECS.
     pub changes: Changes,
@@ -190,24 +200,24 @@ impl Interest {
             About::Change(_, _, watched, concern) => match self.changes {
                 Changes::None => false,
                 Changes::Watched => {
-                    *concern == Concern::Watched && watched.as_ref().is_some_and(|key| self.of_service(key))
+                    *concern == Concern::Watched && watched.as_ref().is_some_and(|service| self.of_service(service))
                 }
-                Changes::All => watched.as_ref().is_none_or(|key| self.of_service(key)),
+                Changes::All => watched.as_ref().is_none_or(|service| self.of_service(service)),
             },
-            About::Deployment(key, outcome) => {
+            About::Deployment(service, outcome) => {
                 // What was refused before an image was chosen is about every repository of the service.
                 let of_repository = self.repositories.as_ref().is_none_or(|wanted| {
                     outcome.targets.is_empty()
                         || outcome.targets.keys().any(|repository| wanted.is_match(repository.name.as_str()))
                 });
-                self.outcomes.contains(&outcome.result) && self.of_service(key) && of_repository
+                self.outcomes.contains(&outcome.result) && self.of_service(service) && of_repository
             }
         }
     }
 
-    fn of_service(&self, key: &ServiceKey) -> bool {
-        let name = format!("{}/{}", key.cluster, key.service);
-        self.services.as_ref().is_none_or(|wanted| wanted.is_match(&name))
+    fn of_service(&self, service: &Named) -> bool {
+        let names = [service.key.to_string(), service.name.clone()];
+        self.services.as_ref().is_none_or(|wanted| names.iter().any(|name| wanted.is_match(name)))
     }
 }
 
@@ -244,14 +254,20 @@ mod tests {
         Some(set.build().unwrap())
     }
 
+    /// The service `shop` of a context, where several contexts have one.
+    fn named(aws: &str) -> Named {
+        let key = ServiceKey { aws: ContextName::parse(aws).unwrap(), ..service_key("shop") };
+        Named { name: format!("{aws}/{key}"), key }
+    }
+
     fn all() -> Interest {
         Interest { outcomes: OutcomeKind::ALL.into(), repositories: None, services: None, changes: Changes::Watched }
     }
 
     #[test]
     fn who_is_told_is_chosen_by_outcome_repository_and_service() {
-        let failed = Notice::of_deployment(&service_key("shop"), &outcome(OutcomeKind::Failed, &["app", "envoy"]));
-        let refused = Notice::of_deployment(&service_key("shop"), &outcome(OutcomeKind::Refused, &[]));
+        let failed = Notice::of_deployment(named("test"), &outcome(OutcomeKind::Failed, &["app", "envoy"]));
+        let refused = Notice::of_deployment(named("test"), &outcome(OutcomeKind::Refused, &[]));
         let only = |outcomes: &[OutcomeKind]| Interest { outcomes: outcomes.iter().copied().collect(), ..all() };
         let from = |names: &[&str]| Interest { repositories: globs(names), ..all() };
         let to = |names: &[&str]| Interest { services: globs(names), ..all() };
@@ -263,6 +279,8 @@ mod tests {
             (from(&["other"]), false, true),
             (to(&["*/shop"]), true, true),
             (to(&["*/other"]), false, false),
+            (to(&["test/*/shop"]), true, true),
+            (to(&["live/*/shop"]), false, false),
         ] {
             assert_eq!(interest.covers(&failed), of_failed, "{interest:?}");
             assert_eq!(interest.covers(&refused), of_refused, "{interest:?}");
@@ -272,13 +290,16 @@ mod tests {
 
     #[test]
     fn a_notice_says_what_happened_in_one_line_and_is_known_again() {
-        let notice = Notice::of_deployment(&service_key("shop"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
+        let notice = Notice::of_deployment(named("test"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
         assert!(notice.title().ends_with("/shop: rolled back (app:v1, envoy:v1)"), "{}", notice.title());
         assert_eq!((notice.severity(), notice.detail().as_str()), (Severity::Warning, "why"));
         let again = Notice::of_deployment(
-            &service_key("shop"),
+            named("test"),
             &Outcome { ended_at: at(99), ..outcome(OutcomeKind::RolledBack, &["app", "envoy"]) },
         );
         assert_eq!(notice.id, again.id, "the same, seen to end later");
+        let elsewhere = Notice::of_deployment(named("live"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
+        assert_ne!(notice.id, elsewhere.id, "a service of the same name in another account");
+        assert_ne!(notice.title(), elsewhere.title());
     }
 }

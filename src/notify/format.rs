@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::notice::{About, Format, Notice, Severity};
+use crate::domain::notice::{About, Format, Named, Notice, Severity};
 use crate::status::{ChangeStatus, OutcomeStatus};
 
 /// The version of the JSON shape. What is added does not change it.
@@ -34,7 +34,8 @@ fn of_programs(notice: &Notice) -> Value {
             value["kind"] = json!("change");
             value["change"] = json!(ChangeStatus::of(aws, change, *concern));
         }
-        About::Deployment(key, outcome) => {
+        About::Deployment(service, outcome) => {
+            let key = &service.key;
             value["kind"] = json!("deployment");
             let mut about =
                 json!({"aws": key.aws.as_str(), "cluster": key.cluster.as_str(), "service": key.service.as_str()});
@@ -104,18 +105,20 @@ pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
     let mut attributes = vec![("severity", notice.severity().as_str().to_owned())];
     match &notice.about {
         About::Test => attributes.push(("kind", "test".to_owned())),
-        About::Change(_, change, watched, concern) => {
+        About::Change(aws, change, watched, concern) => {
             attributes.extend([
                 ("kind", "change".to_owned()),
                 ("call", change.name.to_string()),
                 ("concern", concern.as_str().to_owned()),
             ]);
-            if let Some(key) = watched {
+            attributes.push(("aws", aws.to_string()));
+            if let Some(Named { key, .. }) = watched {
                 attributes.extend([("cluster", key.cluster.to_string()), ("service", key.service.to_string())]);
             }
         }
-        About::Deployment(key, outcome) => attributes.extend([
+        About::Deployment(Named { key, .. }, outcome) => attributes.extend([
             ("kind", "deployment".to_owned()),
+            ("aws", key.aws.to_string()),
             ("cluster", key.cluster.to_string()),
             ("service", key.service.to_string()),
             ("outcome", outcome.result.as_str().to_owned()),

@@ -3,14 +3,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::*;
-use crate::domain::notice::About;
+use crate::domain::notice::{About, Named};
 use crate::domain::state::{Outcome, OutcomeKind, Target};
 use crate::domain::test_support::{arn, at, digest, push_ref, repository_key, service_key};
 
 fn notice(number: i64, detail: &str) -> Notice {
     let target = Target { digest: digest('a'), push: push_ref("e1", "v1", 1), image_pushed_at: None };
     Notice::of_deployment(
-        &service_key("shop"),
+        Named { key: service_key("shop"), name: "web/shop".to_owned() },
         &Outcome {
             result: OutcomeKind::Failed,
             revision: Some(arn(7)),
@@ -74,7 +74,7 @@ fn a_subject_is_what_sns_takes() {
         let target = outcome.targets.values().next().unwrap().clone();
         outcome.targets.insert(repository_key(&format!("repository-{number}")), target);
     }
-    test.about = About::Deployment(service_key("shop"), outcome);
+    test.about = About::Deployment(Named { key: service_key("shop"), name: "web/shop".to_owned() }, outcome);
     let subject = format::subject(&test);
     assert!(subject.len() == 100 && subject.is_ascii() && subject.starts_with("ecs-deployd: "), "{subject}");
 }

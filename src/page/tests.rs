@@ -35,6 +35,7 @@ fn plain(service: &str) -> ServiceStatus {
         aws: "default".to_owned(),
         cluster: "web".to_owned(),
         service: service.to_owned(),
+        name: format!("web/{service}"),
         deployed: None,
         rollout: None,
         frozen: None,

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::tone;
 use crate::status::OutcomeStatus;
-use crate::wording::span;
+use crate::wording::{counted, span};
 
 /// The picture's own units.
 const WIDTH: f64 = 320.0;
@@ -32,7 +32,7 @@ pub(super) fn draw(history: &[OutcomeStatus], now: Timestamp) -> Markup {
     let good = history.iter().filter(|outcome| outcome.result == "completed").count();
     html! {
         svg viewBox="0 0 320 34" preserveAspectRatio="none" role="img"
-            aria-label=(format!("Timeline since {label}: {} deployments, {good} completed", history.len())) {
+            aria-label=(format!("Timeline since {label}: {}, {good} completed", counted(history.len(), "deployment", "deployments"))) {
             line .axis x1="0" y1="22.5" x2="320" y2="22.5" {}
             @for outcome in history {
                 @let from = x(outcome.decided_at);

@@ -3,23 +3,31 @@
 use local_aws::{CLOUDTRAIL, Client};
 use serde_json::{Value, json};
 
-use crate::daemon::Home;
+use crate::commands::run;
+use crate::daemon::{Home, wait_for};
 use crate::gate::{Gate, Shut};
+use crate::notifying::Hook;
 use crate::scene::Scene;
 
 const OTHER_ACCOUNT: &str = "222222222222";
 const OTHER_REGION: &str = "us-east-1";
 
-#[test]
-fn a_service_in_another_account_is_rolled_by_a_role_of_that_account() {
-    let scene = Scene::new(0);
+/// A service of the other account that runs the scene's image.
+fn service_elsewhere(scene: &Scene, cluster: &str, service: &str) -> Client {
     let there = scene.aws.client(OTHER_ACCOUNT, OTHER_REGION);
-    there.create_cluster("prod").unwrap();
+    there.create_cluster(cluster).unwrap();
     let definition = json!({
         "family": "shop", "containerDefinitions": [{"name": "app", "image": format!("{}:latest", scene.uri), "memory": 64}],
     });
     let first = there.register_task_definition(&definition).unwrap();
-    there.create_service("prod", "shop", &first, 2).unwrap();
+    there.create_service(cluster, service, &first, 2).unwrap();
+    there
+}
+
+#[test]
+fn a_service_in_another_account_is_rolled_by_a_role_of_that_account() {
+    let scene = Scene::new(0);
+    let there = service_elsewhere(&scene, "prod", "shop");
     let (gate, door) = Gate::before(&scene.aws.endpoint());
     let context = format!(
         "[aws.production]\nregion = \"{OTHER_REGION}\"\nendpoint_url = \"{door}\"\n\
@@ -64,4 +72,57 @@ fn a_service_in_another_account_is_rolled_by_a_role_of_that_account() {
         Vec::<Value>::new(),
         "nothing was changed in the repository's account"
     );
+}
+
+#[test]
+fn services_of_one_name_in_two_accounts_are_told_apart() {
+    let scene = Scene::new(1);
+    service_elsewhere(&scene, "web", "hello-0");
+    let hook = Hook::start();
+    let home = Home::new(&format!(
+        "{}[[repository.service]]\ncluster = \"web\"\nservice = \"hello-0\"\naws = \"production\"\n\
+         [aws.production]\nregion = \"{OTHER_REGION}\"\nendpoint_url = \"{}\"\nrole_arn = \"arn:aws:iam::{OTHER_ACCOUNT}:role/deployer\"\n\
+         [[notify]]\nname = \"duty\"\nwebhook = \"http://{}/\"\nservices = [\"production/*\"]\n",
+        scene.config(1),
+        scene.aws.endpoint(),
+        hook.address
+    ));
+    let names = |text: &str| -> Vec<String> {
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let services = value["services"].as_array().unwrap().iter();
+        services.map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let daemon = home.start();
+    daemon.wait_until_ready();
+    scene.push("v1");
+    let completed = "ecs_deployd_deployments_total{cluster=\"web\",outcome=\"completed\",service=\"hello-0\"}";
+    daemon.wait_for_metric(completed, 2.0);
+
+    for command in ["status", "history", "plan"] {
+        let (code, text, _) = run(&home, &[command, "--json"]);
+        assert_eq!(
+            (code, names(&text)),
+            (0, vec!["default/web/hello-0".to_owned(), "production/web/hello-0".to_owned()])
+        );
+        let (_, text, _) = run(&home, &[command]);
+        assert!(text.contains("default/web/hello-0") && text.contains("production/web/hello-0"), "{text}");
+    }
+    let (_, page) = daemon.get("/");
+    assert!(
+        page.contains("<h3>default/web/hello-0</h3>") && page.contains("<h3>production/web/hello-0</h3>"),
+        "{page}"
+    );
+    let (code, answer) = home.run(&["hold", "web/hello-0"]);
+    assert!(code == 1 && answer.contains("say default/web/hello-0 or production/web/hello-0"), "{code} {answer}");
+    let (code, answer) = home.run(&["hold", "production/web/hello-0"]);
+    assert_eq!(code, 0, "{answer}");
+    let heard = wait_for("the notice", || hook.received.lock().unwrap().requests.first().cloned());
+    assert_eq!(heard.2["title"], json!("production/web/hello-0: deployed (hello:latest)"));
+    let log = daemon.log();
+    for aws in ["default", "production"] {
+        let line = format!("deployment ended aws={aws} cluster=web service=hello-0");
+        assert!(log.contains(&line), "{line} is not in {log}");
+    }
+    daemon.stop();
+    assert_eq!(hook.received.lock().unwrap().requests.len(), 1, "the other one was not asked for");
 }

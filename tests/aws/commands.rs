@@ -9,7 +9,7 @@ use crate::daemon::{Home, wait_for};
 use crate::scene::{Scene, name};
 
 /// Runs a command to its end. Gives the exit code, standard output and standard error.
-fn run(home: &Home, arguments: &[&str]) -> (i32, String, String) {
+pub fn run(home: &Home, arguments: &[&str]) -> (i32, String, String) {
     let output = home.command(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))

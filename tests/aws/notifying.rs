@@ -62,21 +62,21 @@ fn heard(scene: &Scene, queue: &str, all: &mut Vec<Value>) {
 }
 
 #[derive(Debug, Default)]
-struct Received {
-    requests: Vec<(String, HeaderMap, Value)>,
+pub struct Received {
+    pub requests: Vec<(String, HeaderMap, Value)>,
     /// How many are answered with this first.
     refuse: Option<(usize, StatusCode)>,
 }
 
 /// A server that takes what it is told. It ends with the test's process.
 #[derive(Clone)]
-struct Hook {
-    address: SocketAddr,
-    received: Arc<Mutex<Received>>,
+pub struct Hook {
+    pub address: SocketAddr,
+    pub received: Arc<Mutex<Received>>,
 }
 
 impl Hook {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let received: Arc<Mutex<Received>> = Arc::default();
         let (tell, told) = std::sync::mpsc::channel();
         let shared = Arc::clone(&received);

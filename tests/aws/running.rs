@@ -107,7 +107,7 @@ fn systemd_is_told() {
     let daemon =
         home.start_with(&["run"], |command| command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "900000"));
     let text = told("READY=1");
-    assert!(text.contains("STATUS=watching 1 repositories for 1 services"), "{text}");
+    assert!(text.contains("STATUS=watching 1 repository for 1 service"), "{text}");
     told("WATCHDOG=1");
     daemon.signal(Signal::HUP);
     assert!(told("RELOADING=1").contains("MONOTONIC_USEC="));

@@ -37,7 +37,7 @@ fn a_valid_configuration_is_said_to_be_valid() {
     let output = home.command(&["check", "--offline"]).output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.ends_with("is valid: 1 repositories, 1 services, 1 AWS contexts\n"), "{text}");
+    assert!(text.ends_with("is valid: 1 repository, 1 service, 1 AWS context\n"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,101 @@
+//! What people call the services of a configuration.
+
+use std::collections::BTreeSet;
+
+use super::Config;
+use crate::domain::types::ServiceKey;
+
+/// The services of a configuration by the names that people use: `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE` where several AWS contexts
+/// have a service of that name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceNames {
+    all: BTreeSet<ServiceKey>,
+    shared: BTreeSet<String>,
+}
+
+impl ServiceNames {
+    /// Names the services.
+    pub(super) fn new<'a>(keys: impl Iterator<Item = &'a ServiceKey>) -> Self {
+        let all: BTreeSet<ServiceKey> = keys.cloned().collect();
+        let mut seen = BTreeSet::new();
+        let shared = all.iter().map(short).filter(|name| !seen.insert(name.clone())).collect();
+        Self { all, shared }
+    }
+
+    /// What the service is called. No other one of the configuration is called the same.
+    #[must_use]
+    pub fn of(&self, key: &ServiceKey) -> String {
+        let short = short(key);
+        if self.shared.contains(&short) { long(key) } else { short }
+    }
+
+    /// The service that somebody names: `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
+    ///
+    /// # Errors
+    /// What is wrong with the name, and which one may be meant.
+    pub fn find(&self, named: &str) -> Result<&ServiceKey, String> {
+        let found: Vec<&ServiceKey> = self.all.iter().filter(|key| short(key) == named || long(key) == named).collect();
+        match found[..] {
+            [only] => Ok(only),
+            [] => {
+                let nearest =
+                    self.all.iter().map(|key| self.of(key)).min_by_key(|name| strsim::levenshtein(name, named));
+                let hint = nearest.map_or_else(String::new, |name| format!("; the nearest one is {name}"));
+                Err(format!("{named} is no CLUSTER/SERVICE of the configuration{hint}"))
+            }
+            _ => {
+                let names: Vec<String> = found.iter().map(|key| long(key)).collect();
+                Err(format!("{named} is ambiguous: say {}", names.join(" or ")))
+            }
+        }
+    }
+}
+
+impl Config {
+    /// What a service is called.
+    #[must_use]
+    pub fn name_of(&self, key: &ServiceKey) -> String {
+        self.names.of(key)
+    }
+}
+
+fn short(key: &ServiceKey) -> String {
+    key.to_string()
+}
+
+fn long(key: &ServiceKey) -> String {
+    format!("{}/{key}", key.aws)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> ServiceNames {
+        let keys = ["test/web/shop", "live/web/shop", "live/web/hello"].map(|key| ServiceKey::try_from(key.to_owned()));
+        ServiceNames::new(keys.into_iter().map(Result::unwrap).collect::<Vec<_>>().iter())
+    }
+
+    fn key(text: &str) -> ServiceKey {
+        ServiceKey::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_name_has_the_context_only_where_it_is_needed() {
+        assert_eq!(names().of(&key("live/web/hello")), "web/hello");
+        assert_eq!(names().of(&key("live/web/shop")), "live/web/shop");
+        assert_eq!(names().of(&key("test/web/shop")), "test/web/shop");
+        assert_eq!(names().of(&key("test/web/gone")), "web/gone");
+    }
+
+    #[test]
+    fn what_somebody_says_is_one_service_or_an_answer_that_helps() {
+        assert_eq!(names().find("web/hello"), Ok(&key("live/web/hello")));
+        assert_eq!(names().find("test/web/shop"), Ok(&key("test/web/shop")));
+        assert_eq!(names().find("web/shop").unwrap_err(), "web/shop is ambiguous: say live/web/shop or test/web/shop");
+        assert_eq!(
+            names().find("web/helo").unwrap_err(),
+            "web/helo is no CLUSTER/SERVICE of the configuration; the nearest one is web/hello"
+        );
+    }
+}
