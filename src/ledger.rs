@@ -5,18 +5,21 @@
 //! afresh", and nothing is ever overwritten because it could not be understood.
 
 mod folder;
+mod text;
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::domain::state::{self, State};
 
 pub use folder::{Folder, RealFolder};
 use folder::{beside, private};
+use text::Text;
+pub use text::render;
 
 /// A state file larger than this was not written by this program.
 const LARGEST: u64 = 256 * 1024 * 1024;
@@ -26,6 +29,7 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 pub struct Ledger<F = RealFolder> {
     path: PathBuf,
     folder: F,
+    text: Mutex<Text>,
     _lock: Option<File>,
 }
 
@@ -40,8 +44,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
 impl<F: Folder> Store for Ledger<F> {
     fn commit(&self, state: &State) -> Result<(), LedgerError> {
-        let text = render(state);
-        self.write(&text).map_err(|source| LedgerError::Unwritable { path: self.path.clone(), source })
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(text.render(state)).map_err(|source| LedgerError::Unwritable { path: self.path.clone(), source })
     }
 }
 
@@ -117,7 +121,8 @@ impl Ledger {
             Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(unwritable(source)),
         }
-        let ledger = Self { path: path.to_owned(), folder: RealFolder::new(path), _lock: Some(lock) };
+        let ledger =
+            Self { path: path.to_owned(), folder: RealFolder::new(path), text: Mutex::default(), _lock: Some(lock) };
         let found = read(path)?;
         ledger.folder.probe().map_err(unwritable)?;
         Ok((ledger, found))
@@ -128,7 +133,7 @@ impl<F: Folder> Ledger<F> {
     /// A state file in a folder that nobody else can have: one that is simulated.
     #[must_use]
     pub fn within(folder: F) -> Self {
-        Self { path: PathBuf::from("state.json"), folder, _lock: None }
+        Self { path: PathBuf::from("state.json"), folder, text: Mutex::default(), _lock: None }
     }
 
     /// At every moment of this the file has either the old text or the new one, whatever is lost in a crash: the new text is on the disk
@@ -179,40 +184,6 @@ pub fn parse(path: &Path, text: &[u8]) -> Result<State, LedgerError> {
         other => return Err(corrupt(format!("it has version {other}, which never was"))),
     }
     serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))
-}
-
-/// The text of the state file: one line for each context and each service, for people and for `grep`.
-#[must_use]
-pub fn render(state: &State) -> Vec<u8> {
-    let mut text = format!("{{\n\"version\": {},\n", state::VERSION).into_bytes();
-    member(&mut text, "contexts", &state.contexts);
-    text.extend(b",\n");
-    member(&mut text, "services", &state.services);
-    if !state.audits.is_empty() {
-        text.extend(b",\n");
-        member(&mut text, "audits", &state.audits);
-    }
-    text.extend(b"\n}\n");
-    text
-}
-
-fn member<K: Serialize, V: Serialize>(text: &mut Vec<u8>, name: &str, map: &BTreeMap<K, V>) {
-    text.extend(format!("\"{name}\": {{").bytes());
-    for (index, (key, value)) in map.iter().enumerate() {
-        text.extend(if index == 0 { &b"\n"[..] } else { b",\n" });
-        json(text, key);
-        text.extend(b": ");
-        json(text, value);
-    }
-    text.push(b'}');
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "every key of the state's maps serializes to a text and nothing in it can fail to"
-)]
-fn json(text: &mut Vec<u8>, value: &impl Serialize) {
-    serde_json::to_writer(text, value).expect("the state is JSON");
 }
 
 #[cfg(test)]

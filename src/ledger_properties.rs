@@ -6,6 +6,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
+use super::text::Text;
 use super::{parse, render};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{
@@ -164,7 +165,10 @@ fn state() -> impl Strategy<Value = State> {
     let audit =
         (time(), prop::option::of(time()), seen()).prop_map(|(since, cursor, seen)| AuditState { since, cursor, seen });
     let audits = prop::collection::btree_map(context_name(), audit, 0..3);
-    (contexts, services, audits).prop_map(|(contexts, services, audits)| State { contexts, services, audits })
+    (contexts, services, audits).prop_map(|(contexts, services, audits)| {
+        let services = services.into_iter().collect();
+        State { contexts, services, audits }
+    })
 }
 
 proptest! {
@@ -173,6 +177,21 @@ proptest! {
     #[test]
     fn a_state_is_read_as_it_was_written(state in state()) {
         prop_assert_eq!(parse(Path::new("state"), &render(&state)).unwrap(), state);
+    }
+
+    #[test]
+    fn the_text_does_not_depend_on_what_was_rendered_before(changes in prop::collection::vec((0..6usize, prop::option::of(service())), 1..12)) {
+        let (mut state, mut text) = (State::default(), Text::default());
+        for (number, change) in changes {
+            let key = service_key(&format!("s{number}"));
+            match change {
+                Some(known) => *state.services.get_or_default(key) = known,
+                // As after a start with another file: services are gone.
+                None => state.services = state.services.iter().filter(|(other, _)| **other != key).map(|(key, known)| (key.clone(), known.clone())).collect(),
+            }
+            let copy = state.clone();
+            prop_assert_eq!(String::from_utf8(text.render(&copy).to_vec()).unwrap(), String::from_utf8(render(&state)).unwrap());
+        }
     }
 
     #[test]

@@ -18,8 +18,7 @@ fn some_state(second: i64) -> State {
     state.contexts.insert(ContextName::parse("default").unwrap(), ContextState::new(at(second)));
     let _ = state
         .services
-        .entry(service_key("a"))
-        .or_default()
+        .get_or_default(service_key("a"))
         .want(&repository_key("hello"), push_ref("e1", "latest", second));
     state
 }

@@ -133,7 +133,7 @@ impl Deployer {
 
     /// Puts a rollout in place of the one under way, if there is one.
     pub(super) fn begin(&mut self, key: &ServiceKey, rollout: Rollout) {
-        let known = self.state.services.entry(key.clone()).or_default();
+        let known = self.state.services.get_or_default(key.clone());
         if rollout.direction == Direction::Forward {
             // A newer push ends the hold of an older digest.
             known.held.retain(|repository, _| !rollout.targets.contains_key(repository));

@@ -60,7 +60,7 @@ const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(15);
 fn reconcile(state: &mut State, config: &Config, now: Timestamp, concerned: impl Fn(&RepositoryKey) -> bool) {
     let at = now.checked_sub(CLOCKS_APART).unwrap_or(now);
     for (repository, rule) in config.services().filter(|(repository, _)| concerned(repository)) {
-        let known = state.services.entry(rule.key.clone()).or_default();
+        let known = state.services.get_or_default(rule.key.clone());
         steering::want_what_ecr_says(known, &[repository], at);
     }
 }

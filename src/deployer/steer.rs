@@ -110,7 +110,7 @@ impl Deployer {
     fn order(&mut self, pending: Pending) {
         let repositories: Vec<RepositoryKey> = self.config.rules_of(&pending.key).into_keys().collect();
         let now = self.clock.now();
-        let known = self.state.services.entry(pending.key.clone()).or_default();
+        let known = self.state.services.get_or_default(pending.key.clone());
         self.dirty = true;
         match &pending.order {
             Order::Hold { reason } => {
@@ -170,7 +170,7 @@ impl Deployer {
             if busy {
                 return Err(Refused("a rollout is just being begun; try again in a moment".to_owned()));
             }
-            let known = self.state.services.entry(key.clone()).or_default();
+            let known = self.state.services.get_or_default(key.clone());
             let back = steering::rollback(known, &place.current, place.to, &pending.by, now)?;
             Ok((back, place.current))
         });

@@ -105,7 +105,7 @@ fn a_program_that_only_calls_itself_so_is_somebody_else() {
         ended_at: at(2),
         detail: String::new(),
     };
-    state.services.entry(key.clone()).or_default().remember(outcome);
+    state.services.get_or_default(key.clone()).remember(outcome);
     assert_eq!(concern(&change, Some(&key), &state), Concern::Ours);
     let other = Change { agent: "aws-cli/2.0".to_owned(), ..change };
     assert_eq!(concern(&other, Some(&key), &state), Concern::Watched);

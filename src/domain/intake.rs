@@ -130,7 +130,7 @@ fn of_push(
     let mut takers = Vec::new();
     let mut decided_itself = false;
     for service in concerned {
-        let known = state.services.entry(service.clone()).or_default();
+        let known = state.services.get_or_default(service.clone());
         match known.decided.get(&key) {
             Some(decided) if decided.event == wanted.event => decided_itself = true,
             Some(decided) if wanted.is_older_than(decided) => {}

@@ -102,8 +102,7 @@ fn an_older_push_than_the_one_decided_is_superseded() {
     let mut state = state();
     state
         .services
-        .entry(service_key("a"))
-        .or_default()
+        .get_or_default(service_key("a"))
         .decided
         .insert(repository_key("hello"), push_ref("e0", "release-2", 10));
     assert_eq!(reason(take_push(&mut state, push("e1", "release-1", 9))), SkipReason::Superseded);
@@ -119,7 +118,7 @@ fn a_decided_event_that_was_forgotten_is_no_new_push() {
     let mut state = state();
     for service in ["a", "b"] {
         let decided = push_ref("e1", "latest", 5);
-        state.services.entry(service_key(service)).or_default().decided.insert(repository_key("hello"), decided);
+        state.services.get_or_default(service_key(service)).decided.insert(repository_key("hello"), decided);
     }
     assert_eq!(reason(take_push(&mut state, push("e1", "latest", 5))), SkipReason::Duplicate);
 }

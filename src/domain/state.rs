@@ -13,11 +13,13 @@ mod hold;
 mod order;
 mod outcome;
 mod reading;
+mod shared_map;
 
 pub use hold::{Freeze, Hold};
 pub use order::{Order, Ordered};
 pub use outcome::{Outcome, OutcomeKind};
 pub use reading::{AuditState, ContextState, EVENT_HISTORY};
+pub use shared_map::SharedMap;
 
 /// The version of the format that this program writes.
 pub const VERSION: u64 = 1;
@@ -34,7 +36,7 @@ pub struct State {
     /// What was read, by AWS context.
     pub contexts: BTreeMap<ContextName, ContextState>,
     /// What is known of each service that was ever asked for.
-    pub services: BTreeMap<ServiceKey, ServiceState>,
+    pub services: SharedMap<ServiceKey, ServiceState>,
     /// How far changes to ECS were read, by AWS context, where they are followed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub audits: BTreeMap<ContextName, AuditState>,
@@ -51,8 +53,12 @@ impl State {
             self.services.values().flat_map(|known| &known.history).map(|outcome| outcome.ended_at).collect();
         let (_, cut, _) = ends.select_nth_unstable(kept - HISTORY_IN_ALL);
         let cut = *cut;
-        for known in self.services.values_mut() {
-            known.history.retain(|outcome| outcome.ended_at >= cut);
+        let old = |outcome: &Outcome| outcome.ended_at < cut;
+        let longer = self.services.iter().filter(|(_, known)| known.history.iter().any(old));
+        for key in longer.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            if let Some(known) = self.services.get_mut(&key) {
+                known.history.retain(|outcome| !old(outcome));
+            }
         }
     }
 }
