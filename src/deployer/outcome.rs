@@ -11,7 +11,7 @@ use super::{Deployer, report};
 use crate::clock;
 use crate::domain::notice::{Named, Notice};
 use crate::domain::plan;
-use crate::domain::rollout::{self, Progress};
+use crate::domain::rollout::{self, Elapsed, Progress};
 use crate::domain::settings::OnFailure;
 use crate::domain::state::{Deployed, Direction, Hold, Outcome, OutcomeKind, Phase, Rollout};
 use crate::domain::types::ServiceKey;
@@ -30,7 +30,7 @@ impl Deployer {
         match progress {
             Progress::InProgress(counts) => {
                 self.run_mut(key).counts = Some(counts);
-                report::progress(key, &rollout, counts, elapsed);
+                report::progress(key, &rollout, counts, elapsed.rolling);
             }
             Progress::Completed(counts) => {
                 self.run_mut(key).counts = Some(counts);
@@ -57,7 +57,7 @@ impl Deployer {
     }
 
     /// How long a rollout has been rolling: by the monotonic clock in this process, by the wall clock before it.
-    fn elapsed(&mut self, key: &ServiceKey, rollout: &Rollout, timeout: Duration) -> Duration {
+    fn elapsed(&mut self, key: &ServiceKey, rollout: &Rollout, timeout: Duration) -> Elapsed {
         let now = self.clock.now();
         let before = match &rollout.phase {
             Phase::Rolling { since, .. } => {
@@ -66,7 +66,8 @@ impl Deployer {
             _ => Duration::ZERO,
         };
         let (watched_from, before) = *self.run_mut(key).rolling.get_or_insert((clock::instant(), before));
-        watched_from.elapsed() + before
+        let watched = watched_from.elapsed();
+        Elapsed { rolling: before + watched, watched }
     }
 
     pub(super) fn completed(&mut self, key: &ServiceKey, rollout: &Rollout) {

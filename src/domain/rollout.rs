@@ -55,19 +55,27 @@ impl Counts {
     }
 }
 
+/// How long a rollout has been rolling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed {
+    /// Since UpdateService was answered, or its deployment was found. What was before this process is by the wall clock, which may have
+    /// jumped.
+    pub rolling: Duration,
+    /// Of which this process has watched: by a clock that does not jump.
+    pub watched: Duration,
+}
+
 /// Judges a rollout that is rolling. `None` if it is not.
-///
-/// `elapsed` is the time since UpdateService was answered (or its deployment was found), by a clock that does not jump while this process lives.
 #[must_use]
 pub fn progress(
     rollout: &Rollout,
     service: Option<&ServiceView>,
-    elapsed: Duration,
+    elapsed: Elapsed,
     timeout: Duration,
 ) -> Option<Progress> {
     let Phase::Rolling { revision, deployment, .. } = &rollout.phase else { return None };
     // ECS is eventually consistent: right after UpdateService an answer may still be from before it.
-    let fresh = elapsed < SETTLED_AFTER;
+    let fresh = elapsed.watched < SETTLED_AFTER;
     let Some(service) = service.filter(|service| service.active) else {
         return Some(match fresh {
             true => Progress::InProgress(Counts::default()),
@@ -82,7 +90,7 @@ pub fn progress(
             Progress::Failed(format!("its tasks keep stopping: {} failed in a row{}", mine.failed, last_event(service)))
         }
         // ECS's own waiting is no failure to get stable.
-        Some(mine) if elapsed >= timeout + service.bake => Progress::TimedOut(format!(
+        Some(mine) if elapsed.rolling >= timeout + service.bake => Progress::TimedOut(format!(
             "not stable after {}: {} of {} tasks run, {} starting, {} failed{}",
             humantime::format_duration(Duration::from_secs((timeout + service.bake).as_secs())),
             mine.running,

@@ -9,7 +9,12 @@ fn rolling() -> Rollout {
 }
 
 fn judged(service: &ServiceView, elapsed: u64) -> Progress {
-    progress(&rolling(), Some(service), Duration::from_secs(elapsed), TIMEOUT).unwrap()
+    progress(&rolling(), Some(service), since(elapsed), TIMEOUT).unwrap()
+}
+
+/// A rollout that was watched from its beginning.
+fn since(seconds: u64) -> Elapsed {
+    Elapsed { rolling: Duration::from_secs(seconds), watched: Duration::from_secs(seconds) }
 }
 
 #[test]
@@ -27,7 +32,10 @@ fn complete_means_my_deployment_is_complete() {
 fn an_answer_from_before_the_update_is_not_believed() {
     let before = service(1, vec![deployment("old", true, 1, Some(RolloutState::Completed))]);
     assert!(matches!(judged(&before, 5), Progress::InProgress(_)));
-    assert!(matches!(progress(&rolling(), None, Duration::from_secs(5), TIMEOUT), Some(Progress::InProgress(_))));
+    assert!(matches!(progress(&rolling(), None, since(5), TIMEOUT), Some(Progress::InProgress(_))));
+    // After a restart the wall clock says that much time has passed. It may have jumped.
+    let jumped = Elapsed { rolling: Duration::from_secs(60), watched: Duration::from_secs(1) };
+    assert!(matches!(progress(&rolling(), Some(&before), jumped, TIMEOUT), Some(Progress::InProgress(_))));
 }
 
 #[test]
@@ -121,7 +129,7 @@ fn a_forced_deployment_of_the_same_revision_is_adopted() {
 
 #[test]
 fn a_service_that_is_gone_is_gone() {
-    assert!(matches!(progress(&rolling(), None, Duration::from_secs(60), TIMEOUT), Some(Progress::Gone(_))));
+    assert!(matches!(progress(&rolling(), None, since(60), TIMEOUT), Some(Progress::Gone(_))));
     let draining = ServiceView { active: false, ..service(2, vec![]) };
     assert!(matches!(judged(&draining, 60), Progress::Gone(_)));
     assert!(matches!(judged(&service(2, vec![]), 60), Progress::Gone(_)));
@@ -129,7 +137,7 @@ fn a_service_that_is_gone_is_gone() {
 
 #[test]
 fn only_a_rolling_rollout_has_progress() {
-    assert_eq!(progress(&rollout(Phase::Intended), None, Duration::ZERO, TIMEOUT), None);
+    assert_eq!(progress(&rollout(Phase::Intended), None, since(0), TIMEOUT), None);
 }
 
 #[test]
