@@ -133,7 +133,7 @@ fn of_push(
         let known = state.services.get_or_default(service.clone());
         match known.decided.get(&key) {
             Some(decided) if decided.event == wanted.event => decided_itself = true,
-            Some(decided) if wanted.is_older_than(decided) => {}
+            Some(decided) if wanted.is_surely_older_than(decided) => {}
             _ => {
                 displaced.extend(known.want(&key, wanted.clone()));
                 takers.push(service.clone());

@@ -124,6 +124,17 @@ fn a_decided_event_that_was_forgotten_is_no_new_push() {
 }
 
 #[test]
+fn a_push_without_a_tag_may_be_the_newest_of_its_second() {
+    let mut state = state();
+    let cut = |id: &str, second| Push { tag: None, ..push(id, "x", second) };
+    let decided = push_ref("e1", "release-7", 5);
+    state.services.get_or_default(service_key("a")).decided.insert(repository_key("hello"), decided.clone());
+    state.services.get_or_default(service_key("b")).decided.insert(repository_key("hello"), decided);
+    assert_eq!(reason(take_push(&mut state, cut("e2", 4))), SkipReason::Superseded);
+    assert!(matches!(take_push(&mut state, cut("e3", 5)), Fate::Wanted(_)));
+}
+
+#[test]
 fn what_is_wanted_too_often_is_displaced_and_said_to_be() {
     let mut state = state();
     let mut displaced = 0;

@@ -405,6 +405,26 @@ fn what_a_comparison_with_ecr_decides_stands_as_of_the_push_of_the_image() {
 }
 
 #[test]
+fn a_push_without_a_tag_brings_the_newest_image_of_its_second() {
+    let newest = ImageView { pushed_at: Some(at(50)), ..image('c', &["release-8"]) };
+    let told = ImageView { pushed_at: Some(at(50)), ..image('b', &["release-7"]) };
+    let mut facts = facts(by_digest('a'), REPOSITORY, &[told]);
+    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-8"), newest));
+    let omitted = PushRef { tag: None, ..push_ref("e8", "x", 50) };
+    let seven = push_ref("e7", "release-7", 50);
+    let decided = BTreeMap::from([(repository_key(REPOSITORY), seven.clone())]);
+    for state in [
+        wanting(&[omitted.clone(), seven.clone()]),
+        wanting(&[seven, omitted.clone()]),
+        ServiceState { decided, ..wanting(&[omitted]) },
+    ] {
+        let plan = decide(&rule(), &state, &facts);
+        let target = plan.roll.as_ref().map(|roll| &roll.rollout.targets[&repository_key(REPOSITORY)]);
+        assert_eq!(target.map(|target| target.digest.clone()), Some(digest('c')), "{plan:?}");
+    }
+}
+
+#[test]
 fn an_image_that_was_pushed_again_is_not_undone_by_one_that_ecr_takes_for_newer() {
     let newest = ImageView { pushed_at: Some(at(50)), ..image('b', &["release-2"]) };
     let again = ImageView { pushed_at: Some(at(10)), ..image('c', &["release-1", "release-3"]) };

@@ -103,6 +103,13 @@ impl PushRef {
         self.rank() < other.rank()
     }
 
+    /// The same, unless it cannot be known yet: a push without a tag brings what is the newest in ECR, which may be an image of the very
+    /// second of the other one.
+    #[must_use]
+    pub fn is_surely_older_than(&self, other: &Self) -> bool {
+        self.is_older_than(other) && (self.tag.is_some() || self.at < other.at)
+    }
+
     /// What orders pushes: the greater is the newer.
     #[must_use]
     pub fn rank(&self) -> impl Ord + use<> {

@@ -44,10 +44,10 @@ pub(super) fn select<'a>(
     let nothing = Answers::default();
     let answers = facts.images.get(key).unwrap_or(&nothing);
     let mut newest_first: Vec<&PushRef> = pushes.iter().collect();
-    newest_first.sort_by_cached_key(|push| Reverse(as_of(push, answers.best.as_ref().map(|(_, image)| image)).rank()));
+    newest_first.sort_by_cached_key(|push| Reverse((stands_as(push, answers).rank(), push.tag.is_some())));
     let mut winner: Option<(PushRef, &'a ImageView)> = None;
     for push in newest_first {
-        if state.decided.get(key).is_some_and(|decided| push.is_older_than(decided)) || winner.is_some() {
+        if state.decided.get(key).is_some_and(|decided| push.is_surely_older_than(decided)) || winner.is_some() {
             plan.skip(key, push.clone(), SkipReason::Superseded, "a newer push was seen");
             continue;
         }
@@ -105,6 +105,14 @@ fn as_of(push: &PushRef, best: Option<&ImageView>) -> PushRef {
         push.at = if push.is_reconciliation() { pushed_at } else { pushed_at.max(push.at) };
     }
     push
+}
+
+/// The same with the tag of the best image: of two pushes in one second the tags tell.
+fn stands_as(push: &PushRef, answers: &Answers) -> PushRef {
+    let best = answers.best.as_ref();
+    let stands = as_of(push, best.map(|(_, image)| image));
+    let tag = stands.tag.clone().or_else(|| best.map(|(tag, _)| tag.clone()));
+    PushRef { tag, ..stands }
 }
 
 /// Whether the newest image by ECR is not the newest push: an image that was there before was pushed again since, of which ECR does not
