@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use ecs_deployd::config::Config;
 use ecs_deployd::deployer;
 use ecs_deployd::domain::state::{Deployed, State, Target};
-use ecs_deployd::ledger::{Ledger, Store};
+use ecs_deployd::ledger::Ledger;
 
 const ROUNDS: usize = 30;
 
@@ -122,13 +122,13 @@ fn commits(services: usize) -> (usize, Vec<Duration>) {
     let folder = tempfile::TempDir::new().unwrap();
     let (ledger, _) = Ledger::open(&folder.path().join("state.json")).unwrap();
     // The first one makes every line.
-    ledger.commit(&state).unwrap();
+    ledger.commit_here(&state).unwrap();
     let times = (0..ROUNDS)
         .map(|round| {
             let known = state.services.get_mut(&keys[round * 7 % keys.len()]).unwrap();
             known.decided.clear();
             let begun = Instant::now();
-            ledger.commit(&state.clone()).unwrap();
+            ledger.commit_here(&state.clone()).unwrap();
             begun.elapsed()
         })
         .collect();

@@ -10,8 +10,9 @@ mod text;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::domain::state::{self, State};
@@ -34,18 +35,23 @@ pub struct Ledger<F = RealFolder> {
 }
 
 /// Where the state is made durable. The file is one such place.
+#[async_trait]
 pub trait Store: std::fmt::Debug + Send + Sync {
-    /// Makes the state durable: when this returns, a crash of the machine does not lose it.
+    /// Makes the state durable: when this returns, a crash of the machine does not lose it. Whoever does not wait for its end does not
+    /// know whether it was written.
     ///
     /// # Errors
     /// It could not be written; what was durable before still is.
-    fn commit(&self, state: &State) -> Result<(), LedgerError>;
+    async fn commit(self: Arc<Self>, state: State) -> Result<(), LedgerError>;
 }
 
-impl<F: Folder> Store for Ledger<F> {
-    fn commit(&self, state: &State) -> Result<(), LedgerError> {
-        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(text.render(state)).map_err(|source| LedgerError::Unwritable { path: self.path.clone(), source })
+#[async_trait]
+impl Store for Ledger {
+    /// On a thread of its own: a disk that hangs does not stop the program from saying so.
+    async fn commit(self: Arc<Self>, state: State) -> Result<(), LedgerError> {
+        let path = self.path.clone();
+        let written = tokio::task::spawn_blocking(move || self.commit_here(&state)).await;
+        written.unwrap_or_else(|died| Err(LedgerError::Unwritable { path, source: io::Error::other(died) }))
     }
 }
 
@@ -134,6 +140,15 @@ impl<F: Folder> Ledger<F> {
     #[must_use]
     pub fn within(folder: F) -> Self {
         Self { path: PathBuf::from("state.json"), folder, text: Mutex::default(), _lock: None }
+    }
+
+    /// Makes the state durable, and keeps the thread until it is.
+    ///
+    /// # Errors
+    /// It could not be written; what was durable before still is.
+    pub fn commit_here(&self, state: &State) -> Result<(), LedgerError> {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(text.render(state)).map_err(|source| LedgerError::Unwritable { path: self.path.clone(), source })
     }
 
     /// At every moment of this the file has either the old text or the new one, whatever is lost in a crash: the new text is on the disk

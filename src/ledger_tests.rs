@@ -28,8 +28,8 @@ fn what_is_committed_is_found_again() {
     let (_folder, path) = folder();
     let (ledger, found) = Ledger::open(&path).unwrap();
     assert_eq!(found, Found::Missing);
-    ledger.commit(&some_state(1)).unwrap();
-    ledger.commit(&some_state(2)).unwrap();
+    ledger.commit_here(&some_state(1)).unwrap();
+    ledger.commit_here(&some_state(2)).unwrap();
     drop(ledger);
     let (_ledger, found) = Ledger::open(&path).unwrap();
     assert_eq!(found, Found::State(Box::new(some_state(2))));
@@ -40,7 +40,7 @@ fn what_is_committed_is_found_again() {
 fn only_the_owner_can_read_it_and_people_can() {
     let (_folder, path) = folder();
     let (ledger, _) = Ledger::open(&path).unwrap();
-    ledger.commit(&some_state(1)).unwrap();
+    ledger.commit_here(&some_state(1)).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("{\n\"version\": 1,\n\"contexts\": {\n\"default\": {"), "{text}");
@@ -93,10 +93,10 @@ fn a_folder_that_is_not_there_cannot_be_written() {
 fn a_failed_commit_leaves_the_last_one() {
     let (_folder, path) = folder();
     let (ledger, _) = Ledger::open(&path).unwrap();
-    ledger.commit(&some_state(1)).unwrap();
+    ledger.commit_here(&some_state(1)).unwrap();
     // A folder in the place of the temporary file: it cannot be opened for writing, even by root.
     std::fs::create_dir(beside(&path, "new")).unwrap();
-    assert!(matches!(ledger.commit(&some_state(2)), Err(LedgerError::Unwritable { .. })));
+    assert!(matches!(ledger.commit_here(&some_state(2)), Err(LedgerError::Unwritable { .. })));
     assert_eq!(read(&path).unwrap(), Found::State(Box::new(some_state(1))));
 }
 
@@ -106,6 +106,6 @@ fn a_temporary_file_that_a_crash_left_is_no_state() {
     std::fs::write(beside(&path, "new"), "{\"version\": 1, \"contexts\": {").unwrap();
     let (ledger, found) = Ledger::open(&path).unwrap();
     assert_eq!(found, Found::Missing);
-    ledger.commit(&some_state(1)).unwrap();
+    ledger.commit_here(&some_state(1)).unwrap();
     assert!(matches!(read(&path).unwrap(), Found::State(_)));
 }

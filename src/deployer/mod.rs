@@ -301,11 +301,8 @@ impl Deployer {
 
     async fn commit(&mut self) {
         self.forget();
-        let (ledger, state) = (Arc::clone(&self.ledger), self.state.clone());
-        let result = match tokio::task::spawn_blocking(move || ledger.commit(&state)).await {
-            Ok(result) => result.map_err(|error| crate::logging::chain(&error)),
-            Err(panicked) => Err(panicked.to_string()),
-        };
+        let committed = Arc::clone(&self.ledger).commit(self.state.clone()).await;
+        let result = committed.map_err(|error| crate::logging::chain(&error));
         self.metrics.committed(result.is_ok());
         match result {
             Ok(()) => {

@@ -70,6 +70,8 @@ pub(super) struct Kind {
     pub(super) steered: bool,
     /// Changes to ECS are followed, and everybody is told of them.
     pub(super) audited: bool,
+    /// The disk takes its time.
+    pub(super) slow_disk: bool,
 }
 
 pub(super) struct Life {
@@ -105,6 +107,7 @@ impl Life {
             idle: rng.percent(15),
             steered: rng.percent(30),
             audited: seed.is_multiple_of(3),
+            slow_disk: seed % 5 == 2,
         };
         let mut pushed = BTreeMap::new();
         for (repository, tag) in [("app", "latest"), ("side", "release-0")] {
@@ -134,6 +137,7 @@ impl Life {
         life.world.set_page_size(usize::try_from(2 + life.rng.below(8)).unwrap());
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
+        life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
         life.world.set_trace(trace);
         life.say(&format!("{kind:?}"));
         life

@@ -3,7 +3,10 @@
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use ecs_deployd::clock;
 use ecs_deployd::domain::state::State;
 use ecs_deployd::ledger::{self, Folder, Ledger, LedgerError, Store};
 
@@ -31,6 +34,8 @@ struct Inner {
     full: bool,
     /// Everything fails from this step of a commit on.
     dies_in: Option<u32>,
+    /// How long commits take, if the disk is slow.
+    slow: Option<Rng>,
 }
 
 #[derive(Debug, Default)]
@@ -60,9 +65,15 @@ impl Disk {
         self.inner.lock().unwrap().full = full;
     }
 
+    /// From now on commits take up to half a minute, or no time.
+    pub fn set_slow(&self, slow: Option<Rng>) {
+        self.inner.lock().unwrap().slow = slow;
+    }
+
     /// The state file is lost.
     pub fn lose(&self) {
-        *self.inner.lock().unwrap() = Inner::default();
+        let mut inner = self.inner.lock().unwrap();
+        *inner = Inner { slow: inner.slow.take(), ..Inner::default() };
     }
 
     /// A commit stops for good at this step, from 0.
@@ -114,13 +125,25 @@ fn read(text: &[u8]) -> State {
     ledger::parse(Path::new("state.json"), text).unwrap_or_else(|error| panic!("{error}"))
 }
 
+#[async_trait]
 impl Store for Disk {
-    fn commit(&self, state: &State) -> std::result::Result<(), LedgerError> {
-        self.ledger.commit(state)
+    /// A slow disk takes its time before and after the moment of the commit. Who dies meanwhile does not know on which side.
+    async fn commit(self: Arc<Self>, state: State) -> std::result::Result<(), LedgerError> {
+        let (before, after) = self.inner.lock().unwrap().takes();
+        clock::sleep(before).await;
+        let done = self.ledger.commit_here(&state);
+        clock::sleep(after).await;
+        done
     }
 }
 
 impl Inner {
+    fn takes(&mut self) -> (Duration, Duration) {
+        let Some(rng) = &mut self.slow else { return (Duration::ZERO, Duration::ZERO) };
+        let most = *rng.pick(&[10, 200, 3_000, 15_000]);
+        (Duration::from_millis(rng.below(most)), Duration::from_millis(rng.below(most)))
+    }
+
     fn step(&mut self) -> Result<()> {
         match &mut self.dies_in {
             Some(0) => Err(Error::from(ErrorKind::Interrupted)),
