@@ -10,7 +10,7 @@ use tracing::{error, info};
 use super::observe::Observed;
 use super::{Deployer, Done, Kind, execute, report};
 use crate::aws::{AwsError, Fault, Services};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::domain::plan::{self, Facts, Pushes};
 use crate::domain::rollout::{self, Resume};
 use crate::domain::settings::RepositoryKey;
@@ -22,23 +22,31 @@ use crate::domain::view::DeploymentView;
 impl Deployer {
     pub(super) fn done(&mut self, done: Result<Done, JoinError>) {
         match done {
-            Ok(Done::Observed(generation, asked, observed)) => self.observed(generation, asked, observed),
+            Ok(Done::Observed(generation, asked_at, asked, observed)) => {
+                self.observed(generation, asked_at, asked, observed);
+            }
             Ok(Done::Looked(key, looked)) => self.looked(&key, looked),
             Ok(Done::Registered(keys, registered)) => self.registered(&keys, &registered),
             Ok(Done::Updated(key, revision, updated)) => self.updated(&key, revision, updated),
             Ok(Done::Inquired(key, deployment, finding)) => self.inquired(&key, &deployment, finding),
             Ok(Done::Placed(pending, place)) => self.placed(pending, place),
-            Ok(Done::Watched(place, asked, seen)) => {
+            Ok(Done::Watched(place, asked_at, asked, seen)) => {
                 if let Some(watch) = self.watches.get_mut(&place) {
                     watch.busy = watch.busy.saturating_sub(1);
                 }
-                self.watched(&asked, seen);
+                self.watched(asked_at, &asked, seen);
             }
             Err(panicked) => error!(error = %panicked, "a job ended by a panic; this is a defect"),
         }
     }
 
-    fn observed(&mut self, generation: u64, mut asked: BTreeMap<ServiceKey, Pushes>, observed: Observed) {
+    fn observed(
+        &mut self,
+        generation: u64,
+        asked_at: Instant,
+        mut asked: BTreeMap<ServiceKey, Pushes>,
+        observed: Observed,
+    ) {
         for (key, facts) in observed {
             self.run_mut(&key).busy = false;
             let pushes = asked.remove(&key).unwrap_or_default();
@@ -47,7 +55,7 @@ impl Deployer {
                 _ if generation != self.generation => {}
                 Ok(facts) => {
                     self.succeeded(&key, Kind::Read);
-                    self.decide(&key, &pushes, &facts);
+                    self.decide(&key, asked_at, &pushes, &facts);
                 }
                 Err(error) => {
                     self.deploy_undecided(&key, &error.to_string());
@@ -58,10 +66,10 @@ impl Deployer {
     }
 
     /// Plans for one service, and writes the plan into the state.
-    fn decide(&mut self, key: &ServiceKey, pushes: &Pushes, facts: &Facts) {
+    fn decide(&mut self, key: &ServiceKey, asked_at: Instant, pushes: &Pushes, facts: &Facts) {
         // What is known of the rollout under way comes first: it may be complete, or have failed.
         let was_rolling = self.is_rolling(key);
-        self.judge(key, facts.service.as_ref());
+        self.judge(key, facts.service.as_ref(), asked_at);
         if was_rolling && !self.is_rolling(key) {
             // What runs was not asked about while there was a way back: it is asked now.
             return;
@@ -278,7 +286,7 @@ impl Deployer {
         }
     }
 
-    fn watched(&mut self, asked: &[(ServiceKey, DeploymentId)], seen: Result<Services, AwsError>) {
+    fn watched(&mut self, asked_at: Instant, asked: &[(ServiceKey, DeploymentId)], seen: Result<Services, AwsError>) {
         match seen {
             Err(error) => {
                 for (key, _) in asked {
@@ -290,7 +298,8 @@ impl Deployer {
                     self.succeeded(key, Kind::Read);
                     // An answer about a deployment that was superseded meanwhile says nothing about its successor.
                     if self.watches_deployment(key, deployment) {
-                        self.judge(key, services.get(&key.service).and_then(|service| service.as_ref().ok()));
+                        let service = services.get(&key.service).and_then(|service| service.as_ref().ok());
+                        self.judge(key, service, asked_at);
                     }
                 }
             }

@@ -42,8 +42,8 @@ impl Deployer {
                 self.run_mut(&question.key).busy = true;
             }
             let observing = observe::observe(self.contexts.clone(), self.pace.clone(), aws, cluster, questions);
-            let generation = self.generation;
-            self.jobs.spawn(async move { Done::Observed(generation, asked, observing.await) });
+            let (generation, now) = (self.generation, clock::instant());
+            self.jobs.spawn(async move { Done::Observed(generation, now, asked, observing.await) });
         }
         for (key, rollout) in looks {
             self.run_mut(&key).busy = true;
@@ -136,7 +136,7 @@ impl Deployer {
                 self.jobs.spawn(async move {
                     let names: Vec<_> = keys.iter().map(|(key, _)| key.service.clone()).collect();
                     let seen = observe::describe_services(&context, &pace, &place.0, &place.1, &names).await;
-                    Done::Watched(place, keys, seen)
+                    Done::Watched(place, now, keys, seen)
                 });
             }
         }

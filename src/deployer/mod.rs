@@ -190,13 +190,13 @@ struct OpenPush {
 /// The answer of a job.
 #[derive(Debug)]
 enum Done {
-    Observed(u64, BTreeMap<ServiceKey, BTreeMap<RepositoryKey, Vec<PushRef>>>, observe::Observed),
+    Observed(u64, Instant, BTreeMap<ServiceKey, BTreeMap<RepositoryKey, Vec<PushRef>>>, observe::Observed),
     Looked(ServiceKey, Result<execute::Looked, AwsError>),
     Registered(Vec<ServiceKey>, Result<TaskDefinitionArn, AwsError>),
     Updated(ServiceKey, TaskDefinitionArn, Result<DeploymentView, AwsError>),
     Inquired(ServiceKey, DeploymentId, inquire::Finding),
     Placed(steer::Pending, Result<steer::Place, Refused>),
-    Watched(Place, Vec<(ServiceKey, DeploymentId)>, Result<Services, AwsError>),
+    Watched(Place, Instant, Vec<(ServiceKey, DeploymentId)>, Result<Services, AwsError>),
 }
 
 impl Deployer {

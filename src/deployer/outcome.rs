@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::inquire::Inquiry;
 use super::{Deployer, report};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::domain::notice::{Named, Notice};
 use crate::domain::plan;
 use crate::domain::rollout::{self, Elapsed, Progress};
@@ -21,11 +21,12 @@ use crate::domain::view::{ServiceView, Strategy};
 const UNPROVEN: &str = "updated, unproven: the desired count is 0, so no task has run the image yet";
 
 impl Deployer {
-    /// Judges one rollout by its own deployment.
-    pub(super) fn judge(&mut self, key: &ServiceKey, service: Option<&ServiceView>) {
+    /// Judges one rollout by its own deployment, as it was when ECS was asked. The answer may have waited since: for the disk, or because
+    /// the process was suspended.
+    pub(super) fn judge(&mut self, key: &ServiceKey, service: Option<&ServiceView>, asked_at: Instant) {
         let Some(rollout) = self.state.services.get(key).and_then(|known| known.rollout.clone()) else { return };
         let timeout = self.settings(key).timeout;
-        let elapsed = self.elapsed(key, &rollout, timeout);
+        let elapsed = self.elapsed(key, &rollout, timeout, asked_at);
         let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };
         match progress {
             Progress::InProgress(counts) => {
@@ -56,8 +57,8 @@ impl Deployer {
         }
     }
 
-    /// How long a rollout has been rolling: by the monotonic clock in this process, by the wall clock before it.
-    fn elapsed(&mut self, key: &ServiceKey, rollout: &Rollout, timeout: Duration) -> Elapsed {
+    /// How long a rollout had been rolling: by the monotonic clock in this process, by the wall clock before it.
+    fn elapsed(&mut self, key: &ServiceKey, rollout: &Rollout, timeout: Duration, asked_at: Instant) -> Elapsed {
         let now = self.clock.now();
         let before = match &rollout.phase {
             Phase::Rolling { since, .. } => {
@@ -66,7 +67,7 @@ impl Deployer {
             _ => Duration::ZERO,
         };
         let (watched_from, before) = *self.run_mut(key).rolling.get_or_insert((clock::instant(), before));
-        let watched = watched_from.elapsed();
+        let watched = asked_at.saturating_duration_since(watched_from);
         Elapsed { rolling: before + watched, watched }
     }
 

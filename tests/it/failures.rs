@@ -100,6 +100,27 @@ async fn a_held_digest_is_not_deployed_by_a_late_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_waited_for_the_disk_is_as_old_as_its_question() {
+    let (world, disk, _) = hello_world();
+    world.edit_service("web", "hello", |service| service.lag = jiff::SignedDuration::from_secs(15));
+    let process = start(&world, &disk, &config("[poll]\ninterval = \"2s\""));
+    pass(2).await;
+    let v1 = world.push("hello", "latest", "v1");
+    world.set_health(&v1, Health::Never);
+    world.until("v1 rolls", Duration::from_secs(10), |world| world.count().contains_key("UpdateService")).await;
+    pass(1).await;
+    // ECS answers from before UpdateService still, and the answer waits until it would be too old for that.
+    disk.set_stalled(Duration::from_secs(30));
+    let v2 = world.push("hello", "latest", "v2");
+    pass(40).await;
+    disk.set_stalled(Duration::ZERO);
+    pass(300).await;
+    assert_eq!((process.metric(FAILED), process.metric(HELD)), (0.0, 0.0));
+    assert_eq!(process.metric(SUPERSEDED), 1.0);
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(v2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn on_failure_leave_leaves_and_holds() {
     let (world, disk, _) = hello_world();
     let process = start(&world, &disk, &config("on_failure = \"leave\""));

@@ -36,6 +36,8 @@ struct Inner {
     dies_in: Option<u32>,
     /// How long commits take, if the disk is slow.
     slow: Option<Rng>,
+    /// Every commit takes this long.
+    stalled: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,11 @@ impl Disk {
     /// From now on commits take up to half a minute, or no time.
     pub fn set_slow(&self, slow: Option<Rng>) {
         self.inner.lock().unwrap().slow = slow;
+    }
+
+    /// From now on every commit takes this long.
+    pub fn set_stalled(&self, stalled: Duration) {
+        self.inner.lock().unwrap().stalled = stalled;
     }
 
     /// The state file is lost.
@@ -139,7 +146,7 @@ impl Store for Disk {
 
 impl Inner {
     fn takes(&mut self) -> (Duration, Duration) {
-        let Some(rng) = &mut self.slow else { return (Duration::ZERO, Duration::ZERO) };
+        let Some(rng) = &mut self.slow else { return (self.stalled, Duration::ZERO) };
         let most = *rng.pick(&[10, 200, 3_000, 15_000]);
         (Duration::from_millis(rng.below(most)), Duration::from_millis(rng.below(most)))
     }
