@@ -172,7 +172,7 @@ fn context_text(context: &ContextStatus, now: Timestamp, colour: bool) -> String
     if let Some(delivery) = context.delivery {
         let seconds = |seconds: f64| span(SignedDuration::try_from_secs_f64(seconds).unwrap_or_default());
         line.push_str(&format!(
-            ", events come after {} (median of {})",
+            ", pushes are seen after {} (median of the last {})",
             seconds(delivery.median_seconds),
             delivery.pushes
         ));
