@@ -7,16 +7,18 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::aws::{self, AwsContext, AwsError, ConnectError, Contexts, Fault, Window};
+use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, ConnectError, Contexts, Fault, Window};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places};
 use crate::daemon::SAFE_OVERLAP;
+use crate::deployer::observe::Observation;
 use crate::domain::event;
 use crate::domain::finding::{self, Finding, Home, Severity, nearest};
 use crate::domain::plan::Facts;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::State;
 use crate::domain::types::{ContextName, ServiceKey};
+use crate::domain::view::RepositoryView;
 use crate::metrics::Metrics;
 use crate::preview;
 
@@ -66,9 +68,6 @@ pub async fn look(config: &Config, places: &Places, contexts: &Contexts, now: Ti
     found.dedup();
     found
 }
-
-/// Repositories by name, and whether a tag in them can be pushed only once.
-type Repositories = [(String, bool)];
 
 struct Inspection<'a> {
     config: &'a Config,
@@ -164,17 +163,38 @@ impl Inspection<'_> {
                     let finding = of_error(&self.config.name_of(&key), &error);
                     self.add(self.line_of(&key, None), finding);
                 }
-                Ok(facts) if facts.service.is_none() => {
-                    let finding = self.of_missing(&key, &facts).await;
-                    self.add(self.line_of(&key, None), finding);
-                }
-                Ok(facts) => {
+                Ok(observation) => {
+                    self.of_images(&observation);
+                    let facts = observation.facts;
+                    if facts.service.is_none() {
+                        let finding = self.of_missing(&key, &facts).await;
+                        self.add(self.line_of(&key, None), finding);
+                        continue;
+                    }
                     let homes = self.homes(&rules, &facts);
                     for (repository, finding) in finding::of_service(&self.config.name_of(&key), &rules, &homes, &facts)
                     {
                         self.add(self.line_of(&key, repository.as_ref()), finding);
                     }
                 }
+            }
+        }
+    }
+
+    /// Repositories that cannot be asked, or are not there, as far as nobody could list them.
+    fn of_images(&mut self, observation: &Observation) {
+        for (repository, error) in &observation.unanswered {
+            let finding = of_error(&format!("repository {}", repository.name), error);
+            self.add(self.places.repository(repository.aws.as_str(), repository.name.as_str()), finding);
+        }
+        for (repository, _) in observation.facts.images.iter().filter(|(_, answers)| answers.no_repository) {
+            let finding = unknown_repository(repository, "create it, or correct its name or its `aws`");
+            let is_known = self
+                .found
+                .iter()
+                .any(|one| (one.finding.code, &one.finding.subject) == (finding.code, &finding.subject));
+            if !is_known {
+                self.add(self.places.repository(repository.aws.as_str(), repository.name.as_str()), finding);
             }
         }
     }
@@ -210,9 +230,15 @@ impl Inspection<'_> {
 async fn missing(context: &AwsContext, key: &ServiceKey, subject: String) -> Finding {
     let remedy = |wanted: &str, names: &[String]| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        nearest(wanted, &names).unwrap_or_else(|| "there is none at all in this account and Region".to_owned())
+        nearest(wanted, &names).unwrap_or_else(|| "correct the name, the Region or the account".to_owned())
     };
-    match context.inventory.clusters().await {
+    // Whoever may not list the clusters is told of a wrong one all the same.
+    let asked = context.ecs.describe_services(&key.cluster, std::slice::from_ref(&key.service)).await;
+    let names = match context.inventory.clusters().await {
+        Err(_) if asked.is_err_and(|error| error.code == CLUSTER_NOT_FOUND) => Ok(Vec::new()),
+        other => other,
+    };
+    match names {
         Ok(names) if !names.iter().any(|name| name == key.cluster.as_str()) => {
             let message = format!("there is no cluster {}", key.cluster);
             return Finding::new(
@@ -236,16 +262,20 @@ async fn missing(context: &AwsContext, key: &ServiceKey, subject: String) -> Fin
     Finding::new(Severity::Error, "unknown_service", subject, message, remedy)
 }
 
-fn of_repository(key: &RepositoryKey, services: &[ServiceRule], there: &Repositories) -> Option<Finding> {
+fn unknown_repository(key: &RepositoryKey, remedy: impl Into<String>) -> Finding {
+    let message = "there is no such repository in this account and Region";
+    Finding::new(Severity::Error, "unknown_repository", format!("repository {}", key.name), message, remedy)
+}
+
+fn of_repository(key: &RepositoryKey, services: &[ServiceRule], there: &[RepositoryView]) -> Option<Finding> {
     let subject = format!("repository {}", key.name);
-    let Some((_, once)) = there.iter().find(|(name, _)| name == key.name.as_str()) else {
-        let names: Vec<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
-        let message = "there is no such repository in this account and Region";
+    let Some(repository) = there.iter().find(|one| one.name == key.name.as_str()) else {
+        let names: Vec<&str> = there.iter().map(|one| one.name.as_str()).collect();
         let remedy = nearest(key.name.as_str(), &names).unwrap_or_else(|| "create it".to_owned());
-        return Some(Finding::new(Severity::Error, "unknown_repository", subject, message, remedy));
+        return Some(unknown_repository(key, remedy));
     };
     let literal = services.iter().find_map(|service| service.policy.literals())?;
-    if !once {
+    if !literal.iter().all(|tag| repository.fixes(tag)) {
         return None;
     }
     let tags: Vec<&str> = literal.iter().map(|tag| tag.as_str()).collect();
@@ -257,7 +287,7 @@ fn of_repository(key: &RepositoryKey, services: &[ServiceRule], there: &Reposito
 
 /// A call that failed.
 fn of_error(subject: &str, error: &AwsError) -> Finding {
-    let skewed = error.code == "RequestTimeTooSkewed"
+    let skewed = ["RequestTimeTooSkewed", "RequestExpired"].contains(&error.code.as_str())
         || (error.message.contains("Signature")
             && ["expired", "not yet current"].iter().any(|word| error.message.contains(word)));
     let (code, remedy) = match error.fault {

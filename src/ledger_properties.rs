@@ -10,8 +10,8 @@ use super::text::Text;
 use super::{parse, render};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{
-    AuditState, ContextState, Deployed, Direction, Freeze, Hold, Ordered, Outcome, OutcomeKind, Phase, PushRef,
-    Rollout, ServiceState, State, Target, WayBack,
+    AuditState, ContextState, Deployed, Direction, Freeze, Hold, Left, Ordered, Ousted, Outcome, OutcomeKind, Phase,
+    PushRef, Rollout, ServiceState, State, Target, WayBack,
 };
 use crate::domain::steering::Order;
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
@@ -26,11 +26,15 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn push() -> impl Strategy<Value = PushRef> {
-    ("[!-~]{1,40}", prop::option::of("[a-z0-9][a-z0-9.-]{0,20}"), time()).prop_map(|(event, named, at)| PushRef {
-        event: event_id(&event),
-        tag: named.map(|text| tag(&text)),
-        at,
-    })
+    let told = prop::option::of(prop::sample::select(vec!['a', 'b', 'c']));
+    ("[!-~]{1,40}", prop::option::of("[a-z0-9][a-z0-9.-]{0,20}"), time(), told).prop_map(
+        |(event, named, at, letter)| PushRef {
+            event: event_id(&event),
+            tag: named.map(|text| tag(&text)),
+            at,
+            digest: letter.map(digest),
+        },
+    )
 }
 
 fn of_repositories<T: std::fmt::Debug>(
@@ -138,13 +142,22 @@ fn service() -> impl Strategy<Value = ServiceState> {
     let orders = prop::collection::vec_deque(ordered(), 0..3);
     let wanted = of_repositories(prop::collection::vec(push(), 1..3));
     let asked = (wanted, of_repositories(push()), prop::option::of(deployed()), prop::option::of(superseding()));
-    (asked, of_repositories(hold), prop::option::of(freeze), history, orders).prop_map(
-        |((wanted, decided, deployed, rollout), held, frozen, history, orders)| ServiceState {
+    let left = (1..99u64, of_repositories(target()), way_back()).prop_map(|(revision, targets, way_back)| Left {
+        revision: arn(revision),
+        targets,
+        way_back,
+    });
+    let ousted = time().prop_map(|at| Ousted { digest: digest('b'), at });
+    let against = (of_repositories(hold), prop::option::of(freeze), of_repositories(ousted), prop::option::of(left));
+    (asked, against, history, orders).prop_map(
+        |((wanted, decided, deployed, rollout), (held, frozen, ousted, left), history, orders)| ServiceState {
             wanted,
             decided,
             deployed,
             rollout,
+            left,
             held,
+            ousted,
             frozen,
             history,
             orders,

@@ -16,7 +16,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::notify::Notices;
 use crate::scheduler::{self, Shared};
-use crate::status::Status;
+use crate::status::{ServiceStatus, Status};
 
 /// From one look at the progress to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Repor
     let inbox = Inbox { batches: pages, reloads, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let mut work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
-    let end = clock::instant() + limit;
+    let mut end = clock::instant() + limit;
     let rest = loop {
         tokio::select! {
             rest = &mut work => break rest.map_err(|_| OnceError::Defect)?,
@@ -86,6 +86,10 @@ pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Repor
                 if clock::instant() >= end {
                     let _ = stop.send(true);
                 } else if let Some(status) = look(&asks).await {
+                    if is_rolling(&status) {
+                        // It has a deadline of its own, which may have to wait for ECS's bake time.
+                        end = end.max(clock::instant() + SLACK);
+                    }
                     show(&status);
                 }
             }
@@ -99,6 +103,12 @@ pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Repor
 fn limit(config: &Config) -> Duration {
     let longest = config.services().map(|(_, rule)| rule.deploy.timeout).max().unwrap_or_default();
     longest * 2 + SLACK
+}
+
+/// Whether ECS rolls something, and is seen to.
+fn is_rolling(status: &Status) -> bool {
+    let rolls = |one: &ServiceStatus| one.rollout.as_ref().is_some_and(|rollout| rollout.phase == "rolling");
+    status.services.iter().any(|one| rolls(one) && one.trouble.is_none())
 }
 
 async fn look(asks: &mpsc::Sender<Request>) -> Option<Status> {

@@ -12,7 +12,7 @@ use crate::aws::{self, AwsError, ConnectError, Contexts};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::daemon;
-use crate::deployer::observe::{self, Observed, Question};
+use crate::deployer::observe::{self, Observation, Observed, Question};
 use crate::deployer::pace::Pace;
 use crate::domain::image::ImageReference;
 use crate::domain::intake::{self, Fate, Verdict};
@@ -147,17 +147,26 @@ pub async fn look(
                 errors.push(error.to_string());
                 preview.services.push(service(&key, name, None, "unknown", error.to_string(), Vec::new()));
             }
-            Ok(facts) => {
-                let pushes = decide(config, contexts, &key, &known, &facts, now);
+            Ok(Observation { facts, unanswered }) => {
+                errors.extend(unanswered.values().map(ToString::to_string));
+                let answered = |mut known: ServiceState| {
+                    known.wanted.retain(|repository, _| !unanswered.contains_key(repository));
+                    known
+                };
+                let pushes = decide(config, contexts, &key, &answered(known.clone()), &facts, now);
                 note_pushes(&name, &pushes, &mut decided);
-                let difference = decide(config, contexts, &key, &compared(config, &key, &known, now), &facts, now);
-                preview.services.push(difference_of(&key, name, &facts, &difference));
+                let compared = answered(compared(config, &key, &known, now));
+                let difference = decide(config, contexts, &key, &compared, &facts, now);
+                let mut row = difference_of(&key, name, &facts, &difference);
+                add_what_stands_against(&mut row, &known, unanswered.values());
+                preview.services.push(row);
             }
         }
     }
     preview.pushes = verdicts.into_iter().flat_map(|verdict| pushes_of(config, verdict, &decided)).collect();
     // Where nobody pushed, or nobody knows who did: a state that is missing or too old is made up for by what ECR says.
-    let compared = decided.into_iter().filter(|((event, _), _)| event == PushRef::RECONCILIATION);
+    let nobodys = [PushRef::RECONCILIATION, PushRef::ORDER];
+    let compared = decided.into_iter().filter(|((event, _), _)| nobodys.contains(&event.as_str()));
     preview.pushes.extend(compared.flat_map(|(_, pushes)| pushes));
     preview.pushes.sort_by(|a, b| b.pushed_at.cmp(&a.pushed_at).then(a.service.cmp(&b.service)));
     errors.sort();
@@ -214,6 +223,27 @@ pub(crate) async fn ask(config: &Config, contexts: &Contexts, state: &State, now
     join_all(answers).await.into_iter().flatten().collect()
 }
 
+/// What is not seen by comparing the images alone: holds, and repositories that could not be asked.
+fn add_what_stands_against<'a>(
+    row: &mut ServicePreview,
+    known: &ServiceState,
+    unanswered: impl Iterator<Item = &'a AwsError>,
+) {
+    let freeze = known.frozen.iter().map(ToString::to_string);
+    let holds = known.held.iter().map(|(repository, hold)| {
+        format!("held: {}@{} since {:.0}: {}", repository.name, hold.digest, hold.since, hold.reason)
+    });
+    let mut details: Vec<String> = freeze.chain(holds).collect();
+    for error in unanswered {
+        if row.state == "same" {
+            "unknown".clone_into(&mut row.state);
+        }
+        details.push(error.to_string());
+    }
+    details.extend(Some(std::mem::take(&mut row.detail)).filter(|detail| !detail.is_empty()));
+    row.detail = details.join("; ");
+}
+
 fn repositories(config: &Config, key: &ServiceKey) -> Vec<RepositoryKey> {
     config.rules_of(key).into_keys().collect()
 }
@@ -227,7 +257,7 @@ fn compared(config: &Config, key: &ServiceKey, known: &ServiceState, now: Timest
         decided: known.decided.clone(),
         ..ServiceState::default()
     };
-    steering::want_what_ecr_says(&mut compared, &repositories(config, key), now - SignedDuration::from_secs(1));
+    steering::order_what_ecr_says(&mut compared, &repositories(config, key), now - SignedDuration::from_secs(1));
     compared
 }
 

@@ -5,7 +5,7 @@ use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{DescribeImagesFilter, ImageDetail, ImageIdentifier, TagStatus};
 
 use super::call::{Caller, timestamp};
-use super::{AwsError, Ecr, Fault, ImagePage};
+use super::{AwsError, Ecr, Fault, ImagePage, REPOSITORY_NOT_FOUND};
 use crate::domain::types::{AccountId, Digest, RepositoryName, Tag};
 use crate::domain::view::ImageView;
 
@@ -57,10 +57,7 @@ impl Ecr for SdkEcr {
             .filter(DescribeImagesFilter::builder().tag_status(TagStatus::Tagged).build())
             .max_results(PAGE)
             .set_next_token(next);
-        let answer = match self.caller.call(OPERATION, request.send()).await {
-            Err(error) if is_gone(&error) => return Ok(ImagePage::default()),
-            other => other?,
-        };
+        let answer = self.caller.call(OPERATION, request.send()).await?;
         Ok(ImagePage {
             images: answer.image_details.unwrap_or_default().into_iter().filter_map(view).collect(),
             next: answer.next_token.filter(|token| !token.is_empty()),
@@ -68,9 +65,9 @@ impl Ecr for SdkEcr {
     }
 }
 
-/// The image, or the whole repository, is not there.
+/// An image is not there. That its whole repository is not there is something else.
 fn is_gone(error: &AwsError) -> bool {
-    error.fault == Fault::NotFound
+    error.fault == Fault::NotFound && error.code != REPOSITORY_NOT_FOUND
 }
 
 fn view(detail: ImageDetail) -> Option<ImageView> {

@@ -24,6 +24,7 @@ use jiff::Timestamp;
 
 use super::call::{Caller, timestamp};
 use super::{AwsError, Ecs, Services, Unrollable};
+use crate::domain::event::shorten;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use crate::domain::view::{
@@ -33,7 +34,7 @@ use crate::domain::view::{
 /// DescribeServiceRevisions takes at most 20.
 const DEPLOYMENTS: i32 = 20;
 /// Service events that are kept: enough to say why a rollout does not move.
-const EVENTS: usize = 3;
+const EVENTS: usize = 10;
 
 #[derive(Debug)]
 pub(super) struct SdkEcs {
@@ -210,19 +211,22 @@ fn fate_of(status: Option<&ServiceDeploymentStatus>) -> Fate {
     }
 }
 
-/// Why a task stopped: what its containers say, or else what it says itself.
+/// Why a task stopped: what ECS says ("Task failed ELB health checks ..."), and what its containers say ("CannotPullContainerError: ...").
 fn why(task: &Task) -> Option<String> {
     let of_container = |container: &Container| {
         let name = container.name().unwrap_or("a container");
         match (container.reason(), container.exit_code()) {
+            (Some(reason), _) if task.stopped_reason().is_some_and(|said| said.contains(reason)) => None,
             (Some(reason), _) => Some(format!("{name}: {reason}")),
             (None, Some(code)) if code != 0 => Some(format!("{name} exited with {code}")),
             _ => None,
         }
     };
     let containers: Vec<String> = task.containers().iter().filter_map(of_container).collect();
-    let text = if containers.is_empty() { task.stopped_reason()?.to_owned() } else { containers.join(", ") };
-    Some(crate::domain::event::shorten(&text))
+    let of_task = task.stopped_reason().filter(|reason| !reason.is_empty()).map(shorten);
+    let of_containers = (!containers.is_empty()).then(|| shorten(&containers.join(", ")));
+    let texts: Vec<String> = of_task.into_iter().chain(of_containers).collect();
+    (!texts.is_empty()).then(|| texts.join(": "))
 }
 
 fn unrollable(service: &Service) -> Unrollable {

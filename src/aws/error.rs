@@ -56,10 +56,17 @@ impl Fault {
 }
 
 impl AwsError {
-    /// The IAM action of the call.
+    /// The IAM action that is missing: the one that AWS names (`iam:PassRole`, where a revision is registered), or that of the call.
     #[must_use]
     pub fn action(&self) -> String {
-        format!("{}:{}", self.api, self.operation)
+        let named = self.message.split_once("not authorized to perform: ").map(|(_, rest)| rest);
+        let action = named.and_then(|rest| rest.split([' ', ',', ';']).next());
+        let is_action = |text: &&str| {
+            let part =
+                |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            text.split_once(':').is_some_and(|(service, name)| part(service) && part(name))
+        };
+        action.filter(is_action).map_or_else(|| format!("{}:{}", self.api, self.operation), str::to_owned)
     }
 
     /// What the operator can do about it, where there is something.
@@ -160,6 +167,8 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
         || status == 408
         || code == "ServerException"
         || code == "ConflictException"
+        || code == "RequestTimeout"
+        || code == "RequestTimeoutException"
         || code.is_empty()
     {
         Fault::Unavailable
@@ -218,6 +227,7 @@ mod tests {
             ("InternalFailure", "", 500, Fault::Unavailable),
             ("", "", 400, Fault::Unavailable),
             ("ConflictException", "", 400, Fault::Unavailable),
+            ("RequestTimeoutException", "", 400, Fault::Unavailable),
             ("InvalidParameterException", "", 400, Fault::Refused),
         ] {
             assert_eq!(fault_of(code, message, status), fault, "{code} {status}");
@@ -235,5 +245,15 @@ mod tests {
         };
         assert_eq!(error.to_string(), "ecs:UpdateService: AccessDeniedException: User is not authorized");
         assert_eq!(error.remedy().unwrap(), "allow ecs:UpdateService in the IAM policy of the role");
+        for (message, action) in [
+            (
+                "User: arn:aws:sts::1:assumed-role/a/b is not authorized to perform: iam:PassRole on resource: arn:x because",
+                "iam:PassRole",
+            ),
+            ("User: x is not authorized to perform: ecs:TagResource", "ecs:TagResource"),
+            ("User: x is not authorized to perform: <script>", "ecs:UpdateService"),
+        ] {
+            assert_eq!(AwsError { message: message.to_owned(), ..error.clone() }.action(), action);
+        }
     }
 }

@@ -6,6 +6,7 @@ use aws_sdk_ecr::types::ImageTagMutability;
 use super::call::Caller;
 use super::{AwsError, Inventory};
 use crate::domain::types::EcsName;
+use crate::domain::view::RepositoryView;
 
 /// Pages that are read.
 const PAGES: usize = 10;
@@ -48,14 +49,19 @@ impl Inventory for SdkInventory {
         Ok(names)
     }
 
-    async fn repositories(&self) -> Result<Vec<(String, bool)>, AwsError> {
+    async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError> {
         let (mut found, mut next) = (Vec::new(), None);
         for _ in 0..PAGES {
             let request = self.ecr.describe_repositories().set_next_token(next);
             let answer = self.ecr_caller.call("DescribeRepositories", request.send()).await?;
             for repository in answer.repositories.unwrap_or_default() {
-                let once = repository.image_tag_mutability == Some(ImageTagMutability::Immutable);
-                found.extend(repository.repository_name.map(|name| (name, once)));
+                let filters = repository.image_tag_mutability_exclusion_filters.unwrap_or_default();
+                let immutable = matches!(
+                    repository.image_tag_mutability,
+                    Some(ImageTagMutability::Immutable | ImageTagMutability::ImmutableWithExclusion)
+                );
+                let except = filters.into_iter().map(|filter| filter.filter).collect();
+                found.extend(repository.repository_name.map(|name| RepositoryView { name, immutable, except }));
             }
             next = answer.next_token;
             if next.is_none() {

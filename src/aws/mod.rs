@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use crate::domain::event::Record;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{ContextName, DeploymentId, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, Fate, ImageView, RunningImages, ServiceView};
+use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
 
 pub use connect::{ConnectError, connect};
 pub use error::{AwsError, Fault};
@@ -91,10 +91,15 @@ pub trait CloudTrail: fmt::Debug + Send + Sync {
     async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError>;
 }
 
+/// The code of the error that tells of a repository that is not there.
+pub const REPOSITORY_NOT_FOUND: &str = "RepositoryNotFoundException";
+/// The code of the error that tells of a cluster that is not there.
+pub const CLUSTER_NOT_FOUND: &str = "ClusterNotFoundException";
+
 /// Amazon ECR.
 #[async_trait]
 pub trait Ecr: fmt::Debug + Send + Sync {
-    /// What these tags (at most 100) point to now. A tag that is not there has no entry, nor has one of a repository that is not there.
+    /// What these tags (at most 100) point to now. A tag that is not there has no entry.
     async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError>;
 
     /// One page of the repository's tagged images.
@@ -173,6 +178,6 @@ pub trait Inventory: fmt::Debug + Send + Sync {
     /// The names of a cluster's services (at most 1000).
     async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError>;
 
-    /// The repositories (at most 1000), and whether a tag in them can be pushed only once.
-    async fn repositories(&self) -> Result<Vec<(String, bool)>, AwsError>;
+    /// The repositories (at most 1000).
+    async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError>;
 }

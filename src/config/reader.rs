@@ -11,6 +11,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+/// What is set to more than this is a mistake, or a way to say never.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
@@ -135,15 +138,19 @@ impl<'a> Table<'a> {
         self.text(key).map_or_else(|| PathBuf::from(default), |found| PathBuf::from(found.value))
     }
 
-    /// A duration of one second or more.
+    /// A duration between a second and a year.
     pub(super) fn duration(&self, key: &'static str) -> Option<Found<Duration>> {
         let found = self.typed(key, "a duration in quotes like \"30s\" or \"15m\"", |value| value.as_str())?;
         match humantime::parse_duration(found.value) {
-            Ok(value) if value >= Duration::from_secs(1) => Some(Found { value, at: found.at }),
-            Ok(_) => {
+            Ok(value) if value < Duration::from_secs(1) => {
                 self.wrong(found.at, key, format!("must be one second or more, found {:?}", found.value));
                 None
             }
+            Ok(value) if value > LONGEST => {
+                self.wrong(found.at, key, format!("must be a year or less, found {:?}", found.value));
+                None
+            }
+            Ok(value) => Some(Found { value, at: found.at }),
             Err(_) => {
                 self.wrong(
                     found.at,

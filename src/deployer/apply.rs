@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use tokio::task::JoinError;
 use tracing::{error, info};
 
-use super::observe::Observed;
-use super::{Deployer, Done, Kind, execute, report};
-use crate::aws::{AwsError, Fault, Services};
+use super::inquire::Inquiring;
+use super::observe::{ByService, Observation, Observed, Seen};
+use super::{Asked, Deployer, Done, Job, Kind, execute, report};
+use crate::aws::{AwsError, Fault};
 use crate::clock::{self, Instant};
 use crate::domain::plan::{self, Facts, Pushes};
 use crate::domain::rollout::{self, Resume};
@@ -22,12 +23,22 @@ use crate::domain::view::DeploymentView;
 impl Deployer {
     pub(super) fn done(&mut self, done: Result<Done, JoinError>) {
         match done {
-            Ok(Done::Observed(generation, asked_at, asked, observed)) => {
-                self.observed(generation, asked_at, asked, observed);
+            Ok(Done::Observed(asked, observed)) => self.observed(&asked, observed),
+            Ok(Done::Looked(job, looked)) => {
+                if self.is_of_the_rollout(&job) {
+                    self.looked(&job.0, looked);
+                }
             }
-            Ok(Done::Looked(key, looked)) => self.looked(&key, looked),
-            Ok(Done::Registered(keys, registered)) => self.registered(&keys, &registered),
-            Ok(Done::Updated(key, revision, updated)) => self.updated(&key, revision, updated),
+            Ok(Done::Registered(jobs, registered)) => {
+                let jobs = jobs.into_iter().filter(|job| self.is_of_the_rollout(job));
+                let keys: Vec<ServiceKey> = jobs.map(|(key, _)| key).collect();
+                self.registered(&keys, &registered);
+            }
+            Ok(Done::Updated(job, revision, updated)) => {
+                if self.is_of_the_rollout(&job) {
+                    self.updated(&job.0, revision, updated);
+                }
+            }
             Ok(Done::Inquired(key, deployment, finding)) => self.inquired(&key, &deployment, finding),
             Ok(Done::Placed(pending, place)) => self.placed(pending, place),
             Ok(Done::Watched(place, asked_at, asked, seen)) => {
@@ -36,26 +47,37 @@ impl Deployer {
                 }
                 self.watched(asked_at, &asked, seen);
             }
-            Err(panicked) => error!(error = %panicked, "a job ended by a panic; this is a defect"),
+            Err(error) => match error.try_into_panic() {
+                // What the job was about would be waited for in vain: the next start takes it up.
+                Ok(panicked) => std::panic::resume_unwind(panicked),
+                Err(error) => error!(%error, "a job was cancelled; this is a defect"),
+            },
         }
     }
 
-    fn observed(
-        &mut self,
-        generation: u64,
-        asked_at: Instant,
-        mut asked: BTreeMap<ServiceKey, Pushes>,
-        observed: Observed,
-    ) {
-        for (key, facts) in observed {
+    /// Whether the answer of a job is about the rollout under way. The service is free for the next job in any case.
+    fn is_of_the_rollout(&mut self, (key, decided_at): &Job) -> bool {
+        self.run_mut(key).busy = false;
+        let rollout = self.state.services.get(key).and_then(|known| known.rollout.as_ref());
+        rollout.is_some_and(|rollout| &rollout.decided_at == decided_at)
+    }
+
+    fn observed(&mut self, asked: &Asked, observed: Observed) {
+        for (key, answer) in observed {
             self.run_mut(&key).busy = false;
-            let pushes = asked.remove(&key).unwrap_or_default();
-            match facts {
+            let mut pushes = asked.pushes.get(&key).cloned().unwrap_or_default();
+            match answer {
                 // Asked under another configuration: it is asked again.
-                _ if generation != self.generation => {}
-                Ok(facts) => {
+                _ if asked.generation != self.generation => {}
+                // What runs was not asked about, as there was a way back: it is asked now.
+                Ok(_) if asked.rolling.contains(&key) && !self.is_rolling(&key) => {}
+                Ok(Observation { facts, unanswered }) => {
                     self.succeeded(&key, Kind::Read);
-                    self.decide(&key, asked_at, &pushes, &facts);
+                    pushes.retain(|repository, _| !unanswered.contains_key(repository));
+                    self.decide(&key, asked.at, &pushes, &facts);
+                    for error in unanswered.values() {
+                        self.failed(&key, Kind::Read, error);
+                    }
                 }
                 Err(error) => {
                     self.deploy_undecided(&key, &error.to_string());
@@ -74,7 +96,9 @@ impl Deployer {
             // What runs was not asked about while there was a way back: it is asked now.
             return;
         }
-        if !self.may_supersede(key, facts) {
+        // A rollout that has failed ends first, as soon as it is known why.
+        let is_failing = self.run_mut(key).inquiring == Some(Inquiring::Failure);
+        if is_failing || !self.may_supersede(key, facts) {
             let interval = self.settings(key).observe_interval;
             self.run_mut(key).reads.not_before = Some(clock::instant() + interval);
             return;
@@ -157,7 +181,6 @@ impl Deployer {
     }
 
     fn looked(&mut self, key: &ServiceKey, looked: Result<execute::Looked, AwsError>) {
-        self.run_mut(key).busy = false;
         let looked = match looked {
             Ok(looked) => looked,
             Err(error) => return self.failed(key, Kind::Read, &error),
@@ -168,6 +191,7 @@ impl Deployer {
         report::resumed(key, &resume);
         self.run_mut(key).certain = true;
         match resume {
+            Resume::Register | Resume::Update(_) if self.has_left(key, &rollout) => self.leave_it(key, &rollout),
             Resume::Register if looked.registration.is_some() => self.run_mut(key).registration = looked.registration,
             Resume::Register if rollout.direction == Direction::Forward => {
                 self.replan(key, &rollout, format!("the revision {} is gone", rollout.base.short()));
@@ -217,7 +241,6 @@ impl Deployer {
 
     fn registered(&mut self, keys: &[ServiceKey], registered: &Result<TaskDefinitionArn, AwsError>) {
         for key in keys {
-            self.run_mut(key).busy = false;
             match registered {
                 Ok(revision) => {
                     self.succeeded(key, Kind::Write);
@@ -233,7 +256,6 @@ impl Deployer {
     }
 
     fn updated(&mut self, key: &ServiceKey, revision: TaskDefinitionArn, updated: Result<DeploymentView, AwsError>) {
-        self.run_mut(key).busy = false;
         match updated {
             Ok(deployment) if deployment.task_definition == revision => {
                 self.succeeded(key, Kind::Write);
@@ -286,20 +308,16 @@ impl Deployer {
         }
     }
 
-    fn watched(&mut self, asked_at: Instant, asked: &[(ServiceKey, DeploymentId)], seen: Result<Services, AwsError>) {
-        match seen {
-            Err(error) => {
-                for (key, _) in asked {
-                    self.failed(key, Kind::Read, &error);
-                }
-            }
-            Ok(services) => {
-                for (key, deployment) in asked {
-                    self.succeeded(key, Kind::Read);
+    fn watched(&mut self, asked_at: Instant, asked: &[(ServiceKey, DeploymentId)], mut seen: ByService<Option<Seen>>) {
+        for (key, deployment) in asked {
+            match seen.remove(&key.service).unwrap_or(Ok(None)) {
+                Err(error) => self.failed(key, Kind::Watch, &error),
+                Ok(service) => {
+                    self.succeeded(key, Kind::Watch);
                     // An answer about a deployment that was superseded meanwhile says nothing about its successor.
                     if self.watches_deployment(key, deployment) {
-                        let service = services.get(&key.service).and_then(|service| service.as_ref().ok());
-                        self.judge(key, service, asked_at);
+                        let service = service.and_then(Result::ok);
+                        self.judge(key, service.as_ref(), asked_at);
                     }
                 }
             }

@@ -57,7 +57,12 @@ pub(super) fn begin_contexts(state: &mut State, config: &Config, now: Timestamp)
 /// count as older than the look at ECR.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(15);
 
-fn reconcile(state: &mut State, config: &Config, now: Timestamp, concerned: impl Fn(&RepositoryKey) -> bool) {
+pub(super) fn reconcile(
+    state: &mut State,
+    config: &Config,
+    now: Timestamp,
+    concerned: impl Fn(&RepositoryKey) -> bool,
+) {
     let at = now.checked_sub(CLOCKS_APART).unwrap_or(now);
     for (repository, rule) in config.services().filter(|(repository, _)| concerned(repository)) {
         let known = state.services.get_or_default(rule.key.clone());

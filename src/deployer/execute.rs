@@ -1,40 +1,70 @@
 //! The two writes, and the look that tells after a crash whether they were made. Chooses nothing.
 
+use std::time::Duration;
+
 use tracing::debug;
 
-use super::observe::describe_services;
+use super::observe::describe_service;
 use super::pace::{Group, Pace};
-use super::patience::patiently;
+use super::patience::{paced, patiently};
 use crate::aws::{AwsContext, AwsError, Contexts, Fault};
+use crate::clock;
 use crate::domain::image::ImageReference;
 use crate::domain::state::{Direction, Phase, Rollout};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, ServiceView};
 
+/// A write that waits for longer than this is looked at again.
+const LONG_IN_LINE: Duration = Duration::from_secs(5);
 /// Revisions that are looked at, newest first, for the one that a crash may have left.
 const NEWEST: usize = 10;
 
-/// Registers a revision.
+/// Registers a revision. `replaces` is what the service was seen to run when that was decided.
 pub async fn register(
     context: AwsContext,
     pace: Pace,
     key: &ServiceKey,
     registration: &Registration,
+    replaces: &TaskDefinitionArn,
 ) -> Result<TaskDefinitionArn, AwsError> {
-    pace.take(&key.aws, Group::Register).await;
+    wait_in_line(&context, &pace, key, Group::Register, replaces).await?;
     context.ecs.register_task_definition(registration).await
 }
 
-/// Sets a service to a revision.
+/// Sets a service to a revision. `replaces` is what the service was seen to run when that was decided.
 pub async fn update(
     context: AwsContext,
     pace: Pace,
     key: &ServiceKey,
     revision: &TaskDefinitionArn,
+    replaces: &TaskDefinitionArn,
 ) -> Result<DeploymentView, AwsError> {
-    pace.take(&key.aws, Group::ServiceWrites).await;
+    wait_in_line(&context, &pace, key, Group::ServiceWrites, replaces).await?;
     context.ecs.update_service(&key.cluster, &key.service, revision).await
+}
+
+/// Waits until a write fits into its bucket. With hundreds of services that may take minutes, in which others go on: then the service must
+/// still run what it ran, or all is looked at again.
+async fn wait_in_line(
+    context: &AwsContext,
+    pace: &Pace,
+    key: &ServiceKey,
+    group: Group,
+    replaces: &TaskDefinitionArn,
+) -> Result<(), AwsError> {
+    let begun = clock::instant();
+    pace.take(&key.aws, group).await;
+    if begun.elapsed() < LONG_IN_LINE {
+        return Ok(());
+    }
+    match describe_service(context, pace, key).await? {
+        Some(Ok(service)) if &service.task_definition == replaces => Ok(()),
+        _ => {
+            let message = "the service was changed while this waited for ECS's rate limit";
+            Err(AwsError::unusable("ecs", "DescribeServices", message))
+        }
+    }
 }
 
 /// What a look at an unfinished rollout found.
@@ -55,9 +85,8 @@ pub async fn look(contexts: Contexts, pace: Pace, key: &ServiceKey, rollout: &Ro
     let registered = rollout.phase.revision().cloned();
     let mut looked = Looked { service: None, registered, given_up: false, registration: None };
     let Some(context) = contexts.get(&key.aws) else { return Ok(looked) };
-    let names = std::slice::from_ref(&key.service);
-    let mut services = describe_services(context, &pace, &key.aws, &key.cluster, names).await?;
-    looked.service = services.remove(&key.service).and_then(Result::ok).filter(|service| service.active);
+    let seen = describe_service(context, &pace, key).await?;
+    looked.service = seen.and_then(Result::ok).filter(|service| service.active);
     let Some(seen) = &looked.service else { return Ok(looked) };
     if let Phase::Registered { revision } = &rollout.phase {
         looked.given_up =
@@ -94,8 +123,13 @@ async fn was_tried(
     if rollout.direction != Direction::Forward {
         return Ok(false);
     }
-    pace.take(&key.aws, Group::ServiceReads).await;
-    match patiently(|| context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at)).await {
+    let read = || async {
+        // It takes two calls.
+        pace.take(&key.aws, Group::ServiceDeployments).await;
+        pace.take(&key.aws, Group::ServiceDeployments).await;
+        context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at).await
+    };
+    match patiently(read).await {
         Ok(deployed) => match deployed.iter().position(|(other, _)| other == revision) {
             None => Ok(false),
             // ECS is eventually consistent: DescribeServices does not show it yet.
@@ -128,7 +162,7 @@ async fn still_means_what_ran(contexts: &Contexts, base: &TaskDefinition, rollou
 }
 
 /// What a reference by tag points to in ECR now.
-async fn resolve(contexts: &Contexts, reference: &ImageReference<'_>) -> Option<Digest> {
+pub(super) async fn resolve(contexts: &Contexts, reference: &ImageReference<'_>) -> Option<Digest> {
     let (account, region) = reference.registry()?;
     let repository = RepositoryName::parse(reference.name.split_once('/')?.1).ok()?;
     let tag = Tag::parse(reference.tag.unwrap_or("latest")).ok()?;
@@ -172,8 +206,7 @@ async fn definition(
     key: &ServiceKey,
     which: &str,
 ) -> Result<Option<TaskDefinition>, AwsError> {
-    pace.take(&key.aws, Group::TaskDefinitions).await;
-    match patiently(|| context.ecs.describe_task_definition(which)).await {
+    match paced(pace, &key.aws, Group::TaskDefinitions, || context.ecs.describe_task_definition(which)).await {
         Ok(definition) => Ok(Some(definition)),
         // ECS says ClientException for a revision that is not there.
         Err(error) if error.fault == Fault::Refused => Ok(None),

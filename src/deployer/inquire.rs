@@ -17,13 +17,28 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Different reasons that are told.
 const REASONS: usize = 3;
 
+/// Said of a deployment that shifts traffic.
+const OVERDUE: &str = "all its tasks run, but ECS has not ended it in time";
+
+/// What an inquiry under way is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inquiring {
+    /// A rollout that has failed.
+    Failure,
+    /// A rollout that may be over.
+    End,
+}
+
 /// What is asked about a rollout.
 #[derive(Debug, Clone)]
 pub(super) enum Inquiry {
     /// It failed: why its tasks stopped.
     Stopped(OutcomeKind, String),
     /// It is complete by its tasks: whether ECS still bakes it.
-    Baking,
+    Baking {
+        /// ECS should be done with it by now.
+        overdue: bool,
+    },
 }
 
 /// What was found out.
@@ -42,7 +57,11 @@ impl Deployer {
     pub(super) fn inquire(&mut self, key: &ServiceKey, rollout: &Rollout, inquiry: Inquiry) {
         let Phase::Rolling { deployment, .. } = &rollout.phase else { return };
         let Some(context) = self.contexts.get(&key.aws).cloned() else { return };
-        if std::mem::replace(&mut self.run_mut(key).inquiring, true) {
+        let asks = match inquiry {
+            Inquiry::Stopped(..) => Inquiring::Failure,
+            Inquiry::Baking { .. } => Inquiring::End,
+        };
+        if self.run_mut(key).inquiring.replace(asks).is_some() {
             return;
         }
         let (pace, key, deployment, rollout) = (self.pace.clone(), key.clone(), deployment.clone(), rollout.clone());
@@ -52,14 +71,17 @@ impl Deployer {
                     let reasons = clock::within(WITHIN, stopped(&context, &pace, &key, &deployment)).await;
                     Finding::Failed(kind, format!("{why}{}", reasons.unwrap_or_default()))
                 }
-                Inquiry::Baking => baking(&context, &pace, &key, &rollout).await,
+                Inquiry::Baking { overdue } => match baking(&context, &pace, &key, &rollout).await {
+                    Finding::StillBaking if overdue => Finding::Failed(OutcomeKind::TimedOut, OVERDUE.to_owned()),
+                    finding => finding,
+                },
             };
             Done::Inquired(key, deployment, finding)
         });
     }
 
     pub(super) fn inquired(&mut self, key: &ServiceKey, deployment: &DeploymentId, finding: Finding) {
-        self.run_mut(key).inquiring = false;
+        self.run_mut(key).inquiring = None;
         if !self.watches_deployment(key, deployment) {
             return;
         }
@@ -96,7 +118,8 @@ async fn stopped(context: &AwsContext, pace: &Pace, key: &ServiceKey, deployment
 /// Whether ECS has let go of what the rollout replaced: until the end of the bake time of a blue/green, linear or canary deployment it may
 /// go back by itself (Amazon ECS Developer Guide, "Amazon ECS blue/green deployments").
 async fn baking(context: &AwsContext, pace: &Pace, key: &ServiceKey, rollout: &Rollout) -> Finding {
-    pace.take(&key.aws, Group::ServiceReads).await;
+    pace.take(&key.aws, Group::ServiceDeployments).await;
+    pace.take(&key.aws, Group::ServiceDeployments).await;
     match context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at).await {
         Ok(deployed) => {
             let mine = deployed.iter().find(|(other, _)| Some(other) == rollout.phase.revision());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::observe::{Question, SERVICES_A_CALL};
-use super::{Deployer, Done, Place, Watch, execute, observe};
+use super::{Asked, Deployer, Done, Job, Place, Watch, execute, observe};
 use crate::clock;
 use crate::domain::settings::{DeploySettings, RepositoryKey, ServiceRule};
 use crate::domain::state::{Phase, Rollout};
@@ -37,27 +37,31 @@ impl Deployer {
             }
         }
         for ((aws, cluster), questions) in waves {
-            let asked = questions.iter().map(|question| (question.key.clone(), question.pushes.clone())).collect();
             for question in &questions {
                 self.run_mut(&question.key).busy = true;
             }
+            let asked = Asked {
+                generation: self.generation,
+                at: clock::instant(),
+                pushes: questions.iter().map(|question| (question.key.clone(), question.pushes.clone())).collect(),
+                rolling: questions.iter().filter(|one| one.has_way_back).map(|one| one.key.clone()).collect(),
+            };
             let observing = observe::observe(self.contexts.clone(), self.pace.clone(), aws, cluster, questions);
-            let (generation, now) = (self.generation, clock::instant());
-            self.jobs.spawn(async move { Done::Observed(generation, now, asked, observing.await) });
+            self.jobs.spawn(async move { Done::Observed(asked, observing.await) });
         }
         for (key, rollout) in looks {
             self.run_mut(&key).busy = true;
             let (contexts, pace) = (self.contexts.clone(), self.pace.clone());
             self.jobs.spawn(async move {
                 let looked = execute::look(contexts, pace, &key, &rollout).await;
-                Done::Looked(key, looked)
+                Done::Looked((key, rollout.decided_at), looked)
             });
         }
     }
 
     /// Registers and updates. Only called when the state is on disk.
     pub(super) fn launch_writes(&mut self) {
-        let mut registrations: BTreeMap<Shared, Vec<ServiceKey>> = BTreeMap::new();
+        let mut registrations: BTreeMap<Shared, Vec<Job>> = BTreeMap::new();
         let mut waiting: Vec<Shared> = Vec::new();
         let mut updates = Vec::new();
         for (key, known) in &self.state.services {
@@ -67,13 +71,15 @@ impl Deployer {
                 Phase::Intended => {
                     let shared = (key.aws.clone(), rollout.base.clone(), rollout.images.clone());
                     if ready {
-                        registrations.entry(shared).or_default().push(key.clone());
+                        registrations.entry(shared).or_default().push((key.clone(), rollout.decided_at));
                     } else if self.runs.get(key).is_some_and(|run| run.busy) {
                         // Somebody looks for, or registers, the same revision: one is enough.
                         waiting.push(shared);
                     }
                 }
-                Phase::Registered { revision } if ready => updates.push((key.clone(), revision.clone())),
+                Phase::Registered { revision } if ready => {
+                    updates.push(((key.clone(), rollout.decided_at), revision.clone(), rollout.replaces.clone()));
+                }
                 _ => {}
             }
         }
@@ -81,34 +87,38 @@ impl Deployer {
         for keys in registrations.into_values() {
             self.launch_registration(keys);
         }
-        for (key, revision) in updates {
-            let Some(context) = self.contexts.get(&key.aws).cloned() else { continue };
-            self.run_mut(&key).busy = true;
+        for (job, revision, replaces) in updates {
+            let Some(context) = self.contexts.get(&job.0.aws).cloned() else { continue };
+            self.run_mut(&job.0).busy = true;
             let pace = self.pace.clone();
             self.jobs.spawn(async move {
-                let updated = execute::update(context, pace, &key, &revision).await;
-                Done::Updated(key, revision, updated)
+                let updated = execute::update(context, pace, &job.0, &revision, &replaces).await;
+                Done::Updated(job, revision, updated)
             });
         }
     }
 
     /// Registers one revision for all of these services.
-    fn launch_registration(&mut self, keys: Vec<ServiceKey>) {
-        let Some(first) = keys.first().cloned() else { return };
-        let registration = keys.iter().find_map(|key| self.runs.get(key).and_then(|run| run.registration.clone()));
-        let (Some(registration), Some(context)) = (registration, self.contexts.get(&first.aws).cloned()) else {
-            for key in &keys {
+    fn launch_registration(&mut self, jobs: Vec<Job>) {
+        let Some((first, _)) = jobs.first().cloned() else { return };
+        let registration = jobs.iter().find_map(|(key, _)| self.runs.get(key).and_then(|run| run.registration.clone()));
+        let rollout = self.state.services.get(&first).and_then(|known| known.rollout.as_ref());
+        let replaces = rollout.map(|rollout| rollout.replaces.clone());
+        let (Some(registration), Some(replaces), Some(context)) =
+            (registration, replaces, self.contexts.get(&first.aws).cloned())
+        else {
+            for (key, _) in &jobs {
                 self.run_mut(key).certain = false;
             }
             return;
         };
-        for key in &keys {
+        for (key, _) in &jobs {
             self.run_mut(key).busy = true;
         }
         let pace = self.pace.clone();
         self.jobs.spawn(async move {
-            let registered = execute::register(context, pace, &first, &registration).await;
-            Done::Registered(keys, registered)
+            let registered = execute::register(context, pace, &first, &registration, &replaces).await;
+            Done::Registered(jobs, registered)
         });
     }
 
@@ -118,6 +128,9 @@ impl Deployer {
         let mut places: BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, std::time::Duration)> = BTreeMap::new();
         for (key, known) in &self.state.services {
             let Some(Rollout { phase: Phase::Rolling { deployment, .. }, .. }) = &known.rollout else { continue };
+            if self.runs.get(key).is_some_and(|run| !run.watching.is_over()) {
+                continue;
+            }
             let interval = self.settings(key).observe_interval;
             let place = places.entry((key.aws.clone(), key.cluster.clone())).or_insert_with(|| (Vec::new(), interval));
             place.0.push((key.clone(), deployment.clone()));

@@ -30,15 +30,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::aws::{AwsError, Contexts, Services};
+use crate::aws::{AwsError, Contexts};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::intake::{self, Fate};
 use crate::domain::notice::Notice;
+use crate::domain::plan::Pushes;
 use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{Direction, OutcomeKind, Phase, PushRef, State};
+use crate::domain::state::{Direction, OutcomeKind, Phase, Rollout, State};
 use crate::domain::steering::Refused;
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, EventId, ServiceKey, TaskDefinitionArn};
@@ -128,6 +129,8 @@ pub struct Deployer {
     stale_since: Option<Instant>,
     commit_again: Option<Instant>,
     commit_complaint: Option<String>,
+    /// When it was last looked for what there is to do.
+    settled_at: Instant,
     /// The start, and the cursors that were found then.
     begun: (Instant, BTreeMap<ContextName, Timestamp>),
     /// Counts the configurations: what was asked under an older one is not judged by a newer one.
@@ -160,17 +163,26 @@ struct Run {
     reads: Trouble,
     /// What is wrong with doing.
     writes: Trouble,
+    /// What is wrong with watching a rollout.
+    watching: Trouble,
     /// Whether the phase on disk is all that has happened, and the facts it was decided on are fresh. Not so after a restart, after an
     /// answer was lost, or after waiting.
     certain: bool,
     /// What to register.
     registration: Option<Registration>,
     /// Something is being found out before the rollout is ended.
-    inquiring: bool,
+    inquiring: Option<inquire::Inquiring>,
     /// The tasks of the rollout, as they were seen last.
     counts: Option<Counts>,
     /// Since when the rollout is watched, and how long it was rolling before that.
     rolling: Option<(Instant, Duration)>,
+}
+
+impl Run {
+    /// What is wrong, if something is.
+    fn complaint(&self) -> Option<&String> {
+        [&self.writes, &self.watching, &self.reads].into_iter().find_map(|trouble| trouble.complaint.as_ref())
+    }
 }
 
 #[derive(Debug)]
@@ -187,16 +199,30 @@ struct OpenPush {
     deployed: bool,
 }
 
+/// What a job works for: a service, and the rollout that was decided at that time. Its answer means nothing to another rollout.
+type Job = (ServiceKey, Timestamp);
+
+/// What was asked about services with undecided pushes.
+#[derive(Debug)]
+struct Asked {
+    /// Under which configuration.
+    generation: u64,
+    at: Instant,
+    pushes: BTreeMap<ServiceKey, Pushes>,
+    /// Those that were being rolled then, so that what runs was not asked: the rollout under way has the way back.
+    rolling: BTreeSet<ServiceKey>,
+}
+
 /// The answer of a job.
 #[derive(Debug)]
 enum Done {
-    Observed(u64, Instant, BTreeMap<ServiceKey, BTreeMap<RepositoryKey, Vec<PushRef>>>, observe::Observed),
-    Looked(ServiceKey, Result<execute::Looked, AwsError>),
-    Registered(Vec<ServiceKey>, Result<TaskDefinitionArn, AwsError>),
-    Updated(ServiceKey, TaskDefinitionArn, Result<DeploymentView, AwsError>),
+    Observed(Asked, observe::Observed),
+    Looked(Job, Result<execute::Looked, AwsError>),
+    Registered(Vec<Job>, Result<TaskDefinitionArn, AwsError>),
+    Updated(Job, TaskDefinitionArn, Result<DeploymentView, AwsError>),
     Inquired(ServiceKey, DeploymentId, inquire::Finding),
     Placed(steer::Pending, Result<steer::Place, Refused>),
-    Watched(Place, Instant, Vec<(ServiceKey, DeploymentId)>, Result<Services, AwsError>),
+    Watched(Place, Instant, Vec<(ServiceKey, DeploymentId)>, observe::ByService<Option<observe::Seen>>),
 }
 
 impl Deployer {
@@ -220,6 +246,7 @@ impl Deployer {
             stale_since: None,
             commit_again: None,
             commit_complaint: None,
+            settled_at: clock::instant(),
             begun,
             generation: 0,
             runs: BTreeMap::new(),
@@ -282,6 +309,7 @@ impl Deployer {
 
     /// Commits, if there is something to commit, and begins what the state calls for.
     async fn settle(&mut self) {
+        self.settled_at = clock::instant();
         self.launch_reads();
         if self.dirty || self.cursor_is_due() {
             if self.commit_again.is_some_and(|again| again > clock::instant()) {
@@ -353,11 +381,16 @@ impl Deployer {
     fn next_wake(&self) -> Instant {
         let now = clock::instant();
         let watches = self.watches.values().filter(|watch| watch.busy == 0).map(|watch| watch.due);
-        let runs = self.runs.values().flat_map(|run| [run.reads.not_before, run.writes.not_before]).flatten();
+        let runs = self
+            .runs
+            .values()
+            .flat_map(|run| [run.reads.not_before, run.writes.not_before, run.watching.not_before])
+            .flatten();
+        // What fell due since, while the state was written, is due now.
         watches
             .chain(runs)
             .chain(self.commit_again)
-            .filter(|at| *at > now)
+            .filter(|at| *at > self.settled_at)
             .min()
             .unwrap_or(now + HEARTBEAT)
             .min(now + HEARTBEAT)
@@ -374,17 +407,22 @@ impl Deployer {
             let Some(verdict) = verdict else { continue };
             report::seen(&self.metrics, &context, &verdict, now);
             self.recent.seen(&context, &verdict, now);
-            if let Some(repository) = &verdict.configured {
-                for push in &verdict.displaced {
-                    info!(repository = %repository.name, event = %push.event, reason = %SkipReason::Superseded, "push skipped: many newer ones wait");
-                    self.decided(push, repository, Some(SkipReason::Superseded));
-                }
-            }
-            if let (Fate::Wanted(services), Some(repository)) = (verdict.fate, verdict.configured) {
+            let Some(repository) = verdict.configured else { continue };
+            if let Fate::Wanted(services) = verdict.fate {
                 self.dirty = true;
-                let open = OpenPush { repository, undecided: services.len(), deployed: false };
+                let open = OpenPush { repository: repository.clone(), undecided: services.len(), deployed: false };
                 self.open.insert(verdict.event.id, open);
             }
+            // Where many newer ones wait, that may be the push itself.
+            for push in &verdict.displaced {
+                info!(repository = %repository.name, event = %push.event, reason = %SkipReason::Superseded, "push skipped: many newer ones wait");
+                self.decided(push, &repository, Some(SkipReason::Superseded));
+            }
+        }
+        if let Some(since) = scanned_to.and_then(|to| self.gap(&context, to)) {
+            warn!(aws = %context, %since, "CloudTrail was not read for longer than it remembers: what ECR holds is compared with what the services run");
+            begin::reconcile(&mut self.state, &self.config, now, |repository| repository.aws == context);
+            self.dirty = true;
         }
         if let (Some(known), Some(scanned_to)) = (self.state.contexts.get_mut(&context), scanned_to) {
             // The first cursor ends the opening scan: it must be on disk soon, for a restart must not open again.
@@ -392,6 +430,12 @@ impl Deployer {
             known.cursor = Some(scanned_to);
         }
         self.stale_since.get_or_insert_with(clock::instant);
+    }
+
+    /// Since when pushes were missed, if reading could go on only now from before what CloudTrail remembers. At a start that was seen to.
+    fn gap(&self, context: &ContextName, scanned_to: Timestamp) -> Option<Timestamp> {
+        let known = self.state.contexts.get(context)?;
+        known.unreadable_since(scanned_to).filter(|_| known.unreadable_since(self.started_at).is_none())
     }
 
     fn reload(&mut self, reload: Reload) {
@@ -435,12 +479,25 @@ impl Deployer {
             known.wanted.clear();
         }
         let Some(rollout) = known.rollout.clone() else { return };
-        let begun = matches!(rollout.phase, Phase::Rolling { .. }) || rollout.direction != Direction::Forward;
-        if !begun || !self.contexts.contains_key(&key.aws) {
-            self.end(key, OutcomeKind::Superseded, "the service left the configuration".to_owned());
-            if self.contexts.contains_key(&key.aws) {
-                self.restore(key, &rollout);
-            }
+        // Where the revision is registered the service may have been updated already: that is looked at.
+        let begun = rollout.phase != Phase::Intended || rollout.direction != Direction::Forward;
+        if begun && self.contexts.contains_key(&key.aws) {
+            self.run_mut(key).certain = false;
+        } else {
+            self.leave_it(key, &rollout);
+        }
+    }
+
+    /// Whether a rollout is of a service that left the configuration. A way back is not left half-way.
+    fn has_left(&self, key: &ServiceKey, rollout: &Rollout) -> bool {
+        rollout.direction == Direction::Forward && self.config.rules_of(key).is_empty()
+    }
+
+    /// Ends a rollout that ECS does not know of yet.
+    fn leave_it(&mut self, key: &ServiceKey, rollout: &Rollout) {
+        self.end(key, OutcomeKind::Superseded, "the service left the configuration".to_owned());
+        if self.contexts.contains_key(&key.aws) {
+            self.restore(key, rollout);
         }
     }
 

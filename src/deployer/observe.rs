@@ -9,8 +9,10 @@ use std::sync::Arc;
 use futures_util::future::{join, join_all};
 
 use super::pace::{Group, Pace};
-use super::patience::patiently;
-use crate::aws::{AwsContext, AwsError, Contexts, Fault, Services, Unrollable};
+use super::patience::{paced, patiently};
+use crate::aws::{
+    AwsContext, AwsError, CLUSTER_NOT_FOUND, Contexts, Fault, REPOSITORY_NOT_FOUND, Services, Unrollable,
+};
 use crate::config::Config;
 use crate::domain::image::ImageReference;
 use crate::domain::plan::{Answers, Facts};
@@ -73,7 +75,16 @@ impl Question {
 }
 
 /// The answers, one for each question.
-pub type Observed = Vec<(ServiceKey, Result<Facts, AwsError>)>;
+pub type Observed = Vec<(ServiceKey, Result<Observation, AwsError>)>;
+
+/// What was found out about one service.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The facts.
+    pub facts: Facts,
+    /// Repositories that could not be asked: what was pushed to them cannot be decided yet, what was pushed to others can.
+    pub unanswered: BTreeMap<RepositoryKey, AwsError>,
+}
 
 /// Asks about services of one cluster.
 pub async fn observe(
@@ -95,12 +106,11 @@ pub async fn observe(
     let facts = questions.into_iter().map(|question| {
         let (images, services, definitions, running) = (&images, &services, &definitions, &running);
         async move {
-            let facts = assemble(&question, images, services, definitions, running);
-            let facts = match facts {
-                Ok(facts) => reader.complete(&question, facts).await,
+            let observation = match assemble(&question, images, services, definitions, running) {
+                Ok(observation) => reader.complete(&question, observation).await,
                 error => error,
             };
-            (question.key, facts)
+            (question.key, observation)
         }
     });
     join_all(facts).await
@@ -116,8 +126,10 @@ fn no_context(aws: &ContextName) -> AwsError {
     }
 }
 
-type Seen = Result<ServiceView, Unrollable>;
-type ByService<T> = BTreeMap<EcsName, Result<T, AwsError>>;
+/// A service as it is, or why it is none that could be rolled.
+pub type Seen = Result<ServiceView, Unrollable>;
+/// An answer for each of several services.
+pub type ByService<T> = BTreeMap<EcsName, Result<T, AwsError>>;
 type Images = BTreeMap<RepositoryKey, Result<Found, AwsError>>;
 type Definitions = BTreeMap<String, Result<TaskDefinition, AwsError>>;
 
@@ -125,6 +137,7 @@ type Definitions = BTreeMap<String, Result<TaskDefinition, AwsError>>;
 #[derive(Debug, Default)]
 struct Found {
     by_tag: BTreeMap<Tag, ImageView>,
+    no_repository: bool,
     /// The best by the policy of each service that wanted the whole repository looked at.
     best: BTreeMap<ServiceKey, Option<(Tag, ImageView)>>,
 }
@@ -132,7 +145,10 @@ struct Found {
 /// What has to be asked about one repository.
 #[derive(Debug, Default)]
 struct Ask<'a> {
+    /// What these tags point to.
     tags: BTreeSet<Tag>,
+    /// What these tags point to, which shows when the repository is gone through for the best.
+    pushed: BTreeSet<Tag>,
     best: Vec<(&'a ServiceKey, &'a dyn Policy)>,
 }
 
@@ -143,6 +159,9 @@ async fn images(contexts: &Contexts, questions: &[Question]) -> Images {
             let Some((policy, _)) = question.rules.get(repository) else { continue };
             let ask = asks.entry(repository).or_default();
             let untagged = pushes.iter().any(|push| push.tag.is_none());
+            if policy.order() == By::Text {
+                ask.pushed.extend(pushes.iter().filter_map(|push| push.tag.clone()));
+            }
             if policy.order() == By::Push {
                 ask.tags.extend(pushes.iter().filter_map(|push| push.tag.clone()));
                 ask.tags.extend(question.decided.get(repository).filter(|_| untagged).cloned());
@@ -154,7 +173,12 @@ async fn images(contexts: &Contexts, questions: &[Question]) -> Images {
     }
     let answers = asks.into_iter().map(|(key, ask)| async move {
         let answer = match contexts.get(&key.aws) {
-            Some(context) => find(context, &key.name, ask).await,
+            Some(context) => match find(context, &key.name, ask).await {
+                Err(error) if error.code == REPOSITORY_NOT_FOUND => {
+                    Ok(Found { no_repository: true, ..Found::default() })
+                }
+                other => other,
+            },
             None => Err(no_context(&key.aws)),
         };
         (key.clone(), answer)
@@ -183,7 +207,7 @@ async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask<'_>) -
     }
     let listed: Vec<_> = ask.best.into_iter().filter(|(_, policy)| policy.literals().is_none()).collect();
     if !listed.is_empty() {
-        list(context, repository, &listed, &mut found).await?;
+        list(context, repository, &listed, &ask.pushed, &mut found).await?;
     }
     Ok(found)
 }
@@ -193,6 +217,7 @@ async fn list(
     context: &AwsContext,
     repository: &RepositoryName,
     asked: &[(&ServiceKey, &dyn Policy)],
+    pushed: &BTreeSet<Tag>,
     found: &mut Found,
 ) -> Result<(), AwsError> {
     let mut next = None;
@@ -202,6 +227,11 @@ async fn list(
             let kept = found.best.entry((*key).clone()).or_default();
             let candidates = page.images.iter().chain(kept.as_ref().map(|(_, image)| image));
             *kept = policy::best(*policy, candidates);
+        }
+        for image in &page.images {
+            for tag in image.tags.iter().filter(|tag| pushed.contains(*tag)) {
+                found.by_tag.insert(tag.clone(), image.clone());
+            }
         }
         next = page.next;
         if next.is_none() {
@@ -222,14 +252,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     async fn services(self, questions: &[Question]) -> ByService<Option<Seen>> {
         let names: Vec<EcsName> = questions.iter().map(|question| question.key.service.clone()).collect();
-        let answers = names.chunks(SERVICES_A_CALL).map(|names| async move {
-            let answer = describe_services(self.context, self.pace, self.aws, self.cluster, names).await;
-            let one = |name: &EcsName| match &answer {
-                Ok(found) => (name.clone(), Ok(found.get(name).cloned())),
-                Err(error) => (name.clone(), Err(error.clone())),
-            };
-            names.iter().map(one).collect::<Vec<_>>()
-        });
+        let answers = names
+            .chunks(SERVICES_A_CALL)
+            .map(|names| describe_services(self.context, self.pace, self.aws, self.cluster, names));
         join_all(answers).await.into_iter().flatten().collect()
     }
 
@@ -244,8 +269,8 @@ impl Reader<'_> {
     }
 
     async fn list_tasks(self, service: &EcsName) -> Result<Vec<String>, AwsError> {
-        self.pace.take(self.aws, Group::Tasks).await;
-        match patiently(|| self.context.ecs.list_running_tasks(self.cluster, service)).await {
+        let read = || self.context.ecs.list_running_tasks(self.cluster, service);
+        match paced(self.pace, self.aws, Group::Tasks, read).await {
             // DescribeServices says it better.
             Err(error) if error.fault == Fault::NotFound => Ok(Vec::new()),
             other => other,
@@ -267,8 +292,8 @@ impl Reader<'_> {
         if tasks.is_empty() {
             return Ok(RunningImages::default());
         }
-        self.pace.take(self.aws, Group::Tasks).await;
-        patiently(|| self.context.ecs.describe_running_images(self.cluster, &tasks)).await
+        let read = || self.context.ecs.describe_running_images(self.cluster, &tasks);
+        paced(self.pace, self.aws, Group::Tasks, read).await
     }
 
     /// Every revision that is needed, each once.
@@ -289,12 +314,12 @@ impl Reader<'_> {
     }
 
     async fn definition(self, which: &str) -> Result<TaskDefinition, AwsError> {
-        self.pace.take(self.aws, Group::TaskDefinitions).await;
-        patiently(|| self.context.ecs.describe_task_definition(which)).await
+        paced(self.pace, self.aws, Group::TaskDefinitions, || self.context.ecs.describe_task_definition(which)).await
     }
 
     /// The revision that the service runs may name an image by tag although it was taken not to: then the tasks have to be asked, too.
-    async fn complete(self, question: &Question, mut facts: Facts) -> Result<Facts, AwsError> {
+    async fn complete(self, question: &Question, mut observation: Observation) -> Result<Observation, AwsError> {
+        let facts = &mut observation.facts;
         let asked = question.pinned.is_none() || question.has_way_back;
         let names_tags = facts
             .current
@@ -304,25 +329,54 @@ impl Reader<'_> {
             let tasks = self.list_tasks(&question.key.service).await?;
             facts.running = self.describe_tasks(tasks).await?;
         }
-        Ok(facts)
+        Ok(observation)
     }
 }
 
-/// Describes at most 10 services of one cluster.
+/// Describes at most 10 services of one cluster, each with an answer of its own.
 ///
-/// # Errors
-/// The call failed.
+/// IAM denies the whole call where it denies one of the services: then each is asked about alone, so that a permission that is missing for
+/// one does not keep the others from being seen.
 pub async fn describe_services(
     context: &AwsContext,
     pace: &Pace,
     aws: &ContextName,
     cluster: &EcsName,
     names: &[EcsName],
+) -> ByService<Option<Seen>> {
+    let describe = |names| describe_together(context, pace, aws, cluster, names);
+    match describe(names).await {
+        Ok(found) => names.iter().map(|name| (name.clone(), Ok(found.get(name).cloned()))).collect(),
+        Err(error) if names.len() > 1 && matches!(error.fault, Fault::Denied | Fault::Refused) => {
+            let alone = names.iter().map(|name| async move {
+                let answer = describe(std::slice::from_ref(name)).await;
+                (name.clone(), answer.map(|mut found| found.remove(name)))
+            });
+            join_all(alone).await.into_iter().collect()
+        }
+        Err(error) => names.iter().map(|name| (name.clone(), Err(error.clone()))).collect(),
+    }
+}
+
+/// Describes one service.
+///
+/// # Errors
+/// The call failed.
+pub async fn describe_service(context: &AwsContext, pace: &Pace, key: &ServiceKey) -> Result<Option<Seen>, AwsError> {
+    let names = std::slice::from_ref(&key.service);
+    describe_together(context, pace, &key.aws, &key.cluster, names).await.map(|mut found| found.remove(&key.service))
+}
+
+async fn describe_together(
+    context: &AwsContext,
+    pace: &Pace,
+    aws: &ContextName,
+    cluster: &EcsName,
+    names: &[EcsName],
 ) -> Result<Services, AwsError> {
-    pace.take(aws, Group::ServiceReads).await;
-    match patiently(|| context.ecs.describe_services(cluster, names)).await {
+    match paced(pace, aws, Group::ServiceReads, || context.ecs.describe_services(cluster, names)).await {
         // Without the cluster there is no service in it.
-        Err(error) if error.code == "ClusterNotFoundException" => Ok(Services::new()),
+        Err(error) if error.code == CLUSTER_NOT_FOUND => Ok(Services::new()),
         other => other,
     }
 }
@@ -333,7 +387,7 @@ fn assemble(
     services: &ByService<Option<Seen>>,
     definitions: &Definitions,
     running: &ByService<RunningImages>,
-) -> Result<Facts, AwsError> {
+) -> Result<Observation, AwsError> {
     let name = &question.key.service;
     let (service, unrollable) = match services.get(name).cloned().transpose()?.flatten() {
         Some(Ok(service)) => (Some(service).filter(|service| service.active), None),
@@ -348,12 +402,22 @@ fn assemble(
         images: BTreeMap::new(),
         service,
     };
+    let mut unanswered = BTreeMap::new();
     for repository in question.pushes.keys() {
-        let Some(found) = images.get(repository).map(Result::as_ref).transpose().map_err(Clone::clone)? else {
-            continue;
-        };
-        let best = found.best.get(&question.key).cloned().flatten();
-        facts.images.insert(repository.clone(), Answers { by_tag: found.by_tag.clone(), best });
+        match images.get(repository) {
+            None => {}
+            Some(Ok(found)) => {
+                let best = found.best.get(&question.key).cloned().flatten();
+                let no_repository = found.no_repository;
+                facts.images.insert(repository.clone(), Answers { by_tag: found.by_tag.clone(), best, no_repository });
+            }
+            Some(Err(error)) => {
+                unanswered.insert(repository.clone(), error.clone());
+            }
+        }
+    }
+    if let Some(error) = unanswered.values().next().filter(|_| unanswered.len() == question.pushes.len()) {
+        return Err(error.clone());
     }
     if let Some(service) = &facts.service {
         let definition = |which: &str| definitions.get(which).cloned().transpose();
@@ -363,5 +427,5 @@ fn assemble(
             Base::Latest => definition(service.task_definition.family())?,
         };
     }
-    Ok(facts)
+    Ok(Observation { facts, unanswered })
 }

@@ -13,7 +13,7 @@ use crate::domain::notice::{Named, Notice};
 use crate::domain::plan;
 use crate::domain::rollout::{self, Elapsed, Progress};
 use crate::domain::settings::OnFailure;
-use crate::domain::state::{Deployed, Direction, Hold, Outcome, OutcomeKind, Phase, Rollout};
+use crate::domain::state::{Deployed, Direction, Hold, Left, Ousted, Outcome, OutcomeKind, Phase, Rollout};
 use crate::domain::types::ServiceKey;
 use crate::domain::view::{ServiceView, Strategy};
 
@@ -35,8 +35,11 @@ impl Deployer {
             }
             Progress::Completed(counts) => {
                 self.run_mut(key).counts = Some(counts);
-                match service.map(|service| &service.strategy) {
-                    Some(Strategy::Shifting(_)) => self.inquire(key, &rollout, Inquiry::Baking),
+                match service {
+                    Some(ServiceView { strategy: Strategy::Shifting(_), bake, .. }) => {
+                        let overdue = elapsed.rolling >= timeout.saturating_add(*bake);
+                        self.inquire(key, &rollout, Inquiry::Baking { overdue });
+                    }
                     _ => self.completed(key, &rollout),
                 }
             }
@@ -50,7 +53,11 @@ impl Deployer {
                     self.rolling(key, revision, deployment);
                 }
             }
-            Progress::Superseded(why) => self.end(key, OutcomeKind::Superseded, why),
+            Progress::Superseded(why) => self.ousted(key, &rollout, why),
+            Progress::TakenBack(why) => {
+                self.hold(key, &rollout, &why);
+                self.end(key, OutcomeKind::Superseded, why);
+            }
             Progress::Gone(why) => self.end(key, OutcomeKind::Failed, why),
             Progress::Failed(why) => self.inquire(key, &rollout, Inquiry::Stopped(OutcomeKind::Failed, why)),
             Progress::TimedOut(why) => self.inquire(key, &rollout, Inquiry::Stopped(OutcomeKind::TimedOut, why)),
@@ -113,31 +120,53 @@ impl Deployer {
         self.end(key, OutcomeKind::Completed, detail);
     }
 
-    /// Holds what failed, and goes back to what ran before.
-    pub(super) fn rollout_failed(&mut self, key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, why: String) {
-        let now = self.clock.now();
-        let on_failure = self.settings(key).on_failure;
+    /// Another deployer took over: what was rolled out is not brought back because its push is told of once more.
+    fn ousted(&mut self, key: &ServiceKey, rollout: &Rollout, why: String) {
+        let at = self.clock.now();
         if rollout.direction == Direction::Forward
             && let Some(known) = self.state.services.get_mut(key)
         {
             for (repository, target) in &rollout.targets {
-                let hold = Hold::new(
-                    target,
-                    now.duration_since(rollout.decided_at),
-                    format!("its rollout failed: {why}"),
-                    now,
-                );
-                known.held.insert(repository.clone(), hold);
-                warn!(
-                    aws = %key.aws, cluster = %key.cluster, service = %key.service,
-                    repository = %repository.name, digest = %target.digest,
-                    "the digest is held for the service until a newer push"
-                );
+                known.ousted.insert(repository.clone(), Ousted { digest: target.digest.clone(), at });
             }
         }
+        self.end(key, OutcomeKind::Superseded, why);
+    }
+
+    /// Holds what a rollout brought.
+    fn hold(&mut self, key: &ServiceKey, rollout: &Rollout, reason: &str) {
+        let now = self.clock.now();
+        let Some(known) = self.state.services.get_mut(key).filter(|_| rollout.direction == Direction::Forward) else {
+            return;
+        };
+        for (repository, target) in &rollout.targets {
+            let took = now.duration_since(rollout.decided_at);
+            known.held.insert(repository.clone(), Hold::new(target, took, reason.to_owned(), now));
+            warn!(
+                aws = %key.aws, cluster = %key.cluster, service = %key.service,
+                repository = %repository.name, digest = %target.digest,
+                "the digest is held for the service until a newer push"
+            );
+        }
+    }
+
+    /// Holds what failed, and goes back to what ran before.
+    pub(super) fn rollout_failed(&mut self, key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, why: String) {
+        let now = self.clock.now();
+        let on_failure = self.settings(key).on_failure;
+        self.hold(key, rollout, &format!("its rollout failed: {why}"));
         let back = plan::way_back(rollout, &why, now).filter(|_| on_failure == OnFailure::Rollback);
         self.end(key, kind, why);
-        let Some(back) = back else { return };
+        let Some(back) = back else {
+            if let (Some(known), Some(revision)) = (self.state.services.get_mut(key), rollout.phase.revision()) {
+                known.left = Some(Left {
+                    revision: revision.clone(),
+                    targets: rollout.targets.clone(),
+                    way_back: rollout.way_back.clone(),
+                });
+            }
+            return;
+        };
         info!(
             aws = %key.aws, cluster = %key.cluster, service = %key.service,
             revision = %back.base, pinned = ?back.images,

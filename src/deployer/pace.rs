@@ -18,6 +18,8 @@ pub enum Group {
     ServiceWrites,
     /// DescribeServices.
     ServiceReads,
+    /// ListServiceDeployments and DescribeServiceRevisions.
+    ServiceDeployments,
     /// ListTasks and DescribeTasks.
     Tasks,
 }
@@ -27,7 +29,7 @@ impl Group {
     const fn limits(self) -> (f64, f64) {
         match self {
             Self::Register => (20.0, 1.0),
-            Self::TaskDefinitions => (50.0, 20.0),
+            Self::TaskDefinitions | Self::ServiceDeployments => (50.0, 20.0),
             Self::ServiceWrites => (50.0, 5.0),
             Self::ServiceReads | Self::Tasks => (100.0, 20.0),
         }

@@ -55,7 +55,7 @@ impl Deployer {
             .map(|(key, outcome)| (key.clone(), outcome.clone()))
             .collect();
         ended.sort_by_key(|(_, outcome)| outcome.ended_at);
-        let why = |run: &Run| run.writes.complaint.clone().or_else(|| run.reads.complaint.clone());
+        let why = |run: &Run| run.complaint().cloned();
         let unfinished = self.undone().map(|key| {
             let why = self.runs.get(key).and_then(why);
             (key.clone(), why.unwrap_or_else(|| "not finished; the next run goes on with it".to_owned()))
@@ -69,5 +69,5 @@ impl Deployer {
 }
 
 fn is_hopeless(run: &Run) -> bool {
-    run.reads.hopeless || run.writes.hopeless
+    run.reads.hopeless || run.writes.hopeless || run.watching.hopeless
 }

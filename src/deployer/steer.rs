@@ -3,15 +3,17 @@
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::observe::describe_services;
+use super::observe::describe_service;
 use super::pace::Group;
-use super::patience::patiently;
-use super::{Deployer, Done};
-use crate::aws::Fault;
+use super::patience::paced;
+use super::{Deployer, Done, execute};
+use crate::aws::{Contexts, Fault};
+use crate::domain::image::ImageReference;
 use crate::domain::plan::Plan;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{Direction, Ordered, OutcomeKind};
-use crate::domain::steering::{self, Order, Refused};
+use crate::domain::steering::{self, Named, Order, Refused};
+use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{ServiceKey, TaskDefinitionArn};
 use crate::status::{DaemonStatus, Status};
 
@@ -56,7 +58,7 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) struct Place {
     current: TaskDefinitionArn,
-    to: Option<TaskDefinitionArn>,
+    to: Option<Named>,
 }
 
 impl Deployer {
@@ -97,8 +99,7 @@ impl Deployer {
             }
         }
         for (key, run) in &self.runs {
-            let trouble = run.writes.complaint.as_ref().or(run.reads.complaint.as_ref());
-            status.add_details(key, run.counts, trouble);
+            status.add_details(key, run.counts, run.complaint());
         }
         status
     }
@@ -137,21 +138,19 @@ impl Deployer {
         let Some(context) = self.contexts.get(&pending.key.aws).cloned() else {
             return self.answered(pending, Err(Refused("its AWS context is not in the configuration".to_owned())));
         };
-        let (pace, key) = (self.pace.clone(), pending.key.clone());
+        let (pace, key, contexts) = (self.pace.clone(), pending.key.clone(), self.contexts.clone());
         self.jobs.spawn(async move {
             let place = async {
-                let names = std::slice::from_ref(&key.service);
                 let refused = |error: crate::aws::AwsError| Refused(error.to_string());
-                let mut services =
-                    describe_services(&context, &pace, &key.aws, &key.cluster, names).await.map_err(refused)?;
-                let service = services.remove(&key.service).and_then(Result::ok).filter(|service| service.active);
+                let seen = describe_service(&context, &pace, &key).await.map_err(refused)?;
+                let service = seen.and_then(Result::ok).filter(|service| service.active);
                 let current =
                     service.ok_or_else(|| Refused("there is no such service in ECS".to_owned()))?.task_definition;
                 let Some(named) = to else { return Ok(Place { current, to: None }) };
                 let revision = steering::revision(&named, &current)?;
-                pace.take(&key.aws, Group::TaskDefinitions).await;
-                match patiently(|| context.ecs.describe_task_definition(&revision)).await {
-                    Ok(found) => Ok(Place { current, to: Some(found.arn().clone()) }),
+                let read = || context.ecs.describe_task_definition(&revision);
+                match paced(&pace, &key.aws, Group::TaskDefinitions, read).await {
+                    Ok(found) => Ok(Place { current, to: Some(with_tags(&contexts, &found).await) }),
                     Err(error) if error.fault == Fault::Refused => {
                         Err(Refused(format!("ECS does not know {revision}")))
                     }
@@ -258,6 +257,20 @@ impl Deployer {
             let _ = to.send(answer);
         }
     }
+}
+
+/// A revision that an operator named, with what its tags mean now.
+async fn with_tags(contexts: &Contexts, definition: &TaskDefinition) -> Named {
+    let mut tags = Vec::new();
+    for (_, image) in definition.containers() {
+        let reference = ImageReference::split(image);
+        if reference.is_movable()
+            && let Some(digest) = execute::resolve(contexts, &reference).await
+        {
+            tags.push((image.to_owned(), digest));
+        }
+    }
+    Named { revision: definition.arn().clone(), tags }
 }
 
 /// What a plan means to who ordered it.

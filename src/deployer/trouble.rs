@@ -30,11 +30,12 @@ impl Trouble {
     }
 }
 
-/// Which of the two.
+/// What kind of call: each is tried again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Read,
     Write,
+    Watch,
 }
 
 impl Deployer {
@@ -73,6 +74,7 @@ impl Deployer {
         match kind {
             Kind::Read => &mut run.reads,
             Kind::Write => &mut run.writes,
+            Kind::Watch => &mut run.watching,
         }
     }
 }

@@ -23,52 +23,100 @@ pub fn of_replacing(service: &ServiceView) -> Option<Downtime> {
     if service.desired <= 0 {
         return None;
     }
+    let room = Room::of(service);
+    if room.keeps >= room.desired && room.may_run <= room.desired {
+        return Some(room.stuck());
+    }
+    // Where there is room ECS can start a new task first; where there is none it has to stop an old one, and some must stay.
+    if room.keeps > 0 || room.may_run > room.desired {
+        return None;
+    }
     match service.scheduling {
-        // A daemon service stops the task of an instance before it starts the next one there: the others serve.
-        Scheduling::Daemon => of_daemon(service),
-        Scheduling::Replica => of_replicas(service),
+        // It stops the task of an instance before it starts the next one there. That is what everybody's DAEMON services do.
+        Scheduling::Daemon if room.desired > 1 => None,
+        Scheduling::Daemon => Some(Downtime {
+            reason: "a DAEMON service on 1 instance with minimumHealthyPercent 0: the only task stops before the new one starts; run it on \
+                     a second instance, or set maximumPercent to 200 and minimumHealthyPercent to 100"
+                .to_owned(),
+        }),
+        Scheduling::Replica => Some(room.all_stop()),
     }
 }
 
-fn of_daemon(service: &ServiceView) -> Option<Downtime> {
-    let minimum = service.minimum_healthy_percent.unwrap_or(0);
-    (service.desired == 1 && minimum == 0 && service.maximum_percent.unwrap_or(100) <= 100).then(|| Downtime {
-        reason: "a DAEMON service on 1 instance with minimumHealthyPercent 0: the only task stops before the new one starts; \
-                 set maximumPercent to 200 and minimumHealthyPercent to 100, or run it on a second instance"
-            .to_owned(),
-    })
+/// How many tasks ECS keeps, and how many it may run, while it replaces them.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    desired: i64,
+    minimum_percent: i64,
+    maximum_percent: i64,
+    keeps: i64,
+    may_run: i64,
 }
 
-fn of_replicas(service: &ServiceView) -> Option<Downtime> {
-    let desired = i64::from(service.desired);
-    let minimum_percent = i64::from(service.minimum_healthy_percent.unwrap_or(100));
-    let maximum_percent = i64::from(service.maximum_percent.unwrap_or(200));
-    let keeps = (desired * minimum_percent + 99) / 100;
-    let may_run = desired * maximum_percent / 100;
-    if keeps >= desired && may_run <= desired {
-        return Some(Downtime {
+impl Room {
+    fn of(service: &ServiceView) -> Self {
+        let (minimum, maximum) = match service.scheduling {
+            Scheduling::Replica => (100, 200),
+            Scheduling::Daemon => (0, 100),
+        };
+        let desired = i64::from(service.desired);
+        let minimum_percent = i64::from(service.minimum_healthy_percent.unwrap_or(minimum));
+        let maximum_percent = i64::from(service.maximum_percent.unwrap_or(maximum));
+        Self {
+            desired,
+            minimum_percent,
+            maximum_percent,
+            keeps: (desired * minimum_percent + 99) / 100,
+            may_run: desired * maximum_percent / 100,
+        }
+    }
+
+    fn stuck(self) -> Downtime {
+        let Self { desired, minimum_percent, maximum_percent, .. } = self;
+        Downtime {
             reason: format!(
                 "minimumHealthyPercent {minimum_percent} and maximumPercent {maximum_percent} with desiredCount {desired}: no task may stop \
                  and none may start, the rollout would never end; set maximumPercent to 200"
             ),
-        });
+        }
     }
-    // Where there is room ECS can start a new task first; where there is none it has to stop an old one, and some must stay.
-    if keeps > 0 || may_run > desired {
-        return None;
+
+    fn all_stop(self) -> Downtime {
+        let Self { desired, minimum_percent, maximum_percent, .. } = self;
+        let (tasks, new) = match desired {
+            1 => ("the only task stops".to_owned(), "the new one starts"),
+            _ => (format!("all {desired} tasks stop"), "the new ones start"),
+        };
+        Downtime {
+            reason: format!(
+                "minimumHealthyPercent {minimum_percent} with desiredCount {desired}: {tasks} before {new}, as maximumPercent \
+                 {maximum_percent} leaves no room for one more; set maximumPercent to 200, and minimumHealthyPercent to 100"
+            ),
+        }
     }
-    let tasks = if desired == 1 { "the only task stops".to_owned() } else { format!("all {desired} tasks stop") };
-    Some(Downtime {
+}
+
+/// Why a replacement without downtime cannot be relied on, although it is possible; with the setting to change.
+#[must_use]
+pub fn of_doubtful(service: &ServiceView, definition: &TaskDefinition) -> Option<Downtime> {
+    of_daemons(service).or_else(|| of_unproven(service, definition))
+}
+
+/// Nothing keeps ECS from stopping the tasks of a DAEMON service on all instances at the same time.
+pub(super) fn of_daemons(service: &ServiceView) -> Option<Downtime> {
+    let room = Room::of(service);
+    let rolling = service.scheduling == Scheduling::Daemon && service.strategy == Strategy::Rolling;
+    (rolling && room.desired > 1 && room.keeps == 0 && room.may_run <= room.desired).then(|| Downtime {
         reason: format!(
-            "minimumHealthyPercent {minimum_percent} with desiredCount {desired}: {tasks} before the new one starts; set \
-             minimumHealthyPercent to 100, or maximumPercent to 200"
+            "a DAEMON service with minimumHealthyPercent 0: ECS may stop the tasks of all {} instances at the same time; set \
+             minimumHealthyPercent to 50",
+            room.desired
         ),
     })
 }
 
-/// Why ECS could take new tasks for healthy that do not work yet, and stop old ones too early; with the setting to change.
-#[must_use]
-pub fn of_unproven(service: &ServiceView, definition: &TaskDefinition) -> Option<Downtime> {
+/// ECS could take new tasks for healthy that do not work yet, and stop old ones too early.
+pub(super) fn of_unproven(service: &ServiceView, definition: &TaskDefinition) -> Option<Downtime> {
     if service.desired <= 0 || service.load_balanced || definition.has_health_check() {
         return None;
     }
@@ -145,8 +193,8 @@ mod tests {
         let reason = of_replacing(&service(1, 0, 100)).unwrap().reason;
         assert_eq!(
             reason,
-            "minimumHealthyPercent 0 with desiredCount 1: the only task stops before the new one starts; set \
-             minimumHealthyPercent to 100, or maximumPercent to 200"
+            "minimumHealthyPercent 0 with desiredCount 1: the only task stops before the new one starts, as maximumPercent 100 leaves no \
+             room for one more; set maximumPercent to 200, and minimumHealthyPercent to 100"
         );
     }
 
@@ -156,8 +204,18 @@ mod tests {
         assert_eq!(of_replacing(&blue_green), None);
         let daemon = ServiceView { scheduling: Scheduling::Daemon, ..service(1, 0, 100) };
         assert!(of_replacing(&daemon).is_some());
-        let daemons = ServiceView { scheduling: Scheduling::Daemon, ..service(3, 0, 100) };
-        assert_eq!(of_replacing(&daemons), None);
+        let daemons = |desired, minimum, maximum| ServiceView {
+            scheduling: Scheduling::Daemon,
+            load_balanced: true,
+            ..service(desired, minimum, maximum)
+        };
+        let plain = crate::domain::test_support::definition(1, &[("app", "x")]);
+        assert_eq!(of_replacing(&daemons(3, 0, 100)), None);
+        assert!(of_doubtful(&daemons(3, 0, 100), &plain).unwrap().reason.contains("all 3 instances"));
+        assert_eq!(of_doubtful(&daemons(3, 50, 100), &plain), None);
+        assert!(of_replacing(&daemons(3, 100, 100)).unwrap().reason.contains("never end"));
+        let unset = ServiceView { minimum_healthy_percent: None, maximum_percent: None, ..daemons(1, 0, 0) };
+        assert!(of_replacing(&unset).is_some(), "DAEMON has other defaults");
     }
 
     #[test]

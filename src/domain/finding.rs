@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::downtime;
+use super::image::ImageReference;
 use super::plan::Facts;
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::types::{AccountId, Region};
@@ -59,6 +60,9 @@ pub struct Home {
     pub account: Option<AccountId>,
 }
 
+/// What is done about a doubt.
+const DOUBTED: &str = "it is rolled with a warning, unless deploy.downtime = \"allow\"";
+
 /// Looks at one service that is there, and is called `name`.
 #[must_use]
 pub fn of_service(
@@ -94,23 +98,21 @@ fn of_its_settings(rules: &BTreeMap<RepositoryKey, &ServiceRule>, name: &str, fa
         };
         found.push(Finding::new(severity, "downtime", name, downtime.reason, remedy));
     }
+    let Some(current) = &facts.current else { return found };
     if service.desired == 0 {
         let message = "its desired count is 0: a deployment updates it and proves nothing";
         found.push(Finding::new(Severity::Note, "no_tasks", name, message, "none needed"));
     }
-    let Some(current) = &facts.current else { return found };
     if !current.is_active() {
         let message = format!("it runs {}, which is INACTIVE", current.arn().short());
         let remedy = "register it again and update the service: a way back would need a copy of it";
         found.push(Finding::new(Severity::Warning, "inactive_task_definition", name, message, remedy));
     }
-    if !service.load_balanced && !current.has_health_check() {
-        let message = format!(
-            "{} has no health check and the service no load balancer: ECS takes a task that has started for one that works",
-            current.arn().short()
-        );
-        let remedy = "add a healthCheck to the container that does the work";
-        found.push(Finding::new(Severity::Note, "no_health_check", name, message, remedy));
+    if let Some(doubt) = downtime::of_daemons(service) {
+        found.push(Finding::new(Severity::Note, "daemons_together", name, doubt.reason, DOUBTED));
+    }
+    if let Some(doubt) = downtime::of_unproven(service, current) {
+        found.push(Finding::new(Severity::Note, "no_health_check", name, doubt.reason, DOUBTED));
     }
     found
 }
@@ -134,12 +136,12 @@ fn of_container(
     }
     let home = homes.get(repository)?;
     let is_from = |image: &str| {
-        let place = format!(".dkr.ecr.{}.amazonaws.com", home.region);
-        let registry = home.account.as_ref().map_or(place.clone(), |account| format!("{account}{place}"));
-        let path = image.split(['@']).next().unwrap_or(image);
-        let (host, path) = path.split_once('/').unwrap_or(("", path));
-        let path = path.split(':').next().unwrap_or(path);
-        host.trim_end_matches(".cn").ends_with(&registry) && path == repository.name.as_str()
+        let reference = ImageReference::split(image);
+        let path = reference.name.split_once('/').map(|(_, path)| path);
+        path == Some(repository.name.as_str())
+            && reference.registry().is_some_and(|(account, region)| {
+                region == home.region.as_str() && home.account.as_ref().is_none_or(|home| home.as_str() == account)
+            })
     };
     if base.containers().any(|(_, image)| is_from(image)) {
         return None;
@@ -157,7 +159,7 @@ fn of_container(
 
 fn of_policy(repository: &RepositoryKey, name: &str, facts: &Facts) -> Option<Finding> {
     let answers = facts.images.get(repository)?;
-    if answers.best.is_some() {
+    if answers.best.is_some() || answers.no_repository {
         return None;
     }
     let message = format!("its policy selects no image that is in {} now", repository.name);
@@ -232,6 +234,8 @@ mod tests {
         assert_eq!(codes(&plain, none), [(Severity::Note, "nothing_selected")]);
         let foreign = |facts: &mut Facts| facts.base = Some(definition(1, &[("app", "nginx:1")]));
         assert_eq!(codes(&plain, foreign), [(Severity::Error, "no_container")]);
+        let fips = image_name("hello").replace(".ecr.", ".ecr-fips.");
+        assert_eq!(codes(&plain, |facts| facts.base = Some(definition(1, &[("app", &fips)]))), [], "as it is rolled");
         let named = ServiceRule { container: Some("ap".to_owned()), ..plain };
         assert_eq!(codes(&named, |_| {}), [(Severity::Error, "unknown_container")]);
         assert_eq!(nearest("ap", &["envoy", "app"]).unwrap(), "the nearest name is app");

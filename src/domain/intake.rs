@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::event::{EventRef, Push, Reading};
+use super::policy::By;
 use super::settings::{RepositoryKey, RepositoryRule};
 use super::skip::SkipReason;
 use super::state::{ContextState, PushRef, State};
@@ -113,11 +114,11 @@ fn of_push(
             &format!("the image belongs to account {owner}, this context reads account {recipient}"),
         );
     }
-    let concerned: Vec<&ServiceKey> = rule
+    let concerned: Vec<(&ServiceKey, By)> = rule
         .services
         .iter()
         .filter(|service| push.tag.as_ref().is_none_or(|tag| service.policy.admits(tag)))
-        .map(|service| &service.key)
+        .map(|service| (&service.key, service.policy.order()))
         .collect();
     if concerned.is_empty() {
         return skip(SkipReason::TagMismatch, "no policy of the repository admits the tag");
@@ -126,14 +127,20 @@ fn of_push(
         return skip(SkipReason::BeforeStart, "the push is older than the first start");
     }
     let key = rule.key();
-    let wanted = PushRef { event: push.event.id.clone(), tag: push.tag.clone(), at: push.event.time };
+    let wanted = PushRef {
+        event: push.event.id.clone(),
+        tag: push.tag.clone(),
+        at: push.event.time,
+        digest: push.digest.clone(),
+    };
     let mut takers = Vec::new();
     let mut decided_itself = false;
-    for service in concerned {
+    for (service, order) in concerned {
         let known = state.services.get_or_default(service.clone());
         match known.decided.get(&key) {
             Some(decided) if decided.event == wanted.event => decided_itself = true,
-            Some(decided) if wanted.is_surely_older_than(decided) => {}
+            // Where the text of the tag decides, an older push may well bring the highest one.
+            Some(decided) if order == By::Push && wanted.is_surely_older_than(decided) => {}
             _ => {
                 displaced.extend(known.want(&key, wanted.clone()));
                 takers.push(service.clone());

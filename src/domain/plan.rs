@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::downtime;
 use super::image::{self, ImageReference};
@@ -20,10 +20,20 @@ use select::{Selected, select};
 /// What ECR answered for one service and repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answers {
-    /// The tags asked for one by one. A tag that is missing is gone.
+    /// What the pushed tags point to. A tag that is missing is gone.
     pub by_tag: BTreeMap<Tag, ImageView>,
     /// The best of all tags by the policy, where the whole repository was listed.
     pub best: Option<(Tag, ImageView)>,
+    /// There is no such repository (any more).
+    pub no_repository: bool,
+}
+
+impl Answers {
+    /// ECR knows nothing.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { by_tag: BTreeMap::new(), best: None, no_repository: false }
+    }
 }
 
 /// The facts about one service.
@@ -67,6 +77,8 @@ pub struct Plan {
     pub roll: Option<Roll>,
     /// What is not deployed.
     pub skips: Vec<Skip>,
+    /// What somebody else took away again: it is held from here on.
+    pub holds: BTreeMap<RepositoryKey, Hold>,
     /// Worth a warning, although it is done.
     pub warnings: Vec<String>,
     /// Why ECS would refuse, or must not be asked: counts as a refused deployment.
@@ -112,11 +124,13 @@ pub fn plan(
         plan.refused.clone_from(&facts.unrollable);
         return plan;
     };
+    // The family's latest revision may be one that was made here, and undone since: that is nobody's wish for a base.
+    let base = if state.made(base.arn()) { current } else { base };
     let mut images = BTreeMap::new();
     let mut targets = BTreeMap::new();
     let mut new_digests = BTreeSet::new();
     for choice in selected {
-        let Some(pins) = changes(&mut plan, &choice, state, facts, base) else { continue };
+        let Some(pins) = changes(&mut plan, &choice, state, facts, base, now) else { continue };
         new_digests.insert(choice.image.digest.clone());
         images.extend(pins);
         targets.insert(choice.key.clone(), choice.target());
@@ -189,6 +203,7 @@ impl Plan {
                 known.decided.insert(repository.clone(), push.clone());
             }
         }
+        known.held.extend(self.holds.clone());
         for skip in self.skips.iter().filter(|skip| skip.reason == SkipReason::AlreadyDeployed) {
             if known.held.get(&skip.repository).is_some_and(|hold| hold.is_overtaken_by(&skip.push)) {
                 known.held.remove(&skip.repository);
@@ -228,12 +243,11 @@ fn changes(
     state: &ServiceState,
     facts: &Facts,
     base: &TaskDefinition,
+    now: Timestamp,
 ) -> Option<BTreeMap<String, String>> {
     let digest = &choice.image.digest;
     let mut skip = |reason, detail: String| {
-        if !plan.skips.iter().any(|skip| skip.push.event == choice.push.event && &skip.repository == choice.key) {
-            plan.skip(choice.key, choice.push.clone(), reason, detail);
-        }
+        plan.skip(choice.key, choice.push.clone(), reason, detail);
         None
     };
     let matching = base.matching(&choice.repository, choice.rule.container.as_deref());
@@ -254,6 +268,12 @@ fn changes(
     }
     if let Some(detail) = runs_already(choice, state, facts) {
         return skip(SkipReason::AlreadyDeployed, detail);
+    }
+    if let Some(reason) = taken_away(choice, state, facts) {
+        let hold = Hold::new(&choice.target(), SignedDuration::ZERO, reason.clone(), now);
+        plan.skip(choice.key, choice.push.clone(), SkipReason::Held, reason);
+        plan.holds.insert(choice.key.clone(), hold);
+        return None;
     }
     let target = choice.target();
     let pin = pin_of(choice.rule.deploy.pin, &target);
@@ -291,6 +311,21 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> O
                 }
         });
     runs.then(|| format!("{} runs this digest", current.arn().short()))
+}
+
+/// Why this digest is not brought back, if somebody else took it away: it was deployed here, the service was set to something else since,
+/// and no push came after that. One image may be pushed under several tags, and their events come when they come.
+fn taken_away(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> Option<String> {
+    let service = facts.service.as_ref()?;
+    let digest = &choice.image.digest;
+    let stale = |until: Timestamp| choice.push.at <= until && !choice.push.is_order();
+    let deployed = state.deployed.as_ref().filter(|deployed| deployed.revision != service.task_definition);
+    let replaced = deployed.is_some_and(|deployed| {
+        deployed.targets.get(choice.key).is_some_and(|target| &target.digest == digest) && stale(deployed.since)
+    });
+    let ousted = state.ousted.get(choice.key).is_some_and(|ousted| &ousted.digest == digest && stale(ousted.at));
+    (state.rollout.is_none() && (replaced || ousted))
+        .then(|| format!("somebody else set the service to {} after it was deployed", service.task_definition.short()))
 }
 
 /// The containers that name an image in ECR by a tag: pinned to what runs, for the way back.
@@ -343,7 +378,7 @@ fn may_roll(
         }
         (None, None) => {
             if mode != DowntimeMode::Allow {
-                plan.warnings.extend(downtime::of_unproven(service, base).map(|downtime| downtime.reason));
+                plan.warnings.extend(downtime::of_doubtful(service, base).map(|downtime| downtime.reason));
             }
             None
         }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::domain::policy::VersionPolicy;
 use crate::domain::settings::PinMode;
-use crate::domain::state::{Deployed, Hold};
+use crate::domain::state::{Deployed, Hold, Ousted};
 use crate::domain::test_support::*;
 use crate::domain::view::Controller;
 
@@ -145,12 +145,11 @@ fn a_held_digest_waits_for_a_newer_push() {
 
 #[test]
 fn a_lower_version_does_not_end_the_hold_of_a_higher_one() {
-    let versions = ServiceRule { policy: std::sync::Arc::new(VersionPolicy::new(">=1").unwrap()), ..rule() };
+    let versions = versions();
     let mut state = wanting(&[push_ref("e1", "1.1.9", 50)]);
     state.held.insert(repository_key(REPOSITORY), held_since(5));
     let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
-    let best = Answers { by_tag: BTreeMap::new(), best: Some((tag("1.2.0"), image('b', &["1.2.0"]))) };
-    facts.images.insert(repository_key(REPOSITORY), best);
+    facts.images.insert(repository_key(REPOSITORY), listed(('b', "1.2.0"), &[('c', "1.1.9")]));
     let plan = decide(&versions, &state, &facts);
     assert!(plan.roll.is_none());
     assert_eq!(reasons(&plan), [("e1", SkipReason::LowerVersion)]);
@@ -338,14 +337,14 @@ fn pin_tag_names_the_tag() {
 
 #[test]
 fn the_highest_version_wins_and_a_lower_one_is_skipped() {
-    let versions = ServiceRule { policy: std::sync::Arc::new(VersionPolicy::new(">=1").unwrap()), ..rule() };
+    let versions = versions();
     let state = wanting(&[push_ref("e1", "1.4.1", 5)]);
     let mut facts = facts(by_digest('b'), REPOSITORY, &[]);
-    let best =
-        |c, tag_text: &str| Answers { by_tag: BTreeMap::new(), best: Some((tag(tag_text), image(c, &[tag_text]))) };
-    facts.images.insert(repository_key(REPOSITORY), best('b', "1.5.0"));
+    facts.images.insert(repository_key(REPOSITORY), listed(('b', "1.5.0"), &[('c', "1.4.1")]));
     assert_eq!(reasons(&decide(&versions, &state, &facts)), [("e1", SkipReason::LowerVersion)]);
-    facts.images.insert(repository_key(REPOSITORY), best('c', "1.4.1"));
+    facts.images.insert(repository_key(REPOSITORY), listed(('b', "1.5.0"), &[]));
+    assert_eq!(reasons(&decide(&versions, &state, &facts)), [("e1", SkipReason::TagGone)]);
+    facts.images.insert(repository_key(REPOSITORY), listed(('c', "1.4.1"), &[]));
     let roll = decide(&versions, &state, &facts).roll.unwrap();
     assert_eq!(roll.rollout.targets[&repository_key(REPOSITORY)].digest, digest('c'));
     facts.images.insert(repository_key(REPOSITORY), Answers::default());
@@ -354,6 +353,132 @@ fn the_highest_version_wins_and_a_lower_one_is_skipped() {
         [("e1", SkipReason::TagGone)],
         "an empty result selects nothing"
     );
+}
+
+/// A repository that was gone through: the best of it, and pushed tags that are there.
+fn listed(best: (char, &str), others: &[(char, &str)]) -> Answers {
+    let by_tag = others.iter().chain([&best]).map(|(letter, name)| (tag(name), image(*letter, &[name]))).collect();
+    Answers { by_tag, best: Some((tag(best.1), image(best.0, &[best.1]))), no_repository: false }
+}
+
+fn versions() -> ServiceRule {
+    ServiceRule { policy: std::sync::Arc::new(VersionPolicy::new(">=1").unwrap()), ..rule() }
+}
+
+#[test]
+fn the_highest_version_is_deployed_for_its_own_push_whatever_was_pushed_after_it() {
+    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
+    facts.images.insert(repository_key(REPOSITORY), listed(('b', "1.5.0"), &[('c', "1.4.1")]));
+    let mut state = wanting(&[push_ref("high", "1.5.0", 5), push_ref("low", "1.4.1", 9)]);
+    let plan = decide(&versions(), &state, &facts);
+    assert_eq!(reasons(&plan), [("low", SkipReason::LowerVersion)]);
+    let target = plan.roll.as_ref().unwrap().rollout.targets[&repository_key(REPOSITORY)].clone();
+    assert_eq!((target.push.event.as_str(), target.push.at, target.digest), ("high", at(5), digest('b')));
+    plan.write_down(&state.wanted.clone(), &mut state);
+    // It is told of later than a lower one that was pushed after it: that is no reason to drop it.
+    let late = ServiceState {
+        decided: BTreeMap::from([(repository_key(REPOSITORY), push_ref("low", "1.4.1", 9))]),
+        ..wanting(&[push_ref("high", "1.5.0", 5)])
+    };
+    assert!(decide(&versions(), &late, &facts).roll.is_some());
+}
+
+#[test]
+fn a_lower_version_is_no_reason_to_deploy_a_higher_one_that_was_there_before() {
+    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
+    facts.images.insert(repository_key(REPOSITORY), listed(('b', "2.0.0"), &[('c', "1.1.0")]));
+    let plan = decide(&versions(), &wanting(&[push_ref("low", "1.1.0", 9)]), &facts);
+    assert_eq!((reasons(&plan), &plan.roll), (vec![("low", SkipReason::LowerVersion)], &None));
+    // An operator's wish, and a comparison with ECR, are.
+    for asked in [PushRef::ordered(at(9)), PushRef::reconciliation(at(9))] {
+        assert!(decide(&versions(), &wanting(&[asked]), &facts).roll.is_some());
+    }
+}
+
+#[test]
+fn a_tag_that_moved_on_stands_as_of_the_push_that_moved_it() {
+    let moved = ImageView { pushed_at: Some(at(120)), ..image('d', &["latest"]) };
+    let between = ImageView { pushed_at: Some(at(60)), ..image('c', &["release-5"]) };
+    let facts = facts(by_digest('a'), REPOSITORY, &[moved, between]);
+    let told = |letter| PushRef { digest: Some(digest(letter)), ..push_ref("first", "latest", 0) };
+    for (letter, stands) in [('b', at(120)), ('d', at(0))] {
+        let mut state = wanting(&[told(letter)]);
+        let plan = decide(&rule(), &state, &facts);
+        plan.write_down(&state.wanted.clone(), &mut state);
+        let decided = &state.decided[&repository_key(REPOSITORY)];
+        assert_eq!((decided.at, &decided.digest), (stands, &None), "told of {letter}");
+        // What was pushed in between does not follow it.
+        let second = ServiceState { decided: state.decided, ..wanting(&[push_ref("second", "release-5", 60)]) };
+        let superseded = reasons(&decide(&rule(), &second, &facts)) == [("second", SkipReason::Superseded)];
+        assert_eq!(superseded, letter == 'b');
+    }
+}
+
+fn deployed(revision: u64, letter: char, since: i64) -> Deployed {
+    let target = Target { digest: digest(letter), push: push_ref("e0", "latest", 1), image_pushed_at: None };
+    Deployed {
+        revision: arn(revision),
+        targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
+        since: at(since),
+        names_tags: false,
+        way_back: None,
+    }
+}
+
+#[test]
+fn what_somebody_else_took_away_is_held_until_a_newer_push() {
+    // Revision 9 brought b, and somebody set the service back to revision 1.
+    let there = image('b', &["latest", "release-7"]);
+    let mut facts = facts(by_digest('a'), REPOSITORY, std::slice::from_ref(&there));
+    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-7"), there));
+    let by_deployment = ServiceState { deployed: Some(deployed(9, 'b', 50)), ..ServiceState::default() };
+    let ousted = Ousted { digest: digest('b'), at: at(50) };
+    let ousted =
+        ServiceState { ousted: BTreeMap::from([(repository_key(REPOSITORY), ousted)]), ..ServiceState::default() };
+    for known in [by_deployment, ousted] {
+        for (push, rolls) in [
+            (push_ref("twin", "release-7", 6), false),
+            (push_ref("again", "latest", 60), true),
+            (PushRef::reconciliation(at(90)), false),
+            (PushRef::ordered(at(90)), true),
+        ] {
+            let mut state = ServiceState { wanted: wanting(std::slice::from_ref(&push)).wanted, ..known.clone() };
+            let plan = decide(&rule(), &state, &facts);
+            assert_eq!(plan.roll.is_some(), rolls, "{push:?}");
+            plan.write_down(&state.wanted.clone(), &mut state);
+            let held = state.held.get(&repository_key(REPOSITORY)).map(|hold| hold.digest.clone());
+            assert_eq!(held, (!rolls).then(|| digest('b')), "{push:?}");
+        }
+    }
+    // It is still there, if under another revision.
+    let still = ServiceState { deployed: Some(deployed(9, 'b', 50)), ..wanting(&[push_ref("twin", "release-7", 6)]) };
+    let plan = decide(&rule(), &still, &Facts { current: Some(by_digest('b')), ..facts });
+    assert_eq!((reasons(&plan), plan.holds.len()), (vec![("twin", SkipReason::AlreadyDeployed)], 0));
+}
+
+#[test]
+fn the_latest_revision_is_no_base_if_it_was_made_here_and_undone() {
+    let latest = |revision, letter| {
+        definition(revision, &[("app", &format!("{}@{}", image_name(REPOSITORY), digest(letter))), ("sidecar", "x:2")])
+    };
+    let of = |base: TaskDefinition| Facts {
+        base: Some(base),
+        ..facts(by_digest('a'), REPOSITORY, &[image('c', &["latest"])])
+    };
+    let mut rule = rule();
+    rule.deploy.base = super::super::settings::Base::Latest;
+    let mut state = wanting(&[push_ref("e1", "latest", 5)]);
+    let base = |state: &ServiceState| decide(&rule, state, &of(latest(7, 'b'))).roll.unwrap().rollout.base;
+    assert_eq!(base(&state), arn(7), "somebody else's");
+    state.remember(crate::domain::state::Outcome {
+        result: crate::domain::state::OutcomeKind::Failed,
+        revision: Some(arn(7)),
+        targets: BTreeMap::new(),
+        decided_at: at(1),
+        ended_at: at(2),
+        detail: String::new(),
+    });
+    assert_eq!(base(&state), arn(1), "what the service runs");
 }
 
 #[test]

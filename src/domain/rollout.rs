@@ -3,12 +3,17 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Direction, Phase, Rollout};
 use super::types::{DeploymentId, TaskDefinitionArn};
-use super::view::{DeploymentView, RolloutState, ServiceView};
+use super::view::{DeploymentView, RolloutState, ServiceView, Strategy};
 
+/// This machine's clock and that of ECS.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
+/// Different lines of a service's log that are told.
+const EVENTS_TOLD: usize = 3;
 /// From when on an answer without my deployment is believed.
 const SETTLED_AFTER: Duration = Duration::from_secs(20);
 
@@ -27,6 +32,8 @@ pub enum Progress {
     TimedOut(String),
     /// Another deployer took over.
     Superseded(String),
+    /// Somebody set the service back to an older revision than this one, but not to the one that ran before.
+    TakenBack(String),
     /// The service is gone.
     Gone(String),
 }
@@ -83,11 +90,15 @@ pub fn progress(
         });
     };
     Some(match service.deployment(deployment) {
-        Some(mine) if mine.state == Some(RolloutState::Failed) => Progress::Failed(failure(mine, service)),
+        Some(mine) if mine.state == Some(RolloutState::Failed) => Progress::Failed(failure(mine, service, rollout)),
         Some(mine) if !mine.primary => displaced(rollout, service, revision),
         Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
-        Some(mine) if !service.breaker && mine.failed >= too_many(mine.desired) => {
-            Progress::Failed(format!("its tasks keep stopping: {} failed in a row{}", mine.failed, last_event(service)))
+        // In a deployment that shifts traffic what ran before still serves: ECS itself decides when it is given up.
+        Some(mine)
+            if service.strategy == Strategy::Rolling && !service.breaker && mine.failed >= too_many(mine.desired) =>
+        {
+            let events = last_events(service, rollout);
+            Progress::Failed(format!("its tasks keep stopping: {} failed in a row{events}", mine.failed))
         }
         // ECS's own waiting is no failure to get stable.
         Some(mine) if elapsed.rolling >= timeout + service.bake => Progress::TimedOut(format!(
@@ -97,7 +108,7 @@ pub fn progress(
             mine.desired,
             mine.pending,
             mine.failed,
-            last_event(service),
+            last_events(service, rollout),
         )),
         Some(mine) => Progress::InProgress(Counts::of(mine)),
         None if fresh => Progress::InProgress(Counts::default()),
@@ -125,13 +136,24 @@ fn too_many(desired: i32) -> i32 {
     (desired / 2 + desired % 2).clamp(3, 200)
 }
 
-fn failure(mine: &DeploymentView, service: &ServiceView) -> String {
+fn failure(mine: &DeploymentView, service: &ServiceView, rollout: &Rollout) -> String {
     let reason = if mine.reason.is_empty() { "ECS reports the deployment as FAILED" } else { mine.reason.as_str() };
-    format!("{reason} ({} tasks failed){}", mine.failed, last_event(service))
+    format!("{reason} ({} tasks failed){}", mine.failed, last_events(service, rollout))
 }
 
-fn last_event(service: &ServiceView) -> String {
-    service.events.first().map(|event| format!("; last service event: {}", event.message)).unwrap_or_default()
+/// What the service's own log says of the time of the rollout, newest first, each text once. The newest line alone often says only that ECS
+/// gave it up, and the one before it why.
+fn last_events(service: &ServiceView, rollout: &Rollout) -> String {
+    // The clocks differ by a little.
+    let begun = rollout.decided_at.checked_sub(CLOCKS_APART).unwrap_or(rollout.decided_at);
+    let of_the_rollout = service.events.iter().filter(|event| event.at >= begun);
+    let mut texts: Vec<&str> = Vec::new();
+    for event in of_the_rollout {
+        if !texts.contains(&event.message.as_str()) && texts.len() < EVENTS_TOLD {
+            texts.push(&event.message);
+        }
+    }
+    if texts.is_empty() { String::new() } else { format!("; last service events: {}", texts.join(" | ")) }
 }
 
 fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinitionArn) -> Progress {
@@ -140,7 +162,12 @@ fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinition
         Some(primary) if primary.task_definition == rollout.way_back.revision => Progress::Failed(format!(
             "the service was put back to {} before the rollout was complete{}",
             primary.task_definition.short(),
-            last_event(service)
+            last_events(service, rollout)
+        )),
+        Some(primary) if is_older(&primary.task_definition, revision) => Progress::TakenBack(format!(
+            "somebody set the service back to {} (deployment {})",
+            primary.task_definition.short(),
+            primary.id
         )),
         Some(primary) => Progress::Superseded(format!(
             "another deployer set the service to {} (deployment {})",
@@ -149,6 +176,11 @@ fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinition
         )),
         None => Progress::Gone("the service has no PRIMARY deployment".to_owned()),
     }
+}
+
+/// Whether a revision of the same family was registered before another one.
+fn is_older(this: &TaskDefinitionArn, other: &TaskDefinitionArn) -> bool {
+    this.family() == other.family() && this.revision() < other.revision()
 }
 
 /// What has to be done for a rollout of which only the intention is certain: after a restart, after an answer that was lost, after waiting.
@@ -192,7 +224,7 @@ pub fn resume(
             &deployment.task_definition == revision && deployment.state == Some(RolloutState::Failed)
         })
     {
-        return Resume::Failed(revision.clone(), failure(given_up, service));
+        return Resume::Failed(revision.clone(), failure(given_up, service, rollout));
     }
     if let (Some(revision), true) = (intended, given_up) {
         let now = service.task_definition.short();

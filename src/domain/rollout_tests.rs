@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::domain::test_support::{arn, at, deployment, rollout, service};
 use crate::domain::view::ServiceEvent;
@@ -64,16 +66,23 @@ fn desired_count_zero_completes() {
 }
 
 #[test]
-fn a_failure_names_the_reason_and_the_last_event() {
+fn a_failure_names_the_reason_and_the_last_events_of_its_time() {
     let mut mine = deployment("mine", true, 2, Some(RolloutState::Failed));
     mine.reason = "ECS deployment circuit breaker: tasks failed to start.".to_owned();
     mine.failed = 3;
     let mut failed = service(2, vec![mine]);
-    failed.events = vec![ServiceEvent { at: at(5), message: "unable to place a task".to_owned() }];
+    let event = |second, message: &str| ServiceEvent { at: at(second), message: message.to_owned() };
+    failed.events = vec![
+        event(9, "deployment failed"),
+        event(8, "unable to place a task"),
+        event(7, "unable to place a task"),
+        event(-3600, "has reached a steady state"),
+    ];
     assert_eq!(
         judged(&failed, 1),
         Progress::Failed(
-            "ECS deployment circuit breaker: tasks failed to start. (3 tasks failed); last service event: unable to place a task"
+            "ECS deployment circuit breaker: tasks failed to start. (3 tasks failed); last service events: deployment \
+             failed | unable to place a task"
                 .to_owned()
         )
     );
@@ -97,6 +106,31 @@ fn tasks_that_keep_stopping_are_a_failure_unless_the_breaker_counts_them() {
         let found = matches!(judged(&view, 1), Progress::Failed(_));
         assert_eq!(found, expected, "{failed} of {desired}, breaker {breaker}");
     }
+}
+
+#[test]
+fn in_a_deployment_that_shifts_traffic_ecs_itself_gives_up() {
+    let mut mine = deployment("mine", true, 2, Some(RolloutState::InProgress));
+    (mine.running, mine.failed) = (0, 200);
+    let view = ServiceView { strategy: Strategy::Shifting("CANARY".to_owned()), ..service(2, vec![mine]) };
+    assert!(matches!(judged(&view, 1), Progress::InProgress(_)));
+}
+
+#[test]
+fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_somebody_took_over() {
+    let long_ago = Rollout {
+        replaces: arn(5),
+        way_back: crate::domain::state::WayBack { revision: arn(5), pinned: BTreeMap::new(), targets: BTreeMap::new() },
+        phase: Phase::Rolling { revision: arn(6), deployment: DeploymentId::parse("mine").unwrap(), since: at(3) },
+        ..rolling()
+    };
+    let set_to = |revision| {
+        let view = service(revision, vec![deployment("other", true, revision, Some(RolloutState::InProgress))]);
+        progress(&long_ago, Some(&view), since(60), TIMEOUT).unwrap()
+    };
+    assert!(matches!(set_to(3), Progress::TakenBack(_)));
+    assert!(matches!(set_to(5), Progress::Failed(_)), "what ran before: the way back has been taken already");
+    assert!(matches!(set_to(7), Progress::Superseded(_)));
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod outcome;
 mod reading;
 mod shared_map;
 
-pub use hold::{Freeze, Hold};
+pub use hold::{Freeze, Hold, Ousted};
 pub use order::{Order, Ordered};
 pub use outcome::{Outcome, OutcomeKind};
 pub use reading::{AuditState, ContextState, EVENT_HISTORY};
@@ -73,24 +73,45 @@ pub struct PushRef {
     pub tag: Option<Tag>,
     /// When it was pushed.
     pub at: Timestamp,
+    /// The digest that the record told of, as long as the push is not decided: ECR may say by then that the tag has moved on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 impl PushRef {
-    /// Stands for the event where nobody pushed.
+    /// Stands for the event where nobody pushed, and events cannot tell what there is to deploy.
     pub const RECONCILIATION: &str = "reconcile";
+    /// Stands for the event where an operator asked.
+    pub const ORDER: &str = "order";
 
     /// The wish for what the policy selects in ECR, as if it had been pushed at this time.
     #[must_use]
     pub fn reconciliation(at: Timestamp) -> Self {
-        #[expect(clippy::expect_used, reason = "a constant of graphic ASCII characters")]
-        let event = EventId::parse(Self::RECONCILIATION).expect("a constant");
-        Self { event, tag: None, at }
+        Self::of_nobody(Self::RECONCILIATION, at)
+    }
+
+    /// The same wish of an operator, who may well want back what somebody else took away.
+    #[must_use]
+    pub fn ordered(at: Timestamp) -> Self {
+        Self::of_nobody(Self::ORDER, at)
+    }
+
+    fn of_nobody(event: &str, at: Timestamp) -> Self {
+        #[expect(clippy::expect_used, reason = "constants of graphic ASCII characters")]
+        let event = EventId::parse(event).expect("a constant");
+        Self { event, tag: None, at, digest: None }
     }
 
     /// Whether nobody pushed: the service was compared with ECR.
     #[must_use]
     pub fn is_reconciliation(&self) -> bool {
-        self.event.as_str() == Self::RECONCILIATION
+        self.event.as_str() == Self::RECONCILIATION || self.is_order()
+    }
+
+    /// Whether an operator asked for it.
+    #[must_use]
+    pub fn is_order(&self) -> bool {
+        self.event.as_str() == Self::ORDER
     }
 
     /// Whether this push is older than another one.
@@ -133,9 +154,15 @@ pub struct ServiceState {
     /// What is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// What failed and was left in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
     /// Digests that are not deployed again before a newer push or a release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<RepositoryKey, Hold>,
+    /// What another deployer replaced while it was rolled out, by repository.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ousted: BTreeMap<RepositoryKey, Ousted>,
     /// An operator holds the whole service: nothing is deployed to it before a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Freeze>,
@@ -159,6 +186,13 @@ impl ServiceState {
         let place = wanted.iter().position(|other| other.is_older_than(&push)).unwrap_or(wanted.len());
         wanted.insert(place, push);
         if wanted.len() > WANTED { wanted.pop() } else { None }
+    }
+
+    /// Whether a revision was made here, for a rollout that has ended.
+    #[must_use]
+    pub fn made(&self, revision: &TaskDefinitionArn) -> bool {
+        self.deployed.as_ref().is_some_and(|deployed| &deployed.revision == revision)
+            || self.history.iter().any(|outcome| outcome.revision.as_ref() == Some(revision))
     }
 
     /// Writes down what an operator ordered.
@@ -207,6 +241,17 @@ pub struct Deployed {
     /// Where to go back to, should an operator order it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_back: Option<WayBack>,
+}
+
+/// A revision that failed, and that the service was left with: because the configuration says so, or because the way back failed, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The revision.
+    pub revision: TaskDefinitionArn,
+    /// The digests that it brought, by repository.
+    pub targets: BTreeMap<RepositoryKey, Target>,
+    /// Where to go back to, should an operator order it.
+    pub way_back: WayBack,
 }
 
 /// A rollout on its way, forward or back.
@@ -310,7 +355,12 @@ mod tests {
     use super::*;
 
     fn push(event: &str, at: i64) -> PushRef {
-        PushRef { event: EventId::parse(event).unwrap(), tag: None, at: Timestamp::from_second(at).unwrap() }
+        PushRef {
+            event: EventId::parse(event).unwrap(),
+            tag: None,
+            at: Timestamp::from_second(at).unwrap(),
+            digest: None,
+        }
     }
 
     #[test]

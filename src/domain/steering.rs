@@ -1,16 +1,27 @@
 //! What an operator may order, and what that means for the state of a service.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::settings::RepositoryKey;
 pub use super::state::Order;
 use super::state::{Direction, Freeze, Hold, Phase, PushRef, Rollout, ServiceState, WayBack};
-use super::types::TaskDefinitionArn;
+use super::types::{Digest, TaskDefinitionArn};
 
 /// Why an order is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
+
+/// A revision that an operator names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The revision.
+    pub revision: TaskDefinitionArn,
+    /// The images that it names by a tag in ECR, and what those tags mean now, as far as that is known.
+    pub tags: Vec<(String, Digest)>,
+}
 
 /// Holds a service: a rollout under way goes on, nothing new is begun.
 pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Timestamp) -> String {
@@ -25,10 +36,11 @@ pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Times
 pub fn release(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) -> String {
     let was_held = known.frozen.take().is_some() | !known.held.is_empty();
     known.held.clear();
+    known.ousted.clear();
     if !was_held {
         return "nothing was held".to_owned();
     }
-    want_what_ecr_says(known, repositories, now);
+    order_what_ecr_says(known, repositories, now);
     "released; it is rolled to what the policies select in ECR, if that is not what runs".to_owned()
 }
 
@@ -40,7 +52,7 @@ pub fn deploy(known: &mut ServiceState, repositories: &[RepositoryKey], now: Tim
     if let Some(freeze) = &known.frozen {
         return Err(Refused(format!("{freeze}; release it first")));
     }
-    want_what_ecr_says(known, repositories, now);
+    order_what_ecr_says(known, repositories, now);
     Ok(())
 }
 
@@ -51,6 +63,15 @@ pub fn want_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKe
     }
 }
 
+/// The same because an operator says so. The machine's clock may be behind the one that pushes go by: an order never stands before what was
+/// decided already.
+pub fn order_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) {
+    for repository in repositories {
+        let decided = known.decided.get(repository).map_or(now, |decided| decided.at);
+        let _ = known.want(repository, PushRef::ordered(now.max(decided)));
+    }
+}
+
 /// The way back that an operator orders, and holds what it takes away. `current` is the revision that the service is set to.
 ///
 /// # Errors
@@ -58,11 +79,11 @@ pub fn want_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKe
 pub fn rollback(
     known: &mut ServiceState,
     current: &TaskDefinitionArn,
-    to: Option<TaskDefinitionArn>,
+    to: Option<Named>,
     by: &str,
     now: Timestamp,
 ) -> Result<Rollout, Refused> {
-    if to.as_ref() == Some(current) {
+    if to.as_ref().is_some_and(|to| &to.revision == current) {
         return Err(Refused(format!("it runs {} already", current.short())));
     }
     let (targets, before) = match (&known.rollout, &known.deployed) {
@@ -76,10 +97,25 @@ pub fn rollback(
         (None, Some(deployed)) if &deployed.revision == current => {
             (deployed.targets.clone(), deployed.way_back.clone())
         }
-        (None, _) => Default::default(),
+        (None, _) => match &known.left {
+            Some(left) if &left.revision == current => (left.targets.clone(), Some(left.way_back.clone())),
+            _ => Default::default(),
+        },
     };
     let way_back = match (to, before) {
-        (Some(revision), _) => WayBack { revision, pinned: Default::default(), targets: Default::default() },
+        // What its tags meant when it ran is known.
+        (Some(named), Some(before)) if named.revision == before.revision => before,
+        (Some(named), _) => {
+            let taken = |digest: &Digest| targets.values().any(|target| &target.digest == digest);
+            if let Some((image, digest)) = named.tags.iter().find(|(_, digest)| taken(digest)) {
+                return Err(Refused(format!(
+                    "{} names {image}, which means {digest} by now: the very image that is to be taken away; name a revision that names \
+                     digests",
+                    named.revision.short()
+                )));
+            }
+            WayBack { revision: named.revision, pinned: BTreeMap::new(), targets: BTreeMap::new() }
+        }
         (None, Some(before)) => before,
         (None, None) => {
             let current = current.short();
@@ -121,10 +157,8 @@ pub fn revision(named: &str, current: &TaskDefinitionArn) -> Result<String, Refu
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::domain::state::Deployed;
+    use crate::domain::state::{Deployed, Left};
     use crate::domain::test_support::*;
 
     fn deployed() -> ServiceState {
@@ -155,8 +189,10 @@ mod tests {
 
     #[test]
     fn a_rollback_needs_somewhere_to_go() {
-        let refused =
-            |mut known: ServiceState, current, to| rollback(&mut known, &current, to, "alice", at(9)).unwrap_err().0;
+        let refused = |mut known: ServiceState, current, to: Option<TaskDefinitionArn>| {
+            let to = to.map(|revision| Named { revision, tags: Vec::new() });
+            rollback(&mut known, &current, to, "alice", at(9)).unwrap_err().0
+        };
         assert!(refused(ServiceState::default(), arn(2), None).contains("--to"));
         assert!(refused(deployed(), arn(7), None).contains("what ran before hello:7 is not known"));
         assert!(refused(deployed(), arn(2), Some(arn(2))).contains("already"));
@@ -173,7 +209,8 @@ mod tests {
     #[test]
     fn a_named_revision_needs_no_memory() {
         let mut known = ServiceState::default();
-        let back = rollback(&mut known, &arn(7), Some(arn(3)), "alice", at(9)).unwrap();
+        let named = Named { revision: arn(3), tags: vec![("x:latest".to_owned(), digest('b'))] };
+        let back = rollback(&mut known, &arn(7), Some(named), "alice", at(9)).unwrap();
         assert_eq!((back.base, back.images.len(), known.held.len()), (arn(3), 0, 0));
         assert_eq!(revision("3", &arn(7)).unwrap(), "hello:3");
         assert_eq!(revision("other:3", &arn(7)).unwrap(), "other:3");
@@ -181,6 +218,37 @@ mod tests {
         for named in ["", "latest", "hello:", "hello:x", "-3"] {
             assert!(revision(named, &arn(7)).is_err(), "{named}");
         }
+    }
+
+    #[test]
+    fn a_named_revision_means_what_ran_with_it() {
+        let named = |revision, tags: &[(&str, char)]| Named {
+            revision: arn(revision),
+            tags: tags.iter().map(|(image, letter)| ((*image).to_owned(), digest(*letter))).collect(),
+        };
+        // By tag, but it is the one that ran before: the digests are known.
+        let back = rollback(&mut deployed(), &arn(2), Some(named(1, &[("x:latest", 'b')])), "alice", at(9)).unwrap();
+        assert_eq!(back.images["app"], "x@y");
+        // Another one by tag, and the tag means what is to be taken away.
+        let mut known = deployed();
+        let refused = rollback(&mut known, &arn(2), Some(named(5, &[("x:latest", 'b')])), "alice", at(9)).unwrap_err();
+        assert!(refused.0.contains("hello:5 names x:latest"), "{refused}");
+        assert!(known.held.is_empty(), "a refused order changes nothing");
+        let back = rollback(&mut deployed(), &arn(2), Some(named(5, &[("x:latest", 'c')])), "alice", at(9)).unwrap();
+        assert_eq!((back.base, back.images.len()), (arn(5), 0));
+    }
+
+    #[test]
+    fn what_was_left_in_place_can_be_taken_back() {
+        let left = Left { revision: arn(3), targets: rollout(Phase::Intended).targets, way_back: wayback(2) };
+        let mut known = ServiceState { left: Some(left), ..deployed() };
+        let back = rollback(&mut known, &arn(3), None, "alice", at(9)).unwrap();
+        assert_eq!(back.base, arn(2));
+        assert!(known.held.contains_key(&repository_key("hello")));
+    }
+
+    fn wayback(revision: u64) -> WayBack {
+        WayBack { revision: arn(revision), pinned: BTreeMap::new(), targets: BTreeMap::new() }
     }
 
     #[test]

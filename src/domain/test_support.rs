@@ -70,7 +70,7 @@ pub(crate) fn repository_rule(name: &str, services: Vec<ServiceRule>) -> Reposit
 }
 
 pub(crate) fn push_ref(event: &str, tag_text: &str, second: i64) -> PushRef {
-    PushRef { event: event_id(event), tag: Some(tag(tag_text)), at: at(second) }
+    PushRef { event: event_id(event), tag: Some(tag(tag_text)), at: at(second), digest: None }
 }
 
 pub(crate) fn image(c: char, tags: &[&str]) -> ImageView {
@@ -87,7 +87,7 @@ pub(crate) fn image(c: char, tags: &[&str]) -> ImageView {
 pub(crate) fn answers(images: &[ImageView]) -> Answers {
     let by_tag =
         images.iter().flat_map(|image| image.tags.iter().map(move |tag| (tag.clone(), image.clone()))).collect();
-    Answers { by_tag, best: None }
+    Answers { by_tag, ..Answers::none() }
 }
 
 /// A task definition whose containers name these images.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use globset::Glob;
 use jiff::Timestamp;
 
 use super::types::{AccountId, DeploymentId, Digest, Tag, TaskDefinitionArn};
@@ -164,6 +165,27 @@ impl ImageView {
     }
 }
 
+/// A repository as DescribeRepositories gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryView {
+    /// Its name.
+    pub name: String,
+    /// Whether a tag in it can be pushed only once.
+    pub immutable: bool,
+    /// Tags for which the opposite holds: texts in which `*` stands for anything.
+    pub except: Vec<String>,
+}
+
+impl RepositoryView {
+    /// Whether this tag can be pushed only once.
+    #[must_use]
+    pub fn fixes(&self, tag: &Tag) -> bool {
+        let fits = |filter: &String| Glob::new(filter).is_ok_and(|glob| glob.compile_matcher().is_match(tag.as_str()));
+        let excepted = self.except.iter().any(fits);
+        self.immutable != excepted
+    }
+}
+
 /// The digests that the running tasks of a service use, by container name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunningImages {
@@ -177,5 +199,25 @@ impl RunningImages {
     pub fn only(&self, container: &str) -> Option<&Digest> {
         let mut all = self.digests.get(container)?.iter();
         all.next().filter(|_| all.next().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_excepted_is_the_other_way_round() {
+        let view = |immutable, except: &[&str]| RepositoryView {
+            name: "hello".to_owned(),
+            immutable,
+            except: except.iter().map(|filter| (*filter).to_owned()).collect(),
+        };
+        let fixes = |view: &RepositoryView, tag: &str| view.fixes(&Tag::parse(tag).unwrap());
+        assert!(fixes(&view(true, &[]), "latest") && !fixes(&view(false, &[]), "latest"));
+        let mostly = view(true, &["latest", "dev-*"]);
+        assert_eq!(["latest", "dev-1", "dev", "v1"].map(|tag| fixes(&mostly, tag)), [false, false, true, true]);
+        let few = view(false, &["v*.*-final"]);
+        assert_eq!(["v1.2-final", "v1-final", "v1.2-finally"].map(|tag| fixes(&few, tag)), [true, false, false]);
     }
 }

@@ -27,7 +27,8 @@ pub struct Process {
     schedulers: Vec<JoinHandle<()>>,
     pub metrics: Arc<Metrics>,
     asks: mpsc::Sender<Request>,
-    _reloads: mpsc::Sender<deployer::Reload>,
+    reloads: mpsc::Sender<deployer::Reload>,
+    contexts: ecs_deployd::aws::Contexts,
 }
 
 /// Starts a process on a disk.
@@ -61,7 +62,7 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
     let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health, notices };
     let deployer =
         tokio::spawn(Deployer::new(parts).run(Inbox { batches: pages, reloads: reloaded, requests, stop: stopped }));
-    Process { stop, deployer, schedulers, metrics, asks, _reloads: reloads }
+    Process { stop, deployer, schedulers, metrics, asks, reloads, contexts: world.contexts() }
 }
 
 impl Process {
@@ -91,6 +92,14 @@ impl Process {
         let order = OrderOf { service: service.to_owned(), order, by: "alice".to_owned(), answer };
         self.asks.send(Request::Order(order)).await.unwrap();
         answered.await.unwrap()
+    }
+
+    /// Takes over another configuration, as on SIGHUP. The schedulers go on as they are.
+    pub async fn reload(&self, config: &str) {
+        let config = Arc::new(parse(config));
+        let notices = Notices::start(&config.notify, &self.contexts, &self.metrics);
+        let reload = deployer::Reload { config, contexts: self.contexts.clone(), notices };
+        self.reloads.send(reload).await.unwrap();
     }
 
     /// How things are.

@@ -19,7 +19,7 @@ pub(super) struct Selected<'a> {
     pub(super) key: &'a RepositoryKey,
     pub(super) push: PushRef,
     pub(super) image: &'a ImageView,
-    /// Whether the image is the one that the push itself brought, not a better one that was there already.
+    /// Whether the image is the one that the push itself brought, not one that was there already.
     pub(super) own: bool,
     pub(super) repository: Repository,
 }
@@ -29,6 +29,13 @@ impl Selected<'_> {
         let image_pushed_at = self.image.pushed_at;
         Target { digest: self.image.digest.clone(), push: self.push.clone(), image_pushed_at }
     }
+}
+
+/// A push that wins, and the image that it brings.
+struct Winner<'a> {
+    push: PushRef,
+    image: &'a ImageView,
+    own: bool,
 }
 
 /// Selects the push that wins, by what ECR says now; the others are skipped.
@@ -41,78 +48,148 @@ pub(super) fn select<'a>(
     state: &ServiceState,
     facts: &'a Facts,
 ) -> Option<Selected<'a>> {
-    let nothing = Answers::default();
-    let answers = facts.images.get(key).unwrap_or(&nothing);
-    let mut newest_first: Vec<&PushRef> = pushes.iter().collect();
-    newest_first.sort_by_cached_key(|push| Reverse((stands_as(push, answers).rank(), push.tag.is_some())));
-    let mut winner: Option<(PushRef, &'a ImageView)> = None;
-    for push in newest_first {
-        if state.decided.get(key).is_some_and(|decided| push.is_surely_older_than(decided)) || winner.is_some() {
-            plan.skip(key, push.clone(), SkipReason::Superseded, "a newer push was seen");
-            continue;
-        }
-        if push.tag.as_ref().is_some_and(|tag| !rule.policy.admits(tag)) {
-            plan.skip(key, push.clone(), SkipReason::TagMismatch, "the policy does not admit the tag any more");
-            continue;
-        }
-        let found = match (&push.tag, rule.policy.order()) {
-            (Some(tag), By::Push) => facts.images.get(key).and_then(|answers| answers.by_tag.get(tag)),
-            _ => facts.images.get(key).and_then(|answers| answers.best.as_ref()).map(|(_, image)| image),
-        };
-        match found.map(|image| (image, image.not_an_image())) {
-            Some((image, None)) => winner = Some((push.clone(), image)),
-            Some((_, Some(why))) => plan.skip(key, push.clone(), SkipReason::NotAnImage, why),
-            None => plan.skip(key, push.clone(), SkipReason::TagGone, gone(push)),
-        }
-    }
-    let (mut push, mut image) = winner?;
-    if push.tag.is_none() {
-        push = as_of(&push, Some(image));
-        let best = answers.best.as_ref().map(|(tag, _)| tag);
-        if let Some(newer) = state.decided.get(key).filter(|decided| stands_against(decided, image, best, rule)) {
-            let tag = newer.tag.as_ref()?;
-            let Some(again) = facts.images.get(key).and_then(|answers| answers.by_tag.get(tag)) else {
-                let detail =
-                    format!("{tag}, which was decided, is gone from ECR, and what is left was pushed before it");
-                plan.skip(key, push, SkipReason::Superseded, detail);
-                return None;
-            };
-            push.at = newer.at;
-            push.tag = Some(tag.clone());
-            image = again;
-        }
-    }
-    let own = push.tag.as_ref().is_some_and(|tag| image.tags.contains(tag));
-    if rule.policy.order() == By::Text || push.tag.is_none() {
-        let best = answers.best.as_ref().map(|(tag, _)| tag.clone());
-        if let (Some(tag), Some(best), false) = (&push.tag, &best, own) {
-            plan.skip(key, push.clone(), SkipReason::LowerVersion, format!("{best} is higher than {tag}"));
-        }
-        push.tag = best;
-    }
+    static NOTHING: Answers = Answers::none();
+    let among = Among { plan, key, rule, answers: facts.images.get(key).unwrap_or(&NOTHING) };
+    let Winner { push, image, own } = match rule.policy.order() {
+        By::Push => among.newest(pushes, state.decided.get(key)),
+        By::Text => among.highest(pushes),
+    }?;
     let region = region_of(key)?;
     let repository = Repository { account: image.registry.clone(), region, name: key.name.clone() };
+    // What the record told of has served its purpose.
+    let push = PushRef { digest: None, ..push };
     Some(Selected { rule, key, push, image, own, repository })
 }
 
-/// The push with the time from which it stands. A push without a tag, and a comparison with ECR, bring the best image that there is: they
-/// stand as of the push of that one, so that a newer push wins over it and an older one does not follow it. Nobody pushed when ECR was
-/// compared, so that time says nothing. The times of pushes are whole seconds.
-fn as_of(push: &PushRef, best: Option<&ImageView>) -> PushRef {
+/// The pushes of one repository are compared with each other and with what ECR says.
+struct Among<'p, 'a> {
+    plan: &'p mut Plan,
+    key: &'a RepositoryKey,
+    rule: &'a ServiceRule,
+    answers: &'a Answers,
+}
+
+impl<'a> Among<'_, 'a> {
+    fn skip(&mut self, push: &PushRef, reason: SkipReason, detail: impl Into<String>) {
+        self.plan.skip(self.key, push.clone(), reason, detail);
+    }
+
+    /// Whether the policy still admits the tag of a push; it is skipped if not.
+    fn admitted(&mut self, push: &PushRef) -> bool {
+        let admitted = push.tag.as_ref().is_none_or(|tag| self.rule.policy.admits(tag));
+        if !admitted {
+            self.skip(push, SkipReason::TagMismatch, "the policy does not admit the tag any more");
+        }
+        admitted
+    }
+
+    /// The newest push wins.
+    fn newest(mut self, pushes: &[PushRef], decided: Option<&PushRef>) -> Option<Winner<'a>> {
+        let answers = self.answers;
+        let mut newest_first: Vec<&PushRef> = pushes.iter().collect();
+        newest_first.sort_by_cached_key(|push| Reverse((stands_as(push, answers).rank(), push.tag.is_some())));
+        let mut winner: Option<(&PushRef, &'a ImageView)> = None;
+        for push in newest_first {
+            if decided.is_some_and(|decided| push.is_surely_older_than(decided)) || winner.is_some() {
+                self.skip(push, SkipReason::Superseded, "a newer push was seen");
+                continue;
+            }
+            if !self.admitted(push) {
+                continue;
+            }
+            let found = match &push.tag {
+                Some(tag) => answers.by_tag.get(tag),
+                None => answers.best.as_ref().map(|(_, image)| image),
+            };
+            match found.map(|image| (image, image.not_an_image())) {
+                Some((image, None)) => winner = Some((push, image)),
+                Some((_, Some(why))) => self.skip(push, SkipReason::NotAnImage, why),
+                None => self.skip(push, SkipReason::TagGone, gone(push, answers)),
+            }
+        }
+        let (push, image) = winner?;
+        if push.tag.is_some() {
+            return Some(Winner { push: as_of(push, Some(image)), image, own: true });
+        }
+        self.newest_of_all(push, image, decided)
+    }
+
+    /// A push without a tag, or a comparison with ECR, brings the newest image that there is: unless an older one was pushed again since.
+    fn newest_of_all(mut self, push: &PushRef, image: &'a ImageView, decided: Option<&PushRef>) -> Option<Winner<'a>> {
+        let push = as_of(push, Some(image));
+        let best = self.answers.best.as_ref().map(|(tag, _)| tag);
+        let Some(newer) = decided.filter(|decided| stands_against(decided, image, best, self.rule)) else {
+            return Some(Winner { push: PushRef { tag: best.cloned(), ..push }, image, own: false });
+        };
+        let tag = newer.tag.as_ref()?;
+        let Some(again) = self.answers.by_tag.get(tag) else {
+            let detail = format!("{tag}, which was decided, is gone from ECR, and what is left was pushed before it");
+            self.skip(&push, SkipReason::Superseded, detail);
+            return None;
+        };
+        Some(Winner { push: PushRef { at: newer.at, tag: Some(tag.clone()), ..push }, image: again, own: true })
+    }
+
+    /// The highest tag in the repository wins, if somebody pushed it: that a lower one was pushed is no reason to deploy a higher one that
+    /// was there before.
+    fn highest(mut self, pushes: &[PushRef]) -> Option<Winner<'a>> {
+        let best = self.answers.best.as_ref();
+        let mut newest_first: Vec<&PushRef> = pushes.iter().collect();
+        newest_first.sort_by_cached_key(|push| Reverse((push.tag.is_some(), push.rank())));
+        let mut winner: Option<Winner<'a>> = None;
+        for push in newest_first {
+            if !self.admitted(push) {
+                continue;
+            }
+            let known = push.tag.as_ref().and_then(|tag| self.answers.by_tag.get(tag));
+            match (&push.tag, best, known) {
+                (None, Some((tag, image)), _) if winner.is_none() => {
+                    let push = PushRef { tag: Some(tag.clone()), ..push.clone() };
+                    winner = Some(Winner { push, image, own: false });
+                }
+                (Some(tag), Some((_, image)), _) if image.tags.contains(tag) && winner.is_none() => {
+                    winner = Some(Winner { push: push.clone(), image, own: true });
+                }
+                (Some(tag), Some((_, image)), _) if image.tags.contains(tag) => {
+                    self.skip(push, SkipReason::Superseded, "a newer push was seen");
+                }
+                (None, Some(_), _) => self.skip(push, SkipReason::Superseded, "a newer push was seen"),
+                (Some(_), _, Some(image)) if image.not_an_image().is_some() => {
+                    self.skip(push, SkipReason::NotAnImage, image.not_an_image().unwrap_or_default());
+                }
+                (Some(tag), Some((best, _)), Some(_)) => {
+                    self.skip(push, SkipReason::LowerVersion, format!("{best} is higher than {tag}"));
+                }
+                (..) => self.skip(push, SkipReason::TagGone, gone(push, self.answers)),
+            }
+        }
+        winner
+    }
+}
+
+/// The push with the time from which it stands, given the image that it brings.
+///
+/// Where the tag has moved on since the push, a later one brought the image: it stands as of that one, so that what was pushed in between
+/// does not follow it. A push without a tag, and a comparison with ECR, bring the best image that there is: they stand as of the push of
+/// that one, too. Nobody pushed when ECR was compared, so that time says nothing. The times of pushes are whole seconds.
+fn as_of(push: &PushRef, image: Option<&ImageView>) -> PushRef {
     let mut push = push.clone();
-    if let (None, Some(image)) = (&push.tag, best) {
+    let Some(image) = image else { return push };
+    let moved_on = push.digest.as_ref().is_some_and(|told| told != &image.digest);
+    if push.tag.is_none() || moved_on {
         let pushed_at = image.pushed_at.map_or(push.at, whole_second);
         push.at = if push.is_reconciliation() { pushed_at } else { pushed_at.max(push.at) };
     }
     push
 }
 
-/// The same with the tag of the best image: of two pushes in one second the tags tell.
+/// The same before it is known which push wins. Without a tag, that of the best image: of two pushes in one second the tags tell.
 fn stands_as(push: &PushRef, answers: &Answers) -> PushRef {
+    if let Some(tag) = &push.tag {
+        return as_of(push, answers.by_tag.get(tag));
+    }
     let best = answers.best.as_ref();
-    let stands = as_of(push, best.map(|(_, image)| image));
-    let tag = stands.tag.clone().or_else(|| best.map(|(tag, _)| tag.clone()));
-    PushRef { tag, ..stands }
+    PushRef { tag: best.map(|(tag, _)| tag.clone()), ..as_of(push, best.map(|(_, image)| image)) }
 }
 
 /// Whether the newest image by ECR is not the newest push: an image that was there before was pushed again since, of which ECR does not
@@ -121,18 +198,16 @@ fn stands_against(decided: &PushRef, image: &ImageView, best: Option<&Tag>, rule
     let one_tag = rule.policy.literals().is_some_and(|tags| tags.len() == 1);
     let known_by = decided.tag.as_ref().filter(|tag| !image.tags.contains(tag));
     let pushed = image.pushed_at.map(|at| PushRef { at: whole_second(at), tag: best.cloned(), ..decided.clone() });
-    rule.policy.order() == By::Push
-        && !one_tag
-        && known_by.is_some()
-        && pushed.is_some_and(|pushed| pushed.is_older_than(decided))
+    !one_tag && known_by.is_some() && pushed.is_some_and(|pushed| pushed.is_older_than(decided))
 }
 
 fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-fn gone(push: &PushRef) -> String {
+fn gone(push: &PushRef, answers: &Answers) -> String {
     match &push.tag {
+        _ if answers.no_repository => "ECR does not know the repository any more".to_owned(),
         Some(tag) => format!("ECR does not know the tag {tag} any more"),
         None => "no tag in the repository is admitted by the policy".to_owned(),
     }

@@ -55,8 +55,13 @@ pub enum Rank {
     Pushed(Timestamp),
     /// A semantic version.
     Version(semver::Version),
-    /// A number in the tag.
-    Number(u128),
+    /// A number in the tag, without leading zeros: the longer one is the greater.
+    Number {
+        /// How many digits it has.
+        length: usize,
+        /// The digits.
+        digits: String,
+    },
     /// A text in the tag.
     Text(String),
 }

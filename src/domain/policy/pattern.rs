@@ -9,7 +9,7 @@ use crate::domain::types::Tag;
 /// How the captures of two tags are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As whole numbers of any length up to 38 digits.
+    /// As whole numbers.
     Numeric,
     /// As text, byte by byte.
     Alphabetical,
@@ -50,7 +50,7 @@ impl Policy for PatternPolicy {
         let captures = self.pattern.captures(tag.as_str())?;
         let key = captures.name("key").map(|key| key.as_str());
         match self.order {
-            Order::Numeric => key?.parse().ok().map(Rank::Number),
+            Order::Numeric => number(key?),
             Order::Alphabetical => Some(Rank::Text(key?.to_owned())),
             Order::Pushed => Some(Rank::Pushed(pushed_at)),
         }
@@ -59,6 +59,14 @@ impl Policy for PatternPolicy {
     fn order(&self) -> By {
         if self.order == Order::Pushed { By::Push } else { By::Text }
     }
+}
+
+fn number(key: &str) -> Option<Rank> {
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = key.trim_start_matches('0').to_owned();
+    Some(Rank::Number { length: digits.len(), digits })
 }
 
 #[cfg(test)]
@@ -73,6 +81,9 @@ mod tests {
     #[test]
     fn the_capture_is_compared_as_the_order_says() {
         assert!(rank(Order::Numeric, "main-10-abcdef0") > rank(Order::Numeric, "main-9-abcdef0"));
+        assert_eq!(rank(Order::Numeric, "main-007-abcdef0"), rank(Order::Numeric, "main-7-abcdef0"));
+        let long = format!("main-{}-abcdef0", "9".repeat(60));
+        assert!(rank(Order::Numeric, &long) > rank(Order::Numeric, "main-98-abcdef0"), "of any length");
         assert!(rank(Order::Alphabetical, "main-10-abcdef0") < rank(Order::Alphabetical, "main-9-abcdef0"));
         assert_eq!(rank(Order::Pushed, "main-9-abcdef0"), Some(Rank::Pushed(Timestamp::UNIX_EPOCH)));
     }

@@ -27,6 +27,15 @@ impl fmt::Display for Freeze {
     }
 }
 
+/// A digest that another deployer replaced while it was rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ousted {
+    /// The digest.
+    pub digest: Digest,
+    /// When that was seen.
+    pub at: Timestamp,
+}
+
 /// A digest that must not be deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {

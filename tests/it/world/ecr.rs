@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use ecs_deployd::aws::{AwsError, Ecr, ImagePage};
+use ecs_deployd::aws::{AwsError, Ecr, Fault, ImagePage, REPOSITORY_NOT_FOUND};
 use ecs_deployd::domain::types::{AccountId, Digest, RepositoryName, Tag};
 use ecs_deployd::domain::view::ImageView;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use super::faults::with_fate;
+use super::faults::{error, with_fate};
 use super::{ACCOUNT, Inner, REGION, World};
 
 #[derive(Debug, Default)]
@@ -103,6 +103,14 @@ impl Inner {
         self.repositories.get(repository)?.tags.get(tag).cloned()
     }
 
+    fn repository(&self, name: &RepositoryName) -> Result<&Repository, AwsError> {
+        if self.silent.contains(name.as_str()) {
+            return Err(error("ecr", "DescribeImages", Fault::Denied, "AccessDeniedException"));
+        }
+        let gone = || error("ecr", "DescribeImages", Fault::NotFound, REPOSITORY_NOT_FOUND);
+        self.repositories.get(name.as_str()).ok_or_else(gone)
+    }
+
     fn image_view(&self, repository: &Repository, digest: &str) -> ImageView {
         ImageView {
             registry: AccountId::parse(ACCOUNT).unwrap(),
@@ -126,7 +134,7 @@ impl Ecr for World {
         let fate = self.call("DescribeImages", format!("{repository} {tags:?}")).await;
         with_fate(fate, "ecr", "DescribeImages", || {
             let inner = self.lock();
-            let Some(known) = inner.repositories.get(repository.as_str()) else { return Ok(Default::default()) };
+            let known = inner.repository(repository)?;
             let mut digests: Vec<&String> = tags.iter().filter_map(|tag| known.tags.get(tag.as_str())).collect();
             digests.sort();
             digests.dedup();
@@ -139,7 +147,7 @@ impl Ecr for World {
         let fate = self.call("DescribeImages", format!("{repository} *")).await;
         with_fate(fate, "ecr", "DescribeImages", || {
             let inner = self.lock();
-            let Some(known) = inner.repositories.get(repository.as_str()) else { return Ok(Default::default()) };
+            let known = inner.repository(repository)?;
             let tagged: Vec<ImageView> = known
                 .images
                 .keys()

@@ -9,7 +9,7 @@ use ecs_deployd::domain::state::Phase;
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
 use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use ecs_deployd::domain::view::{
-    Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
+    Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -318,6 +318,18 @@ impl Inner {
         }
     }
 
+    /// What the service's own log says, newest first.
+    fn events_of(&self, service: &Service) -> Vec<ServiceEvent> {
+        let primary = &service.deployments[0];
+        let ill = !matches!(primary.health, Health::After(_));
+        let event = |at, message: &str| ServiceEvent { at, message: message.to_owned() };
+        let mut events = vec![event(self.epoch, "has reached a steady state.")];
+        if ill && service.desired > 0 {
+            events.insert(0, event(primary.since, "was unable to place a task: simulated"));
+        }
+        events
+    }
+
     fn service_view(&self, service: &Service) -> ServiceView {
         let now = self.now();
         let deployments = service
@@ -359,7 +371,7 @@ impl Inner {
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
             deployments,
-            events: Vec::new(),
+            events: self.events_of(service),
         }
     }
 }
@@ -371,6 +383,8 @@ impl Ecs for World {
         let fate = self.call("DescribeServices", format!("{cluster} {services:?}")).await;
         with_fate(fate, "ecs", "DescribeServices", || {
             let mut inner = self.lock();
+            let names: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
+            inner.check_permission("DescribeServices", cluster.as_str(), &names)?;
             inner.turn();
             let found = services.iter().filter_map(|name| {
                 let service = inner.services.get(&(cluster.as_str().to_owned(), name.as_str().to_owned()))?;
@@ -417,6 +431,7 @@ impl Ecs for World {
         let fate = self.call("UpdateService", format!("{cluster}/{service} {revision}")).await;
         with_fate(fate, "ecs", "UpdateService", || {
             let mut inner = self.lock();
+            inner.check_permission("UpdateService", cluster.as_str(), &[service.as_str()])?;
             inner.assert_intended(|phase| *phase == Phase::Registered { revision: revision.clone() }, "UpdateService");
             inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
             let request =

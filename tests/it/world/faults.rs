@@ -2,8 +2,8 @@
 
 use ecs_deployd::aws::{AwsError, Fault};
 
-use super::World;
 use super::rng::Rng;
+use super::{Inner, World};
 
 /// The fate of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,25 @@ impl World {
         self.lock().broken.insert(operation, fault);
     }
 
+    /// The role has no permission for a service: whatever names it is denied, and so are others that are named with it.
+    pub fn forbid(&self, cluster: &str, service: &str) {
+        self.lock().forbidden.insert((cluster.to_owned(), service.to_owned()));
+    }
+
+    /// It has the permission.
+    pub fn allow(&self, cluster: &str, service: &str) {
+        self.lock().forbidden.remove(&(cluster.to_owned(), service.to_owned()));
+    }
+
+    /// Whether a repository can be asked.
+    pub fn set_silent(&self, repository: &str, silent: bool) {
+        let mut inner = self.lock();
+        match silent {
+            true => inner.silent.insert(repository.to_owned()),
+            false => inner.silent.remove(repository),
+        };
+    }
+
     /// The operation works again.
     pub fn mend_operation(&self, operation: &'static str) {
         self.lock().broken.remove(operation);
@@ -64,6 +83,21 @@ impl World {
     /// No call has a fate any more.
     pub fn clear_fates(&self) {
         self.lock().fates.clear();
+    }
+}
+
+impl Inner {
+    pub(super) fn check_permission(
+        &self,
+        operation: &'static str,
+        cluster: &str,
+        services: &[&str],
+    ) -> Result<(), AwsError> {
+        let forbidden = |name: &&str| self.forbidden.contains(&(cluster.to_owned(), (*name).to_owned()));
+        match services.iter().any(forbidden) {
+            true => Err(error("ecs", operation, Fault::Denied, "AccessDeniedException")),
+            false => Ok(()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Inventory};
 use ecs_deployd::domain::types::EcsName;
+use ecs_deployd::domain::view::RepositoryView;
 
 use super::World;
 use super::faults::with_fate;
@@ -23,9 +24,11 @@ impl Inventory for World {
         with_fate(fate, "ecs", "ListServices", || Ok(names)).await
     }
 
-    async fn repositories(&self) -> Result<Vec<(String, bool)>, AwsError> {
+    async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError> {
         let fate = self.call("DescribeRepositories", String::new()).await;
-        let names = self.lock().repositories.keys().map(|name| (name.clone(), false)).collect();
-        with_fate(fate, "ecr", "DescribeRepositories", || Ok(names)).await
+        let names: Vec<String> = self.lock().repositories.keys().cloned().collect();
+        let found = names.into_iter().map(|name| RepositoryView { name, immutable: false, except: Vec::new() });
+        let found = found.collect();
+        with_fate(fate, "ecr", "DescribeRepositories", || Ok(found)).await
     }
 }

@@ -47,6 +47,10 @@ pub struct Inner {
     calls: Vec<Call>,
     fates: Vec<(usize, Fate)>,
     broken: BTreeMap<&'static str, ecs_deployd::aws::Fault>,
+    /// Services that the role must not touch, by cluster and name.
+    forbidden: std::collections::BTreeSet<(String, String)>,
+    /// Repositories that cannot be asked.
+    silent: std::collections::BTreeSet<String>,
     weather: Option<faults::Weather>,
     ahead: jiff::SignedDuration,
     limits: limits::Limits,
@@ -82,6 +86,8 @@ impl World {
             calls: Vec::new(),
             fates: Vec::new(),
             broken: BTreeMap::new(),
+            forbidden: std::collections::BTreeSet::new(),
+            silent: std::collections::BTreeSet::new(),
             weather: None,
             ahead: jiff::SignedDuration::ZERO,
             limits: limits::Limits::default(),
