@@ -23,8 +23,10 @@ impl Deployer {
             }
             let certain = self.runs.get(key).is_some_and(|run| run.certain);
             match &known.rollout {
-                // Right before it is done, that is: not while doing has to wait.
-                Some(rollout) if needs_look(rollout, certain) && self.may_write(key) => {
+                // Right before it is done, that is: not while doing has to wait, for AWS or for the disk.
+                Some(rollout)
+                    if needs_look(rollout, certain) && self.may_write(key) && self.commit_complaint.is_none() =>
+                {
                     looks.push((key.clone(), rollout.clone()));
                 }
                 Some(rollout) if !matches!(rollout.phase, Phase::Rolling { .. }) || !self.may_write(key) => {}

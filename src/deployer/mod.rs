@@ -343,6 +343,7 @@ impl Deployer {
                 }
                 if self.commit_complaint.take().is_some() {
                     info!("the state can be written again");
+                    self.launch_reads();
                 }
             }
             Err(text) => {

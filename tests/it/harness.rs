@@ -77,6 +77,11 @@ impl Process {
         let _ = self.deployer.await;
     }
 
+    /// Whether no task has ended by itself.
+    pub fn is_running(&self) -> bool {
+        !self.deployer.is_finished()
+    }
+
     /// Stops as it does on SIGTERM.
     pub async fn stop(self) {
         for task in &self.schedulers {

@@ -6,15 +6,15 @@ use ecs_deployd::aws::Fault;
 use ecs_deployd::domain::steering::Order;
 use jiff::SignedDuration;
 
-use super::life::{Life, Pushed, SERVICES};
+use super::life::{Life, Pushed, REPOSITORIES, SERVICES};
 use crate::harness::pass;
 use crate::world::rng::Rng;
 use crate::world::{Health, Weather};
 
 impl Life {
     pub(super) async fn happen(&mut self) {
-        match self.rng.below(30) {
-            0..=9 => self.push(),
+        match self.rng.below(34) {
+            0..=9 => self.push().await,
             10..=11 => self.push_what_is_none_of_our_business(),
             12..=13 => self.crash().await,
             14 => self.crash_in_a_commit().await,
@@ -27,9 +27,13 @@ impl Life {
             22 => self.recreate().await,
             23 => self.lose_tag().await,
             24 => self.jump().await,
-            25 => self.lose_state(),
+            25 => self.lose_state().await,
             26..=27 => self.steer().await,
             28 => self.look_on().await,
+            29 => self.forbid().await,
+            30 => self.silence().await,
+            31 => self.revert(),
+            32 => self.reload().await,
             _ => {}
         }
     }
@@ -43,15 +47,24 @@ impl Life {
         SignedDuration::from_secs(i64::try_from(late).unwrap())
     }
 
-    pub(super) fn push(&mut self) {
-        let repository = *self.rng.pick(&["app", "side"]);
+    pub(super) async fn push(&mut self) {
+        let repository = *self.rng.pick(&["app", "side", "lib"]);
+        self.await_next_second(repository).await;
         let late = self.late();
+        if repository == "lib" {
+            return self.push_version(late);
+        }
         let number = self.pushed[repository].len() as u64;
         // Now and then what was pushed before comes again: A, B, A. ECR keeps the time of the first push, so that without the event nobody
         // could know.
         let told_of = repository == "app" || !(self.kind.forgetful || self.kind.away);
         let again = if told_of && number > 1 && self.rng.percent(15) { self.rng.below(number) } else { number };
-        self.push_content(repository, again, late);
+        let tag = match repository {
+            "app" => "latest".to_owned(),
+            _ if self.rng.percent(40) => "stable".to_owned(),
+            _ => format!("release-{number}"),
+        };
+        self.push_content(repository, &tag, number, again, late);
         if again == number && self.rng.percent(8) {
             self.say("its record is too large");
             self.world.omit_last_event();
@@ -61,13 +74,40 @@ impl Life {
         }
     }
 
-    fn push_content(&mut self, repository: &'static str, content: u64, late: SignedDuration) {
+    /// CloudTrail's times are whole seconds: which of two pushes in one second was first, nobody can know.
+    async fn await_next_second(&mut self, repository: &'static str) {
+        if self.last_push.get(repository).is_some_and(|last| last.as_second() == self.world.now().as_second()) {
+            pass(1).await;
+        }
+        self.last_push.insert(repository, self.world.now());
+    }
+
+    /// A version: often a new one, now and then one of an older line.
+    fn push_version(&mut self, late: SignedDuration) {
+        let number = self.pushed["lib"].len() as u64;
+        let line = self.best("lib").rank / 1000;
+        let (line, patch) = if line > 1 && self.rng.percent(35) { (line - 1, number) } else { (line + 1, 0) };
+        self.push_content("lib", &format!("1.{line}.{patch}"), line * 1000 + patch, number, late);
+        if self.rng.percent(8) {
+            self.say("its record is too large");
+            self.world.omit_last_event();
+        }
+        if self.rng.percent(10) {
+            self.world.twin_last_event();
+        }
+    }
+
+    /// The push that the policy wants most.
+    pub(super) fn best(&self, repository: &str) -> &Pushed {
+        self.pushed[repository].iter().max_by_key(|push| push.rank).unwrap()
+    }
+
+    fn push_content(&mut self, repository: &'static str, tag: &str, rank: u64, content: u64, late: SignedDuration) {
         let number = self.pushed[repository].len();
-        let tag = if repository == "app" { "latest".to_owned() } else { format!("release-{number}") };
         let content = if content == 0 { "first".to_owned() } else { format!("{repository} {content}") };
         let digest = match self.rng.percent(20) {
-            true => self.world.push_index(repository, &tag, &content, late),
-            false => self.world.push_late(repository, &tag, &content, late),
+            true => self.world.push_index(repository, tag, &content, late),
+            false => self.world.push_late(repository, tag, &content, late),
         };
         let known = self.pushed[repository].iter().find(|push| push.digest == digest).map(|push| push.good);
         // Where the state may be lost, so may the way back from what never works.
@@ -76,32 +116,50 @@ impl Life {
             (Some(false), _) | (None, 0) if number.is_multiple_of(2) => Health::Stops,
             (Some(false), _) | (None, 0) => Health::Never,
             (None, 1) => Health::BreaksAfter(Duration::from_secs(30)),
-            _ => Health::After(Duration::from_secs(10)),
+            (None, 2) => Health::After(Duration::from_secs(1 + self.rng.below(480))),
+            _ => self.world.health_of(&digest).unwrap_or(Health::After(Duration::from_secs(10))),
         };
         // Behind a Classic Load Balancer ECS reports no failure; the deadline does.
         self.world.set_health(&digest, health);
-        self.say(&format!("push {number} of {repository}: {digest} {health:?}, told of after {late:?}"));
-        let good = matches!(health, Health::After(_));
-        self.pushed.get_mut(repository).unwrap().push(Pushed { digest, good });
+        self.say(&format!("push {number} of {repository}:{tag}: {digest} {health:?}, told of after {late:?}"));
+        let (good, at) = (matches!(health, Health::After(_)), self.world.now());
+        self.pushed.get_mut(repository).unwrap().push(Pushed { digest, good, rank, at });
     }
 
     fn push_what_is_none_of_our_business(&mut self) {
-        let garbage = self.rng.below(7);
+        let garbage = self.rng.below(10);
         self.say(&format!("garbage {garbage}"));
-        if garbage == 6 {
-            // It looks like a release and is the newest.
-            let tag = format!("release-{}-signed", self.pushed["side"].len());
-            return self.world.push_signature("side", &tag);
+        match garbage {
+            6 => {
+                // It looks like a release and is the newest.
+                let tag = format!("release-{}-signed", self.pushed["side"].len());
+                return self.world.push_signature("side", &tag);
+            }
+            7 => {
+                return self.world.tell_of_no_push("app", "latest", |body| {
+                    body["errorCode"] = "ImageAlreadyExistsException".into();
+                });
+            }
+            8 => {
+                // Our account is told of a push to somebody else's registry.
+                return self.world.tell_of_no_push("app", "latest", |body| {
+                    body["requestParameters"]["registryId"] = "222222222222".into();
+                });
+            }
+            _ => {}
         }
         self.world.push("app", "dev", &format!("dev {}", self.rng.next()));
         self.world.edit_last_event(|body| match garbage {
             0 => {}
-            1 => body["errorCode"] = "ImageTagAlreadyExistsException".into(),
+            1 => body["errorCode"] = "LayersNotFoundException".into(),
             2 => *body = "rubbish".into(),
             3 => *body = serde_json::json!({"eventName": "PutImage", "eventSource": "ecr.amazonaws.com"}),
             4 => body["requestParameters"]["imageTag"] = "../latest\u{1b}[2J".into(),
             _ => body["requestParameters"]["repositoryName"] = "app-worker".into(),
         });
+        if garbage == 9 {
+            self.world.cut_last_event();
+        }
     }
 
     async fn die(&mut self) {
@@ -129,7 +187,7 @@ impl Life {
         let step = u32::try_from(self.rng.below(5)).unwrap();
         self.say(&format!("the next commit ends at step {step}"));
         self.disk.die_in(step);
-        self.push();
+        self.push().await;
         for _ in 0..400 {
             if self.disk.died() {
                 break;
@@ -150,13 +208,13 @@ impl Life {
     pub(super) async fn stay_away(&mut self) {
         self.stop().await;
         self.say("away for months");
-        self.push();
+        self.push().await;
         let months = 8_000_000 + self.rng.below(3_000_000);
         self.absent += Duration::from_secs(months);
         self.compared_at = self.world.now() + SignedDuration::from_secs(i64::try_from(months).unwrap());
         pass(months).await;
         if self.rng.percent(50) {
-            self.push();
+            self.push().await;
             pass(60).await;
         }
         self.start();
@@ -167,7 +225,7 @@ impl Life {
         self.disk.set_full(true);
         let span = self.rng.below(1800);
         if self.rng.percent(50) {
-            self.push();
+            self.push().await;
         }
         pass(span).await;
         if self.rng.percent(30) {
@@ -177,8 +235,9 @@ impl Life {
         self.say("there is space again");
     }
 
-    fn lose_state(&mut self) {
-        if self.kind.forgetful && self.process.is_none() {
+    async fn lose_state(&mut self) {
+        if self.kind.forgetful {
+            self.die().await;
             self.say("the state is lost");
             self.compared_at = self.world.now();
             self.disk.lose();
@@ -205,7 +264,7 @@ impl Life {
         self.say(&format!("{operation} is denied"));
         self.world.break_operation(operation, Fault::Denied);
         if self.rng.percent(70) {
-            self.push();
+            self.push().await;
         }
         let span = self.rng.below(3600);
         pass(span).await;
@@ -224,14 +283,58 @@ impl Life {
         // What they set may be bad: then there is nothing good to go back to, ever.
         let set = self.world.digests_of(cluster, name);
         let bad = |push: &Pushed| !push.good && set.contains(&push.digest);
-        let newest_is_bad = |repository| self.pushed[repository].last().is_some_and(|push: &Pushed| !push.good);
+        let newest_is_bad = |repository| !self.best(repository).good || !self.pushed[repository].last().unwrap().good;
         if self.pushed.values().flatten().any(bad)
             || containers.iter().any(|(_, repository)| newest_is_bad(*repository))
         {
             self.spoiled.insert(name);
         }
         for (_, repository) in containers {
-            self.meddled.insert((name, repository), self.pushed[repository].len());
+            self.meddled.insert((name, repository), self.best(repository).rank);
+        }
+        self.meddlings.entry(name).or_default().push(self.world.now());
+    }
+
+    /// Somebody goes back by hand.
+    fn revert(&mut self) {
+        let (cluster, name, containers) = *self.rng.pick(&SERVICES);
+        if self.world.has_service(cluster, name) && self.world.revert(cluster, name) {
+            self.say(&format!("somebody takes {name} back by hand"));
+            self.note_meddling(cluster, name, containers);
+        }
+    }
+
+    /// The role loses its permission for one service, for a while.
+    async fn forbid(&mut self) {
+        let (cluster, name, _) = *self.rng.pick(&SERVICES);
+        self.say(&format!("{name} is forbidden"));
+        self.world.forbid(cluster, name);
+        if self.rng.percent(70) {
+            self.push().await;
+        }
+        let span = self.rng.below(3600);
+        pass(span).await;
+        self.world.allow(cluster, name);
+        self.say(&format!("{name} is allowed again"));
+    }
+
+    /// A repository cannot be asked, for a while.
+    async fn silence(&mut self) {
+        let (repository, _) = *self.rng.pick(&REPOSITORIES);
+        self.say(&format!("{repository} cannot be asked"));
+        self.world.set_silent(repository, true);
+        if self.rng.percent(70) {
+            self.push().await;
+        }
+        let span = self.rng.below(3600);
+        pass(span).await;
+        self.world.set_silent(repository, false);
+    }
+
+    async fn reload(&mut self) {
+        if let Some(process) = &self.process {
+            self.say("reload");
+            process.reload(&self.config()).await;
         }
     }
 
@@ -247,10 +350,11 @@ impl Life {
 
     async fn steer(&mut self) {
         let (cluster, name, _) = *self.rng.pick(&SERVICES);
-        let order = match self.rng.below(6) {
+        let order = match self.rng.below(7) {
             0 => Order::Hold { reason: None },
             1 | 2 => Order::Release,
             3 => Order::Deploy,
+            4 => Order::Rollback { to: Some("1".to_owned()) },
             _ => Order::Rollback { to: None },
         };
         if !self.kind.steered || self.process.is_none() {
@@ -281,9 +385,10 @@ impl Life {
         let service = *self.rng.pick(&SERVICES);
         let (cluster, name, containers) = service;
         self.say(&format!("{name} is deleted"));
+        self.check();
         self.world.delete_service(cluster, name);
         if self.rng.percent(50) {
-            self.push();
+            self.push().await;
         }
         let span = self.rng.below(3600);
         pass(span).await;
@@ -300,6 +405,9 @@ impl Life {
             return;
         }
         let tag = if repository == "app" { "latest".to_owned() } else { format!("release-{}", number - 1) };
+        if !self.world.has_tag(repository, &tag) {
+            return;
+        }
         self.say(&format!("{tag} of {repository} vanishes"));
         self.vanished.insert(repository);
         // What others set may name that tag: its tasks cannot be started meanwhile.
@@ -307,8 +415,12 @@ impl Life {
         self.world.delete_tag(repository, &tag);
         let span = self.rng.below(1200);
         pass(span).await;
+        self.await_next_second(repository).await;
         let late = self.late();
-        self.push_content(repository, number, late);
+        // Where nobody may know of the push but ECR, which keeps the time of the first one only, it is something new.
+        let told_of = !(self.kind.forgetful || self.kind.away);
+        let content = if told_of && self.rng.percent(50) { number - 1 } else { number };
+        self.push_content(repository, &tag, number, content, late);
     }
 
     /// The machine's clock is wrong for a while.
@@ -317,7 +429,7 @@ impl Life {
         self.say(&format!("the clock is ahead by {seconds} s"));
         self.world.set_clock_ahead(SignedDuration::from_secs(seconds));
         if self.rng.percent(50) {
-            self.push();
+            self.push().await;
         }
         let span = self.rng.below(3600);
         pass(span).await;

@@ -2,13 +2,36 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::life::{Life, Pushed, SERVICES};
+use super::life::{Life, Pushed, SERVICES, ServiceOf};
+use crate::world::Started;
+
+/// Which way a deployment takes one container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To something better than all before.
+    Forward,
+    /// Back from something bad.
+    Undone,
+    /// Nowhere.
+    Same,
+    /// Back without a reason.
+    Wrong,
+}
 
 impl Life {
-    /// After each step: the cursor on the disk has passed no push that nothing on the disk is about.
+    /// After each step.
     pub(super) fn check(&self) {
+        if let Some(process) = &self.process {
+            assert!(process.is_running(), "the deployer's task has ended");
+        }
+        self.check_ways();
+        self.check_cursor();
+    }
+
+    /// The cursor on the disk has passed no push that nothing on the disk is about.
+    fn check_cursor(&self) {
         let Some(state) = self.disk.durable_state() else { return };
         let context = state.contexts.values().next().unwrap();
         let Some(cursor) = context.cursor else { return };
@@ -17,7 +40,8 @@ impl Life {
             let tag = told.tag.as_deref().unwrap_or_default();
             let ours = match told.repository.as_str() {
                 "app" => tag == "latest",
-                _ => tag.starts_with("release-") && !tag.ends_with("signed"),
+                "lib" => true,
+                _ => tag == "stable" || (tag.starts_with("release-") && !tag.ends_with("signed")),
             };
             let in_time = told.visible_at.duration_since(told.time) < SignedDuration::from_mins(25);
             let passed = told.visible_at + margin < cursor && told.time > context.baseline + margin;
@@ -35,12 +59,21 @@ impl Life {
                 let known = state.services.get(&key);
                 let wanted = known.and_then(|known| known.wanted.get(&repository)).into_iter().flatten();
                 let decided = known.and_then(|known| known.decided.get(&repository));
-                let covered = wanted.chain(decided).any(|push| push.at >= told.time);
+                // Where versions are compared, a lower one is decided without a trace but that it was read.
+                let read = told.repository == "lib" && context.seen.keys().any(|id| id.as_str() == told.id);
+                let covered = read || wanted.chain(decided).any(|push| push.at >= told.time);
                 assert!(
                     covered,
                     "{name}: the cursor {cursor} has passed {told:?}, of which the state knows nothing: {known:#?}"
                 );
             }
+        }
+    }
+
+    /// After each step, and before a service is deleted: what was deployed so far.
+    fn check_ways(&self) {
+        for service in SERVICES {
+            self.judge_way(service);
         }
     }
 
@@ -59,16 +92,15 @@ impl Life {
             let ours = !self.spoiled.contains(name)
                 && containers.iter().all(|(_, repository)| !self.is_meddled(name, repository));
             for (container, repository) in containers {
-                if ours && !(self.kind.idle && name == "b") {
+                if ours {
                     let runs = self.world.settled_image(cluster, name, container);
                     self.judge_end(name, repository, runs.as_deref(), held, containers.len() == 1);
                 }
             }
             if let [(container, repository)] = containers {
-                self.judge_way(cluster, name, container, repository);
+                self.judge_hold(cluster, name, container, repository, held);
             }
         }
-        self.judge_copies();
         self.judge_told();
         self.judge_lookups();
         assert_eq!(self.world.refused_by_limits(), 0, "more calls than the throttle buckets of ECS hold");
@@ -76,58 +108,115 @@ impl Life {
 
     /// Whether somebody else was the last to change a service.
     fn is_meddled(&self, name: &'static str, repository: &'static str) -> bool {
-        self.meddled.get(&(name, repository)).is_some_and(|pushes| *pushes >= self.pushed[repository].len())
+        self.meddled.get(&(name, repository)).is_some_and(|rank| *rank >= self.best(repository).rank)
     }
 
-    /// A service ends on the newest push, or, where that one is bad, on a good one.
+    fn is_idle(&self, name: &str) -> bool {
+        self.kind.idle && name == "b"
+    }
+
+    /// A service ends on the push that its policy wants most, or, where that one is bad, on a good one. Where no task runs nothing shows
+    /// that it is bad.
     fn judge_end(&self, name: &str, repository: &str, runs: Option<&str>, held: bool, alone: bool) {
-        let pushed = &self.pushed[repository];
-        let newest = pushed.last().unwrap();
+        let (pushed, best) = (&self.pushed[repository], self.best(repository));
+        let runs = runs.or_else(|| (self.kind.leaves && !best.good).then_some(best.digest.as_str()));
         let runs = runs.unwrap_or_else(|| panic!("{name}: nothing runs"));
         let running = pushed.iter().find(|push| push.digest == runs);
         let running = running.unwrap_or_else(|| panic!("{name}: {runs} was never pushed to {repository}"));
-        assert!(running.good, "{name}: a bad image stayed: {runs}");
-        if newest.good && (alone || !held) {
-            assert_eq!(
-                runs, newest.digest,
-                "{name}: the newest push of {repository} does not run; pushed: {pushed:#?}"
-            );
-            assert!(!(alone && held), "{name}: held although the newest push is good");
+        if self.is_idle(name) {
+            let ordered = self.ordered.contains(name);
+            assert!(ordered || runs == best.digest, "{name}: {runs} runs, not the best of {pushed:#?}");
+            return;
+        }
+        assert!(running.good || self.kind.leaves, "{name}: a bad image stayed: {runs}");
+        if best.good && (alone || !held) {
+            assert_eq!(runs, best.digest, "{name}: the best push of {repository} does not run; pushed: {pushed:#?}");
+            assert!(!(alone && held), "{name}: held although the best push is good");
         }
     }
 
-    /// Each deployment brings something newer than all before it, or undoes a bad one.
-    fn judge_way(&self, cluster: &str, name: &'static str, container: &str, repository: &'static str) {
-        let pushed = &self.pushed[repository];
-        if self.spoiled.contains(name) || self.ordered.contains(name) {
+    /// What was tried and is bad is held.
+    fn judge_hold(&self, cluster: &str, name: &'static str, container: &str, repository: &'static str, held: bool) {
+        let best = self.best(repository);
+        let touched = self.meddlings.contains_key(name) || self.ordered.contains(name) || self.is_idle(name);
+        let tried =
+            self.world.log_of(cluster, name).iter().any(|one| one.digests[container].as_ref() == Some(&best.digest));
+        if !best.good && tried && !touched && !self.vanished.contains(repository) {
+            assert!(held, "{name}: {best:?} was tried, is bad, and is not held");
+        }
+    }
+
+    /// Each deployment brings something better than all before it, or undoes a bad one.
+    fn judge_way(&self, (cluster, name, containers): ServiceOf) {
+        if self.spoiled.contains(name) || self.ordered.contains(name) || !self.world.has_service(cluster, name) {
             return;
         }
-        // Where no task runs, nobody knows what a tag means: comparing with ECR may bring the same again.
-        let unknown = self.kind.idle && name == "b";
-        let theirs = unknown || self.meddled.contains_key(&(name, repository));
         let log = self.world.log_of(cluster, name);
-        let (mut highest, mut before) = (0, 0);
-        for started in &log {
-            let digest = started.digests[container].as_deref().unwrap_or_else(|| panic!("{name}: no digest"));
-            // The same content may have been pushed more than once.
-            let places = || pushed.iter().enumerate().filter(|(_, push)| push.digest == digest).map(|(place, _)| place);
-            let undone = places().rfind(|place| !pushed[before].good && pushed[*place].good && *place < before);
-            // What somebody else took away may be brought again.
-            let forward = places().find(|place| *place > highest || (theirs && *place == highest));
-            let place = undone.or(forward).or(places().next()).unwrap();
+        let mut highest = vec![0; containers.len()];
+        for (index, started) in log.iter().enumerate() {
+            let since = index.checked_sub(1).map_or(self.began, |before| log[before].at);
+            let bad = containers.iter().any(|(container, repository)| {
+                let replaced = started.replaces[*container].as_deref();
+                self.pushed[*repository].iter().any(|push| Some(push.digest.as_str()) == replaced && !push.good)
+            });
+            let ways: Vec<Way> = containers
+                .iter()
+                .zip(&mut highest)
+                .map(|(of, highest)| self.way_of(name, *of, &log[..=index], bad, since, highest))
+                .collect();
+            // Another container may have taken this one along by its tag, before its own push was told of.
+            let moved = containers.len() > 1 || ways.iter().any(|way| matches!(way, Way::Forward | Way::Undone));
             assert!(
-                undone.or(forward).is_some(),
-                "{name}: from push {before} to push {place}, after push {highest}: {pushed:#?}
-started: {log:#?}"
+                moved && !ways.contains(&Way::Wrong),
+                "{name}: deployment {index} goes {ways:?}: {:#?}\nstarted: {log:#?}",
+                self.pushed
             );
-            highest = highest.max(place);
-            before = place;
         }
-        if !theirs {
-            self.judge_bad(name, pushed, |digest| {
-                log.iter().filter(|started| started.digests[container].as_deref() == Some(digest)).count()
+        if let ([(container, repository)], false) =
+            (containers, self.meddlings.contains_key(name) || self.is_idle(name))
+        {
+            self.judge_bad(name, &self.pushed[repository], |digest| {
+                log.iter().filter(|started| started.digests[*container].as_deref() == Some(digest)).count()
             });
         }
+    }
+
+    /// Which way one container goes with the last of these deployments.
+    fn way_of(
+        &self,
+        name: &str,
+        (container, repository): (&str, &'static str),
+        log: &[Started],
+        bad: bool,
+        since: Timestamp,
+        highest: &mut u64,
+    ) -> Way {
+        let started = log.last().unwrap();
+        let brings = started.digests[container].as_deref().unwrap_or_else(|| panic!("{name}: no digest"));
+        let by_then = self.pushed[repository].iter().filter(|push| push.at <= started.at);
+        let ranks = || by_then.clone().filter(|push| push.digest == brings).map(|push| push.rank);
+        // What somebody else took away may be brought again. Where no task runs, nobody knows what a tag means: comparing with ECR may
+        // bring the same again.
+        let meddled = self.meddlings.get(name).into_iter().flatten().any(|at| *at >= since && *at <= started.at);
+        let again = meddled || self.is_idle(name);
+        // The same content may have been pushed more than once.
+        if let Some(rank) = ranks().find(|rank| *rank > *highest || (again && rank == highest)) {
+            *highest = rank;
+            return Way::Forward;
+        }
+        if started.replaces[container].as_deref() == Some(brings) {
+            return Way::Same;
+        }
+        // Back to what ran before the bad one; or before those that it superseded, which were never seen to work.
+        let recent = |before: &&Started| started.at.duration_since(before.at) < SignedDuration::from_mins(25);
+        let ran = log.iter().rev().take_while(recent).any(|before| before.ran[container].as_deref() == Some(brings));
+        let Some(rank) = ranks().max().filter(|_| bad && ran) else { return Way::Wrong };
+        // Of several containers another one may have been the bad one, or this one may have been taken along by its tag, before its own push
+        // was told of: that is still to come.
+        if log.last().is_some_and(|started| started.digests.len() > 1) {
+            *highest = rank;
+        }
+        Way::Undone
     }
 
     /// A bad image is tried no more often than it was pushed.
@@ -136,24 +225,6 @@ started: {log:#?}"
             let pushes = pushed.iter().filter(|push| push.digest == bad.digest).count();
             let tried = tried(&bad.digest);
             assert!(tried <= pushes, "{name}: {} was pushed {pushes} times and tried {tried} times", bad.digest);
-        }
-    }
-
-    /// A revision differs from the first one of its family, or from what another deployer made of it, in its images and in nothing else.
-    fn judge_copies(&self) {
-        for family in ["shared", "s", "both"] {
-            let plain = |mut revision: serde_json::Value| {
-                for container in revision["containerDefinitions"].as_array_mut().unwrap() {
-                    container["image"] = serde_json::Value::Null;
-                }
-                for member in ["taskDefinitionArn", "revision", "cpu"] {
-                    revision[member] = serde_json::Value::Null;
-                }
-                revision
-            };
-            let revisions = self.world.revisions(family);
-            let first = plain(revisions[0].clone());
-            assert!(revisions.into_iter().all(|revision| plain(revision) == first), "{family}: something was lost");
         }
     }
 

@@ -11,8 +11,6 @@ use crate::world::rng::Rng;
 use crate::world::{World, image_uri};
 
 const CONFIG: &str = r#"
-[deploy]
-timeout = "10m"
 [[notify]]
 name = "everything"
 sns = "arn:aws:sns:eu-west-1:111111111111:everything"
@@ -30,8 +28,14 @@ service = "b"
 cluster = "web"
 service = "both"
 [[repository]]
+name = "lib"
+semver = ">=1"
+[[repository.service]]
+cluster = "batch"
+service = "v"
+[[repository]]
 name = "side"
-tags = ["release-*"]
+tags = ["release-*", "stable"]
 [[repository.service]]
 cluster = "batch"
 service = "s"
@@ -43,10 +47,14 @@ service = "both"
 /// Cluster, service, and its containers with the repository that each takes its image from.
 pub(super) type ServiceOf = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const SERVICES: [ServiceOf; 4] = [
+/// The repositories, with the tag of what ran before the daemon came.
+pub(super) const REPOSITORIES: [(&str, &str); 3] = [("app", "latest"), ("side", "release-0"), ("lib", "1.0.0")];
+
+pub(super) const SERVICES: [ServiceOf; 5] = [
     ("web", "a", &[("main", "app")]),
     ("web", "b", &[("main", "app")]),
     ("batch", "s", &[("main", "side")]),
+    ("batch", "v", &[("main", "lib")]),
     ("web", "both", &[("main", "app"), ("helper", "side")]),
 ];
 
@@ -55,6 +63,10 @@ pub(super) const SERVICES: [ServiceOf; 4] = [
 pub(super) struct Pushed {
     pub(super) digest: String,
     pub(super) good: bool,
+    /// When.
+    pub(super) at: jiff::Timestamp,
+    /// The greater, the more the policy wants it: the number of the push, or what its version amounts to.
+    pub(super) rank: u64,
 }
 
 /// What kind of life it is.
@@ -72,6 +84,30 @@ pub(super) struct Kind {
     pub(super) audited: bool,
     /// The disk takes its time.
     pub(super) slow_disk: bool,
+    /// What fails is left in place: `on_failure = "leave"`.
+    pub(super) leaves: bool,
+    /// Service `s` is deployed blue/green, with a bake time.
+    pub(super) bakes: bool,
+    /// CloudTrail's page tokens are of no use after a few seconds.
+    pub(super) short_tokens: bool,
+}
+
+impl Kind {
+    /// Not from the numbers that the life goes by, so that a further kind leaves all other lives as they are.
+    fn of(seed: u64) -> Self {
+        let is = |kind: u64, percent| Rng::new(seed ^ (kind << 32)).percent(percent);
+        Self {
+            forgetful: is(1, 20),
+            away: is(2, 20),
+            idle: is(3, 15),
+            steered: is(4, 30),
+            audited: is(5, 30),
+            slow_disk: is(6, 20),
+            leaves: is(7, 10),
+            bakes: is(8, 20),
+            short_tokens: is(9, 30),
+        }
+    }
 }
 
 pub(super) struct Life {
@@ -83,8 +119,12 @@ pub(super) struct Life {
     pub(super) process: Option<Process>,
     /// By repository, in the order of the pushes; the first one ran before the daemon came.
     pub(super) pushed: BTreeMap<&'static str, Vec<Pushed>>,
-    /// How many pushes of each of its repositories there were when somebody else changed a service, the last time.
-    pub(super) meddled: BTreeMap<(&'static str, &'static str), usize>,
+    /// The rank of the best push of each of its repositories when somebody else changed a service, the last time.
+    pub(super) meddled: BTreeMap<(&'static str, &'static str), u64>,
+    /// When somebody else changed a service.
+    pub(super) meddlings: BTreeMap<&'static str, Vec<jiff::Timestamp>>,
+    /// When something was pushed to a repository, the last time.
+    pub(super) last_push: BTreeMap<&'static str, jiff::Timestamp>,
     /// Services that were given orders.
     pub(super) ordered: BTreeSet<&'static str>,
     /// Services that somebody else may have set to a bad image.
@@ -100,19 +140,13 @@ pub(super) struct Life {
 impl Life {
     pub(super) fn new(seed: u64, trace: bool) -> Self {
         let world = World::new();
-        let mut rng = Rng::new(seed);
-        let kind = Kind {
-            forgetful: rng.percent(15),
-            away: rng.percent(20),
-            idle: rng.percent(15),
-            steered: rng.percent(30),
-            audited: seed.is_multiple_of(3),
-            slow_disk: seed % 5 == 2,
-        };
+        let rng = Rng::new(seed);
+        let kind = Kind::of(seed);
         let mut pushed = BTreeMap::new();
-        for (repository, tag) in [("app", "latest"), ("side", "release-0")] {
+        for (repository, tag) in REPOSITORIES {
             world.create_repository(repository);
-            pushed.insert(repository, vec![Pushed { digest: world.push(repository, tag, "first"), good: true }]);
+            let digest = world.push(repository, tag, "first");
+            pushed.insert(repository, vec![Pushed { digest, good: true, rank: 0, at: world.now() }]);
         }
         let began = world.now();
         let mut life = Self {
@@ -124,6 +158,8 @@ impl Life {
             process: None,
             pushed,
             meddled: BTreeMap::new(),
+            meddlings: BTreeMap::new(),
+            last_push: BTreeMap::new(),
             ordered: BTreeSet::new(),
             spoiled: BTreeSet::new(),
             vanished: BTreeSet::new(),
@@ -138,6 +174,7 @@ impl Life {
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
         life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
+        life.world.set_token_life(kind.short_tokens.then_some(SignedDuration::from_secs(8)));
         life.world.set_trace(trace);
         life.say(&format!("{kind:?}"));
         life
@@ -147,7 +184,7 @@ impl Life {
     pub(super) fn create(&mut self, (cluster, name, containers): ServiceOf) {
         let by_tag = self.rng.percent(60);
         let image = |repository: &str| {
-            let tag = if repository == "app" { "latest" } else { "release-0" };
+            let (_, tag) = REPOSITORIES.into_iter().find(|(name, _)| *name == repository).unwrap();
             let digest = &self.pushed[repository][0].digest;
             let pin = if by_tag { format!(":{tag}") } else { format!("@{digest}") };
             format!("{}{pin}", image_uri(repository))
@@ -165,6 +202,9 @@ impl Life {
             service.breaker_rolls_back = breaker && !classic;
             service.lag = SignedDuration::from_secs(i64::try_from(lag).unwrap());
         });
+        if self.kind.bakes && name == "s" {
+            self.world.edit_service(cluster, name, |service| service.bake = SignedDuration::from_mins(5));
+        }
     }
 
     pub(super) fn say(&self, what: &str) {
@@ -183,7 +223,10 @@ impl Life {
     pub(super) fn config(&self) -> String {
         let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
         let audit = if self.kind.audited { "[audit]\nevents = [\"UpdateService\", \"StopTask\"]\n" } else { "" };
-        format!("[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n{audit}{CONFIG}")
+        let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
+        format!(
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{audit}{CONFIG}"
+        )
     }
 
     pub(super) async fn go_on(&mut self) {

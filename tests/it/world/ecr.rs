@@ -67,6 +67,10 @@ impl World {
         self.lock().put_image(repository, Some(tag), &format!("signature {tag}"), SIGNATURE, SignedDuration::ZERO);
     }
 
+    pub fn has_tag(&self, repository: &str, tag: &str) -> bool {
+        self.lock().repositories[repository].tags.contains_key(tag)
+    }
+
     pub fn delete_tag(&self, repository: &str, tag: &str) {
         self.lock().repositories.get_mut(repository).unwrap().tags.remove(tag);
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Ecs, Fault, Services};
-use ecs_deployd::domain::state::Phase;
+use ecs_deployd::domain::state::{Phase, Rollout};
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
-use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
+use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, ServiceKey, TaskDefinitionArn};
 use ecs_deployd::domain::view::{
     Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
 };
@@ -38,6 +38,10 @@ pub struct Service {
     pub classic: bool,
     pub breaker_rolls_back: bool,
     pub active: bool,
+    /// What the deployment that was complete last ran.
+    ran: Digests,
+    /// The revisions that it was set to, and since when.
+    was: Vec<(Timestamp, String)>,
     /// Of a blue/green deployment: how long ECS keeps the old tasks after the new ones run.
     pub bake: SignedDuration,
     pub deployments: Vec<Deployment>,
@@ -55,8 +59,15 @@ pub struct Started {
     pub revision: String,
     pub at: Timestamp,
     /// The digests, by container.
-    pub digests: BTreeMap<String, Option<String>>,
+    pub digests: Digests,
+    /// Those of the deployment that it took the place of.
+    pub replaces: Digests,
+    /// Those of the last deployment that was complete.
+    pub ran: Digests,
 }
+
+/// Digests by container.
+pub type Digests = BTreeMap<String, Option<String>>;
 
 #[derive(Debug, Clone)]
 pub struct Deployment {
@@ -64,7 +75,7 @@ pub struct Deployment {
     revision: String,
     since: Timestamp,
     /// The digests, by container, that the tags resolved to when it began.
-    digests: BTreeMap<String, Option<String>>,
+    digests: Digests,
     health: Health,
     state: RolloutState,
 }
@@ -84,8 +95,11 @@ impl World {
         let mut inner = self.lock();
         let mut deployment = inner.deployment(revision);
         deployment.state = RolloutState::Completed;
+        let (ran, was) = (deployment.digests.clone(), vec![(deployment.since, revision.to_owned())]);
         let service = Service {
             desired,
+            ran,
+            was,
             minimum: 100,
             maximum: 200,
             classic: false,
@@ -134,6 +148,20 @@ impl World {
         self.interfere(cluster, name, &revision);
     }
 
+    /// Sets a service to an older revision of its family that it was set to before, as an operator would by hand. Whether there is one.
+    pub fn revert(&self, cluster: &str, name: &str) -> bool {
+        let older = {
+            let inner = self.lock();
+            let service = &inner.services[&(cluster.to_owned(), name.to_owned())];
+            let current = &service.deployments[0].revision;
+            service.was.iter().rev().map(|(_, revision)| revision).find(|revision| *revision != current).cloned()
+        };
+        if let Some(older) = &older {
+            self.interfere(cluster, name, older);
+        }
+        older.is_some()
+    }
+
     /// The digests of what a service is set to.
     pub fn digests_of(&self, cluster: &str, name: &str) -> Vec<String> {
         let inner = self.lock();
@@ -159,6 +187,11 @@ impl World {
     /// How tasks with this digest fare; by default they are stable after ten seconds.
     pub fn set_health(&self, digest: &str, health: Health) {
         self.lock().health.insert(digest.to_owned(), health);
+    }
+
+    /// How they fare, where that was said.
+    pub fn health_of(&self, digest: &str) -> Option<Health> {
+        self.lock().health.get(digest).copied()
     }
 
     /// The image that a container of a service runs, once nothing is under way.
@@ -230,7 +263,13 @@ impl Inner {
             .filter_map(|digest| self.health.get(digest))
             .copied()
             .find(|health| !matches!(health, Health::After(_)))
-            .unwrap_or(Health::After(Duration::from_secs(10)));
+            .unwrap_or_else(|| {
+                let slow = digests.values().flatten().filter_map(|digest| match self.health.get(digest) {
+                    Some(Health::After(after)) => Some(*after),
+                    _ => None,
+                });
+                Health::After(slow.max().unwrap_or(Duration::from_secs(10)))
+            });
         Deployment {
             id: self.next("ecs-svc/"),
             revision: revision.to_owned(),
@@ -259,21 +298,46 @@ impl Inner {
         let deployment = self.deployment(revision);
         let service = self.services.get_mut(&key).unwrap();
         service.stale = Some((until, before));
+        service.was.push((deployment.since, revision.to_owned()));
         service.started.push(Started {
             revision: revision.to_owned(),
             at: deployment.since,
             digests: deployment.digests.clone(),
+            replaces: service.deployments[0].digests.clone(),
+            ran: service.ran.clone(),
         });
         service.deployments.insert(0, deployment);
         Ok(())
     }
 
     /// What is written to ECS must be on the disk as an intention.
-    fn assert_intended(&self, is: impl Fn(&Phase) -> bool, operation: &str) {
-        let Some(state) = self.witness.as_ref().and_then(|disk| disk.durable_state()) else { return };
+    fn assert_intended(&self, is: impl Fn(&ServiceKey, &Rollout) -> bool, operation: &str) {
+        let Some(disk) = &self.witness else { return };
+        let state = disk.durable_state().unwrap_or_else(|| panic!("{operation} without a durable state"));
         let intended =
-            state.services.values().filter_map(|known| known.rollout.as_ref()).any(|rollout| is(&rollout.phase));
-        assert!(intended, "{operation} without a durable intent");
+            state.services.iter().any(|(key, known)| known.rollout.as_ref().is_some_and(|rollout| is(key, rollout)));
+        assert!(intended, "{operation} without a durable intent: {state:#?}");
+    }
+
+    /// A revision says the same as what the service was set to, but for the images. Others may have changed that a moment ago, when the
+    /// decision was made already: nobody can tell ECS to update only if nothing changed.
+    fn assert_copy(&self, service: &Service, revision: &str) {
+        let plain = |which: &str| {
+            let mut body = self.body(which).unwrap().clone();
+            for container in body["containerDefinitions"].as_array_mut().unwrap() {
+                container["image"] = Value::Null;
+            }
+            for member in ["taskDefinitionArn", "revision"] {
+                body[member] = Value::Null;
+            }
+            body
+        };
+        let moment = self.now() - SignedDuration::from_secs(120);
+        let ended = |index: usize| service.was.get(index + 1).is_none_or(|(next, _)| *next >= moment);
+        let mut lately = service.was.iter().enumerate().filter(|(index, _)| ended(*index)).map(|(_, (_, was))| was);
+        let is_copy = lately.any(|was| plain(was) == plain(revision));
+        let is_back = service.was.iter().any(|(_, was)| was == revision);
+        assert!(is_copy || is_back, "{revision} differs in more than its images from {:#?}", service.was);
     }
 
     /// Starts the same revision once more, as somebody who forces a new deployment does.
@@ -296,9 +360,16 @@ impl Inner {
             let reached = |after: Duration| age >= SignedDuration::try_from(after).unwrap();
             match primary.health {
                 _ if service.desired == 0 && primary.state == RolloutState::InProgress => {
+                    service.ran = primary.digests.clone();
                     primary.state = RolloutState::Completed;
                 }
-                Health::After(after) if reached(after) => primary.state = RolloutState::Completed,
+                Health::After(after) if reached(after) => {
+                    // As long as it bakes, ECS may go back by itself.
+                    if age >= SignedDuration::try_from(after).unwrap() + service.bake {
+                        service.ran = primary.digests.clone();
+                    }
+                    primary.state = RolloutState::Completed;
+                }
                 Health::BreaksAfter(after) if reached(after) && primary.state == RolloutState::InProgress => {
                     primary.state = RolloutState::Failed;
                     if service.breaker_rolls_back {
@@ -415,8 +486,20 @@ impl Ecs for World {
         let fate = self.call("RegisterTaskDefinition", String::new()).await;
         with_fate(fate, "ecs", "RegisterTaskDefinition", || {
             let mut inner = self.lock();
-            inner.assert_intended(|phase| *phase == Phase::Intended, "RegisterTaskDefinition");
-            let arn = inner.add_revision(registration.body().clone());
+            let body = registration.body().clone();
+            let names = |container: &str, image: &str| {
+                let mut containers = body["containerDefinitions"].as_array().into_iter().flatten();
+                containers.any(|one| one["name"] == container && one["image"] == image)
+            };
+            let intends = |rollout: &Rollout| {
+                rollout.base.family() == body["family"]
+                    && rollout.images.iter().all(|(container, image)| names(container, image))
+            };
+            inner.assert_intended(
+                |_, rollout| rollout.phase == Phase::Intended && intends(rollout),
+                "RegisterTaskDefinition",
+            );
+            let arn = inner.add_revision(body);
             Ok(TaskDefinitionArn::parse(&arn).unwrap())
         })
         .await
@@ -432,7 +515,15 @@ impl Ecs for World {
         with_fate(fate, "ecs", "UpdateService", || {
             let mut inner = self.lock();
             inner.check_permission("UpdateService", cluster.as_str(), &[service.as_str()])?;
-            inner.assert_intended(|phase| *phase == Phase::Registered { revision: revision.clone() }, "UpdateService");
+            let (place, phase) = ((cluster, service), Phase::Registered { revision: revision.clone() });
+            inner.assert_intended(
+                |key, rollout| (&key.cluster, &key.service) == place && rollout.phase == phase,
+                "UpdateService",
+            );
+            let named = (cluster.as_str().to_owned(), service.as_str().to_owned());
+            if let (Some(_), Some(service)) = (&inner.witness, inner.services.get(&named)) {
+                inner.assert_copy(service, revision.as_str());
+            }
             inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
             let request =
                 json!({"cluster": cluster.as_str(), "service": service.as_str(), "taskDefinition": revision.as_str()});

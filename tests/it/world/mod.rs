@@ -25,7 +25,7 @@ use serde_json::Value;
 
 pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
-pub use ecs::Health;
+pub use ecs::{Health, Started};
 pub use faults::{Fate, Weather};
 
 pub const ACCOUNT: &str = "111111111111";
@@ -60,6 +60,7 @@ pub struct Inner {
     events: Vec<trail::Stored>,
     page_size: usize,
     overlapping_pages: bool,
+    token_life: Option<jiff::SignedDuration>,
     repositories: BTreeMap<String, ecr::Repository>,
     health: BTreeMap<String, ecs::Health>,
     families: BTreeMap<String, Vec<Value>>,
@@ -97,6 +98,7 @@ impl World {
             events: Vec::new(),
             page_size: 50,
             overlapping_pages: false,
+            token_life: None,
             repositories: BTreeMap::new(),
             health: BTreeMap::new(),
             families: BTreeMap::new(),

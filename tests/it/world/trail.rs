@@ -21,11 +21,23 @@ pub struct Stored {
     repository: String,
     tag: Option<String>,
     name: &'static str,
+    cut: bool,
+}
+
+/// Stands for the name where the event is a PutImage that pushed nothing.
+const NO_PUSH: &str = "PutImage, refused";
+
+impl Stored {
+    fn text(&self) -> String {
+        let text = self.body.to_string();
+        if self.cut { text[..text.len() / 2].to_owned() } else { text }
+    }
 }
 
 /// What CloudTrail tells of a push, and when.
 #[derive(Debug, Clone)]
 pub struct Told {
+    pub id: String,
     pub repository: String,
     pub tag: Option<String>,
     pub time: Timestamp,
@@ -61,6 +73,7 @@ impl Inner {
             repository: repository.to_owned(),
             tag: tag.map(str::to_owned),
             name: "PutImage",
+            cut: false,
         });
     }
 
@@ -79,7 +92,7 @@ impl Inner {
             "userAgent": agent, "requestParameters": request,
         });
         let (repository, tag) = (String::new(), None);
-        self.events.push(Stored { id, time, visible_at: now, body, repository, tag, name });
+        self.events.push(Stored { id, time, visible_at: now, body, repository, tag, name, cut: false });
     }
 }
 
@@ -109,9 +122,29 @@ impl World {
         event.body["resources"] = json!([{"ARN": arn, "accountId": ACCOUNT}]);
     }
 
+    /// A push that ECR refused, or one to somebody else's registry: CloudTrail tells of it, and no tag moves.
+    pub fn tell_of_no_push(&self, repository: &str, tag: &str, edit: impl FnOnce(&mut Value)) {
+        let mut inner = self.lock();
+        inner.record_push(repository, Some(tag), "{}", jiff::SignedDuration::ZERO);
+        let event = inner.last_push();
+        event.name = NO_PUSH;
+        edit(&mut event.body);
+    }
+
+    /// Of the newest record only a part arrives.
+    pub fn cut_last_event(&self) {
+        self.lock().last_push().cut = true;
+    }
+
+    /// A page token is of no use after this.
+    pub fn set_token_life(&self, life: Option<jiff::SignedDuration>) {
+        self.lock().token_life = life;
+    }
+
     /// Everything that CloudTrail tells, sooner or later.
     pub fn told(&self) -> Vec<Told> {
         let tell = |event: &Stored| Told {
+            id: event.id.clone(),
             repository: event.repository.clone(),
             tag: event.tag.clone(),
             time: event.time,
@@ -142,34 +175,32 @@ impl CloudTrail for World {
         let fate = self.call("LookupEvents", next.clone().unwrap_or_default()).await;
         with_fate(fate, "cloudtrail", "LookupEvents", || {
             let inner = self.lock();
-            let (token_window, offset) = match next.as_deref().map(|token| token.rsplit_once('@').unwrap()) {
-                None => (None, 0),
-                Some((token_window, offset)) => (Some(token_window.to_owned()), offset.parse().unwrap()),
-            };
-            let window_text = format!("{}..{}", window.start, window.end);
-            if token_window.is_some_and(|token_window| token_window != window_text) {
-                return Err(error("cloudtrail", "LookupEvents", Fault::Refused, "InvalidNextTokenException"));
-            }
             let now = inner.now();
+            let window_text = format!("{}..{}", window.start, window.end);
+            let mut offset = 0;
+            if let Some(token) = &next {
+                let [token_window, at, given]: [&str; 3] = token.split('@').collect::<Vec<_>>().try_into().unwrap();
+                let age = now.duration_since(given.parse::<Timestamp>().unwrap());
+                if token_window != window_text || inner.token_life.is_some_and(|life| age > life) {
+                    return Err(error("cloudtrail", "LookupEvents", Fault::Refused, "InvalidNextTokenException"));
+                }
+                offset = at.parse().unwrap();
+            }
             let mut visible: Vec<&Stored> = inner
                 .events
                 .iter()
-                .filter(|stored| stored.name == event)
+                .filter(|stored| stored.name == event || (stored.name == NO_PUSH && event == "PutImage"))
                 .filter(|event| event.visible_at <= now && now.duration_since(event.time) <= KEPT)
                 .filter(|event| event.time >= window.start && event.time <= window.end)
                 .collect();
             visible.sort_by_key(|event| std::cmp::Reverse((event.time, event.id.clone())));
             let page = visible.iter().skip(offset).take(inner.page_size);
             let records = page
-                .map(|event| Record {
-                    id: Some(event.id.clone()),
-                    time: Some(event.time),
-                    body: Some(event.body.to_string()),
-                })
+                .map(|event| Record { id: Some(event.id.clone()), time: Some(event.time), body: Some(event.text()) })
                 .collect();
             // A border may be shown twice.
             let end = (offset + inner.page_size - usize::from(inner.overlapping_pages)).max(offset + 1);
-            Ok(LookupPage { records, next: (end < visible.len()).then(|| format!("{window_text}@{end}")) })
+            Ok(LookupPage { records, next: (end < visible.len()).then(|| format!("{window_text}@{end}@{now}")) })
         })
         .await
     }
