@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use super::text::Text;
 use super::{parse, render};
 use crate::domain::settings::RepositoryKey;
+use crate::domain::skip::SkipReason;
 use crate::domain::state::{
-    AuditState, ContextState, Deployed, Direction, Freeze, Hold, Left, Ordered, Ousted, Outcome, OutcomeKind, Phase,
-    PushRef, Rollout, ServiceState, State, Target, WayBack,
+    AuditState, ContextState, Decision, Deployed, Direction, Freeze, Hold, Left, Ordered, Ousted, Outcome, OutcomeKind,
+    Phase, PushRef, Rollout, ServiceState, State, Target, WayBack,
 };
 use crate::domain::steering::Order;
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
@@ -165,6 +166,22 @@ fn service() -> impl Strategy<Value = ServiceState> {
     )
 }
 
+fn decision() -> impl Strategy<Value = Decision> {
+    let skipped = prop::option::of(prop::sample::select(SkipReason::ALL.to_vec()));
+    let service = prop::option::of("[a-z]{1,9}".prop_map(|name| service_key(&name)));
+    (push(), time(), service, skipped, text()).prop_map(|(push, decided_at, service, skipped, detail)| Decision {
+        aws: ContextName::parse("default").unwrap(),
+        repository: push.tag.as_ref().map(|_| repository_key("hello").name),
+        tag: push.tag,
+        event: push.event,
+        pushed_at: push.at,
+        decided_at,
+        service,
+        skipped,
+        detail,
+    })
+}
+
 fn state() -> impl Strategy<Value = State> {
     let seen = || prop::collection::btree_map("[!-~]{1,40}".prop_map(|text| event_id(&text)), time(), 0..5);
     let context_name = || "[a-z]{1,9}".prop_map(|name| ContextName::parse(&name).unwrap());
@@ -178,9 +195,10 @@ fn state() -> impl Strategy<Value = State> {
     let audit =
         (time(), prop::option::of(time()), seen()).prop_map(|(since, cursor, seen)| AuditState { since, cursor, seen });
     let audits = prop::collection::btree_map(context_name(), audit, 0..3);
-    (contexts, services, audits).prop_map(|(contexts, services, audits)| {
+    let decisions = prop::collection::vec_deque(decision(), 0..4);
+    (contexts, services, audits, decisions).prop_map(|(contexts, services, audits, decisions)| {
         let services = services.into_iter().collect();
-        State { contexts, services, audits }
+        State { contexts, services, audits, decisions }
     })
 }
 

@@ -113,6 +113,6 @@ fn is_rolling(status: &Status) -> bool {
 
 async fn look(asks: &mpsc::Sender<Request>) -> Option<Status> {
     let (answer, answered) = oneshot::channel();
-    asks.send(Request::Status(answer)).await.ok()?;
+    asks.send(Request::Glance(answer)).await.ok()?;
     answered.await.ok()
 }

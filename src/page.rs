@@ -2,16 +2,14 @@
 //!
 //! What others wrote (tags above all) reaches it as escaped text only; no script, image or form action from elsewhere would be obeyed.
 
+mod card;
 mod timeline;
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::status::{
-    ChangeStatus, ContextStatus, HoldStatus, ImageStatus, OutcomeStatus, PushStatus, RolloutStatus, ServiceStatus,
-    Status,
-};
-use crate::wording::{short_digest, short_revision, span};
+use crate::status::{ChangeStatus, ContextStatus, PushStatus, ServiceStatus, Status};
+use crate::wording::{short_digest, span};
 
 /// The style sheet, which stands in the page.
 const STYLE: &str = include_str!("page/style.css");
@@ -78,11 +76,11 @@ pub(crate) fn render(status: &Status, view: &View) -> String {
                     } @else if shown.is_empty() {
                         p .faint { "No service has " q { (view.q) } " in its name." }
                     }
-                    ul .cards { @for one in &shown { li .card { (service(one, now)) } } }
+                    ul .cards { @for one in &shown { li .card { (card::draw(one, now)) } } }
                     @if matching > shown.len() {
                         p .faint { "Shown: " (shown.len()) " of " (matching) ", what needs attention first. Search to see others." }
                     }
-                    (pushes(&status.pushes, now))
+                    (pushes(&status.pushes, status.contexts.len() > 1, now))
                     (changes(&status.changes, now))
                 }
                 footer {
@@ -99,51 +97,10 @@ fn chosen<'a>(status: &'a Status, view: &View) -> (Vec<&'a ServiceStatus>, usize
     let wanted = view.q.to_lowercase();
     let mut all: Vec<&ServiceStatus> =
         status.services.iter().filter(|one| one.name.to_lowercase().contains(&wanted)).collect();
-    all.sort_by_key(|one| match State::of(one) {
-        State::Trouble => 0,
-        State::Held => 1,
-        State::Back => 2,
-        State::Rolling => 3,
-        State::Steady | State::Unknown => 4,
-    });
+    all.sort_by_key(|one| one.standing());
     let matching = all.len();
     all.truncate(SHOWN);
     (all, matching)
-}
-
-/// How a service stands, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Trouble,
-    Held,
-    Back,
-    Rolling,
-    Steady,
-    Unknown,
-}
-
-impl State {
-    fn of(one: &ServiceStatus) -> Self {
-        match &one.rollout {
-            Some(rollout) if rollout.direction == "back" => Self::Back,
-            Some(_) => Self::Rolling,
-            None if one.trouble.is_some() => Self::Trouble,
-            None if one.frozen.is_some() || !one.held.is_empty() => Self::Held,
-            None if one.deployed.is_some() => Self::Steady,
-            None => Self::Unknown,
-        }
-    }
-
-    fn word(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Trouble => ("trouble", "bad"),
-            Self::Held => ("held", "warn"),
-            Self::Back => ("rolling back", "bad"),
-            Self::Rolling => ("rolling", "busy"),
-            Self::Steady => ("steady", "good"),
-            Self::Unknown => ("nothing deployed yet", "faint"),
-        }
-    }
 }
 
 fn count(status: &Status, of: impl Fn(&ServiceStatus) -> bool) -> usize {
@@ -173,8 +130,12 @@ fn about(status: &Status, view: &View) -> Markup {
                 "Version " (daemon.program_version) " (" (daemon.commit) "), running for " (span(status.at.duration_since(daemon.started_at))) ". "
             }
             "As of " (time(status.at)) ". "
-            @if view.stays() { a href="/" { "Refresh by itself" } } @else {
-                "Refreshes every " (REFRESH_SECONDS) " seconds. " a href="/?refresh=off" { "Stop that" }
+        }
+        form .meta method="get" action="/" {
+            @if !view.q.is_empty() { input type="hidden" name="q" value=(view.q); }
+            @if view.stays() { button type="submit" { "Refresh by itself" } } @else {
+                input type="hidden" name="refresh" value="off";
+                span { "Refreshes every " (REFRESH_SECONDS) " seconds." } button type="submit" { "Stop that" }
             }
         }
     }
@@ -196,8 +157,9 @@ fn alarms(status: &Status) -> Markup {
 }
 
 fn sums(status: &Status) -> Markup {
+    let services = status.services.len();
     let sums = [
-        (status.services.len(), "services", ""),
+        (services, if services == 1 { "service" } else { "services" }, ""),
         (count(status, |one| one.rollout.is_some()), "rolling", "busy"),
         (count(status, is_held), "held", "warn"),
         (count(status, |one| one.trouble.is_some()), "in trouble", "bad"),
@@ -205,7 +167,7 @@ fn sums(status: &Status) -> Markup {
     html! {
         ul .sums {
             @for (number, word, class) in sums {
-                li { b .(if number > 0 { class } else { "" }) { (number) } (word) }
+                li { b .(if number > 0 { class } else { "" }) { (number) } " " (word) }
             }
         }
     }
@@ -264,121 +226,31 @@ fn search(view: &View) -> Markup {
             input type="search" name="q" value=(view.q) aria-label="Part of CLUSTER/SERVICE" placeholder="cluster/service";
             @if view.stays() { input type="hidden" name="refresh" value="off"; }
             button type="submit" { "Search" }
-            @if !view.q.is_empty() { a href="/" { "Show all" } }
+            @if !view.q.is_empty() { a href=(if view.stays() { "/?refresh=off" } else { "/" }) { "Show all" } }
         }
     }
 }
 
-fn service(one: &ServiceStatus, now: Timestamp) -> Markup {
-    let (word, class) = State::of(one).word();
-    html! {
-        article aria-label=(one.name) {
-            div .top { h3 { (one.name) } span .state .(class) { (word) } }
-            dl {
-                @if let Some(running) = &one.deployed {
-                    dt { "Runs" } dd { @for image in &running.images { div { (image_name(image)) } } code .faint { (short_revision(&running.revision)) } }
-                    dt { "Since" } dd { (ago(running.since, now)) }
-                } @else {
-                    dt { "Runs" } dd .faint { "what it ran before; nothing was deployed to it by this daemon" }
-                }
-                @if one.undecided > 0 { dt { "Undecided" } dd { (one.undecided) @if one.undecided == 1 { " push" } @else { " pushes" } } }
-            }
-            @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
-            @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (why) } }
-            @if let Some(freeze) = &one.frozen { p .note .warn { (freeze) " (" (ago(freeze.since, now)) ")" } }
-            @for hold in &one.held { (held(hold, now)) }
-            (timeline::draw(&one.history, now))
-            @if !one.history.is_empty() {
-                details {
-                    summary { "Last deployments" }
-                    ul { @for outcome in one.history.iter().take(10) { li { (ended(outcome, now)) } } }
-                }
-            }
-            @if !one.orders.is_empty() {
-                details {
-                    summary { "Orders of operators" }
-                    ul { @for order in one.orders.iter().take(10) {
-                        li { (ago(order.at, now)) ", " (order.by) ": " (order.order.as_str()) ": " (order.answer) }
-                    } }
-                }
-            }
-        }
-    }
-}
-
-fn rolling(rollout: &RolloutStatus, now: Timestamp) -> Markup {
-    let counts = rollout.tasks.filter(|counts| counts.desired > 0);
-    html! {
-        div .note {
-            @if rollout.direction == "back" { "Going back to " } @else { "Rolling to " }
-            @if rollout.direction == "back" {
-                @if let Some(revision) = &rollout.revision { code { (short_revision(revision)) } } @else { "what ran before" }
-            } @else { @for image in &rollout.images { span { (image_name(image)) " " } } }
-            span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (rollout.phase) }
-            @if let Some(because) = &rollout.because { div { (because) } }
-            @match counts {
-                Some(counts) => {
-                    progress max=(counts.desired) value=(counts.running.clamp(0, counts.desired)) aria-label="New tasks that run" {}
-                    div .faint {
-                        (counts.running) " of " (counts.desired) " new tasks run, " (counts.pending) " are starting"
-                        @if counts.failed > 0 { ", " span .bad { (counts.failed) " failed" } }
-                    }
-                }
-                None => { progress aria-label="Tasks are not counted yet" {} }
-            }
-        }
-    }
-}
-
-fn held(hold: &HoldStatus, now: Timestamp) -> Markup {
-    html! {
-        p .note .warn {
-            "Held: " (hold.repository) " " code title=(hold.digest) { (short_digest(&hold.digest)) } ": " (hold.reason)
-            " (" (ago(hold.since, now)) "; until a newer push or a release)"
-        }
-    }
-}
-
-fn ended(outcome: &OutcomeStatus, now: Timestamp) -> Markup {
-    let took = span(outcome.ended_at.duration_since(outcome.decided_at));
-    html! {
-        span .(tone(&outcome.result)) { (outcome.result) } " " (ago(outcome.ended_at, now)) " after " (took)
-        @for image in &outcome.images { ", " (image_name(image)) }
-        @if !outcome.detail.is_empty() { ": " (outcome.detail) }
-    }
-}
-
-/// The colour of an outcome.
-fn tone(result: &str) -> &'static str {
-    match result {
-        "completed" => "good",
-        "failed" | "timed_out" | "refused" => "bad",
-        "rolled_back" => "warn",
-        _ => "faint",
-    }
-}
-
-fn image_name(image: &ImageStatus) -> Markup {
-    html! {
-        (image.repository) @if let Some(tag) = &image.tag { ":" (tag) } " " code .faint title=(image.digest) { (short_digest(&image.digest)) }
-    }
-}
-
-fn pushes(pushes: &[PushStatus], now: Timestamp) -> Markup {
+fn pushes(pushes: &[PushStatus], several: bool, now: Timestamp) -> Markup {
     let row = |push: &PushStatus| {
-        let image = html! { span .long { (push.repository.as_deref().unwrap_or("?")) @if let Some(tag) = &push.tag { ":" (tag) } } };
+        let image = html! {
+            span .long {
+                @if several { (push.aws) "/" }
+                (push.repository.as_deref().unwrap_or("?")) @if let Some(tag) = &push.tag { ":" (tag) }
+            }
+        };
         let service = html! { @if let Some(service) = &push.service { (service) } };
         let deploy = push.decision == "deploy";
         let decision = html! { span .(if deploy { "good" } else { "" }) { (push.decision) } };
         let why = html! {
-            @if deploy { code title=(push.detail) { (short_digest(&push.detail)) } } @else { span .long { (push.detail) } }
+            @if deploy { (digest(&push.detail)) } @else { span .long { (push.detail) } }
         };
         [ago(push.pushed_at, now), image, service, decision, why]
     };
     html! {
         h2 { "Last pushes" }
         @if pushes.is_empty() {
-            p .faint { "No push to a repository of the configuration was seen since the start of this process." }
+            p .faint { "No push to a repository of the configuration was seen yet." }
         } @else {
             (table(
                 "What was decided about each, newest first",
@@ -394,9 +266,10 @@ fn changes(changes: &[ChangeStatus], now: Timestamp) -> Markup {
         let what = html! {
             span .long { (change.call) " " (change.target) }
             @if let Some(error) = &change.error { " " span .bad { "refused: " (error) } }
-            @if change.concern == "watched" { " " span .warn { "a service that is looked after, changed by somebody else" } }
+            @if change.concern == "watched" { " " span .warn { "by somebody else than ecs-deployd, to a service of the configuration" } }
         };
-        let who = html! { span .long { @if change.concern == "ours" { "this daemon" } @else { (change.who) } } };
+        let who =
+            html! { span .long { (change.who) @if change.concern == "ours" { " " span .faint { "(this daemon)" } } } };
         let from = html! { span .long { (change.from) " " span .faint { (change.agent) } } };
         [ago(change.at, now), what, who, from]
     };
@@ -410,6 +283,21 @@ fn changes(changes: &[ChangeStatus], now: Timestamp) -> Markup {
             ))
         }
     }
+}
+
+/// The colour of an outcome.
+fn tone(result: &str) -> &'static str {
+    match result {
+        "completed" => "good",
+        "failed" | "timed_out" | "refused" => "bad",
+        "rolled_back" => "warn",
+        _ => "faint",
+    }
+}
+
+/// A digest, short to look at and whole to copy or to be read out.
+fn digest(digest: &str) -> Markup {
+    html! { details .digest { summary { code { (short_digest(digest)) } } code { (digest) } } }
 }
 
 fn time(at: Timestamp) -> Markup {

@@ -1,6 +1,6 @@
 //! `plan`: one poll, and what would follow from it, without any change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
@@ -19,9 +19,9 @@ use crate::domain::intake::{self, Fate, Verdict};
 use crate::domain::plan::{self, Facts, Plan};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{PushRef, ServiceState, State};
+use crate::domain::state::{Decision, PushRef, ServiceState, State};
 use crate::domain::steering;
-use crate::domain::types::{ContextName, EcsName, ServiceKey};
+use crate::domain::types::{ContextName, EcsName, EventId, ServiceKey};
 use crate::health::Health;
 use crate::ledger::{self, LedgerError};
 use crate::metrics::Metrics;
@@ -135,6 +135,8 @@ pub async fn look(
 ) -> Preview {
     let now = clock.now();
     let (verdicts, mut errors) = poll(config, contexts, &mut state, Arc::clone(&clock), metrics).await;
+    let displaced: BTreeSet<EventId> =
+        verdicts.iter().flat_map(|(_, verdict)| &verdict.displaced).map(|push| push.event.clone()).collect();
     let observed = ask(config, contexts, &state, now).await;
     let mut preview =
         Preview { version: VERSION, at: now, pushes: Vec::new(), services: Vec::new(), errors: Vec::new() };
@@ -163,7 +165,9 @@ pub async fn look(
             }
         }
     }
-    preview.pushes = verdicts.into_iter().flat_map(|verdict| pushes_of(config, verdict, &decided)).collect();
+    let before = &state.decisions;
+    preview.pushes =
+        verdicts.into_iter().flat_map(|verdict| pushes_of(config, verdict, &decided, before, &displaced)).collect();
     // Where nobody pushed, or nobody knows who did: a state that is missing or too old is made up for by what ECR says.
     let nobodys = [PushRef::RECONCILIATION, PushRef::ORDER];
     let compared = decided.into_iter().filter(|((event, _), _)| nobodys.contains(&event.as_str()));
@@ -300,6 +304,8 @@ fn pushes_of(
     config: &Config,
     (aws, verdict): (ContextName, Verdict),
     decided: &BTreeMap<(String, String), Vec<PushPreview>>,
+    before: &VecDeque<Decision>,
+    displaced: &BTreeSet<EventId>,
 ) -> Vec<PushPreview> {
     let one = |service: Option<String>, decision: &str, detail: String| PushPreview {
         aws: aws.to_string(),
@@ -319,7 +325,22 @@ fn pushes_of(
             let again = |push: &PushPreview| one(push.service.clone(), &push.decision, push.detail.clone());
             known.into_iter().flatten().map(again).collect()
         }
+        // It was decided before: nothing would come of it now, and what came of it then is known for a while.
+        Fate::Skip { reason: reason @ SkipReason::Duplicate, .. }
+            if before.iter().any(|then| then.event == verdict.event.id) =>
+        {
+            let then = before.iter().filter(|then| then.event == verdict.event.id);
+            let again = |then: &Decision| {
+                let detail = format!("decided at {:.0}: {} {}", then.decided_at, then.word(), then.detail);
+                let service = then.service.as_ref().map(|key| config.name_of(key));
+                PushPreview { tag: then.tag.as_ref().map(ToString::to_string), ..one(service, reason.as_str(), detail) }
+            };
+            then.map(again).collect()
+        }
         Fate::Skip { reason, detail } => vec![one(None, reason.as_str(), detail.clone())],
+        Fate::Wanted(_) if displaced.contains(&verdict.event.id) => {
+            vec![one(None, SkipReason::Superseded.as_str(), "many newer ones wait".to_owned())]
+        }
         Fate::Wanted(services) => {
             let of = |key: &ServiceKey| {
                 let name = config.name_of(key);

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::domain::audit::{Change, Concern};
 use crate::domain::rollout::Counts;
-use crate::domain::state::{Direction, Freeze, Ordered, Outcome, Phase, Rollout, ServiceState, State, Target};
+use crate::domain::state::{
+    Decision, Direction, Freeze, Ordered, Outcome, Phase, Rollout, ServiceState, State, Target,
+};
 use crate::domain::types::{ContextName, ServiceKey};
 
 /// The version of the shape. What is added does not change it.
@@ -28,7 +30,7 @@ pub struct Status {
     pub contexts: Vec<ContextStatus>,
     /// The services, in the order of their keys: those of the configuration, and those that left it in the middle of something.
     pub services: Vec<ServiceStatus>,
-    /// The last pushes that concern a repository of the configuration, newest first, as decided since the daemon was started.
+    /// The last pushes that concern a repository of the configuration, newest first: at most 100.
     #[serde(default)]
     pub pushes: Vec<PushStatus>,
     /// The last changes to ECS, newest first, as read since the daemon was started.
@@ -116,6 +118,24 @@ pub struct PushStatus {
     pub detail: String,
 }
 
+impl PushStatus {
+    /// What is told of a decision.
+    #[must_use]
+    pub fn of(decision: &Decision, config: &Config) -> Self {
+        Self {
+            aws: decision.aws.to_string(),
+            repository: decision.repository.as_ref().map(ToString::to_string),
+            tag: decision.tag.as_ref().map(ToString::to_string),
+            event: decision.event.to_string(),
+            pushed_at: decision.pushed_at,
+            decided_at: decision.decided_at,
+            service: decision.service.as_ref().map(|key| config.name_of(key)),
+            decision: decision.word().to_owned(),
+            detail: decision.detail.clone(),
+        }
+    }
+}
+
 /// Where a status comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -172,6 +192,9 @@ pub struct ServiceStatus {
     pub name: String,
     /// What this program deployed last and saw complete.
     pub deployed: Option<Running>,
+    /// What ECS says that it is set to; nothing, where no daemon was asked.
+    #[serde(default)]
+    pub runs: Option<RunsStatus>,
     /// What is under way.
     pub rollout: Option<RolloutStatus>,
     /// Whether an operator holds the whole service.
@@ -188,7 +211,51 @@ pub struct ServiceStatus {
     pub orders: Vec<Ordered>,
 }
 
-/// A revision that runs.
+/// What a service is set to, as ECS says: whoever did that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunsStatus {
+    /// When ECS was asked: a minute ago at most, unless there are thousands of services.
+    pub seen_at: Timestamp,
+    /// The revision's ARN.
+    pub revision: Option<String>,
+    /// When its deployment began, if ECS tells.
+    pub since: Option<Timestamp>,
+    /// Tasks that it shall run.
+    pub desired: i32,
+    /// Tasks that run.
+    pub running: i32,
+    /// The containers of the revision.
+    pub containers: Vec<ContainerStatus>,
+    /// Why nothing is known, if that is so.
+    pub trouble: Option<String>,
+}
+
+impl RunsStatus {
+    /// Nothing is known of it.
+    #[must_use]
+    pub fn unseen(seen_at: Timestamp, trouble: String) -> Self {
+        Self {
+            seen_at,
+            revision: None,
+            since: None,
+            desired: 0,
+            running: 0,
+            containers: Vec::new(),
+            trouble: Some(trouble),
+        }
+    }
+}
+
+/// A container of a task definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerStatus {
+    /// Its name.
+    pub name: String,
+    /// The image that it names.
+    pub image: String,
+}
+
+/// A revision that was deployed here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Running {
     /// Its ARN.
@@ -269,7 +336,9 @@ impl Status {
     /// What the configuration and the state say.
     #[must_use]
     pub fn of(config: &Config, state: &State, now: Timestamp) -> Self {
-        let contexts = state.contexts.iter().map(|(name, context)| ContextStatus {
+        let polled = config.polled_contexts();
+        let contexts = state.contexts.iter().filter(|(name, _)| polled.contains(name));
+        let contexts = contexts.map(|(name, context)| ContextStatus {
             aws: name.to_string(),
             since: context.baseline,
             read_to: context.cursor,
@@ -291,18 +360,23 @@ impl Status {
             daemon: None,
             contexts: contexts.collect(),
             services: services.collect(),
-            pushes: Vec::new(),
+            pushes: state.decisions.iter().map(|decision| PushStatus::of(decision, config)).collect(),
             changes: Vec::new(),
         }
     }
 
-    /// What only the running daemon knows of a service.
-    pub fn add_details(&mut self, key: &ServiceKey, tasks: Option<Counts>, trouble: Option<&String>) {
+    /// The entry of a service.
+    pub fn service_mut(&mut self, key: &ServiceKey) -> Option<&mut ServiceStatus> {
         let wanted = (key.aws.as_str(), key.cluster.as_str(), key.service.as_str());
         let place = self
             .services
             .binary_search_by(|one| (one.aws.as_str(), one.cluster.as_str(), one.service.as_str()).cmp(&wanted));
-        if let Some(found) = place.ok().and_then(|place| self.services.get_mut(place)) {
+        self.services.get_mut(place.ok()?)
+    }
+
+    /// What only the running daemon knows of a service.
+    pub fn add_details(&mut self, key: &ServiceKey, tasks: Option<Counts>, trouble: Option<&String>) {
+        if let Some(found) = self.service_mut(key) {
             found.trouble = trouble.cloned();
             if let Some(rollout) = &mut found.rollout {
                 rollout.tasks = tasks;
@@ -322,6 +396,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
             since: deployed.since,
             images: images(&deployed.targets),
         }),
+        runs: None,
         rollout: known.rollout.as_ref().map(rollout),
         frozen: known.frozen.clone(),
         held: known
@@ -373,6 +448,63 @@ fn rollout(rollout: &Rollout) -> RolloutStatus {
         decided_at: rollout.decided_at,
         images: images(&rollout.targets),
         tasks: None,
+    }
+}
+
+/// How a service stands, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// A call to AWS keeps failing.
+    Trouble,
+    /// It is rolled back.
+    Back,
+    /// Something is held.
+    Held,
+    /// The last deployment failed.
+    Failed,
+    /// It is rolled to a new image.
+    Rolling,
+    /// Pushes wait for a decision.
+    Undecided,
+    /// Somebody else set it to something else.
+    Changed,
+    /// It runs what was deployed last.
+    Steady,
+    /// Nothing was deployed to it here.
+    Untouched,
+}
+
+impl ServiceStatus {
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match &self.rollout {
+            _ if self.trouble.is_some() => Standing::Trouble,
+            Some(rollout) if rollout.direction == "back" => Standing::Back,
+            Some(_) => Standing::Rolling,
+            None if self.frozen.is_some() || !self.held.is_empty() => Standing::Held,
+            None if self.last_failure().is_some() => Standing::Failed,
+            None if self.undecided > 0 => Standing::Undecided,
+            None if self.is_changed_by_others() => Standing::Changed,
+            None if self.deployed.is_some() => Standing::Steady,
+            None => Standing::Untouched,
+        }
+    }
+
+    /// Whether ECS says that somebody else set it to something else than what was deployed here last.
+    #[must_use]
+    pub fn is_changed_by_others(&self) -> bool {
+        let seen = self.runs.as_ref().and_then(|runs| runs.revision.as_ref());
+        let ours = self.deployed.as_ref().map(|deployed| &deployed.revision);
+        let failed = self.history.first().filter(|last| last.result != "completed");
+        let left = failed.and_then(|last| last.revision.as_ref());
+        matches!((seen, ours), (Some(seen), Some(ours)) if seen != ours && Some(seen) != left) && self.rollout.is_none()
+    }
+
+    /// How the last rollout ended, if it ended badly.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<&OutcomeStatus> {
+        self.history.first().filter(|last| matches!(last.result.as_str(), "failed" | "timed_out" | "refused"))
     }
 }
 

@@ -300,6 +300,7 @@ fn deployment(deployment: &Deployment) -> Option<DeploymentView> {
         id: DeploymentId::parse(deployment.id()?).ok()?,
         primary: deployment.status() == Some("PRIMARY"),
         task_definition: TaskDefinitionArn::parse(deployment.task_definition()?).ok()?,
+        since: deployment.created_at().and_then(timestamp),
         state: deployment.rollout_state().map(|state| match state {
             DeploymentRolloutState::Completed => RolloutState::Completed,
             DeploymentRolloutState::Failed => RolloutState::Failed,

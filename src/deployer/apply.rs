@@ -116,7 +116,7 @@ impl Deployer {
         self.gauge(key);
         self.dirty = true;
         report::planned(&self.metrics, key, &plan);
-        self.recent.planned(&self.config.name_of(key), &plan, now);
+        self.note_plan(key, &plan, now);
         for skip in &plan.skips {
             self.decided(&skip.push, &skip.repository, Some(skip.reason));
         }

@@ -11,8 +11,10 @@ pub mod pace;
 mod apply;
 mod audit;
 mod begin;
+mod decisions;
 mod inquire;
 mod launch;
+mod lookout;
 mod outcome;
 mod patience;
 mod recent;
@@ -145,6 +147,7 @@ pub struct Deployer {
     /// Pushes of which some services are undecided, and whether one of them deploys it.
     open: BTreeMap<EventId, OpenPush>,
     recent: recent::Recent,
+    lookout: lookout::Lookout,
     started_at: Timestamp,
     notices: Notices,
     /// What is told once it is on the disk.
@@ -256,6 +259,7 @@ impl Deployer {
             replies: Vec::new(),
             open: BTreeMap::new(),
             recent: recent::Recent::default(),
+            lookout: lookout::Lookout::default(),
             started_at,
             notices,
             untold: Vec::new(),
@@ -294,12 +298,14 @@ impl Deployer {
                 Some(reload) = reloads.recv() => self.reload(reload),
                 Some(request) = requests.recv() => self.requested(request),
                 Some(done) = self.jobs.join_next() => self.done(done),
+                Some(round) = self.lookout.finished() => self.looked_around(round),
                 batch = batches.recv(), if !all_read => match batch {
                     Some(batch) => self.take(batch),
                     None => all_read = true,
                 },
                 () = clock::sleep_until(wake) => {}
             }
+            self.tell_waiting(false);
             // What is ready already is taken together, so that one commit serves it all.
             while let Some(done) = self.jobs.try_join_next() {
                 self.done(done);
@@ -391,6 +397,7 @@ impl Deployer {
         watches
             .chain(runs)
             .chain(self.commit_again)
+            .chain(self.lookout.due())
             .filter(|at| *at > self.settled_at)
             .min()
             .unwrap_or(now + HEARTBEAT)
@@ -407,7 +414,7 @@ impl Deployer {
             let verdict = intake::take(&mut self.state, &self.config.repositories, &context, reading, opening);
             let Some(verdict) = verdict else { continue };
             report::seen(&self.metrics, &context, &verdict, now);
-            self.recent.seen(&context, &verdict, now);
+            self.note_verdict(&context, &verdict, now);
             let Some(repository) = verdict.configured else { continue };
             if let Fate::Wanted(services) = verdict.fate {
                 self.dirty = true;
@@ -417,6 +424,7 @@ impl Deployer {
             // Where many newer ones wait, that may be the push itself.
             for push in &verdict.displaced {
                 info!(repository = %repository.name, event = %push.event, reason = %SkipReason::Superseded, "push skipped: many newer ones wait");
+                self.note_decision(&repository, push, None, Some(SkipReason::Superseded), "many newer ones wait", now);
                 self.decided(push, &repository, Some(SkipReason::Superseded));
             }
         }

@@ -20,8 +20,10 @@ use crate::status::{DaemonStatus, Status};
 /// What comes in from outside, and where the answer goes.
 #[derive(Debug)]
 pub enum Request {
-    /// How things are.
+    /// How things are, and what ECS says that the services are set to.
     Status(oneshot::Sender<Status>),
+    /// How things are, without asking ECS.
+    Glance(oneshot::Sender<Status>),
     /// Something to do.
     Order(OrderOf),
 }
@@ -64,7 +66,8 @@ pub(super) struct Place {
 impl Deployer {
     pub(super) fn requested(&mut self, request: Request) {
         match request {
-            Request::Status(answer) => {
+            Request::Status(answer) => self.tell_status(answer),
+            Request::Glance(answer) => {
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(self.status());
             }
@@ -79,7 +82,7 @@ impl Deployer {
     }
 
     /// How things are.
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let now = self.clock.now();
         let mut status = Status::of(&self.config, &self.state, now);
         status.daemon = Some(DaemonStatus {
@@ -88,7 +91,6 @@ impl Deployer {
             started_at: self.started_at,
             state_trouble: self.commit_complaint.clone(),
         });
-        status.pushes = self.recent.decisions();
         status.changes = self.recent.changes();
         for context in &mut status.contexts {
             context.delivery = self.recent.delivery(&context.aws);
@@ -101,6 +103,7 @@ impl Deployer {
         for (key, run) in &self.runs {
             status.add_details(key, run.counts, run.complaint());
         }
+        self.add_sightings(&mut status);
         status
     }
 

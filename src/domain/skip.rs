@@ -12,6 +12,9 @@ macro_rules! reasons {
         }
 
         impl SkipReason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
             /// The reason as it stands in metrics and logs.
             #[must_use]
             pub fn as_str(self) -> &'static str {

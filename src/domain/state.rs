@@ -9,12 +9,14 @@ use super::image::Pin;
 use super::settings::RepositoryKey;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
 
+mod decision;
 mod hold;
 mod order;
 mod outcome;
 mod reading;
 mod shared_map;
 
+pub use decision::Decision;
 pub use hold::{Freeze, Hold, Ousted};
 pub use order::{Order, Ordered};
 pub use outcome::{Outcome, OutcomeKind};
@@ -27,6 +29,8 @@ pub const VERSION: u64 = 1;
 const HISTORY: usize = 20;
 /// Outcomes kept for all services together, so that the state of a large installation stays small.
 const HISTORY_IN_ALL: usize = 2_000;
+/// Decisions kept for all services together.
+const DECISIONS: usize = 100;
 /// Pushes kept for each service and repository while none of them is decided.
 const WANTED: usize = 16;
 
@@ -40,9 +44,18 @@ pub struct State {
     /// How far changes to ECS were read, by AWS context, where they are followed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub audits: BTreeMap<ContextName, AuditState>,
+    /// The last decisions about pushes, newest first.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub decisions: VecDeque<Decision>,
 }
 
 impl State {
+    /// Writes down what was decided about a push.
+    pub fn note_decision(&mut self, decision: Decision) {
+        self.decisions.push_front(decision);
+        self.decisions.truncate(DECISIONS);
+    }
+
     /// Forgets the oldest outcomes beyond the bound for all services together.
     pub fn bound_history(&mut self) {
         let kept: usize = self.services.values().map(|known| known.history.len()).sum();

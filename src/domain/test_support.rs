@@ -104,6 +104,7 @@ pub(crate) fn deployment(id: &str, primary: bool, revision: u64, state: Option<R
         id: DeploymentId::parse(id).unwrap(),
         primary,
         task_definition: arn(revision),
+        since: None,
         state,
         reason: String::new(),
         desired: 2,

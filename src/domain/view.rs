@@ -100,6 +100,8 @@ pub struct DeploymentView {
     pub primary: bool,
     /// The revision it brings.
     pub task_definition: TaskDefinitionArn,
+    /// When it was created.
+    pub since: Option<Timestamp>,
     /// `rolloutState`; ECS gives none behind a Classic Load Balancer.
     pub state: Option<RolloutState>,
     /// `rolloutStateReason`.

@@ -48,6 +48,14 @@ impl Text {
             text.extend(b",\n");
             member(text, "audits", &state.audits);
         }
+        if !state.decisions.is_empty() {
+            text.extend(b",\n\"decisions\": [");
+            for (index, decision) in state.decisions.iter().enumerate() {
+                text.extend(separator(index));
+                json(text, decision);
+            }
+            text.push(b']');
+        }
         text.extend(b"\n}\n");
         text
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::rollout::Counts;
 use crate::status::{ChangeStatus, DaemonStatus, DeliveryStatus, Origin, Running};
+use crate::status::{HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -37,6 +38,7 @@ fn plain(service: &str) -> ServiceStatus {
         service: service.to_owned(),
         name: format!("web/{service}"),
         deployed: None,
+        runs: None,
         rollout: None,
         frozen: None,
         held: Vec::new(),
@@ -151,7 +153,7 @@ fn the_page_says_what_goes_on() {
     let page = render(&full(), &View::default());
     for text in [
         "<title>1 rolling, 1 held - ecs-deployd</title>",
-        "1 of 4 new tasks run, 2 are starting",
+        "1 of 4 new tasks run, 2 starting",
         "<progress max=\"4\" value=\"1\"",
         "2m 10s (median of 3), longest 11m 40s",
         "Timeline since an hour ago: 2 deployments, 1 completed",

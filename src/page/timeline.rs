@@ -31,7 +31,7 @@ pub(super) fn draw(history: &[OutcomeStatus], now: Timestamp) -> Markup {
     let x = |at: Timestamp| (1.0 - now.duration_since(at).as_secs_f64() / axis).clamp(0.0, 1.0) * WIDTH;
     let good = history.iter().filter(|outcome| outcome.result == "completed").count();
     html! {
-        svg viewBox="0 0 320 34" preserveAspectRatio="none" role="img"
+        svg viewBox="0 0 320 24" preserveAspectRatio="none" role="img"
             aria-label=(format!("Timeline since {label}: {}, {good} completed", counted(history.len(), "deployment", "deployments"))) {
             line .axis x1="0" y1="22.5" x2="320" y2="22.5" {}
             @for outcome in history {
@@ -43,8 +43,8 @@ pub(super) fn draw(history: &[OutcomeStatus], now: Timestamp) -> Markup {
                     title { (outcome.result) ", " (span(now.duration_since(outcome.ended_at))) " ago" }
                 }
             }
-            text x="0" y="32" { (label) }
-            text x="320" y="32" text-anchor="end" { "now" }
         }
+        // Beside the picture, which is stretched.
+        div .axis-labels aria-hidden="true" { span { (label) } span { "now" } }
     }
 }

@@ -166,6 +166,6 @@ fn a_reader_without_javascript_gets_the_same() {
     browser.open(&format!("http://{}/", served.address));
     let (status, text) = local_aws::http::get(&format!("http://{}/", served.address), Duration::from_secs(10)).unwrap();
     assert_eq!(status, 200);
-    assert!(text.contains("3 of 6 new tasks run, 2 are starting"), "{text}");
+    assert!(text.contains("3 of 6 new tasks run, 2 starting"), "{text}");
     assert!(text.contains("<meta http-equiv=\"refresh\" content=\"10\">"), "it refreshes itself");
 }

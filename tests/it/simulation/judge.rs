@@ -92,7 +92,9 @@ impl Life {
             let ours = !self.spoiled.contains(name)
                 && containers.iter().all(|(_, repository)| !self.is_meddled(name, repository));
             for (container, repository) in containers {
-                if ours {
+                // What is left in place does not settle.
+                let left = self.kind.leaves && containers.iter().any(|(_, repository)| !self.best(repository).good);
+                if ours && !left {
                     let runs = self.world.settled_image(cluster, name, container);
                     self.judge_end(name, repository, runs.as_deref(), held, containers.len() == 1);
                 }
@@ -119,7 +121,6 @@ impl Life {
     /// that it is bad.
     fn judge_end(&self, name: &str, repository: &str, runs: Option<&str>, held: bool, alone: bool) {
         let (pushed, best) = (&self.pushed[repository], self.best(repository));
-        let runs = runs.or_else(|| (self.kind.leaves && !best.good).then_some(best.digest.as_str()));
         let runs = runs.unwrap_or_else(|| panic!("{name}: nothing runs"));
         let running = pushed.iter().find(|push| push.digest == runs);
         let running = running.unwrap_or_else(|| panic!("{name}: {runs} was never pushed to {repository}"));
@@ -152,9 +153,9 @@ impl Life {
             return;
         }
         let log = self.world.log_of(cluster, name);
-        let mut highest = vec![0; containers.len()];
+        // The best that each container got so far, and when it got it.
+        let mut highest = vec![(0, self.began); containers.len()];
         for (index, started) in log.iter().enumerate() {
-            let since = index.checked_sub(1).map_or(self.began, |before| log[before].at);
             let bad = containers.iter().any(|(container, repository)| {
                 let replaced = started.replaces[*container].as_deref();
                 self.pushed[*repository].iter().any(|push| Some(push.digest.as_str()) == replaced && !push.good)
@@ -162,7 +163,7 @@ impl Life {
             let ways: Vec<Way> = containers
                 .iter()
                 .zip(&mut highest)
-                .map(|(of, highest)| self.way_of(name, *of, &log[..=index], bad, since, highest))
+                .map(|(of, highest)| self.way_of(name, *of, &log[..=index], bad, highest))
                 .collect();
             // Another container may have taken this one along by its tag, before its own push was told of.
             let moved = containers.len() > 1 || ways.iter().any(|way| matches!(way, Way::Forward | Way::Undone));
@@ -188,20 +189,20 @@ impl Life {
         (container, repository): (&str, &'static str),
         log: &[Started],
         bad: bool,
-        since: Timestamp,
-        highest: &mut u64,
+        (highest, since): &mut (u64, Timestamp),
     ) -> Way {
         let started = log.last().unwrap();
-        let brings = started.digests[container].as_deref().unwrap_or_else(|| panic!("{name}: no digest"));
+        // Its tag is away from ECR for a while.
+        let Some(brings) = started.digests[container].as_deref() else { return Way::Same };
         let by_then = self.pushed[repository].iter().filter(|push| push.at <= started.at);
         let ranks = || by_then.clone().filter(|push| push.digest == brings).map(|push| push.rank);
         // What somebody else took away may be brought again. Where no task runs, nobody knows what a tag means: comparing with ECR may
         // bring the same again.
-        let meddled = self.meddlings.get(name).into_iter().flatten().any(|at| *at >= since && *at <= started.at);
+        let meddled = self.meddlings.get(name).into_iter().flatten().any(|at| *at >= *since && *at <= started.at);
         let again = meddled || self.is_idle(name);
         // The same content may have been pushed more than once.
         if let Some(rank) = ranks().find(|rank| *rank > *highest || (again && rank == highest)) {
-            *highest = rank;
+            (*highest, *since) = (rank, started.at);
             return Way::Forward;
         }
         if started.replaces[container].as_deref() == Some(brings) {

@@ -336,7 +336,8 @@ impl Inner {
         let ended = |index: usize| service.was.get(index + 1).is_none_or(|(next, _)| *next >= moment);
         let mut lately = service.was.iter().enumerate().filter(|(index, _)| ended(*index)).map(|(_, (_, was))| was);
         let is_copy = lately.any(|was| plain(was) == plain(revision));
-        let is_back = service.was.iter().any(|(_, was)| was == revision);
+        // What it ran before; or the first one, which operators name.
+        let is_back = revision.ends_with(":1") || service.was.iter().any(|(_, was)| was == revision);
         assert!(is_copy || is_back, "{revision} differs in more than its images from {:#?}", service.was);
     }
 
@@ -365,7 +366,7 @@ impl Inner {
                 }
                 Health::After(after) if reached(after) => {
                     // As long as it bakes, ECS may go back by itself.
-                    if age >= SignedDuration::try_from(after).unwrap() + service.bake {
+                    if age > service.bake || service.bake.is_zero() {
                         service.ran = primary.digests.clone();
                     }
                     primary.state = RolloutState::Completed;
@@ -385,7 +386,9 @@ impl Inner {
         for key in breaks {
             let last_good = self.services[&key].deployments.last().unwrap().revision.clone();
             let deployment = self.deployment(&last_good);
-            self.services.get_mut(&key).unwrap().deployments.insert(0, deployment);
+            let service = self.services.get_mut(&key).unwrap();
+            service.was.push((deployment.since, last_good));
+            service.deployments.insert(0, deployment);
         }
     }
 
@@ -415,6 +418,7 @@ impl Inner {
                     id: DeploymentId::parse(&deployment.id).unwrap(),
                     primary: index == 0,
                     task_definition: TaskDefinitionArn::parse(&deployment.revision).unwrap(),
+                    since: Some(deployment.since),
                     state: (!service.classic).then_some(deployment.state),
                     reason: String::new(),
                     desired: service.desired,

@@ -1,0 +1,157 @@
+//! One service on the status page.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::{ago, digest, timeline, tone};
+use crate::status::{HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, RunsStatus, ServiceStatus, Standing};
+use crate::wording::{counted, short_revision, span};
+
+/// How a service stands, in a word, and its colour.
+fn word(standing: Standing) -> (&'static str, &'static str) {
+    match standing {
+        Standing::Trouble => ("trouble", "bad"),
+        Standing::Back => ("rolling back", "bad"),
+        Standing::Held => ("held", "warn"),
+        Standing::Failed => ("last deployment failed", "bad"),
+        Standing::Rolling => ("rolling", "busy"),
+        Standing::Undecided => ("waiting", "busy"),
+        Standing::Changed => ("changed by somebody else", "warn"),
+        Standing::Steady => ("steady", "good"),
+        Standing::Untouched => ("nothing deployed yet", "faint"),
+    }
+}
+
+/// How far a rollout got, in words.
+fn phase(phase: &str) -> &str {
+    match phase {
+        "intended" => "about to register the revision",
+        "registered" => "about to update the service",
+        other => other,
+    }
+}
+
+/// What it runs, as ECS says; or what was deployed last, as long as nobody asked ECS.
+fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
+    let deployed = one.deployed.as_ref();
+    let seen = one.runs.as_ref().and_then(|runs| Some((runs, runs.revision.as_ref()?)));
+    html! {
+        @match (seen, deployed) {
+            (Some((runs, revision)), Some(ours)) if revision == &ours.revision => {
+                dt { "Runs" } dd { (images(&ours.images)) code .faint { (short_revision(revision)) } }
+                dt { "Since" } dd { (ago(ours.since, now)) (tasks(runs)) }
+            }
+            (Some((runs, revision)), _) => {
+                dt { "Runs" } dd {
+                    @for container in &runs.containers { div { (container.name) ": " span .long { (container.image) } } }
+                    code .faint { (short_revision(revision)) }
+                }
+                dt { "Since" } dd { @if let Some(since) = runs.since { (ago(since, now)) } @else { "?" } (tasks(runs)) }
+                @if let Some(ours) = deployed {
+                    dt { "Deployed" } dd .faint { (images(&ours.images)) code { (short_revision(&ours.revision)) } " " (ago(ours.since, now)) }
+                }
+            }
+            (None, Some(ours)) => {
+                dt { "Deployed" } dd { (images(&ours.images)) code .faint { (short_revision(&ours.revision)) } }
+                dt { "Since" } dd { (ago(ours.since, now)) }
+            }
+            (None, None) => { dt { "Runs" } dd .faint { "what it ran before; nothing was deployed to it by this daemon" } }
+        }
+        @if let Some(why) = one.runs.as_ref().and_then(|runs| runs.trouble.as_ref()) {
+            dt { "In ECS" } dd .bad { (why) }
+        }
+    }
+}
+
+fn tasks(runs: &RunsStatus) -> Markup {
+    html! { span .faint { ", " (runs.running) " of " (counted(usize::try_from(runs.desired).unwrap_or_default(), "task", "tasks")) } }
+}
+
+fn images(images: &[ImageStatus]) -> Markup {
+    html! { @for image in images { div { (image_name(image)) } } }
+}
+
+/// Draws it.
+pub(super) fn draw(one: &ServiceStatus, now: Timestamp) -> Markup {
+    let (word, class) = word(one.standing());
+    html! {
+        article aria-label=(one.name) {
+            div .top { h3 { (one.name) } span .state .(class) { (word) } }
+            dl {
+                (what_runs(one, now))
+                @if one.undecided > 0 { dt { "Waiting" } dd { (counted(one.undecided, "push", "pushes")) " for a decision" } }
+            }
+            @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
+            @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (why) } }
+            @if let Some(freeze) = &one.frozen {
+                p .note .warn {
+                    "Held by " (freeze.by) " (" (ago(freeze.since, now)) "; until a release)" @if !freeze.reason.is_empty() { ": " (freeze.reason) }
+                }
+            }
+            @for hold in &one.held { (held(hold, now)) }
+            (timeline::draw(&one.history, now))
+            @if !one.history.is_empty() {
+                details {
+                    summary { "Last deployments" }
+                    ul { @for outcome in one.history.iter().take(10) { li { (ended(outcome, now)) } } }
+                }
+            }
+            @if !one.orders.is_empty() {
+                details {
+                    summary { "Orders of operators" }
+                    ul { @for order in one.orders.iter().take(10) {
+                        li { (ago(order.at, now)) ", " (order.by) ": " (order.order.as_str()) ": " (order.answer) }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+fn rolling(rollout: &RolloutStatus, now: Timestamp) -> Markup {
+    let counts = rollout.tasks.filter(|counts| counts.desired > 0);
+    html! {
+        div .note {
+            @if rollout.direction == "back" { "Going back to " } @else { "Rolling to " }
+            @if rollout.direction == "back" {
+                @if let Some(revision) = &rollout.revision { code { (short_revision(revision)) } } @else { "what ran before" }
+            } @else { @for image in &rollout.images { span { (image_name(image)) " " } } }
+            span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (phase(&rollout.phase)) }
+            @if let Some(because) = &rollout.because { div { (because) } }
+            @match counts {
+                Some(counts) => {
+                    progress max=(counts.desired) value=(counts.running.clamp(0, counts.desired)) aria-label="New tasks that run" {}
+                    div .faint {
+                        (counts.running) " of " (counts.desired) " new tasks run, " (counts.pending) " starting"
+                        @if counts.failed > 0 { ", " span .bad { (counts.failed) " failed" } }
+                    }
+                }
+                None => { progress aria-label="Tasks are not counted yet" {} }
+            }
+        }
+    }
+}
+
+fn held(hold: &HoldStatus, now: Timestamp) -> Markup {
+    html! {
+        p .note .warn {
+            "Held: " (hold.repository) " " (digest(&hold.digest)) ": " (hold.reason)
+            " (" (ago(hold.since, now)) "; until a newer push or a release)"
+        }
+    }
+}
+
+fn ended(outcome: &OutcomeStatus, now: Timestamp) -> Markup {
+    let took = span(outcome.ended_at.duration_since(outcome.decided_at));
+    html! {
+        span .(tone(&outcome.result)) { (outcome.result) } " " (ago(outcome.ended_at, now)) " after " (took)
+        @for image in &outcome.images { ", " (image_name(image)) }
+        @if !outcome.detail.is_empty() { ": " (outcome.detail) }
+    }
+}
+
+fn image_name(image: &ImageStatus) -> Markup {
+    html! {
+        (image.repository) @if let Some(tag) = &image.tag { ":" (tag) } " " (digest(&image.digest))
+    }
+}
