@@ -7,12 +7,12 @@ WORKDIR /build
 COPY . .
 # The build context has no .git: the commit that --version and the metric build_info tell is given.
 ARG COMMIT=unknown
-# local-aws is a member of the workspace, so cargo wants to see it; it is not built.
+# local-aws and packaging are members of the workspace, so cargo wants to see them; they are not built.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     ECS_DEPLOYD_COMMIT="$COMMIT" cargo build --release --locked --package ecs-deployd --bin ecs-deployd \
     && cp target/release/ecs-deployd /ecs-deployd \
-    && mkdir --mode=0700 /state
+    && mkdir --mode=0700 /state /control
 
 # The program is linked to glibc and libgcc and reads the CA certificates of /etc/ssl/certs at its start; distroless/cc has
 # these three and little else: no shell, no package manager, nothing to keep patched for its own sake. bookworm-slim with
@@ -33,7 +33,9 @@ COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/ecs-deployd/
 # (bind mounts without a host path) copy them. A volume that has an owner already, such as EFS, needs to give it to 65532:
 # with EFS, an access point with that POSIX user. The root file system can be read-only.
 COPY --from=build --chown=65532:65532 --chmod=0700 /state /var/lib/ecs-deployd
-VOLUME /var/lib/ecs-deployd
+# The control socket: `docker exec CONTAINER ecs-deployd hold CLUSTER/SERVICE`. Nothing in it is worth keeping.
+COPY --from=build --chown=65532:65532 --chmod=0750 /control /run/ecs-deployd
+VOLUME ["/var/lib/ecs-deployd", "/run/ecs-deployd"]
 
 # A number, so that a check for "not root" need not read /etc/passwd. It is the one that distroless calls nonroot.
 USER 65532:65532
@@ -49,7 +51,8 @@ EXPOSE 9797
 # into the task definition's healthCheck.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/local/bin/ecs-deployd", "health"]
 
-# A clean stop takes up to 15 seconds and the time to write the state: `docker stop --time 30`. The default stopTimeout of ECS,
+# A clean stop takes up to 15 seconds, the time to write the state, and up to 10 seconds for the last notifications:
+# `docker stop --time 30`. The default stopTimeout of ECS,
 # 30 seconds, is enough.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/ecs-deployd"]

@@ -23,6 +23,8 @@ struct Inner {
     interval: Duration,
     deployer: Instant,
     contexts: BTreeMap<ContextName, Polls>,
+    /// Contexts in which changes to ECS cannot be read, and why.
+    unaudited: BTreeMap<ContextName, String>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,7 +38,12 @@ impl Health {
     /// Nothing was polled yet.
     #[must_use]
     pub fn new() -> Self {
-        let inner = Inner { interval: Duration::ZERO, deployer: clock::instant(), contexts: BTreeMap::new() };
+        let inner = Inner {
+            interval: Duration::ZERO,
+            deployer: clock::instant(),
+            contexts: BTreeMap::new(),
+            unaudited: BTreeMap::new(),
+        };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -46,6 +53,7 @@ impl Health {
         self.change(|inner| {
             inner.interval = interval;
             inner.contexts.retain(|name, _| contexts.contains(&name));
+            inner.unaudited.clear();
             for name in contexts {
                 inner.contexts.entry((*name).clone()).or_insert(Polls { alive: now, succeeded: None, trouble: None });
             }
@@ -83,6 +91,19 @@ impl Health {
                 polls.trouble = Some(why.to_owned());
             }
         });
+    }
+
+    /// Changes to ECS can be read in a context, or cannot.
+    pub fn audited(&self, context: &ContextName, trouble: Option<&str>) {
+        self.change(|inner| match trouble {
+            Some(why) => drop(inner.unaudited.insert(context.clone(), why.to_owned())),
+            None => drop(inner.unaudited.remove(context)),
+        });
+    }
+
+    /// In which contexts changes to ECS cannot be read, and why.
+    pub fn unaudited(&self) -> Vec<(ContextName, String)> {
+        self.change(|inner| inner.unaudited.iter().map(|(name, why)| (name.clone(), why.clone())).collect())
     }
 
     /// How long ago a context was polled successfully, and what was wrong with it since.

@@ -75,7 +75,12 @@ pub async fn serve(
 }
 
 async fn status_page(State(served): State<Served>, view: Result<Query<View>, QueryRejection>) -> Response {
-    let Some(snapshot) = served.snapshots.get().await else { return unanswered() };
+    let Some(snapshot) = served.snapshots.get().await else {
+        let mut response = unanswered();
+        // A page that somebody left open goes on by itself.
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("10"));
+        return response;
+    };
     let view = view.map(|Query(view)| view).unwrap_or_default();
     let page = page::render(snapshot.status(), &view);
     let policy = HeaderValue::try_from(page::content_security_policy())
@@ -98,8 +103,12 @@ fn unanswered() -> Response {
 }
 
 async fn metrics_page(State(served): State<Served>) -> Response {
-    match served.metrics.render() {
-        Ok(text) => ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response(),
+    match served.snapshots.metrics(&served.metrics).await {
+        Ok(text) => {
+            let mut response = ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response();
+            response.headers_mut().extend(protective());
+            response
+        }
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }

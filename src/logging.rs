@@ -21,11 +21,31 @@ pub enum Format {
     Json,
 }
 
+/// How a report outside the log has to look.
+static FORM: std::sync::OnceLock<(Format, bool)> = std::sync::OnceLock::new();
+
+/// Tells of an error on standard error, in the form of whoever reads it: as a line of the log in JSON; with a priority, where it goes to the
+/// journal; else as it is.
+#[expect(clippy::print_stderr, reason = "the one report of an error that ends the program")]
+pub fn report(text: &str) {
+    match FORM.get() {
+        Some((Format::Json, _)) => tracing::error!("{text}"),
+        // sd-daemon(3): each line has a priority of its own.
+        Some((Format::Text, true)) => {
+            for line in text.lines() {
+                eprintln!("<3>{line}");
+            }
+        }
+        _ => eprintln!("ecs-deployd: {text}"),
+    }
+}
+
 /// Starts logging. `colour` is wanted by the caller; it is used on a terminal only.
 pub fn start(format: Format, level: LevelFilter, no_colour: bool) {
     // The SDK's own spans can hold requests: nothing of them below a warning.
     let filter = Targets::new().with_default(LevelFilter::WARN).with_target("ecs_deployd", level);
     let journal = is_journal();
+    let _ = FORM.set((format, journal));
     let ansi = std::io::stderr().is_terminal() && !no_colour;
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

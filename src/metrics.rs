@@ -2,6 +2,8 @@
 //!
 //! Labels come only from the configuration or from closed sets, so that nobody who pushes an image can make new series.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +15,7 @@ use prometheus::{
 use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::OutcomeKind;
-use crate::domain::types::{ContextName, RepositoryName, ServiceKey};
+use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 
 /// The `repository` label of pushes to repositories that are not in the configuration. No ECR repository can have this name.
 pub const OTHER_REPOSITORIES: &str = "_other";
@@ -32,6 +34,7 @@ pub struct Metrics {
     deployment_duration: HistogramVec,
     push_to_stable: HistogramVec,
     held: IntGaugeVec,
+    undecided: IntGaugeVec,
     aws_requests: IntCounterVec,
     aws_request_duration: HistogramVec,
     state_commits: IntCounterVec,
@@ -39,6 +42,14 @@ pub struct Metrics {
     audit_events: IntCounterVec,
     reload_successful: Gauge,
     reload_success_timestamp: Gauge,
+    expected: Mutex<Expected>,
+}
+
+/// What the gauges are about: what leaves the configuration must not stand in them as it was.
+#[derive(Debug, Default)]
+struct Expected {
+    contexts: BTreeSet<ContextName>,
+    services: BTreeSet<(EcsName, EcsName)>,
 }
 
 /// How a poll ended, in metrics.
@@ -130,7 +141,20 @@ impl Metrics {
             )?,
             held: add(
                 &registry,
-                IntGaugeVec::new(Opts::new("held", "Services of this name for which a digest is held."), service)?,
+                IntGaugeVec::new(
+                    Opts::new("held", "Services of this name for which a digest is held, or which an operator holds."),
+                    service,
+                )?,
+            )?,
+            undecided: add(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "undecided",
+                        "Pushes to the service that wait for a decision: seconds, unless AWS cannot be asked.",
+                    ),
+                    service,
+                )?,
             )?,
             aws_requests: add(
                 &registry,
@@ -179,6 +203,7 @@ impl Metrics {
                     "When the configuration was last loaded, in seconds since the epoch.",
                 )?,
             )?,
+            expected: Mutex::default(),
             registry,
         };
         metrics.state_commits.with_label_values(&["ok"]).inc_by(0);
@@ -187,7 +212,8 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Makes the series of what is configured appear, so that a rate can be taken before anything happens.
+    /// Makes the series of what is configured appear, so that a rate can be taken before anything happens, and the gauges of what is not
+    /// any more disappear.
     pub fn expect(&self, contexts: &[&ContextName], repositories: &[&RepositoryName], services: &[&ServiceKey]) {
         for context in contexts {
             for outcome in ["ok", "error"] {
@@ -197,14 +223,28 @@ impl Metrics {
         }
         for repository in repositories {
             self.pushes.with_label_values(&[repository.as_str(), "deployed"]).inc_by(0);
+            let _ = self.push_delivery.with_label_values(&[repository.as_str()]);
         }
         for key in services {
             let [cluster, service] = labels(key);
             for kind in OutcomeKind::ALL {
                 self.deployments.with_label_values(&[cluster, service, kind.as_str()]).inc_by(0);
             }
-            self.deployments_in_progress.with_label_values(&[cluster, service]);
-            self.held.with_label_values(&[cluster, service]);
+            for gauge in [&self.deployments_in_progress, &self.held, &self.undecided] {
+                let _ = gauge.with_label_values(&[cluster, service]);
+            }
+        }
+        let services = services.iter().map(|key| (key.cluster.clone(), key.service.clone())).collect();
+        let now = Expected { contexts: contexts.iter().map(|name| (*name).clone()).collect(), services };
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *expected, now);
+        for gone in before.contexts.difference(&expected.contexts) {
+            let _ = self.last_successful_poll.remove_label_values(&[gone.as_str()]);
+        }
+        for (cluster, service) in before.services.difference(&expected.services) {
+            for gauge in [&self.deployments_in_progress, &self.held, &self.undecided] {
+                let _ = gauge.remove_label_values(&[cluster.as_str(), service.as_str()]);
+            }
         }
     }
 
@@ -268,6 +308,11 @@ impl Metrics {
     /// How many services of this name have a digest held.
     pub fn holding(&self, service: &ServiceKey, held: usize) {
         self.held.with_label_values(&labels(service)).set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    /// How many pushes to a service wait for a decision.
+    pub fn waiting(&self, service: &ServiceKey, undecided: usize) {
+        self.undecided.with_label_values(&labels(service)).set(i64::try_from(undecided).unwrap_or(i64::MAX));
     }
 
     /// A request to AWS was answered, or not.
@@ -362,4 +407,27 @@ fn repository_label(repository: Option<&RepositoryName>) -> &str {
 )]
 fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_the_configuration_leaves_the_gauges() {
+        let metrics = Metrics::new("1", "c", Timestamp::UNIX_EPOCH).unwrap();
+        let [first, second] = ["first", "second"].map(|name| ContextName::parse(name).unwrap());
+        let key = ServiceKey::try_from("first/web/shop".to_owned()).unwrap();
+        metrics.expect(&[&first, &second], &[], &[&key]);
+        metrics.polled(&first, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
+        metrics.holding(&key, 1);
+        metrics.polled(&second, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
+        metrics.expect(&[&second], &[], &[]);
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        for gone in ["timestamp_seconds{aws=\"first\"}", "held{", "in_progress{", "undecided{"] {
+            assert!(!text.contains(gone), "{gone} is still in\n{text}");
+        }
+        assert!(text.contains("timestamp_seconds{aws=\"second\"}"));
+        assert!(text.contains("polls_total{aws=\"first\",outcome=\"ok\"} 1"), "counters count on");
+    }
 }

@@ -147,6 +147,9 @@ fn alarms(status: &Status) -> Markup {
         @if let Some(why) = state {
             p .alarm role="alert" { strong { "The state cannot be written: nothing is deployed until it can. " } (why) }
         }
+        @for (aws, why) in status.daemon.iter().flat_map(|daemon| &daemon.audit_trouble) {
+            p .alarm role="alert" { strong { "Changes to ECS cannot be read in the AWS context " (aws) ". " } "Deployments go on. " (why) }
+        }
         @for context in status.contexts.iter().filter(|context| context.trouble.is_some()) {
             p .alarm role="alert" {
                 strong { "CloudTrail cannot be read in the AWS context " (context.aws) ". " }

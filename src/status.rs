@@ -1,5 +1,7 @@
 //! How things are, for people and programs: what runs, what rolls, what is held, what happened. The shape is part of the public surface.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +95,9 @@ pub struct DaemonStatus {
     pub started_at: Timestamp,
     /// Why the state cannot be written, if it cannot: nothing is deployed until it can.
     pub state_trouble: Option<String>,
+    /// Why changes to ECS cannot be read, where they are followed and cannot: by AWS context.
+    #[serde(default)]
+    pub audit_trouble: BTreeMap<String, String>,
 }
 
 /// A push, and what was decided about it.

@@ -20,23 +20,27 @@ pub(super) struct SdkEcr {
 }
 
 impl SdkEcr {
-    async fn describe(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError> {
-        let ids = tags.iter().map(|tag| ImageIdentifier::builder().image_tag(tag.as_str()).build()).collect();
+    async fn describe(
+        &self,
+        repository: &RepositoryName,
+        ids: Vec<ImageIdentifier>,
+    ) -> Result<Vec<ImageView>, AwsError> {
         let request = self.client.describe_images().repository_name(repository.as_str()).set_image_ids(Some(ids));
         let answer = self.caller.call(OPERATION, request.send()).await?;
         Ok(answer.image_details.unwrap_or_default().into_iter().filter_map(view).collect())
     }
-}
 
-#[async_trait]
-impl Ecr for SdkEcr {
-    async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError> {
-        match self.describe(repository, tags).await {
-            // One tag that is gone fails the request for all of them.
-            Err(error) if is_gone(&error) && tags.len() > 1 => {
+    /// One image that is gone fails the request for all of them: then each is asked for alone.
+    async fn describe_those_there(
+        &self,
+        repository: &RepositoryName,
+        ids: Vec<ImageIdentifier>,
+    ) -> Result<Vec<ImageView>, AwsError> {
+        match self.describe(repository, ids.clone()).await {
+            Err(error) if is_gone(&error) && ids.len() > 1 => {
                 let mut images = Vec::new();
-                for tag in tags {
-                    match self.describe(repository, std::slice::from_ref(tag)).await {
+                for id in ids {
+                    match self.describe(repository, vec![id]).await {
                         Ok(found) => images.extend(found),
                         Err(error) if is_gone(&error) => {}
                         Err(error) => return Err(error),
@@ -47,6 +51,23 @@ impl Ecr for SdkEcr {
             Err(error) if is_gone(&error) => Ok(Vec::new()),
             other => other,
         }
+    }
+}
+
+#[async_trait]
+impl Ecr for SdkEcr {
+    async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError> {
+        let id = |tag: &Tag| ImageIdentifier::builder().image_tag(tag.as_str()).build();
+        self.describe_those_there(repository, tags.iter().map(id).collect()).await
+    }
+
+    async fn describe_digests(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<ImageView>, AwsError> {
+        let id = |digest: &Digest| ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        self.describe_those_there(repository, digests.iter().map(id).collect()).await
     }
 
     async fn list_tagged(&self, repository: &RepositoryName, next: Option<String>) -> Result<ImagePage, AwsError> {

@@ -23,7 +23,9 @@ use jiff::Timestamp;
 
 use crate::domain::event::Record;
 use crate::domain::task_definition::{Registration, TaskDefinition};
-use crate::domain::types::{ContextName, DeploymentId, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
+use crate::domain::types::{
+    ContextName, DeploymentId, Digest, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn,
+};
 use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
 
 pub use connect::{ConnectError, connect};
@@ -101,6 +103,13 @@ pub const CLUSTER_NOT_FOUND: &str = "ClusterNotFoundException";
 pub trait Ecr: fmt::Debug + Send + Sync {
     /// What these tags (at most 100) point to now. A tag that is not there has no entry.
     async fn describe_tags(&self, repository: &RepositoryName, tags: &[Tag]) -> Result<Vec<ImageView>, AwsError>;
+
+    /// These images (at most 100), with or without tags. One that is not there has no entry.
+    async fn describe_digests(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<ImageView>, AwsError>;
 
     /// One page of the repository's tagged images.
     async fn list_tagged(&self, repository: &RepositoryName, next: Option<String>) -> Result<ImagePage, AwsError>;

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::FAILURE;
-use crate::config::Config;
+use crate::config::Source;
 
 const WITHIN: Duration = Duration::from_secs(3);
 
-pub(super) fn execute(config: &Config) -> ExitCode {
-    let address = reachable(config.http.listen);
+/// Asks where the configuration says that the daemon listens. The daemon keeps the one that it began with, whatever became of the file since:
+/// a mistake in it must not make a working daemon look dead.
+pub(super) fn execute(source: &Source) -> ExitCode {
+    let address = reachable(source.listens_at());
     match ask(address) {
         Ok((true, _)) => ExitCode::SUCCESS,
         Ok((false, text)) => {

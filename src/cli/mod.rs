@@ -111,6 +111,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     logging::start(format, level, no_colour);
     let source = source(arguments.config);
+    if matches!(arguments.command, Command::Health) {
+        return health::execute(&source);
+    }
     let config = match source.load() {
         Ok(config) => config,
         Err(error) => return fail(&error, BAD_CONFIGURATION),
@@ -127,7 +130,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Release(options) => steer::release(&config, options),
         Command::Rollback(options) => steer::rollback(&config, options),
         Command::Notify(options) => notify::execute(&config, &options),
-        Command::Health => health::execute(&config),
+        Command::Health => health::execute(&source),
     }
 }
 
@@ -159,7 +162,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
 
 /// The one report of an error: its chain of causes, each once.
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("ecs-deployd: {}", logging::chain(error));
+    logging::report(&logging::chain(error));
     ExitCode::from(code)
 }
 

@@ -162,7 +162,7 @@ fn http(table: Table<'_>) -> HttpSettings {
     let listen = table.parsed("listen", |text| {
         text.parse().map_err(|_| format!("expected an address and port like \"127.0.0.1:9797\", found {text:?}"))
     });
-    let settings = HttpSettings { listen: listen.map_or(([127, 0, 0, 1], 9797).into(), |found| found.value) };
+    let settings = listen.map_or_else(HttpSettings::default, |found| HttpSettings { listen: found.value });
     table.finish();
     settings
 }

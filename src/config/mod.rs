@@ -119,6 +119,12 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
 }
 
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 9797).into() }
+    }
+}
+
 /// `[control]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlSettings {
@@ -194,6 +200,22 @@ impl Source {
             }
             Self::Text(text) => Ok(text.clone()),
         }
+    }
+
+    /// Where it says that the daemon listens, as far as that can be told from a text that may be wrong otherwise.
+    #[must_use]
+    pub fn listens_at(&self) -> SocketAddr {
+        let text = self.text().unwrap_or_default();
+        if let Ok(config) = Config::parse(&self.name(), &text) {
+            return config.http.listen;
+        }
+        let of_table = || text.parse::<toml::Table>().ok()?.get("http")?.get("listen")?.as_str().map(str::to_owned);
+        let of_line = || {
+            let line = text.lines().find(|line| line.trim_start().starts_with("listen"))?;
+            line.split(['"', '\'']).nth(1).map(str::to_owned)
+        };
+        let named = of_table().or_else(of_line).and_then(|address| address.parse().ok());
+        named.unwrap_or_else(|| HttpSettings::default().listen)
     }
 
     /// What messages call it.

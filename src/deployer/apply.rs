@@ -96,9 +96,7 @@ impl Deployer {
             // What runs was not asked about while there was a way back: it is asked now.
             return;
         }
-        // A rollout that has failed ends first, as soon as it is known why.
-        let is_failing = self.run_mut(key).inquiring == Some(Inquiring::Failure);
-        if is_failing || !self.may_supersede(key, facts) {
+        if self.is_ending(key) || !self.may_supersede(key, facts) {
             let interval = self.settings(key).observe_interval;
             self.run_mut(key).reads.not_before = Some(clock::instant() + interval);
             return;
@@ -132,6 +130,17 @@ impl Deployer {
         }
         self.begin(key, roll.rollout);
         self.run_mut(key).registration = Some(roll.registration);
+    }
+
+    /// Whether the rollout under way ends before a newer push is decided: it has failed, and it is being found out why; or all its tasks
+    /// run, and whether ECS still bakes it is not known yet.
+    fn is_ending(&mut self, key: &ServiceKey) -> bool {
+        let run = self.run_mut(key);
+        match run.inquiring {
+            Some(Inquiring::Failure) => true,
+            Some(Inquiring::End) => !run.still_bakes,
+            None => false,
+        }
     }
 
     fn is_rolling(&self, key: &ServiceKey) -> bool {
@@ -175,6 +184,7 @@ impl Deployer {
         run.certain = true;
         run.registration = None;
         run.rolling = None;
+        run.still_bakes = false;
         run.counts = None;
         self.dirty = true;
         self.gauge(key);

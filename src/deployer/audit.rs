@@ -58,10 +58,10 @@ fn tell(aws: &ContextName, change: &Change, concern: Concern) {
     let Change { event, name, who, source, agent, target, error, .. } = change;
     let (event, at) = (event.id.as_str(), event.time);
     match concern {
-        Concern::Watched => {
-            warn!(%aws, call = %name, target, who, %at, from = source, agent, error, event, "somebody else changed a service that is looked after");
+        Concern::Watched if !change.scales => {
+            warn!(%aws, call = %name, target, who, %at, from = source, agent, error, event, "somebody else than ecs-deployd changed a service of the configuration");
         }
-        Concern::Ours | Concern::Others => {
+        Concern::Watched | Concern::Ours | Concern::Others => {
             let ours = concern == Concern::Ours;
             info!(%aws, call = %name, target, who, %at, from = source, agent, error, ours, event, "ECS was changed");
         }

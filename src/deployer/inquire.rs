@@ -89,7 +89,7 @@ impl Deployer {
         match finding {
             Finding::Failed(kind, why) => self.rollout_failed(key, &rollout, kind, why),
             Finding::Complete => self.completed(key, &rollout),
-            Finding::StillBaking => {}
+            Finding::StillBaking => self.run_mut(key).still_bakes = true,
         }
     }
 }

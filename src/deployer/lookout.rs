@@ -53,6 +53,13 @@ pub(super) struct Round {
 }
 
 impl Lookout {
+    /// Another configuration is in force: whoever asks next has the services looked at anew.
+    pub(super) fn forget(&mut self) {
+        self.begun = None;
+        self.seen.clear();
+        self.round.abort_all();
+    }
+
     /// Resolves when a round is complete.
     pub(super) async fn finished(&mut self) -> Option<Round> {
         self.round.join_next().await?.ok()

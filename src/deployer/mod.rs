@@ -66,6 +66,8 @@ const LATE_IS_OVER: Duration = Duration::from_secs(3 * 60 * 60);
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// After a failed commit.
 const COMMIT_AGAIN: Duration = Duration::from_secs(5);
+/// What waited for the disk for longer than this may have been overtaken.
+const LONG_COMMIT: Duration = Duration::from_secs(5);
 /// How long a stop waits for calls under way.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -175,6 +177,8 @@ struct Run {
     registration: Option<Registration>,
     /// Something is being found out before the rollout is ended.
     inquiring: Option<inquire::Inquiring>,
+    /// ECS said that the rollout still bakes.
+    still_bakes: bool,
     /// The tasks of the rollout, as they were seen last.
     counts: Option<Counts>,
     /// Since when the rollout is watched, and how long it was rolling before that.
@@ -335,11 +339,16 @@ impl Deployer {
 
     async fn commit(&mut self) {
         self.forget();
+        let begun = clock::instant();
         let committed = Arc::clone(&self.ledger).commit(self.state.clone()).await;
         let result = committed.map_err(|error| crate::logging::chain(&error));
         self.metrics.committed(result.is_ok());
         match result {
             Ok(()) => {
+                if begun.elapsed() >= LONG_COMMIT {
+                    // What had to wait for the disk is looked at again before it is done.
+                    self.doubt_all();
+                }
                 self.dirty = false;
                 self.stale_since = None;
                 self.commit_again = None;
@@ -355,15 +364,19 @@ impl Deployer {
             Err(text) => {
                 self.commit_again = Some(clock::instant() + COMMIT_AGAIN);
                 self.reply(Err(&text));
-                // What waits for the disk is looked at again before it is done.
-                for run in self.runs.values_mut() {
-                    run.certain = false;
-                }
+                self.doubt_all();
                 if self.commit_complaint.as_ref() != Some(&text) {
                     error!(error = %text, "the state cannot be written: nothing is deployed until it can");
                     self.commit_complaint = Some(text);
                 }
             }
+        }
+    }
+
+    /// What is not begun in ECS yet is looked at again before it is.
+    fn doubt_all(&mut self) {
+        for run in self.runs.values_mut() {
+            run.certain = false;
         }
     }
 
@@ -420,6 +433,9 @@ impl Deployer {
                 self.dirty = true;
                 let open = OpenPush { repository: repository.clone(), undecided: services.len(), deployed: false };
                 self.open.insert(verdict.event.id, open);
+                for key in &services {
+                    self.gauge(key);
+                }
             }
             // Where many newer ones wait, that may be the push itself.
             for push in &verdict.displaced {
@@ -451,6 +467,7 @@ impl Deployer {
         self.config = reload.config;
         self.contexts = reload.contexts;
         self.notices = reload.notices;
+        self.lookout.forget();
         self.take_up();
     }
 
@@ -499,7 +516,7 @@ impl Deployer {
 
     /// Whether a rollout is of a service that left the configuration. A way back is not left half-way.
     fn has_left(&self, key: &ServiceKey, rollout: &Rollout) -> bool {
-        rollout.direction == Direction::Forward && self.config.rules_of(key).is_empty()
+        rollout.direction == Direction::Forward && !self.is_configured(key)
     }
 
     /// Ends a rollout that ECS does not know of yet.
@@ -529,10 +546,23 @@ impl Deployer {
 
     /// Sets the gauges of a service. Two contexts may have clusters and services of the same names: they are counted together.
     fn gauge(&self, key: &ServiceKey) {
-        let same = |other: &&ServiceKey| other.cluster == key.cluster && other.service == key.service;
-        let all = || self.state.services.iter().filter(|(other, _)| same(other)).map(|(_, known)| known);
-        self.metrics.deploying(key, all().filter(|known| known.rollout.is_some()).count());
-        self.metrics.holding(key, all().filter(|known| known.is_held()).count());
+        let contexts: BTreeSet<&ContextName> = self.contexts.keys().chain([&key.aws]).collect();
+        let same = contexts.into_iter().map(|aws| ServiceKey { aws: aws.clone(), ..key.clone() });
+        let known: Vec<_> =
+            same.filter_map(|key| Some((self.state.services.get(&key)?, self.is_configured(&key)))).collect();
+        let rolling = known.iter().filter(|(known, _)| known.rollout.is_some()).count();
+        // What left the configuration is not told of any more, unless it is still being rolled.
+        if rolling == 0 && !known.iter().any(|(_, configured)| *configured) {
+            return;
+        }
+        let of_ours = || known.iter().filter(|(_, configured)| *configured).map(|(known, _)| known);
+        self.metrics.deploying(key, rolling);
+        self.metrics.holding(key, of_ours().filter(|known| known.is_held()).count());
+        self.metrics.waiting(key, of_ours().flat_map(|known| known.wanted.values()).map(Vec::len).sum());
+    }
+
+    fn is_configured(&self, key: &ServiceKey) -> bool {
+        !self.config.rules_of(key).is_empty()
     }
 
     /// Waits for the calls under way, for a while, and writes down what they did.

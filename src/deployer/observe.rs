@@ -20,7 +20,7 @@ use crate::domain::policy::{self, By, Policy};
 use crate::domain::settings::{Base, RepositoryKey};
 use crate::domain::state::{PushRef, ServiceState};
 use crate::domain::task_definition::TaskDefinition;
-use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
+use crate::domain::types::{ContextName, Digest, EcsName, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
 use crate::domain::view::{ImageView, RunningImages, ServiceView};
 
 /// DescribeServices takes at most 10 services.
@@ -104,16 +104,61 @@ pub async fn observe(
             .await;
     let (definitions, running) = join(reader.definitions(&questions, &services), reader.running(tasks)).await;
     let facts = questions.into_iter().map(|question| {
-        let (images, services, definitions, running) = (&images, &services, &definitions, &running);
+        let (contexts, images, services, definitions, running) =
+            (&contexts, &images, &services, &definitions, &running);
         async move {
             let observation = match assemble(&question, images, services, definitions, running) {
                 Ok(observation) => reader.complete(&question, observation).await,
+                error => error,
+            };
+            let observation = match observation {
+                Ok(observation) => compare(contexts, &question, observation).await,
                 error => error,
             };
             (question.key, observation)
         }
     });
     join_all(facts).await
+}
+
+/// Where nobody pushed, it matters when ECR got what runs.
+async fn compare(
+    contexts: &Contexts,
+    question: &Question,
+    mut observation: Observation,
+) -> Result<Observation, AwsError> {
+    let facts = &mut observation.facts;
+    let Some(current) = &facts.current else { return Ok(observation) };
+    let is_compared = |push: &PushRef| push.is_reconciliation() && !push.is_order();
+    for (repository, _) in question.pushes.iter().filter(|(_, pushes)| pushes.iter().any(is_compared)) {
+        let (Some(context), Some((_, container))) = (contexts.get(&repository.aws), question.rules.get(repository))
+        else {
+            continue;
+        };
+        let is_its = |name: &str, reference: &ImageReference<'_>| match container {
+            Some(wanted) => wanted == name,
+            None => reference.name.split_once('/').is_some_and(|(_, path)| path == repository.name.as_str()),
+        };
+        let digests: BTreeSet<Digest> = current
+            .containers()
+            .map(|(name, image)| (name, ImageReference::split(image)))
+            .filter(|(name, reference)| is_its(name, reference))
+            .filter_map(|(name, reference)| reference.pinned().or_else(|| facts.running.only(name).cloned()))
+            .collect();
+        if digests.is_empty() {
+            continue;
+        }
+        let digests: Vec<Digest> = digests.into_iter().take(TAGS_A_CALL).collect();
+        match patiently(|| context.ecr.describe_digests(&repository.name, &digests)).await {
+            Ok(images) => {
+                let since = images.iter().filter_map(|image| image.pushed_at).max();
+                facts.runs_since.extend(since.map(|since| (repository.clone(), since)));
+            }
+            Err(error) if error.code == REPOSITORY_NOT_FOUND => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(observation)
 }
 
 fn no_context(aws: &ContextName) -> AwsError {
@@ -400,6 +445,7 @@ fn assemble(
         base: None,
         running: running.get(name).cloned().transpose()?.unwrap_or_default(),
         images: BTreeMap::new(),
+        runs_since: BTreeMap::new(),
         service,
     };
     let mut unanswered = BTreeMap::new();

@@ -178,6 +178,10 @@ impl Deployer {
     }
 
     pub(super) fn set_phase(&mut self, key: &ServiceKey, phase: Phase) {
+        let rollout = self.state.services.get(key).and_then(|known| known.rollout.as_ref());
+        if rollout.is_none_or(|rollout| rollout.phase == phase) {
+            return;
+        }
         if let Some(rollout) = self.state.services.get_mut(key).and_then(|known| known.rollout.as_mut()) {
             rollout.phase = phase;
             self.dirty = true;

@@ -90,6 +90,7 @@ impl Deployer {
             commit: env!("ECS_DEPLOYD_COMMIT").to_owned(),
             started_at: self.started_at,
             state_trouble: self.commit_complaint.clone(),
+            audit_trouble: self.health.unaudited().into_iter().map(|(aws, why)| (aws.to_string(), why)).collect(),
         });
         status.changes = self.recent.changes();
         for context in &mut status.contexts {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::event::{EventRef, Record, shorten};
@@ -79,6 +80,8 @@ pub struct Change {
     pub revision: Option<String>,
     /// The error code, where AWS refused it.
     pub error: Option<String>,
+    /// Whether Application Auto Scaling set the desired count, as it does all day.
+    pub scales: bool,
 }
 
 /// Reads a record. `None` if it is of another AWS service, or cannot be read at all.
@@ -96,11 +99,15 @@ pub fn read(name: &EventName, record: &Record) -> Option<Change> {
     let identity = &body["userIdentity"];
     let who = ["arn", "invokedBy", "principalId", "type"].into_iter().find_map(|member| text(&identity[member]));
     let request = &body["requestParameters"];
-    let service = service_of(request);
+    let service = service_of(request).or_else(|| service_of_task(&body));
     let revision = text(&request["taskDefinition"])
         .or_else(|| text(&body["responseElements"]["taskDefinition"]["taskDefinitionArn"]));
+    let by_scaling = [&identity["invokedBy"], &body["sourceIPAddress"]]
+        .into_iter()
+        .any(|by| by.as_str().is_some_and(|by| by.ends_with("application-autoscaling.amazonaws.com")));
     Some(Change {
         event: EventRef { id, shared_id: None, time },
+        scales: by_scaling && revision.is_none() && request["desiredCount"].is_number(),
         name: name.clone(),
         who: who.unwrap_or_else(|| "unknown".to_owned()),
         source: text(&body["sourceIPAddress"]).unwrap_or_default(),
@@ -118,7 +125,22 @@ fn name_of(value: &Value) -> Option<String> {
     Some(shorten(text.rsplit('/').next().unwrap_or(text)))
 }
 
+/// The service that a call is about because its task is one of the service's (`group` is `service:NAME`).
+fn service_of_task(body: &Value) -> Option<(String, String)> {
+    let response = &body["responseElements"];
+    let task = if response["task"].is_object() { &response["task"] } else { &response["tasks"][0] };
+    let service = task["group"].as_str()?.strip_prefix("service:")?;
+    let cluster = name_of(&task["clusterArn"]).or_else(|| name_of(&body["requestParameters"]["cluster"]));
+    Some((cluster.unwrap_or_else(|| "default".to_owned()), shorten(service)))
+}
+
 fn service_of(request: &Value) -> Option<(String, String)> {
+    // arn:aws:ecs:REGION:ACCOUNT:service-deployment/CLUSTER/SERVICE/ID
+    let deployment = request["serviceDeploymentArn"].as_str().and_then(|arn| arn.split_once(":service-deployment/"));
+    if let Some([cluster, service, _]) = deployment.map(|(_, path)| path.splitn(3, '/').collect::<Vec<_>>()).as_deref()
+    {
+        return Some((shorten(cluster), shorten(service)));
+    }
     let service = name_of(&request["service"]).or_else(|| name_of(&request["serviceName"]))?;
     // An ARN of today names the cluster, too; without either it is the one called default.
     let of_arn = request["service"].as_str().and_then(|arn| arn.split_once(":service/")?.1.split_once('/'));
@@ -128,9 +150,19 @@ fn service_of(request: &Value) -> Option<(String, String)> {
 
 fn target_of(request: &Value, service: Option<&(String, String)>, revision: Option<&str>) -> String {
     let short = |arn: &str| shorten(arn.rsplit('/').next().unwrap_or(arn));
+    let mut more = String::new();
+    if let Some(desired) = request["desiredCount"].as_i64() {
+        more += &format!(", desired count {desired}");
+    }
+    if request["forceNewDeployment"] == true {
+        more += ", forced";
+    }
+    if let (Some(_), Some(task)) = (service, name_of(&request["task"])) {
+        more += &format!(", task {task}");
+    }
     match (service, revision) {
-        (Some((cluster, service)), Some(revision)) => format!("{cluster}/{service} to {}", short(revision)),
-        (Some((cluster, service)), None) => format!("{cluster}/{service}"),
+        (Some((cluster, service)), Some(revision)) => format!("{cluster}/{service} to {}{more}", short(revision)),
+        (Some((cluster, service)), None) => format!("{cluster}/{service}{more}"),
         (None, Some(revision)) => short(revision),
         (None, None) => {
             let named = ["family", "task", "clusterName", "cluster", "serviceDeploymentArn"];
@@ -165,23 +197,34 @@ impl Concern {
 /// Tells it. `watched` is the service of the configuration that it is about.
 #[must_use]
 pub fn concern(change: &Change, watched: Option<&ServiceKey>, state: &State) -> Concern {
-    // What a program calls itself proves nothing: for a service it also has to be what this program did there.
+    // What a program calls itself proves nothing: it also has to be what this program did, when this program did it.
     let by_name = change.agent.contains("app/ecs-deployd");
+    let is_registration = change.name.as_str() == "RegisterTaskDefinition";
     match watched {
         Some(key) if by_name && state.services.get(key).is_some_and(|known| knows(known, change)) => Concern::Ours,
         Some(_) => Concern::Watched,
-        None if by_name && change.name.as_str() == "RegisterTaskDefinition" => Concern::Ours,
+        None if by_name && is_registration && state.services.values().any(|known| knows(known, change)) => {
+            Concern::Ours
+        }
         None => Concern::Others,
     }
 }
 
-/// Whether this program rolled the service to the revision.
+/// This machine's clock and that of CloudTrail, and the time that a call takes.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whether this program was rolling the service to the revision at that time.
 fn knows(known: &ServiceState, change: &Change) -> bool {
     let Some(revision) = change.revision.as_deref() else { return false };
-    let rolling = known.rollout.iter().flat_map(|rollout| rollout.phase.revision());
-    let deployed = known.deployed.iter().map(|deployed| &deployed.revision);
-    let ended = known.history.iter().filter_map(|outcome| outcome.revision.as_ref());
-    rolling.chain(deployed).chain(ended).any(|known| known.as_str() == revision || known.short() == revision)
+    let during = |from: Timestamp, to: Option<Timestamp>| {
+        let at = change.event.time;
+        at.duration_since(from) >= -CLOCKS_APART && to.is_none_or(|to| at.duration_since(to) <= CLOCKS_APART)
+    };
+    let under_way = known.rollout.iter().filter(|rollout| during(rollout.decided_at, None));
+    let rolling = under_way.filter_map(|rollout| rollout.phase.revision());
+    let past = known.history.iter().filter(|outcome| during(outcome.decided_at, Some(outcome.ended_at)));
+    let ended = past.filter_map(|outcome| outcome.revision.as_ref());
+    rolling.chain(ended).any(|known| known.as_str() == revision || known.short() == revision)
 }
 
 /// Remembers a change, and tells whether it is new.

@@ -63,11 +63,41 @@ fn every_kind_of_call_names_what_it_is_about() {
         ("RegisterTaskDefinition", json!({"family": "hello"}), "hello"),
         ("CreateService", json!({"cluster": "web", "serviceName": "new"}), "web/new"),
         ("DeleteCluster", json!(null), ""),
+        (
+            "StopServiceDeployment",
+            json!({"serviceDeploymentArn": "arn:aws:ecs:eu-west-1:1:service-deployment/web/shop/Ab12"}),
+            "web/shop",
+        ),
+        ("UpdateService", json!({"cluster": "web", "service": "s", "desiredCount": 3}), "web/s, desired count 3"),
+        ("UpdateService", json!({"cluster": "web", "service": "s", "forceNewDeployment": true}), "web/s, forced"),
     ] {
         let body = json!({"eventSource": "ecs.amazonaws.com", "eventName": call, "requestParameters": request});
         let change = read(&name(call), &record(&body)).unwrap();
         assert_eq!((change.target.as_str(), change.who.as_str()), (target, "unknown"), "{call}");
     }
+}
+
+#[test]
+fn a_task_that_is_stopped_is_one_of_its_service() {
+    let body = json!({
+        "eventSource": "ecs.amazonaws.com", "eventName": "StopTask",
+        "requestParameters": {"cluster": "web", "task": "abc"},
+        "responseElements": {"task": {"group": "service:shop", "clusterArn": "arn:aws:ecs:eu-west-1:1:cluster/web"}},
+    });
+    let change = read(&name("StopTask"), &record(&body)).unwrap();
+    assert_eq!(change.service, Some(("web".to_owned(), "shop".to_owned())));
+    assert_eq!(change.target, "web/shop, task abc");
+}
+
+#[test]
+fn scaling_is_told_apart_from_a_deployment_by_the_same_hand() {
+    let mut body = update("web", "shop");
+    body["userIdentity"] = json!({"type": "AWSService", "invokedBy": "ecs.application-autoscaling.amazonaws.com"});
+    assert!(!read(&name("UpdateService"), &record(&body)).unwrap().scales);
+    body["requestParameters"] = json!({"cluster": "web", "service": "shop", "desiredCount": 5});
+    assert!(read(&name("UpdateService"), &record(&body)).unwrap().scales);
+    body["userIdentity"] = json!({"type": "IAMUser", "arn": "arn:aws:iam::1:user/bob"});
+    assert!(!read(&name("UpdateService"), &record(&body)).unwrap().scales);
 }
 
 #[test]
@@ -107,6 +137,12 @@ fn a_program_that_only_calls_itself_so_is_somebody_else() {
     };
     state.services.get_or_default(key.clone()).remember(outcome);
     assert_eq!(concern(&change, Some(&key), &state), Concern::Ours);
+    let later = Change { event: EventRef { time: at(3600), ..change.event.clone() }, ..change.clone() };
+    assert_eq!(concern(&later, Some(&key), &state), Concern::Watched, "long after this program did the same");
+    let registered = Change { name: name("RegisterTaskDefinition"), ..change.clone() };
+    assert_eq!(concern(&registered, None, &state), Concern::Ours);
+    let unknown = Change { revision: Some("hello:99".to_owned()), ..registered };
+    assert_eq!(concern(&unknown, None, &state), Concern::Others);
     let other = Change { agent: "aws-cli/2.0".to_owned(), ..change };
     assert_eq!(concern(&other, Some(&key), &state), Concern::Watched);
 }

@@ -96,7 +96,7 @@ impl Notice {
     pub fn severity(&self) -> Severity {
         match &self.about {
             About::Test => Severity::Info,
-            About::Change(_, _, _, Concern::Watched) => Severity::Warning,
+            About::Change(_, change, _, Concern::Watched) if !change.scales => Severity::Warning,
             About::Change(..) => Severity::Info,
             About::Deployment(_, outcome) => match outcome.result {
                 OutcomeKind::Completed => Severity::Info,
@@ -112,7 +112,7 @@ impl Notice {
         match &self.about {
             About::Test => "ecs-deployd: this is a test, all is well".to_owned(),
             About::Change(_, change, _, concern) => {
-                let by = if *concern == Concern::Ours { "this daemon" } else { change.who.as_str() };
+                let by = if *concern == Concern::Ours { "ecs-deployd" } else { change.who.as_str() };
                 let refused = change.error.as_ref().map(|error| format!(" (refused: {error})")).unwrap_or_default();
                 format!("{} {} by {by}{refused}", change.name, change.target)
             }
@@ -146,7 +146,7 @@ impl Notice {
             About::Test => String::new(),
             About::Change(_, change, _, concern) => {
                 let whose = match concern {
-                    Concern::Watched => "somebody else changed a service that is looked after; ",
+                    Concern::Watched => "somebody else than ecs-deployd changed a service of the configuration; ",
                     Concern::Ours | Concern::Others => "",
                 };
                 format!("{whose}from {} with {}", change.source, change.agent)
@@ -197,10 +197,12 @@ impl Interest {
     pub fn covers(&self, notice: &Notice) -> bool {
         match &notice.about {
             About::Test => true,
-            About::Change(_, _, watched, concern) => match self.changes {
+            About::Change(_, change, watched, concern) => match self.changes {
                 Changes::None => false,
                 Changes::Watched => {
-                    *concern == Concern::Watched && watched.as_ref().is_some_and(|service| self.of_service(service))
+                    *concern == Concern::Watched
+                        && !change.scales
+                        && watched.as_ref().is_some_and(|service| self.of_service(service))
                 }
                 Changes::All => watched.as_ref().is_none_or(|service| self.of_service(service)),
             },

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::downtime;
 use super::image::{self, ImageReference};
+use super::policy::By;
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::skip::SkipReason;
 use super::state::{Direction, Hold, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
@@ -51,6 +52,8 @@ pub struct Facts {
     pub running: RunningImages,
     /// What ECR says, by repository.
     pub images: BTreeMap<RepositoryKey, Answers>,
+    /// When ECR got the image that runs, by repository: where the service is only compared with ECR.
+    pub runs_since: BTreeMap<RepositoryKey, Timestamp>,
 }
 
 /// Pushes to decide, by repository.
@@ -275,6 +278,9 @@ fn changes(
         plan.holds.insert(choice.key.clone(), hold);
         return None;
     }
+    if let Some(detail) = would_go_back(choice, facts) {
+        return skip(SkipReason::Superseded, detail);
+    }
     let target = choice.target();
     let pin = pin_of(choice.rule.deploy.pin, &target);
     Some(
@@ -311,6 +317,15 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> O
                 }
         });
     runs.then(|| format!("{} runs this digest", current.arn().short()))
+}
+
+/// Why a comparison with ECR brings nothing, although ECR holds something else than what runs: what runs was pushed later, and its tag is
+/// gone, or away for a while. Nobody asked to go back to what is left.
+fn would_go_back(choice: &Selected<'_>, facts: &Facts) -> Option<String> {
+    let nobody_asked = choice.push.is_reconciliation() && !choice.push.is_order();
+    let (runs, brings) = (facts.runs_since.get(choice.key)?, choice.image.pushed_at?);
+    (nobody_asked && choice.rule.policy.order() == By::Push && brings < *runs)
+        .then(|| format!("what runs was pushed at {runs:.0}, after what is the newest in ECR now ({brings:.0})"))
 }
 
 /// Why this digest is not brought back, if somebody else took it away: it was deployed here, the service was set to something else since,

@@ -143,6 +143,7 @@ pub(crate) fn facts(current: TaskDefinition, repository: &str, images: &[ImageVi
         current: Some(current),
         running: RunningImages::default(),
         images: BTreeMap::from([(repository_key(repository), answers(images))]),
+        runs_since: BTreeMap::new(),
     }
 }
 

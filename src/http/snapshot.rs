@@ -8,10 +8,13 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::clock::{self, Instant};
 use crate::deployer::Request;
+use crate::metrics::Metrics;
 use crate::status::Status;
 
 /// A snapshot is shown to whoever asks within this time.
 const FRESH: Duration = Duration::from_secs(1);
+/// Metrics are written once within this time.
+const FRESH_METRICS: Duration = Duration::from_millis(100);
 /// The deployer answers at once, unless it hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -38,11 +41,25 @@ impl Snapshot {
 pub(super) struct Snapshots {
     asks: mpsc::Sender<Request>,
     last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    metrics: Mutex<Option<(Instant, Bytes)>>,
 }
 
 impl Snapshots {
     pub(super) fn new(asks: mpsc::Sender<Request>) -> Self {
-        Self { asks, last: Mutex::new(None) }
+        Self { asks, last: Mutex::new(None), metrics: Mutex::new(None) }
+    }
+
+    /// The metrics, as they are or were a moment ago: with thousands of services it takes its time to write them.
+    pub(super) async fn metrics(&self, metrics: &Metrics) -> prometheus::Result<Bytes> {
+        let mut last = self.metrics.lock().await;
+        if let Some((taken, text)) = last.as_ref()
+            && taken.elapsed() < FRESH_METRICS
+        {
+            return Ok(text.clone());
+        }
+        let text = Bytes::from(metrics.render()?);
+        *last = Some((clock::instant(), text.clone()));
+        Ok(text)
     }
 
     /// How things are, or were within the last second. Nothing, if the deployer does not answer.

@@ -84,6 +84,7 @@ fn full() -> Status {
             commit: "abc".to_owned(),
             started_at: at(0),
             state_trouble: None,
+            audit_trouble: std::collections::BTreeMap::new(),
         }),
         contexts: vec![ContextStatus {
             aws: "default".to_owned(),

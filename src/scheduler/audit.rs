@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::domain::audit::{self, EventName};
 use crate::domain::state::{AuditState, State};
 use crate::domain::types::ContextName;
+use crate::health::Health;
 use crate::metrics::Metrics;
 
 /// The auditor of one context.
@@ -34,6 +35,7 @@ pub struct Auditor {
     complaint: Option<String>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     batches: mpsc::Sender<Batch>,
 }
 
@@ -77,6 +79,7 @@ impl Auditor {
             complaint: None,
             clock: Arc::clone(&shared.clock),
             metrics: Arc::clone(&shared.metrics),
+            health: Arc::clone(&shared.health),
             batches: shared.batches.clone(),
         })
     }
@@ -125,6 +128,7 @@ impl Auditor {
             }
         };
         if self.complaint.take().is_some() {
+            self.health.audited(&self.context, None);
             info!(aws = %self.context, "changes to ECS can be read again");
         }
         let changes = page.records.iter().filter_map(|record| audit::read(name, record)).collect();
@@ -156,6 +160,7 @@ impl Auditor {
     /// Says what is wrong once, and again when it changes.
     fn complain(&mut self, error: &AwsError) {
         let text = error.to_string();
+        self.health.audited(&self.context, Some(&text));
         if self.complaint.as_ref() == Some(&text) {
             debug!(aws = %self.context, error = text, "changes to ECS still cannot be read");
             return;

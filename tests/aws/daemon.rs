@@ -45,8 +45,13 @@ impl Home {
 
     /// Replaces the configuration.
     pub fn configure(&self, config: &str) {
+        self.configure_at(config, "127.0.0.1:0");
+    }
+
+    /// The same, with an address to listen at.
+    pub fn configure_at(&self, config: &str, address: &str) {
         let common = format!(
-            "[state]\npath = {:?}\n[control]\nsocket = {:?}\n[http]\nlisten = \"127.0.0.1:0\"\n",
+            "[state]\npath = {:?}\n[control]\nsocket = {:?}\n[http]\nlisten = \"{address}\"\n",
             self.path("state.json"),
             self.path("control.sock")
         );

@@ -92,7 +92,7 @@ impl Hook {
         Self { address: told.recv_timeout(Duration::from_secs(10)).unwrap(), received }
     }
 
-    fn refuse(&self, times: usize, status: StatusCode) {
+    pub fn refuse(&self, times: usize, status: StatusCode) {
         self.received.lock().unwrap().refuse = Some((times, status));
     }
 

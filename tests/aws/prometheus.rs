@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::daemon::{Home, wait_for};
 use crate::gate::{Gate, Shut};
+use crate::notifying::Hook;
 use crate::scene::{Scene, name};
 
 const RULES: &str = "config/prometheus/alerts.yml";
@@ -49,6 +50,63 @@ fn each_alert_is_tested_and_has_a_section_in_the_runbook() {
         assert!(rules.contains(&format!("runbook: docs/runbook.md#{}\n", alert.to_lowercase())), "{alert}");
         let cases = tests.matches(&format!("alertname: {alert}\n")).count();
         assert!(cases >= 2, "{alert} is not tested to fire and to clear");
+    }
+}
+
+/// A row of the README's table: a metric, its type and its labels.
+fn documented() -> Vec<(String, String, BTreeSet<String>)> {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let rows = readme.lines().filter(|line| line.starts_with("| `ecs_deployd_"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let labels = cells[2].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        (cells[0].trim_matches('`').to_owned(), cells[1].to_owned(), labels)
+    })
+    .collect()
+}
+
+#[test]
+fn the_metrics_are_those_of_the_table_by_name_type_and_labels() {
+    let scene = Scene::new(1);
+    let receiver = "[[notify]]\nname = \"nobody\"\nwebhook = \"http://127.0.0.1:1\"\n";
+    let home = Home::new(&(scene.config(1) + receiver + "[audit]\n"));
+    let daemon = home.start();
+    daemon.wait_until_ready();
+    scene.push("v1");
+    daemon.wait_for_log("outcome=\"completed\"");
+    let (_, text) = daemon.get("/metrics");
+    let exposed = home.path("metrics.txt");
+    fs::write(&exposed, &text).unwrap();
+    let (clean, complaints) = promtool(&["check", "metrics"], Some(&exposed));
+    assert!(clean && complaints.trim().is_empty(), "promtool check metrics: {complaints}");
+
+    let table = documented();
+    let listed: BTreeSet<&str> = table.iter().map(|(name, _, _)| name.as_str()).collect();
+    let typed: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ecs_deployd_").map(|_| line.split(' ').nth(2).unwrap()))
+        .collect();
+    assert_eq!(listed, typed, "the README's table and what is exposed");
+    for (name, kind, labels) in &table {
+        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} is no {kind}");
+        assert!(text.lines().any(|line| line.starts_with(&format!("# HELP {name} "))), "{name} has no help");
+        let samples = text.lines().filter(|line| {
+            let of = line.split(['{', ' ']).next().unwrap();
+            of == name || ["_bucket", "_sum", "_count"].iter().any(|end| of == format!("{name}{end}"))
+        });
+        let mut seen = 0;
+        for sample in samples {
+            seen += 1;
+            let inside =
+                sample.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(inside, _)| inside);
+            let own: BTreeSet<String> = inside
+                .split("\",")
+                .filter_map(|pair| pair.split_once('=').map(|(label, _)| label.to_owned()))
+                .filter(|label| label != "le")
+                .collect();
+            assert_eq!(&own, labels, "{sample}");
+        }
+        assert!(seen > 0, "{name} has no sample");
     }
 }
 
@@ -133,7 +191,17 @@ impl Prometheus {
             .filter(|line| !line.trim().starts_with("for: "))
             .map(|line| line.to_owned() + "\n")
             .collect();
-        for (slow, fast) in [("[15m]", "[10s]"), ("[10m]", "[10s]"), ("[5m]", "[10s]"), ("> 600", "> 5")] {
+        for (slow, fast) in [
+            ("[15m]", "[10s]"),
+            ("[10m]", "[10s]"),
+            ("[5m]", "[10s]"),
+            ("[45m]", "[5s]"),
+            ("[3h]", "[10s]"),
+            ("> 600", "> 5"),
+            // Of everything that is measured in minutes or in tens, a little is enough.
+            ("> 1200", "> 1"),
+            ("> 10\n", "> 1\n"),
+        ] {
             rules = rules.replace(slow, fast);
         }
         fs::write(path("alerts.yml"), rules).unwrap();
@@ -187,7 +255,9 @@ impl Drop for Prometheus {
 fn a_real_prometheus_scrapes_the_daemon_and_alerts_fire_and_clear() {
     let scene = Scene::new(1);
     let (gate, door) = Gate::before(&scene.aws.endpoint());
-    let config = scene.config(1).replace(&scene.aws.endpoint(), &door);
+    let hook = Hook::start();
+    let receiver = format!("[[notify]]\nname = \"hook\"\nwebhook = \"http://{}/\"\n", hook.address);
+    let config = scene.config(1).replace(&scene.aws.endpoint(), &door) + &receiver;
     let home = Home::new(&config);
     let daemon = home.start();
     daemon.wait_until_ready();
@@ -215,12 +285,44 @@ fn a_real_prometheus_scrapes_the_daemon_and_alerts_fire_and_clear() {
     prometheus.wait_for_alert("EcsDeploydNoSuccessfulPoll", false);
     prometheus.wait_for_alert("EcsDeploydAccessDenied", false);
 
+    hook.refuse(1, axum::http::StatusCode::GONE);
     gate.shut(Shut::Refused("UpdateService", "InvalidParameterException"));
     scene.push("v1");
     prometheus.wait_for_alert("EcsDeploydDeploymentFailed", true);
+    prometheus.wait_for_alert("EcsDeploydNotificationsLost", true);
     gate.open();
     prometheus.wait_for_alert("EcsDeploydDeploymentFailed", false);
+    prometheus.wait_for_alert("EcsDeploydNotificationsLost", false);
 
+    // A push is seen; ECR cannot be asked about it; then ECS refuses for a while to roll it.
+    gate.shut(Shut::Refused("DescribeImages", "ThrottlingException"));
+    let digest = scene.push("v2");
+    prometheus.wait_for_alert("EcsDeploydDeliveryLag", true);
+    prometheus.wait_for_alert("EcsDeploydPushWaits", true);
+    prometheus.wait_for_alert("EcsDeploydThrottled", true);
+    gate.shut(Shut::Refused("UpdateService", "ThrottlingException"));
+    prometheus.wait_for_alert("EcsDeploydRolloutStuck", true);
+    for alert in ["EcsDeploydDeliveryLag", "EcsDeploydPushWaits"] {
+        prometheus.wait_for_alert(alert, false);
+    }
+    gate.open();
+    scene.wait_for_image(&name(0), &digest);
+    for alert in ["EcsDeploydRolloutStuck", "EcsDeploydThrottled"] {
+        prometheus.wait_for_alert(alert, false);
+    }
+
+    // Something is in the way of the state.
+    let in_the_way = home.path("state.json.new");
+    fs::create_dir(&in_the_way).unwrap();
+    scene.push("v3");
+    prometheus.wait_for_alert("EcsDeploydStateNotWritable", true);
+    fs::remove_dir(&in_the_way).unwrap();
+    prometheus.wait_for_alert("EcsDeploydStateNotWritable", false);
+
+    let address = daemon.address();
     drop(daemon);
     prometheus.wait_for_alert("EcsDeploydDown", true);
+    home.configure_at(&config, &address);
+    let _daemon = home.start();
+    prometheus.wait_for_alert("EcsDeploydDown", false);
 }

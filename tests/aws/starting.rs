@@ -102,8 +102,13 @@ fn health_asks_the_running_daemon() {
     let daemon = home.start();
     let address = daemon.address();
     let config = fs::read_to_string(home.path("config.toml")).unwrap().replace("127.0.0.1:0", &address);
-    fs::write(home.path("config.toml"), config).unwrap();
+    fs::write(home.path("config.toml"), &config).unwrap();
     assert_eq!(home.run(&["health"]).0, 0);
+    // The daemon goes on with what it began with: a mistake in the file makes it look no worse.
+    for mistake in ["unknown = 1\n", "[poll\n"] {
+        fs::write(home.path("config.toml"), format!("{config}{mistake}")).unwrap();
+        assert_eq!(home.run(&["health"]), (0, String::new()), "{mistake}");
+    }
     assert!(daemon.stop().success());
     let (code, text) = home.run(&["health"]);
     assert_eq!(code, 1);
@@ -120,6 +125,22 @@ fn an_address_that_is_taken_is_named() {
     let (code, text) = home.run(&["run"]);
     assert_eq!(code, 1);
     assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
+}
+
+#[test]
+fn why_it_does_not_start_has_a_priority_in_the_journal_and_is_json_where_the_log_is() {
+    let home = Home::new("unknown = 1\n");
+    let log = fs::File::create(home.path("journal")).unwrap();
+    let stream = std::os::unix::fs::MetadataExt::ino(&log.metadata().unwrap());
+    let device = std::os::unix::fs::MetadataExt::dev(&log.metadata().unwrap());
+    let status =
+        home.command(&["run"]).env("JOURNAL_STREAM", format!("{device}:{stream}")).stderr(log).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+    let text = fs::read_to_string(home.path("journal")).unwrap();
+    assert!(text.contains("unknown") && text.lines().all(|line| line.starts_with("<3>")), "{text}");
+    let (code, text) = home.run(&["run", "--log-format", "json"]);
+    let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!((code, &line["level"]), (2, &serde_json::json!("ERROR")));
 }
 
 #[test]

@@ -290,3 +290,68 @@ async fn what_such_a_rollout_named_by_tag_is_pinned_on_the_way_back() {
     pass(1500).await;
     assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_state_brings_nothing_older_back_although_the_newest_tag_is_gone() {
+    let (world, disk, _) = hello_world();
+    let reconcile = "[state]\nwhen_missing = \"reconcile\"\n".to_owned() + &config("");
+    let process = start(&world, &disk, &reconcile);
+    pass(60).await;
+    world.push("hello", "release-1", "one");
+    pass(120).await;
+    let two = world.push("hello", "release-2", "two");
+    pass(120).await;
+    assert_eq!(world.settled_image("web", "hello", "app").as_ref(), Some(&two));
+    process.kill().await;
+    world.delete_tag("hello", "release-2");
+    disk.lose();
+    pass(8 * 3600).await;
+    let process = start(&world, &disk, &reconcile);
+    pass(600).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(two));
+    assert_eq!(world.started("web", "hello").len(), 2, "{:#?}", world.log_of("web", "hello"));
+    // An operator may ask for what is left.
+    let order = ecs_deployd::domain::steering::Order::Deploy;
+    let answer = process.order("web/hello", order).await.unwrap();
+    assert!(answer.contains("rolling to hello:release-1"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_baked_to_its_end_unseen_is_the_way_back_of_the_next_one() {
+    let (world, disk, _) = hello_world();
+    world.edit_service("web", "hello", |service| service.bake = SignedDuration::from_mins(5));
+    let process = start(&world, &disk, &config(""));
+    pass(60).await;
+    world.push("hello", "latest", "one");
+    pass(900).await;
+    let two = world.push("hello", "latest", "two");
+    world.until("two rolls", seconds(60), |world| world.started("web", "hello").len() == 2).await;
+    pass(5).await;
+    process.kill().await;
+    pass(3600).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, crate::world::Health::Never);
+    let process = start(&world, &disk, &config(""));
+    pass(3600).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(two), "{:#?}", world.log_of("web", "hello"));
+    let completed = r#"ecs_deployd_deployments_total{cluster="web",outcome="completed",service="hello"}"#;
+    assert_eq!(process.metric(completed), 1.0, "the one that nobody had seen to its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_shifts_traffic_is_complete_when_it_has_baked() {
+    let (world, disk, _) = hello_world();
+    world.edit_service("web", "hello", |service| service.bake = SignedDuration::from_mins(20));
+    let process = start(&world, &disk, &config(""));
+    pass(60).await;
+    world.push("hello", "latest", "one");
+    world.until("it rolls", seconds(60), |world| world.started("web", "hello").len() == 1).await;
+    // Longer than the deadline of five minutes.
+    pass(15 * 60).await;
+    let status = process.status().await;
+    assert_eq!(status.services[0].rollout.as_ref().map(|rollout| rollout.phase.as_str()), Some("rolling"));
+    pass(6 * 60).await;
+    let status = process.status().await;
+    assert_eq!(status.services[0].history[0].result, "completed");
+    assert!(status.services[0].rollout.is_none());
+}

@@ -147,6 +147,21 @@ impl Ecr for World {
         .await
     }
 
+    async fn describe_digests(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<ImageView>, AwsError> {
+        let fate = self.call("DescribeImages", format!("{repository} {digests:?}")).await;
+        with_fate(fate, "ecr", "DescribeImages", || {
+            let inner = self.lock();
+            let known = inner.repository(repository)?;
+            let there = digests.iter().filter(|digest| known.images.contains_key(digest.as_str()));
+            Ok(there.map(|digest| inner.image_view(known, digest.as_str())).collect())
+        })
+        .await
+    }
+
     async fn list_tagged(&self, repository: &RepositoryName, next: Option<String>) -> Result<ImagePage, AwsError> {
         let fate = self.call("DescribeImages", format!("{repository} *")).await;
         with_fate(fate, "ecr", "DescribeImages", || {

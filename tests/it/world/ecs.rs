@@ -366,7 +366,7 @@ impl Inner {
                 }
                 Health::After(after) if reached(after) => {
                     // As long as it bakes, ECS may go back by itself.
-                    if age > service.bake || service.bake.is_zero() {
+                    if age >= service.bake {
                         service.ran = primary.digests.clone();
                     }
                     primary.state = RolloutState::Completed;
