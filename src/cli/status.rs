@@ -11,8 +11,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::control::{self, Ask, Told, Unreachable};
 use crate::ledger::{self, Found, LedgerError};
-use crate::status::{ContextStatus, ImageStatus, Origin, OutcomeStatus, ServiceStatus, Status};
+use crate::status::{ContextStatus, ImageStatus, Origin, Running, ServiceStatus, Standing, Status};
 use crate::wording::{ago, counted, short_digest, short_revision, span};
+
+/// Pushes that are told of: for more there is `--json`.
+const PUSHES: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -133,12 +136,7 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     let mut notes = String::new();
     for one in &status.services {
         let name = &one.name;
-        let (runs, revision, since) = match &one.deployed {
-            Some(deployed) => {
-                (images(&deployed.images), short_revision(&deployed.revision).to_owned(), ago(deployed.since, now))
-            }
-            None => ("not deployed by ecs-deployd yet".to_owned(), String::new(), String::new()),
-        };
+        let (runs, revision, since) = what_runs(one, now);
         table.row(vec![name.into(), runs.into(), revision.into(), since.into(), state_of(one, now)]);
         for note in notes_of(one) {
             notes.push_str(&format!("{}  {note}\n", paint(name, Tone::Warning, colour)));
@@ -160,7 +158,56 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     for context in &status.contexts {
         text.push_str(&context_text(context, now, colour));
     }
+    text.push_str(&pushes_text(status, now, colour));
     text
+}
+
+/// What it runs, its revision, and since when: as ECS says, or, where nobody asked ECS, what was deployed last.
+fn what_runs(one: &ServiceStatus, now: Timestamp) -> (String, String, String) {
+    let seen = one.runs.as_ref().and_then(|runs| Some((runs, runs.revision.as_ref()?)));
+    let rolled = one.rollout.as_ref().and_then(|rollout| rollout.revision.as_ref());
+    let ours = |deployed: &Running| {
+        (images(&deployed.images), short_revision(&deployed.revision).to_owned(), ago(deployed.since, now))
+    };
+    match (seen, &one.deployed) {
+        (Some((_, revision)), Some(deployed)) if revision == &deployed.revision || Some(revision) == rolled => {
+            ours(deployed)
+        }
+        (Some((runs, revision)), _) => {
+            let containers = runs.containers.iter().map(|container| {
+                let path = container.image.rsplit_once('/').map_or(container.image.as_str(), |(_, path)| path);
+                match path.split_once("@sha256:") {
+                    Some((path, digest)) => format!("{path} {}", short_digest(digest)),
+                    None => path.to_owned(),
+                }
+            });
+            let since = runs.since.map(|since| ago(since, now)).unwrap_or_default();
+            (containers.collect::<Vec<_>>().join(", "), short_revision(revision).to_owned(), since)
+        }
+        (None, Some(deployed)) => ours(deployed),
+        (None, None) => ("not deployed by ecs-deployd yet".to_owned(), String::new(), String::new()),
+    }
+}
+
+/// The last pushes, and what was decided about each.
+fn pushes_text(status: &Status, now: Timestamp, colour: bool) -> String {
+    let mut table = Table::new(&["PUSHED", "IMAGE", "SERVICE", "DECISION", "WHY"]);
+    for push in status.pushes.iter().take(PUSHES) {
+        let tag = push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let tone = match push.decision.as_str() {
+            "deploy" => Tone::Good,
+            "held" | "downtime" | "malformed" | "service_missing" | "no_container" => Tone::Warning,
+            _ => Tone::Faint,
+        };
+        table.row(vec![
+            ago(push.pushed_at, now).into(),
+            format!("{}{tag}", push.repository.as_deref().unwrap_or("?")).into(),
+            push.service.as_deref().unwrap_or("-").into(),
+            Cell::new(&push.decision, tone),
+            (&push.detail).into(),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { format!("\n{}", table.render(colour)) }
 }
 
 /// How far CloudTrail was read in one AWS context, how late its events come, and why it cannot be read now.
@@ -192,7 +239,7 @@ fn images(images: &[ImageStatus]) -> String {
 }
 
 fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
-    if let Some(rollout) = &one.rollout {
+    if let (Some(rollout), false) = (&one.rollout, one.standing() == Standing::Trouble) {
         let revision = rollout.revision.as_deref().map_or("a new revision", short_revision);
         let tasks = rollout.tasks.map_or_else(String::new, |tasks| {
             format!(" {} {} of {} tasks", bar(tasks.running, tasks.desired), tasks.running, tasks.desired)
@@ -202,24 +249,21 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         let took = span(now.duration_since(rollout.decided_at));
         return Cell::new(format!("{word} {revision}{tasks}, {took}"), if back { Tone::Bad } else { Tone::Warning });
     }
-    if one.trouble.is_some() {
-        return Cell::new("a call to AWS fails", Tone::Bad);
+    match one.standing() {
+        Standing::Trouble => Cell::new("a call to AWS fails", Tone::Bad),
+        Standing::Back | Standing::Rolling => Cell::new("rolling", Tone::Warning),
+        Standing::Held => Cell::new("held", Tone::Warning),
+        Standing::Failed => {
+            let result = one.last_failure().map_or("failed", |last| last.result.as_str());
+            Cell::new(format!("last deployment {result}"), Tone::Bad)
+        }
+        Standing::Undecided => {
+            Cell::new(format!("{} to decide", counted(one.undecided, "push", "pushes")), Tone::Warning)
+        }
+        Standing::Changed => Cell::new("changed by somebody else", Tone::Warning),
+        Standing::Steady => Cell::new("ok", Tone::Good),
+        Standing::Untouched => Cell::new("ok", Tone::Faint),
     }
-    if one.frozen.is_some() || !one.held.is_empty() {
-        return Cell::new("held", Tone::Warning);
-    }
-    if let Some(last) = last_failure(one) {
-        return Cell::new(format!("last deployment {}", last.result), Tone::Bad);
-    }
-    match one.undecided {
-        0 => Cell::new("ok", Tone::Good),
-        number => Cell::new(format!("{} to decide", counted(number, "push", "pushes")), Tone::Warning),
-    }
-}
-
-/// How the last rollout ended, if it ended badly.
-fn last_failure(one: &ServiceStatus) -> Option<&OutcomeStatus> {
-    one.history.first().filter(|last| matches!(last.result.as_str(), "failed" | "timed_out" | "refused"))
 }
 
 fn notes_of(one: &ServiceStatus) -> Vec<String> {
@@ -238,7 +282,7 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
     }
     notes.extend(one.trouble.clone());
     if one.held.is_empty() {
-        notes.extend(last_failure(one).map(|last| format!("{}: {}", last.result, last.detail)));
+        notes.extend(one.last_failure().map(|last| format!("{}: {}", last.result, last.detail)));
     }
     if let Some(because) = one.rollout.as_ref().and_then(|rollout| rollout.because.as_ref()) {
         notes.push(format!("going back: {because}"));

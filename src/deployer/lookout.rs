@@ -60,6 +60,13 @@ impl Lookout {
         self.round.abort_all();
     }
 
+    /// A service was seen while it was rolled: what a round saw of it before is out of date.
+    pub(super) fn saw(&mut self, key: &ServiceKey, view: &ServiceView, at: Timestamp) {
+        if let Some(sighting) = self.seen.get_mut(key) {
+            *sighting = Sighting { at, answer: Ok(Some(view.clone())) };
+        }
+    }
+
     /// Resolves when a round is complete.
     pub(super) async fn finished(&mut self) -> Option<Round> {
         self.round.join_next().await?.ok()
@@ -108,7 +115,14 @@ impl Deployer {
 
     /// What a round saw is kept until the next one.
     pub(super) fn looked_around(&mut self, round: Round) {
-        self.lookout.seen = round.seen;
+        for (key, seen) in round.seen {
+            // What was seen of it since the round began is newer.
+            if self.lookout.seen.get(&key).is_none_or(|known| known.at <= seen.at) {
+                self.lookout.seen.insert(key, seen);
+            }
+        }
+        let config = &self.config;
+        self.lookout.seen.retain(|key, _| !config.rules_of(key).is_empty());
         self.lookout.images = round.images;
         self.tell_waiting(true);
     }

@@ -25,6 +25,9 @@ impl Deployer {
     /// the process was suspended.
     pub(super) fn judge(&mut self, key: &ServiceKey, service: Option<&ServiceView>, asked_at: Instant) {
         let Some(rollout) = self.state.services.get(key).and_then(|known| known.rollout.clone()) else { return };
+        if let Some(service) = service {
+            self.lookout.saw(key, service, self.clock.now());
+        }
         let timeout = self.settings(key).timeout;
         let elapsed = self.elapsed(key, &rollout, timeout, asked_at);
         let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };

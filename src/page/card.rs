@@ -35,15 +35,21 @@ fn phase(phase: &str) -> &str {
 fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
     let deployed = one.deployed.as_ref();
     let seen = one.runs.as_ref().and_then(|runs| Some((runs, runs.revision.as_ref()?)));
+    let rolled = one.rollout.as_ref().and_then(|rollout| rollout.revision.as_ref());
     html! {
         @match (seen, deployed) {
+            // What is being rolled is told of below; until then this is what runs.
+            (Some((runs, revision)), Some(ours)) if Some(revision) == rolled => {
+                dt { "Runs" } dd { (images(&ours.images)) code .faint { (short_revision(&ours.revision)) } }
+                dt { "Since" } dd { (ago(ours.since, now)) (tasks(runs)) }
+            }
             (Some((runs, revision)), Some(ours)) if revision == &ours.revision => {
                 dt { "Runs" } dd { (images(&ours.images)) code .faint { (short_revision(revision)) } }
                 dt { "Since" } dd { (ago(ours.since, now)) (tasks(runs)) }
             }
             (Some((runs, revision)), _) => {
                 dt { "Runs" } dd {
-                    @for container in &runs.containers { div { (container.name) ": " span .long { (container.image) } } }
+                    @for container in &runs.containers { div { (container.name) ": " (reference(&container.image)) } }
                     code .faint { (short_revision(revision)) }
                 }
                 dt { "Since" } dd { @if let Some(since) = runs.since { (ago(since, now)) } @else { "?" } (tasks(runs)) }
@@ -61,6 +67,16 @@ fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
             dt { "In ECS" } dd .bad { (why) }
         }
     }
+}
+
+/// The image that a container names, without the address of the registry: that shows when it is pointed at.
+fn reference(image: &str) -> Markup {
+    let (name, pinned) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let path = match name.split_once('/') {
+        Some((host, path)) if host.contains('.') => path,
+        _ => name,
+    };
+    html! { span .long title=(image) { (path) } @if let Some(pinned) = pinned { " " (digest(pinned)) } }
 }
 
 fn tasks(runs: &RunsStatus) -> Markup {

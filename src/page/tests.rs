@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::rollout::Counts;
 use crate::status::{ChangeStatus, DaemonStatus, DeliveryStatus, Origin, Running};
-use crate::status::{HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus};
+use crate::status::{ContainerStatus, HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, RunsStatus};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -182,4 +182,34 @@ fn nothing_is_loaded_or_run_from_anywhere() {
     for forbidden in [" style=", " src=", "<link", "<script", "@import", "url("] {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
+}
+
+#[test]
+fn what_runs_is_what_ecs_says_and_who_set_it_shows() {
+    let runs = |revision: u32| RunsStatus {
+        seen_at: at(3600),
+        revision: Some(format!("arn:aws:ecs:eu-west-1:1:task-definition/app:{revision}")),
+        since: Some(at(3000)),
+        desired: 1,
+        running: 1,
+        containers: vec![ContainerStatus {
+            name: "app".to_owned(),
+            image: format!("1.dkr.ecr.eu-west-1.amazonaws.com/team/app@sha256:{}", "ef".repeat(32)),
+        }],
+        trouble: None,
+    };
+    let deployed = full().services[1].deployed.clone();
+    for (deployed, seen, word, text) in [
+        (deployed.clone(), 7, "steady", "1 of 1 task"),
+        (deployed, 8, "changed by somebody else", "title=\"1.dkr.ecr.eu-west-1.amazonaws.com/team/app@sha256:efef"),
+        (None, 8, "nothing deployed yet", ">team/app<"),
+    ] {
+        let one = ServiceStatus { deployed, runs: Some(runs(seen)), ..plain("shop") };
+        let page = render(&Status { services: vec![one], ..full() }, &View::default());
+        assert!(page.contains(&format!(">{word}<")) && page.contains(text), "{word}, {text}: {page}");
+    }
+    let gone = RunsStatus::unseen(at(3600), "there is no such service in ECS".to_owned());
+    let one = ServiceStatus { runs: Some(gone), ..plain("shop") };
+    let page = render(&Status { services: vec![one], ..full() }, &View::default());
+    assert!(page.contains("there is no such service in ECS"), "{page}");
 }

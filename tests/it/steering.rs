@@ -155,3 +155,30 @@ async fn a_rollback_that_was_confirmed_survives_a_death_at_any_call() {
         process.kill().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_is_told_what_ecs_says_and_costs_one_round_a_minute() {
+    let (world, disk, _) = hello_world();
+    let process = start(&world, &disk, &config(""));
+    pass(300).await;
+    assert!(!world.count().contains_key("DescribeServices"), "nobody asked");
+    let runs = |status: &ecs_deployd::status::Status| status.services[0].runs.clone().unwrap();
+    let status = process.status().await;
+    assert!(runs(&status).revision.unwrap().ends_with("hello:1") && !status.services[0].is_changed_by_others());
+    assert_eq!(runs(&status).containers[0].image, format!("{}:latest", crate::world::image_uri("hello")));
+    for _ in 0..50 {
+        process.status().await;
+        pass(1).await;
+    }
+    assert_eq!(world.count()["DescribeServices"], 1);
+    // What is rolled is seen as it goes.
+    deployed(&world, &process, "v1").await;
+    let status = process.status().await;
+    assert!(runs(&status).revision.unwrap().ends_with("hello:2") && !status.services[0].is_changed_by_others());
+    world.revert("web", "hello");
+    pass(61).await;
+    process.status().await;
+    pass(1).await;
+    let status = process.status().await;
+    assert!(runs(&status).revision.unwrap().ends_with("hello:1") && status.services[0].is_changed_by_others());
+}
