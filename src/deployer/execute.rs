@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tracing::debug;
 
 use super::observe::describe_service;
@@ -15,6 +16,8 @@ use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, ServiceView};
 
+/// AWS refuses requests that are signed by a clock that differs by more than this.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(15);
 /// A write that waits for longer than this is looked at again.
 const LONG_IN_LINE: Duration = Duration::from_secs(5);
 /// Revisions that are looked at, newest first, for the one that a crash may have left.
@@ -127,7 +130,7 @@ async fn was_tried(
         // It takes two calls.
         pace.take(&key.aws, Group::ServiceDeployments).await;
         pace.take(&key.aws, Group::ServiceDeployments).await;
-        context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at).await
+        context.ecs.deployed_since(&key.cluster, &key.service, long_before(rollout)).await
     };
     match patiently(read).await {
         Ok(deployed) => match deployed.iter().position(|(other, _)| other == revision) {
@@ -148,6 +151,11 @@ async fn was_tried(
         }
         Err(error) => Err(error),
     }
+}
+
+/// A time before the rollout by any clock: this machine's may be ahead of that of ECS, which tells when its deployments were created.
+pub(super) fn long_before(rollout: &Rollout) -> Timestamp {
+    rollout.decided_at.checked_sub(CLOCKS_APART).unwrap_or(rollout.decided_at)
 }
 
 /// Whether the tags that the revision before names still point to the digests that ran. What cannot be found out counts as moved.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
+use super::execute::long_before;
 use super::pace::{Group, Pace};
 use super::{Deployer, Done};
 use crate::aws::{AwsContext, Fault};
@@ -50,6 +51,8 @@ pub(super) enum Finding {
     Complete,
     /// ECS may still take it back.
     StillBaking,
+    /// ECS could not be asked.
+    Unknown,
 }
 
 impl Deployer {
@@ -90,6 +93,7 @@ impl Deployer {
             Finding::Failed(kind, why) => self.rollout_failed(key, &rollout, kind, why),
             Finding::Complete => self.completed(key, &rollout),
             Finding::StillBaking => self.run_mut(key).still_bakes = true,
+            Finding::Unknown => {}
         }
     }
 }
@@ -120,7 +124,7 @@ async fn stopped(context: &AwsContext, pace: &Pace, key: &ServiceKey, deployment
 async fn baking(context: &AwsContext, pace: &Pace, key: &ServiceKey, rollout: &Rollout) -> Finding {
     pace.take(&key.aws, Group::ServiceDeployments).await;
     pace.take(&key.aws, Group::ServiceDeployments).await;
-    match context.ecs.deployed_since(&key.cluster, &key.service, rollout.decided_at).await {
+    match context.ecs.deployed_since(&key.cluster, &key.service, long_before(rollout)).await {
         Ok(deployed) => {
             let mine = deployed.iter().find(|(other, _)| Some(other) == rollout.phase.revision());
             match mine.map(|(_, fate)| fate) {
@@ -136,6 +140,6 @@ async fn baking(context: &AwsContext, pace: &Pace, key: &ServiceKey, rollout: &R
             );
             Finding::Complete
         }
-        Err(_) => Finding::StillBaking,
+        Err(_) => Finding::Unknown,
     }
 }

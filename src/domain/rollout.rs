@@ -32,7 +32,7 @@ pub enum Progress {
     TimedOut(String),
     /// Another deployer took over.
     Superseded(String),
-    /// Somebody set the service back to an older revision than this one, but not to the one that ran before.
+    /// Somebody set the service back: to what ran before, or to another older revision. That stays.
     TakenBack(String),
     /// The service is gone.
     Gone(String),
@@ -91,7 +91,8 @@ pub fn progress(
     };
     Some(match service.deployment(deployment) {
         Some(mine) if mine.state == Some(RolloutState::Failed) => Progress::Failed(failure(mine, service, rollout)),
-        Some(mine) if !mine.primary => displaced(rollout, service, revision),
+        // ECS marks what it gives up itself as failed: this was somebody's wish.
+        Some(mine) if !mine.primary => displaced(rollout, service, revision, true),
         Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
         // In a deployment that shifts traffic what ran before still serves: ECS itself decides when it is given up.
         Some(mine)
@@ -112,7 +113,7 @@ pub fn progress(
         )),
         Some(mine) => Progress::InProgress(Counts::of(mine)),
         None if fresh => Progress::InProgress(Counts::default()),
-        None => displaced(rollout, service, revision),
+        None => displaced(rollout, service, revision, false),
     })
 }
 
@@ -156,19 +157,24 @@ fn last_events(service: &ServiceView, rollout: &Rollout) -> String {
     if texts.is_empty() { String::new() } else { format!("; last service events: {}", texts.join(" | ")) }
 }
 
-fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinitionArn) -> Progress {
+/// Another deployment is PRIMARY. `by_hand` says that ECS had not given mine up.
+fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinitionArn, by_hand: bool) -> Progress {
     match service.primary() {
         Some(primary) if &primary.task_definition == revision => Progress::Adopted(primary.id.clone()),
-        Some(primary) if primary.task_definition == rollout.way_back.revision => Progress::Failed(format!(
+        Some(primary) if primary.task_definition == rollout.way_back.revision && !by_hand => Progress::Failed(format!(
             "the service was put back to {} before the rollout was complete{}",
             primary.task_definition.short(),
             last_events(service, rollout)
         )),
-        Some(primary) if is_older(&primary.task_definition, revision) => Progress::TakenBack(format!(
-            "somebody set the service back to {} (deployment {})",
-            primary.task_definition.short(),
-            primary.id
-        )),
+        Some(primary)
+            if primary.task_definition == rollout.way_back.revision || is_older(&primary.task_definition, revision) =>
+        {
+            Progress::TakenBack(format!(
+                "somebody set the service back to {} (deployment {})",
+                primary.task_definition.short(),
+                primary.id
+            ))
+        }
         Some(primary) => Progress::Superseded(format!(
             "another deployer set the service to {} (deployment {})",
             primary.task_definition.short(),

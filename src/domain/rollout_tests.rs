@@ -131,6 +131,15 @@ fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_someb
     assert!(matches!(set_to(3), Progress::TakenBack(_)));
     assert!(matches!(set_to(5), Progress::Failed(_)), "what ran before: the way back has been taken already");
     assert!(matches!(set_to(7), Progress::Superseded(_)));
+    // As long as mine is still there and was not given up by ECS, it was somebody's wish.
+    let mut view = service(
+        5,
+        vec![deployment("other", true, 5, None), deployment("mine", false, 6, Some(RolloutState::InProgress))],
+    );
+    let judged = |view: &ServiceView| progress(&long_ago, Some(view), since(60), TIMEOUT).unwrap();
+    assert!(matches!(judged(&view), Progress::TakenBack(_)));
+    view.deployments[1].state = Some(RolloutState::Failed);
+    assert!(matches!(judged(&view), Progress::Failed(_)));
 }
 
 #[test]

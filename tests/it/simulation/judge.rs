@@ -7,6 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::life::{Life, Pushed, SERVICES, ServiceOf};
 use crate::world::Started;
 
+/// Whether one deployment began less than so many minutes before another one.
+fn recently(this: &Started, before: &Started, minutes: i64) -> bool {
+    this.at.duration_since(before.at) < SignedDuration::from_mins(minutes)
+}
+
 /// Which way a deployment takes one container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -142,7 +147,10 @@ impl Life {
         let touched = self.meddlings.contains_key(name) || self.ordered.contains(name) || self.is_idle(name);
         let tried =
             self.world.log_of(cluster, name).iter().any(|one| one.digests[container].as_ref() == Some(&best.digest));
-        if !best.good && tried && !touched && !self.vanished.contains(repository) {
+        // What was left in place is in place already when it is pushed again.
+        let again =
+            self.kind.leaves && self.pushed[repository].iter().filter(|push| push.digest == best.digest).count() > 1;
+        if !best.good && tried && !touched && !again && !self.vanished.contains(repository) {
             assert!(held, "{name}: {best:?} was tried, is bad, and is not held");
         }
     }
@@ -156,9 +164,13 @@ impl Life {
         // The best that each container got so far, and when it got it.
         let mut highest = vec![(0, self.began); containers.len()];
         for (index, started) in log.iter().enumerate() {
+            // What it takes the place of, or what was deployed before it and ECS has undone by itself since, is bad.
+            let before = index.checked_sub(1).map_or(&started.replaces, |before| &log[before].digests);
             let bad = containers.iter().any(|(container, repository)| {
-                let replaced = started.replaces[*container].as_deref();
-                self.pushed[*repository].iter().any(|push| Some(push.digest.as_str()) == replaced && !push.good)
+                let is_bad = |digest: &Option<String>| {
+                    self.pushed[*repository].iter().any(|push| Some(&push.digest) == digest.as_ref() && !push.good)
+                };
+                is_bad(&started.replaces[*container]) || is_bad(&before[*container])
             });
             let ways: Vec<Way> = containers
                 .iter()
@@ -166,7 +178,11 @@ impl Life {
                 .map(|(of, highest)| self.way_of(name, *of, &log[..=index], bad, highest))
                 .collect();
             // Another container may have taken this one along by its tag, before its own push was told of.
-            let moved = containers.len() > 1 || ways.iter().any(|way| matches!(way, Way::Forward | Way::Undone));
+            // Nor does it move one that somebody else has touched meanwhile.
+            let since = index.checked_sub(1).map_or(self.began, |before| log[before].at);
+            let touched = self.meddlings.get(name).into_iter().flatten().any(|at| *at >= since && *at <= started.at);
+            let moved =
+                touched || containers.len() > 1 || ways.iter().any(|way| matches!(way, Way::Forward | Way::Undone));
             assert!(
                 moved && !ways.contains(&Way::Wrong),
                 "{name}: deployment {index} goes {ways:?}: {:#?}\nstarted: {log:#?}",
@@ -200,17 +216,30 @@ impl Life {
         // bring the same again.
         let meddled = self.meddlings.get(name).into_iter().flatten().any(|at| *at >= *since && *at <= started.at);
         let again = meddled || self.is_idle(name);
+        let stays = started.replaces[container].as_deref() == Some(brings);
+        if stays && (started.digests.len() > 1 || meddled) {
+            return Way::Same;
+        }
+        // ECS has undone it in the very moment in which a newer one took its place.
+        let just_before = log.iter().rev().nth(1).filter(|before| recently(started, before, 1));
+        if just_before.is_some_and(|before| before.digests[container].as_deref() == Some(brings)) {
+            return Way::Same;
+        }
         // The same content may have been pushed more than once.
         if let Some(rank) = ranks().find(|rank| *rank > *highest || (again && rank == highest)) {
             (*highest, *since) = (rank, started.at);
             return Way::Forward;
         }
-        if started.replaces[container].as_deref() == Some(brings) {
-            return Way::Same;
+        // ECS has undone the bad one by itself; the way back is made to stay by naming the digest.
+        if stays {
+            return if bad { Way::Undone } else { Way::Same };
         }
         // Back to what ran before the bad one; or before those that it superseded, which were never seen to work.
-        let recent = |before: &&Started| started.at.duration_since(before.at) < SignedDuration::from_mins(25);
-        let ran = log.iter().rev().take_while(recent).any(|before| before.ran[container].as_deref() == Some(brings));
+        let recent = |before: &&Started| recently(started, before, 25);
+        // Who may not ask whether it bakes takes it for complete when its tasks run.
+        let ran = log.iter().rev().take_while(recent).any(|before| {
+            [&before.ran, &before.ran_unbaked].into_iter().any(|ran| ran[container].as_deref() == Some(brings))
+        });
         let Some(rank) = ranks().max().filter(|_| bad && ran) else { return Way::Wrong };
         // Of several containers another one may have been the bad one, or this one may have been taken along by its tag, before its own push
         // was told of: that is still to come.

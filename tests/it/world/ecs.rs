@@ -40,6 +40,8 @@ pub struct Service {
     pub active: bool,
     /// What the deployment that was complete last ran.
     ran: Digests,
+    /// The same, whether or not it has baked.
+    ran_unbaked: Digests,
     /// The revisions that it was set to, and since when.
     was: Vec<(Timestamp, String)>,
     /// Of a blue/green deployment: how long ECS keeps the old tasks after the new ones run.
@@ -64,6 +66,8 @@ pub struct Started {
     pub replaces: Digests,
     /// Those of the last deployment that was complete.
     pub ran: Digests,
+    /// The same, whether or not it had baked.
+    pub ran_unbaked: Digests,
 }
 
 /// Digests by container.
@@ -98,6 +102,7 @@ impl World {
         let (ran, was) = (deployment.digests.clone(), vec![(deployment.since, revision.to_owned())]);
         let service = Service {
             desired,
+            ran_unbaked: ran.clone(),
             ran,
             was,
             minimum: 100,
@@ -305,6 +310,7 @@ impl Inner {
             digests: deployment.digests.clone(),
             replaces: service.deployments[0].digests.clone(),
             ran: service.ran.clone(),
+            ran_unbaked: service.ran_unbaked.clone(),
         });
         service.deployments.insert(0, deployment);
         Ok(())
@@ -365,6 +371,7 @@ impl Inner {
                     primary.state = RolloutState::Completed;
                 }
                 Health::After(after) if reached(after) => {
+                    service.ran_unbaked = primary.digests.clone();
                     // As long as it bakes, ECS may go back by itself.
                     if age >= service.bake {
                         service.ran = primary.digests.clone();
