@@ -320,11 +320,14 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> O
 }
 
 /// Why a comparison with ECR brings nothing, although ECR holds something else than what runs: what runs was pushed later, and its tag is
-/// gone, or away for a while. Nobody asked to go back to what is left.
+/// gone, or away for a while. Nobody asked to go back to what is left. Where the policy admits a single tag, that tag says what is wanted: it
+/// may have been put back on an image of long ago, whose time of push ECR keeps.
 fn would_go_back(choice: &Selected<'_>, facts: &Facts) -> Option<String> {
     let nobody_asked = choice.push.is_reconciliation() && !choice.push.is_order();
     let (runs, brings) = (facts.runs_since.get(choice.key)?, choice.image.pushed_at?);
-    (nobody_asked && choice.rule.policy.order() == By::Push && brings < *runs)
+    let policy = &choice.rule.policy;
+    let several = policy.literals().is_none_or(|tags| tags.len() > 1);
+    (nobody_asked && several && policy.order() == By::Push && brings < *runs)
         .then(|| format!("what runs was pushed at {runs:.0}, after what is the newest in ECR now ({brings:.0})"))
 }
 

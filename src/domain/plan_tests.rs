@@ -457,6 +457,22 @@ fn what_somebody_else_took_away_is_held_until_a_newer_push() {
 }
 
 #[test]
+fn a_comparison_goes_back_only_where_a_single_tag_says_so() {
+    let there = image('a', &["latest"]);
+    let mut facts = facts(by_digest('b'), REPOSITORY, std::slice::from_ref(&there));
+    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("latest"), there));
+    facts.runs_since.insert(repository_key(REPOSITORY), at(50));
+    for (tags, push, rolls) in [
+        (&["latest", "release-*"][..], PushRef::reconciliation(at(90)), false),
+        (&["latest", "release-*"], PushRef::ordered(at(90)), true),
+        (&["latest"], PushRef::reconciliation(at(90)), true),
+    ] {
+        let plan = decide(&service_rule("a", tags_policy(tags)), &wanting(std::slice::from_ref(&push)), &facts);
+        assert_eq!(plan.roll.is_some(), rolls, "{tags:?} {push:?}");
+    }
+}
+
+#[test]
 fn the_latest_revision_is_no_base_if_it_was_made_here_and_undone() {
     let latest = |revision, letter| {
         definition(revision, &[("app", &format!("{}@{}", image_name(REPOSITORY), digest(letter))), ("sidecar", "x:2")])

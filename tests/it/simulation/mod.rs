@@ -16,9 +16,9 @@ use life::Life;
 
 /// Lives of each of the two tests below.
 const LIVES: u64 = 25;
-/// Lives in which a promise was broken once: an older push that came late followed what a comparison with ECR had found (1, 161); an event
-/// was taken for new again after a long downtime (139).
-const ONCE_BROKEN: [u64; 6] = [1, 139, 161, 4915, 20463, 30150];
+/// Lives in which a promise was broken once: errors met while asking whether a deployment bakes were counted as the answer that it was overdue
+/// (1813); an older revision that somebody had set back by hand was fought as if ECS had undone a deployment (1955).
+const ONCE_BROKEN: [u64; 2] = [1813, 1955];
 
 #[test]
 fn even_lives_keep_every_promise() {
