@@ -54,7 +54,8 @@ fn everything_converges_while_nearly_every_third_call_fails() {
         recorded["RegisterTaskDefinition"],
         recorded["UpdateService"],
     );
-    assert!(failed / all > 0.15, "the faults did not happen: {made:?}");
+    assert!(failed / all > 0.25, "the faults did not happen: {made:?}");
+    assert!(made["throttled"] > 0.0 && made["unavailable"] > made["throttled"], "in every way: {made:?}");
     // A service is updated at most once for a push; an answer that was lost makes it no second time.
     assert!(recorded["UpdateService"] <= (SERVICES * PUSHES) as u64, "{recorded:?}");
     assert!(daemon.stop().success());

@@ -27,6 +27,8 @@ impl Shut {
 #[derive(Debug, Default)]
 struct State {
     shut: Option<Shut>,
+    /// How many more requests that it is shut on get through.
+    spared: usize,
     struck: usize,
 }
 
@@ -59,7 +61,12 @@ impl Gate {
     }
 
     pub fn shut(&self, shut: Shut) {
-        *self.state.lock().unwrap() = State { shut: Some(shut), struck: 0 };
+        self.shut_later(shut, 0);
+    }
+
+    /// Lets the first ones of these requests through.
+    pub fn shut_later(&self, shut: Shut, spared: usize) {
+        *self.state.lock().unwrap() = State { shut: Some(shut), spared, struck: 0 };
     }
 
     pub fn open(&self) {
@@ -75,6 +82,10 @@ impl Gate {
         let mut state = self.state.lock().unwrap();
         let shut = state.shut?;
         if !head.contains(shut.word()) {
+            return None;
+        }
+        if state.spared > 0 {
+            state.spared -= 1;
             return None;
         }
         state.struck += 1;

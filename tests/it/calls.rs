@@ -55,6 +55,22 @@ async fn one_push_to_25_services_of_one_family() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_push_to_300_services_stays_within_the_buckets_of_ecs() {
+    let (world, text) = many(300);
+    let _process = start(&world, &std::sync::Arc::default(), &text);
+    pass(2).await;
+    for content in ["v1", "v2"] {
+        let digest = world.push("hello", "latest", content);
+        pass(600).await;
+        for number in 0..300 {
+            let runs = world.settled_image("web", &format!("s{number}"), "app");
+            assert_eq!(runs.as_deref(), Some(digest.as_str()), "s{number}");
+        }
+    }
+    assert_eq!((world.count()["UpdateService"], world.refused_by_limits()), (600, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn watching_is_one_call_for_ten_services_in_an_interval() {
     let (world, text) = many(25);
     let _process = start(&world, &std::sync::Arc::default(), &text);

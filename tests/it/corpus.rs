@@ -1,11 +1,17 @@
 //! What the fuzz targets begin with goes through the same functions in every test run.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ecs_deployd::config::{Config, Places};
 use ecs_deployd::domain::event::{Reading, Record, read};
+use ecs_deployd::health::Health;
 use ecs_deployd::ledger::{parse, render};
+use ecs_deployd::metrics::Metrics;
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
@@ -47,4 +53,30 @@ fn state_files_are_states_or_errors() {
             assert_eq!(parse(Path::new(&name), &render(&state)).unwrap(), state);
         }
     }
+}
+
+#[tokio::test]
+async fn requests_are_answered_or_closed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metrics = Arc::new(Metrics::new("test", "test", jiff::Timestamp::UNIX_EPOCH).unwrap());
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    // The deployer is gone: what asks it is told so.
+    let (asks, _) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(ecs_deployd::http::serve(listener, metrics, Arc::new(Health::new()), asks, stopped));
+    let mut understood = 0;
+    for (name, bytes) in corpus("http") {
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+            stream.write_all(&bytes).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).map(|_| answer)
+        });
+        let answer = answer.await.unwrap().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{name}");
+        understood += usize::from(answer.starts_with(b"HTTP/1.1 200"));
+    }
+    assert!(understood >= 1, "{understood}");
 }
