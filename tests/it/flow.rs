@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::harness::{config, hello_world, pass, seconds, start};
+use crate::harness::{config, hello_world, pass, plan, seconds, start};
 use crate::world::image_uri;
 
 #[tokio::test(start_paused = true)]
@@ -289,6 +289,26 @@ async fn what_such_a_rollout_named_by_tag_is_pinned_on_the_way_back() {
     world.set_health(&bad, crate::world::Health::Never);
     pass(1500).await;
     assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_shows_what_a_start_after_a_hundred_days_does() {
+    let (world, disk, v0) = hello_world();
+    let process = start(&world, &disk, &config(""));
+    pass(60).await;
+    process.kill().await;
+    pass(3 * 86_400).await;
+    let v1 = world.push("hello", "latest", "v1");
+    pass(97 * 86_400).await;
+    let plan = plan(&world, &disk, &config("")).await;
+    let [push] = plan.pushes.as_slice() else { panic!("{plan:#?}") };
+    assert_eq!((push.event.as_str(), push.decision.as_str()), ("reconcile", "deploy"), "{push:#?}");
+    assert!(push.detail.contains(v1.as_str()), "{push:#?}");
+    assert_eq!(plan.services[0].state, "differs");
+    assert_eq!((world.started("web", "hello").len(), world.settled_image("web", "hello", "app")), (0, Some(v0)));
+    let _process = start(&world, &disk, &config(""));
+    pass(300).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(v1));
 }
 
 #[tokio::test(start_paused = true)]

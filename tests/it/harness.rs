@@ -12,6 +12,7 @@ use ecs_deployd::health::Health;
 use ecs_deployd::ledger::Store;
 use ecs_deployd::metrics::Metrics;
 use ecs_deployd::notify::Notices;
+use ecs_deployd::preview::{self, Preview};
 use ecs_deployd::scheduler::{self, Shared};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -39,6 +40,16 @@ pub fn start(world: &World, disk: &Arc<Disk>, config: &str) -> Process {
 
 pub fn parse(config: &str) -> Config {
     Config::parse("test.toml", config).unwrap_or_else(|invalid| panic!("{invalid}"))
+}
+
+/// What a process would do, if it were started on a disk.
+pub async fn plan(world: &World, disk: &Disk, config: &str) -> Preview {
+    let config = parse(config);
+    let clock = Arc::new(world.clock());
+    let now = clock.now();
+    let state = deployer::begin(disk.state(), &config, now).state;
+    let metrics = Arc::new(Metrics::new("test", "test", now).unwrap());
+    preview::look(&config, &world.for_others().contexts(), state, clock, metrics).await
 }
 
 /// Starts a process that goes on from a state.

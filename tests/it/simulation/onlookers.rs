@@ -1,14 +1,10 @@
 //! Those who only look: `plan` and `check`, after a life and in the middle of it.
 
-use std::sync::Arc;
-
 use ecs_deployd::clock::Clock as _;
 use ecs_deployd::config::Places;
 use ecs_deployd::domain::finding::Severity;
-use ecs_deployd::domain::state::State;
-use ecs_deployd::metrics::Metrics;
+use ecs_deployd::inspection;
 use ecs_deployd::preview::Preview;
-use ecs_deployd::{deployer, inspection, preview};
 
 use super::life::{Life, SERVICES};
 use crate::harness;
@@ -70,12 +66,7 @@ impl Life {
     }
 
     async fn plan(&self) -> Preview {
-        let config = harness::parse(&self.config());
-        let clock = Arc::new(self.world.clock());
-        let now = clock.now();
-        let state: State = deployer::begin(self.disk.state(), &config, now).state;
-        let metrics = Arc::new(Metrics::new("test", "test", now).unwrap());
-        preview::look(&config, &self.world.for_others().contexts(), state, clock, metrics).await
+        harness::plan(&self.world, &self.disk, &self.config()).await
     }
 
     fn changes(&self) -> usize {
