@@ -1,5 +1,7 @@
 //! How things are, for people and programs: what runs, what rolls, what is held, what happened. The shape is part of the public surface.
 
+mod of_state;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -8,10 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::domain::audit::{Change, Concern};
 use crate::domain::rollout::Counts;
-use crate::domain::state::{
-    Decision, Direction, Freeze, Ordered, Outcome, Phase, Rollout, ServiceState, State, Target,
-};
-use crate::domain::types::{ContextName, ServiceKey};
+use crate::domain::state::{Decision, Freeze, Ordered};
+use crate::domain::types::ContextName;
 
 /// The version of the shape. What is added does not change it.
 const VERSION: u32 = 1;
@@ -337,125 +337,6 @@ pub struct OutcomeStatus {
     pub detail: String,
 }
 
-impl Status {
-    /// What the configuration and the state say.
-    #[must_use]
-    pub fn of(config: &Config, state: &State, now: Timestamp) -> Self {
-        let polled = config.polled_contexts();
-        let contexts = state.contexts.iter().filter(|(name, _)| polled.contains(name));
-        let contexts = contexts.map(|(name, context)| ContextStatus {
-            aws: name.to_string(),
-            since: context.baseline,
-            read_to: context.cursor,
-            polled_at: None,
-            trouble: None,
-            delivery: None,
-        });
-        let mut keys: Vec<&ServiceKey> = config.services().map(|(_, rule)| &rule.key).collect();
-        keys.extend(state.services.iter().filter(|(_, known)| known.rollout.is_some()).map(|(key, _)| key));
-        keys.sort();
-        keys.dedup();
-        let nothing = ServiceState::default();
-        let services =
-            keys.into_iter().map(|key| service(key, config.name_of(key), state.services.get(key).unwrap_or(&nothing)));
-        Self {
-            version: VERSION,
-            at: now,
-            source: Origin::Daemon,
-            daemon: None,
-            contexts: contexts.collect(),
-            services: services.collect(),
-            pushes: state.decisions.iter().map(|decision| PushStatus::of(decision, config)).collect(),
-            changes: Vec::new(),
-        }
-    }
-
-    /// The entry of a service.
-    pub fn service_mut(&mut self, key: &ServiceKey) -> Option<&mut ServiceStatus> {
-        let wanted = (key.aws.as_str(), key.cluster.as_str(), key.service.as_str());
-        let place = self
-            .services
-            .binary_search_by(|one| (one.aws.as_str(), one.cluster.as_str(), one.service.as_str()).cmp(&wanted));
-        self.services.get_mut(place.ok()?)
-    }
-
-    /// What only the running daemon knows of a service.
-    pub fn add_details(&mut self, key: &ServiceKey, tasks: Option<Counts>, trouble: Option<&String>) {
-        if let Some(found) = self.service_mut(key) {
-            found.trouble = trouble.cloned();
-            if let Some(rollout) = &mut found.rollout {
-                rollout.tasks = tasks;
-            }
-        }
-    }
-}
-
-fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatus {
-    ServiceStatus {
-        aws: key.aws.to_string(),
-        cluster: key.cluster.to_string(),
-        service: key.service.to_string(),
-        name,
-        deployed: known.deployed.as_ref().map(|deployed| Running {
-            revision: deployed.revision.as_str().to_owned(),
-            since: deployed.since,
-            images: images(&deployed.targets),
-        }),
-        runs: None,
-        rollout: known.rollout.as_ref().map(rollout),
-        frozen: known.frozen.clone(),
-        held: known
-            .held
-            .iter()
-            .map(|(repository, hold)| HoldStatus {
-                repository: repository.name.to_string(),
-                digest: hold.digest.to_string(),
-                since: hold.since,
-                reason: hold.reason.clone(),
-            })
-            .collect(),
-        undecided: known.wanted.values().map(Vec::len).sum(),
-        trouble: None,
-        history: known.history.iter().map(OutcomeStatus::of).collect(),
-        orders: known.orders.iter().cloned().collect(),
-    }
-}
-
-fn images<'a>(
-    targets: impl IntoIterator<Item = (&'a crate::domain::settings::RepositoryKey, &'a Target)>,
-) -> Vec<ImageStatus> {
-    let one = |(repository, target): (&crate::domain::settings::RepositoryKey, &Target)| ImageStatus {
-        repository: repository.name.to_string(),
-        tag: target.push.tag.as_ref().map(ToString::to_string),
-        digest: target.digest.to_string(),
-        pushed_at: target.push.at,
-        event: target.push.event.to_string(),
-    };
-    targets.into_iter().map(one).collect()
-}
-
-fn rollout(rollout: &Rollout) -> RolloutStatus {
-    let (direction, because) = match &rollout.direction {
-        Direction::Forward => ("forward", None),
-        Direction::Back { because } => ("back", Some(because.clone())),
-    };
-    let (phase, deployment) = match &rollout.phase {
-        Phase::Intended => ("intended", None),
-        Phase::Registered { .. } => ("registered", None),
-        Phase::Rolling { deployment, .. } => ("rolling", Some(deployment.to_string())),
-    };
-    RolloutStatus {
-        direction: direction.to_owned(),
-        because,
-        phase: phase.to_owned(),
-        revision: rollout.phase.revision().map(|revision| revision.as_str().to_owned()),
-        deployment,
-        decided_at: rollout.decided_at,
-        images: images(&rollout.targets),
-        tasks: None,
-    }
-}
-
 /// How a service stands, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -510,20 +391,5 @@ impl ServiceStatus {
     #[must_use]
     pub fn last_failure(&self) -> Option<&OutcomeStatus> {
         self.history.first().filter(|last| matches!(last.result.as_str(), "failed" | "timed_out" | "refused"))
-    }
-}
-
-impl OutcomeStatus {
-    /// What is told of an outcome.
-    #[must_use]
-    pub fn of(outcome: &Outcome) -> Self {
-        Self {
-            result: outcome.result.as_str().to_owned(),
-            decided_at: outcome.decided_at,
-            ended_at: outcome.ended_at,
-            revision: outcome.revision.as_ref().map(|revision| revision.as_str().to_owned()),
-            images: images(&outcome.targets),
-            detail: outcome.detail.clone(),
-        }
     }
 }

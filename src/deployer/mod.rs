@@ -11,6 +11,7 @@ pub mod pace;
 mod apply;
 mod audit;
 mod begin;
+mod commit;
 mod decisions;
 mod inquire;
 mod launch;
@@ -18,6 +19,7 @@ mod lookout;
 mod outcome;
 mod patience;
 mod recent;
+mod reload;
 mod report;
 mod rest;
 mod steer;
@@ -27,10 +29,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::aws::{AwsError, Contexts};
 use crate::clock::{self, Clock, Instant};
@@ -41,7 +43,7 @@ use crate::domain::plan::Pushes;
 use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{Direction, OutcomeKind, Phase, Rollout, State};
+use crate::domain::state::State;
 use crate::domain::steering::Refused;
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, EventId, ServiceKey, TaskDefinitionArn};
@@ -52,22 +54,13 @@ use crate::metrics::Metrics;
 use crate::notify::Notices;
 use crate::scheduler::Batch;
 
-use begin::begin_contexts;
 pub use begin::{Beginning, begin};
 pub use rest::Rest;
 pub use steer::{Answer, OrderOf, Request};
 use trouble::{Kind, Trouble};
 
-/// The cursor alone is written this often: an older one costs only a longer re-read after a crash.
-const CURSOR_EVERY: Duration = Duration::from_secs(60);
-/// By then the scheduler has looked for what came late while nobody polled: from the cursor that was found at the start.
-const LATE_IS_OVER: Duration = Duration::from_secs(3 * 60 * 60);
 /// The loop turns at least this often, to show that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// After a failed commit.
-const COMMIT_AGAIN: Duration = Duration::from_secs(5);
-/// What waited for the disk for longer than this may have been overtaken.
-const LONG_COMMIT: Duration = Duration::from_secs(5);
 /// How long a stop waits for calls under way.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -333,71 +326,6 @@ impl Deployer {
         self.launch_watches();
     }
 
-    fn cursor_is_due(&self) -> bool {
-        self.stale_since.is_some_and(|since| since.elapsed() >= CURSOR_EVERY)
-    }
-
-    async fn commit(&mut self) {
-        self.forget();
-        let begun = clock::instant();
-        let committed = Arc::clone(&self.ledger).commit(self.state.clone()).await;
-        let result = committed.map_err(|error| crate::logging::chain(&error));
-        self.metrics.committed(result.is_ok());
-        match result {
-            Ok(()) => {
-                if begun.elapsed() >= LONG_COMMIT {
-                    // What had to wait for the disk is looked at again before it is done.
-                    self.doubt_all();
-                }
-                self.dirty = false;
-                self.stale_since = None;
-                self.commit_again = None;
-                self.reply(Ok(()));
-                for notice in self.untold.drain(..) {
-                    self.notices.tell(&notice);
-                }
-                if self.commit_complaint.take().is_some() {
-                    info!("the state can be written again");
-                    self.launch_reads();
-                }
-            }
-            Err(text) => {
-                self.commit_again = Some(clock::instant() + COMMIT_AGAIN);
-                self.reply(Err(&text));
-                self.doubt_all();
-                if self.commit_complaint.as_ref() != Some(&text) {
-                    error!(error = %text, "the state cannot be written: nothing is deployed until it can");
-                    self.commit_complaint = Some(text);
-                }
-            }
-        }
-    }
-
-    /// What is not begun in ECS yet is looked at again before it is.
-    fn doubt_all(&mut self) {
-        for run in self.runs.values_mut() {
-            run.certain = false;
-        }
-    }
-
-    /// Forgets the events that no scan from the cursor can read again.
-    fn forget(&mut self) {
-        let overlap = SignedDuration::try_from(self.config.poll.overlap).unwrap_or(SignedDuration::MAX);
-        let read_again = overlap.max(crate::scheduler::READ_AGAIN);
-        self.state.bound_history();
-        self.forget_changes(overlap);
-        let (begun, found) = &self.begun;
-        let late = begun.elapsed() < LATE_IS_OVER;
-        for (name, context) in &mut self.state.contexts {
-            let found = found.get(name).copied().filter(|_| late);
-            let from = context.cursor.map(|cursor| found.map_or(cursor, |found| found.min(cursor)));
-            let horizon = from.and_then(|from| from.checked_sub(read_again + SignedDuration::from_mins(1)).ok());
-            if let Some(horizon) = horizon {
-                context.forget_before(horizon);
-            }
-        }
-    }
-
     fn next_wake(&self) -> Instant {
         let now = clock::instant();
         let watches = self.watches.values().filter(|watch| watch.busy == 0).map(|watch| watch.due);
@@ -463,70 +391,6 @@ impl Deployer {
         known.unreadable_since(scanned_to).filter(|_| known.unreadable_since(self.started_at).is_none())
     }
 
-    fn reload(&mut self, reload: Reload) {
-        self.config = reload.config;
-        self.contexts = reload.contexts;
-        self.notices = reload.notices;
-        self.lookout.forget();
-        self.take_up();
-    }
-
-    /// Makes the state and the configuration fit: new contexts begin now, and what was left undone is taken up.
-    fn take_up(&mut self) {
-        self.generation += 1;
-        begin_contexts(&mut self.state, &self.config, self.clock.now());
-        self.dirty = true;
-        let configured: BTreeSet<ServiceKey> = self.config.services().map(|(_, rule)| rule.key.clone()).collect();
-        let keys: Vec<ServiceKey> = self.state.services.keys().cloned().collect();
-        for key in keys.iter().filter(|key| !configured.contains(key)) {
-            self.leave(key);
-        }
-        self.count_open();
-        let contexts: Vec<_> = self.config.polled_contexts();
-        let repositories: Vec<_> = self.config.repositories.keys().map(|key| &key.name).collect();
-        let services: Vec<_> = configured.iter().collect();
-        self.metrics.expect(&contexts, &repositories, &services);
-        if let Some(audit) = &self.config.audit {
-            self.metrics.expect_audits(&self.config.audited_contexts(), &audit.events);
-        }
-        for key in &keys {
-            self.gauge(key);
-        }
-    }
-
-    /// A service left the configuration: nothing new is begun for it. What ECS rolls already is watched to its end, where that can be done.
-    fn leave(&mut self, key: &ServiceKey) {
-        let Some(known) = self.state.services.get_mut(key) else { return };
-        if !known.wanted.is_empty() {
-            info!(
-                aws = %key.aws, cluster = %key.cluster, service = %key.service,
-                "no longer in the configuration: its undecided pushes are dropped"
-            );
-            known.wanted.clear();
-        }
-        let Some(rollout) = known.rollout.clone() else { return };
-        // Where the revision is registered the service may have been updated already: that is looked at.
-        let begun = rollout.phase != Phase::Intended || rollout.direction != Direction::Forward;
-        if begun && self.contexts.contains_key(&key.aws) {
-            self.run_mut(key).certain = false;
-        } else {
-            self.leave_it(key, &rollout);
-        }
-    }
-
-    /// Whether a rollout is of a service that left the configuration. A way back is not left half-way.
-    fn has_left(&self, key: &ServiceKey, rollout: &Rollout) -> bool {
-        rollout.direction == Direction::Forward && !self.is_configured(key)
-    }
-
-    /// Ends a rollout that ECS does not know of yet.
-    fn leave_it(&mut self, key: &ServiceKey, rollout: &Rollout) {
-        self.end(key, OutcomeKind::Superseded, "the service left the configuration".to_owned());
-        if self.contexts.contains_key(&key.aws) {
-            self.restore(key, rollout);
-        }
-    }
-
     /// Counts which pushes are undecided for how many services. A reconciliation is no push.
     fn count_open(&mut self) {
         let before = std::mem::take(&mut self.open);
@@ -559,10 +423,6 @@ impl Deployer {
         self.metrics.deploying(key, rolling);
         self.metrics.holding(key, of_ours().filter(|known| known.is_held()).count());
         self.metrics.waiting(key, of_ours().flat_map(|known| known.wanted.values()).map(Vec::len).sum());
-    }
-
-    fn is_configured(&self, key: &ServiceKey) -> bool {
-        !self.config.rules_of(key).is_empty()
     }
 
     /// Waits for the calls under way, for a while, and writes down what they did.

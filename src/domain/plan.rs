@@ -431,3 +431,6 @@ pub fn way_back(failed: &Rollout, because: &str, now: Timestamp) -> Option<Rollo
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod order_tests;

@@ -3,17 +3,17 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::domain::policy::VersionPolicy;
 use crate::domain::settings::PinMode;
-use crate::domain::state::{Deployed, Hold, Ousted};
+use crate::domain::state::{Deployed, Hold};
 use crate::domain::test_support::*;
 use crate::domain::view::Controller;
 
-const REPOSITORY: &str = "hello";
+pub(super) const REPOSITORY: &str = "hello";
 
-fn rule() -> ServiceRule {
+pub(super) fn rule() -> ServiceRule {
     service_rule("a", tags_policy(&["latest", "release-*"]))
 }
 
-fn wanting(pushes: &[PushRef]) -> ServiceState {
+pub(super) fn wanting(pushes: &[PushRef]) -> ServiceState {
     let mut state = ServiceState::default();
     for push in pushes {
         let _ = state.want(&repository_key(REPOSITORY), push.clone());
@@ -21,30 +21,40 @@ fn wanting(pushes: &[PushRef]) -> ServiceState {
     state
 }
 
-fn by_tag() -> TaskDefinition {
+pub(super) fn by_tag() -> TaskDefinition {
     definition(1, &[("app", &format!("{}:latest", image_name(REPOSITORY))), ("sidecar", "envoy:1")])
 }
 
-fn by_digest(c: char) -> TaskDefinition {
+pub(super) fn by_digest(c: char) -> TaskDefinition {
     definition(1, &[("app", &format!("{}@{}", image_name(REPOSITORY), digest(c))), ("sidecar", "envoy:1")])
 }
 
-fn decide(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Plan {
+pub(super) fn decide(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Plan {
     let rules = BTreeMap::from([(repository_key(REPOSITORY), rule)]);
     plan(&rules, |_| Some(region()), state, facts, at(100))
 }
 
-fn held_since(second: i64) -> Hold {
+pub(super) fn held_since(second: i64) -> Hold {
     let target = Target { digest: digest('b'), push: push_ref("held", "latest", 1), image_pushed_at: None };
     Hold::new(&target, jiff::SignedDuration::ZERO, "it failed".to_owned(), at(second))
 }
 
-fn reasons(plan: &Plan) -> Vec<(&str, SkipReason)> {
+pub(super) fn reasons(plan: &Plan) -> Vec<(&str, SkipReason)> {
     plan.skips.iter().map(|skip| (skip.push.event.as_str(), skip.reason)).collect()
 }
 
-fn runs(container: &str, c: char) -> RunningImages {
+pub(super) fn runs(container: &str, c: char) -> RunningImages {
     RunningImages { digests: BTreeMap::from([(container.to_owned(), BTreeSet::from([digest(c)]))]) }
+}
+
+/// A repository that was gone through: the best of it, and pushed tags that are there.
+pub(super) fn listed(best: (char, &str), others: &[(char, &str)]) -> Answers {
+    let by_tag = others.iter().chain([&best]).map(|(letter, name)| (tag(name), image(*letter, &[name]))).collect();
+    Answers { by_tag, best: Some((tag(best.1), image(best.0, &[best.1]))), no_repository: false }
+}
+
+pub(super) fn versions() -> ServiceRule {
+    ServiceRule { policy: std::sync::Arc::new(VersionPolicy::new(">=1").unwrap()), ..rule() }
 }
 
 #[test]
@@ -336,143 +346,6 @@ fn pin_tag_names_the_tag() {
 }
 
 #[test]
-fn the_highest_version_wins_and_a_lower_one_is_skipped() {
-    let versions = versions();
-    let state = wanting(&[push_ref("e1", "1.4.1", 5)]);
-    let mut facts = facts(by_digest('b'), REPOSITORY, &[]);
-    facts.images.insert(repository_key(REPOSITORY), listed(('b', "1.5.0"), &[('c', "1.4.1")]));
-    assert_eq!(reasons(&decide(&versions, &state, &facts)), [("e1", SkipReason::LowerVersion)]);
-    facts.images.insert(repository_key(REPOSITORY), listed(('b', "1.5.0"), &[]));
-    assert_eq!(reasons(&decide(&versions, &state, &facts)), [("e1", SkipReason::TagGone)]);
-    facts.images.insert(repository_key(REPOSITORY), listed(('c', "1.4.1"), &[]));
-    let roll = decide(&versions, &state, &facts).roll.unwrap();
-    assert_eq!(roll.rollout.targets[&repository_key(REPOSITORY)].digest, digest('c'));
-    facts.images.insert(repository_key(REPOSITORY), Answers::default());
-    assert_eq!(
-        reasons(&decide(&versions, &state, &facts)),
-        [("e1", SkipReason::TagGone)],
-        "an empty result selects nothing"
-    );
-}
-
-/// A repository that was gone through: the best of it, and pushed tags that are there.
-fn listed(best: (char, &str), others: &[(char, &str)]) -> Answers {
-    let by_tag = others.iter().chain([&best]).map(|(letter, name)| (tag(name), image(*letter, &[name]))).collect();
-    Answers { by_tag, best: Some((tag(best.1), image(best.0, &[best.1]))), no_repository: false }
-}
-
-fn versions() -> ServiceRule {
-    ServiceRule { policy: std::sync::Arc::new(VersionPolicy::new(">=1").unwrap()), ..rule() }
-}
-
-#[test]
-fn the_highest_version_is_deployed_for_its_own_push_whatever_was_pushed_after_it() {
-    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
-    facts.images.insert(repository_key(REPOSITORY), listed(('b', "1.5.0"), &[('c', "1.4.1")]));
-    let mut state = wanting(&[push_ref("high", "1.5.0", 5), push_ref("low", "1.4.1", 9)]);
-    let plan = decide(&versions(), &state, &facts);
-    assert_eq!(reasons(&plan), [("low", SkipReason::LowerVersion)]);
-    let target = plan.roll.as_ref().unwrap().rollout.targets[&repository_key(REPOSITORY)].clone();
-    assert_eq!((target.push.event.as_str(), target.push.at, target.digest), ("high", at(5), digest('b')));
-    plan.write_down(&state.wanted.clone(), &mut state);
-    // It is told of later than a lower one that was pushed after it: that is no reason to drop it.
-    let late = ServiceState {
-        decided: BTreeMap::from([(repository_key(REPOSITORY), push_ref("low", "1.4.1", 9))]),
-        ..wanting(&[push_ref("high", "1.5.0", 5)])
-    };
-    assert!(decide(&versions(), &late, &facts).roll.is_some());
-}
-
-#[test]
-fn a_lower_version_is_no_reason_to_deploy_a_higher_one_that_was_there_before() {
-    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
-    facts.images.insert(repository_key(REPOSITORY), listed(('b', "2.0.0"), &[('c', "1.1.0")]));
-    let plan = decide(&versions(), &wanting(&[push_ref("low", "1.1.0", 9)]), &facts);
-    assert_eq!((reasons(&plan), &plan.roll), (vec![("low", SkipReason::LowerVersion)], &None));
-    // An operator's wish, and a comparison with ECR, are.
-    for asked in [PushRef::ordered(at(9)), PushRef::reconciliation(at(9))] {
-        assert!(decide(&versions(), &wanting(&[asked]), &facts).roll.is_some());
-    }
-}
-
-#[test]
-fn a_tag_that_moved_on_stands_as_of_the_push_that_moved_it() {
-    let moved = ImageView { pushed_at: Some(at(120)), ..image('d', &["latest"]) };
-    let between = ImageView { pushed_at: Some(at(60)), ..image('c', &["release-5"]) };
-    let facts = facts(by_digest('a'), REPOSITORY, &[moved, between]);
-    let told = |letter| PushRef { digest: Some(digest(letter)), ..push_ref("first", "latest", 0) };
-    for (letter, stands) in [('b', at(120)), ('d', at(0))] {
-        let mut state = wanting(&[told(letter)]);
-        let plan = decide(&rule(), &state, &facts);
-        plan.write_down(&state.wanted.clone(), &mut state);
-        let decided = &state.decided[&repository_key(REPOSITORY)];
-        assert_eq!((decided.at, &decided.digest), (stands, &None), "told of {letter}");
-        // What was pushed in between does not follow it.
-        let second = ServiceState { decided: state.decided, ..wanting(&[push_ref("second", "release-5", 60)]) };
-        let superseded = reasons(&decide(&rule(), &second, &facts)) == [("second", SkipReason::Superseded)];
-        assert_eq!(superseded, letter == 'b');
-    }
-}
-
-fn deployed(revision: u64, letter: char, since: i64) -> Deployed {
-    let target = Target { digest: digest(letter), push: push_ref("e0", "latest", 1), image_pushed_at: None };
-    Deployed {
-        revision: arn(revision),
-        targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
-        since: at(since),
-        names_tags: false,
-        way_back: None,
-    }
-}
-
-#[test]
-fn what_somebody_else_took_away_is_held_until_a_newer_push() {
-    // Revision 9 brought b, and somebody set the service back to revision 1.
-    let there = image('b', &["latest", "release-7"]);
-    let mut facts = facts(by_digest('a'), REPOSITORY, std::slice::from_ref(&there));
-    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-7"), there));
-    let by_deployment = ServiceState { deployed: Some(deployed(9, 'b', 50)), ..ServiceState::default() };
-    let ousted = Ousted { digest: digest('b'), at: at(50) };
-    let ousted =
-        ServiceState { ousted: BTreeMap::from([(repository_key(REPOSITORY), ousted)]), ..ServiceState::default() };
-    for known in [by_deployment, ousted] {
-        for (push, rolls) in [
-            (push_ref("twin", "release-7", 6), false),
-            (push_ref("again", "latest", 60), true),
-            (PushRef::reconciliation(at(90)), false),
-            (PushRef::ordered(at(90)), true),
-        ] {
-            let mut state = ServiceState { wanted: wanting(std::slice::from_ref(&push)).wanted, ..known.clone() };
-            let plan = decide(&rule(), &state, &facts);
-            assert_eq!(plan.roll.is_some(), rolls, "{push:?}");
-            plan.write_down(&state.wanted.clone(), &mut state);
-            let held = state.held.get(&repository_key(REPOSITORY)).map(|hold| hold.digest.clone());
-            assert_eq!(held, (!rolls).then(|| digest('b')), "{push:?}");
-        }
-    }
-    // It is still there, if under another revision.
-    let still = ServiceState { deployed: Some(deployed(9, 'b', 50)), ..wanting(&[push_ref("twin", "release-7", 6)]) };
-    let plan = decide(&rule(), &still, &Facts { current: Some(by_digest('b')), ..facts });
-    assert_eq!((reasons(&plan), plan.holds.len()), (vec![("twin", SkipReason::AlreadyDeployed)], 0));
-}
-
-#[test]
-fn a_comparison_goes_back_only_where_a_single_tag_says_so() {
-    let there = image('a', &["latest"]);
-    let mut facts = facts(by_digest('b'), REPOSITORY, std::slice::from_ref(&there));
-    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("latest"), there));
-    facts.runs_since.insert(repository_key(REPOSITORY), at(50));
-    for (tags, push, rolls) in [
-        (&["latest", "release-*"][..], PushRef::reconciliation(at(90)), false),
-        (&["latest", "release-*"], PushRef::ordered(at(90)), true),
-        (&["latest"], PushRef::reconciliation(at(90)), true),
-    ] {
-        let plan = decide(&service_rule("a", tags_policy(tags)), &wanting(std::slice::from_ref(&push)), &facts);
-        assert_eq!(plan.roll.is_some(), rolls, "{tags:?} {push:?}");
-    }
-}
-
-#[test]
 fn the_latest_revision_is_no_base_if_it_was_made_here_and_undone() {
     let latest = |revision, letter| {
         definition(revision, &[("app", &format!("{}@{}", image_name(REPOSITORY), digest(letter))), ("sidecar", "x:2")])
@@ -521,92 +394,4 @@ fn there_is_no_way_back_from_a_way_back() {
     failed.way_back.pinned = BTreeMap::from([("app".to_owned(), "pinned".to_owned())]);
     let back = way_back(&failed, "x", at(9)).unwrap();
     assert_eq!((back.phase, back.base, back.images["app"].as_str()), (Phase::Intended, arn(1), "pinned"));
-}
-
-#[test]
-fn what_a_comparison_with_ecr_decides_stands_as_of_the_push_of_the_image() {
-    let newest = ImageView { pushed_at: Some(at(50)), ..image('b', &["release-2"]) };
-    let mut facts = facts(by_digest('a'), REPOSITORY, &[]);
-    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-2"), newest));
-    let omitted = |second| PushRef { tag: None, ..push_ref("omitted", "x", second) };
-    for (asked, stands) in [(PushRef::reconciliation(at(90)), at(50)), (omitted(40), at(50)), (omitted(60), at(60))] {
-        let mut state = wanting(std::slice::from_ref(&asked));
-        let plan = decide(&rule(), &state, &facts);
-        plan.write_down(&state.wanted.clone(), &mut state);
-        assert_eq!(state.decided[&repository_key(REPOSITORY)].at, stands, "{asked:?}");
-        assert!(state.wanted.is_empty());
-        // A push from before is superseded, one from after it is not.
-        for (second, superseded) in [(45, true), (70, false)] {
-            let later =
-                ServiceState { decided: state.decided.clone(), ..wanting(&[push_ref("e", "release-1", second)]) };
-            let skips = decide(&rule(), &later, &facts).skips;
-            assert_eq!(skips[0].reason == SkipReason::Superseded, superseded, "{asked:?}, then {second}");
-        }
-    }
-}
-
-#[test]
-fn a_push_without_a_tag_brings_the_newest_image_of_its_second() {
-    let newest = ImageView { pushed_at: Some(at(50)), ..image('c', &["release-8"]) };
-    let told = ImageView { pushed_at: Some(at(50)), ..image('b', &["release-7"]) };
-    let mut facts = facts(by_digest('a'), REPOSITORY, &[told]);
-    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-8"), newest));
-    let omitted = PushRef { tag: None, ..push_ref("e8", "x", 50) };
-    let seven = push_ref("e7", "release-7", 50);
-    let decided = BTreeMap::from([(repository_key(REPOSITORY), seven.clone())]);
-    for state in [
-        wanting(&[omitted.clone(), seven.clone()]),
-        wanting(&[seven, omitted.clone()]),
-        ServiceState { decided, ..wanting(&[omitted]) },
-    ] {
-        let plan = decide(&rule(), &state, &facts);
-        let target = plan.roll.as_ref().map(|roll| &roll.rollout.targets[&repository_key(REPOSITORY)]);
-        assert_eq!(target.map(|target| target.digest.clone()), Some(digest('c')), "{plan:?}");
-    }
-}
-
-#[test]
-fn an_image_that_was_pushed_again_is_not_undone_by_one_that_ecr_takes_for_newer() {
-    let newest = ImageView { pushed_at: Some(at(50)), ..image('b', &["release-2"]) };
-    let again = ImageView { pushed_at: Some(at(10)), ..image('c', &["release-1", "release-3"]) };
-    for (there, brings) in [(true, Some('c')), (false, None)] {
-        let images = if there { vec![again.clone()] } else { Vec::new() };
-        let mut facts = facts(by_digest('a'), REPOSITORY, &images);
-        facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-2"), newest.clone()));
-        let decided = BTreeMap::from([(repository_key(REPOSITORY), push_ref("e3", "release-3", 60))]);
-        let mut state = ServiceState { decided, ..wanting(&[PushRef::reconciliation(at(90))]) };
-        let plan = decide(&rule(), &state, &facts);
-        let target = plan.roll.as_ref().map(|roll| &roll.rollout.targets[&repository_key(REPOSITORY)]);
-        assert_eq!(target.map(|target| target.digest.clone()), brings.map(digest), "the newest push is there: {there}");
-        plan.write_down(&state.wanted.clone(), &mut state);
-        assert_eq!(state.decided[&repository_key(REPOSITORY)].at, at(60), "what was decided stands");
-    }
-}
-
-#[test]
-fn of_two_pushes_in_one_second_the_tag_tells_in_a_comparison_too() {
-    for (tags, brings) in [(("release-9", "release-10"), 'c'), (("release-10", "release-9"), 'b')] {
-        let (listed, decided) = tags;
-        let pushed_at = Some(at(60) + jiff::SignedDuration::from_millis(700));
-        let newest = ImageView { pushed_at, ..image('b', &[listed]) };
-        let again = ImageView { pushed_at: Some(at(10)), ..image('c', &["release-1", decided]) };
-        let mut facts = facts(by_digest('a'), REPOSITORY, std::slice::from_ref(&again));
-        facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag(listed), newest));
-        let decided = BTreeMap::from([(repository_key(REPOSITORY), push_ref("e", decided, 60))]);
-        let state = ServiceState { decided, ..wanting(&[PushRef::reconciliation(at(90))]) };
-        let roll = decide(&rule(), &state, &facts).roll.unwrap().rollout;
-        assert_eq!(roll.targets[&repository_key(REPOSITORY)].digest, digest(brings), "{tags:?}");
-    }
-}
-
-#[test]
-fn a_comparison_with_ecr_does_not_hide_a_newer_push() {
-    let best = ImageView { pushed_at: Some(at(10)), ..image('b', &["release-1", "release-3"]) };
-    let mut facts = facts(by_digest('a'), REPOSITORY, std::slice::from_ref(&best));
-    facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("release-3"), best));
-    let mut state = wanting(&[push_ref("e3", "release-3", 60), PushRef::reconciliation(at(90))]);
-    let plan = decide(&rule(), &state, &facts);
-    assert_eq!(plan.skips[0].push.event, PushRef::reconciliation(at(90)).event);
-    plan.write_down(&state.wanted.clone(), &mut state);
-    assert_eq!(state.decided[&repository_key(REPOSITORY)], push_ref("e3", "release-3", 60));
 }
