@@ -1,6 +1,5 @@
 //! Which of several images is wanted most, and what a push or a comparison stands against.
 
-
 use super::tests::*;
 use super::*;
 use crate::domain::state::{Deployed, Ousted};
