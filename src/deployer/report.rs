@@ -104,7 +104,7 @@ pub(super) fn progress(key: &ServiceKey, rollout: &Rollout, counts: Counts, elap
 
 /// A rollout ended.
 pub(super) fn ended(key: &ServiceKey, rollout: &Rollout, kind: OutcomeKind, detail: &str, took: Duration) {
-    let revision = rollout.phase.revision().map_or("", |revision| revision.short());
+    let revision = rollout.phase.revision().map(|revision| revision.short());
     let (outcome, took) = (kind.as_str(), took.as_secs());
     let back = matches!(rollout.direction, Direction::Back { .. });
     match kind {
