@@ -188,12 +188,13 @@ async fn look(
                     Ok(None) => Ok(None),
                     Err(error) => Err(error.to_string()),
                 };
-                if let Ok(Some(view)) = &answer {
+                if let Ok(Some(view)) = &answer
+                    && !round.images.contains_key(&view.task_definition)
+                {
                     let revision = &view.task_definition;
-                    let images = match (round.images.remove(revision), known.get(revision)) {
-                        (Some(images), _) => Some(images),
-                        (None, Some(images)) => Some(images.clone()),
-                        (None, None) => {
+                    let images = match known.get(revision) {
+                        Some(images) => Some(images.clone()),
+                        None => {
                             pace.take(&aws, Group::TaskDefinitions).await;
                             let found = context.ecs.describe_task_definition(revision.as_str()).await.ok();
                             let own = |(name, image): (&str, &str)| (name.to_owned(), image.to_owned());

@@ -65,8 +65,8 @@ fn documented() -> Vec<(String, String, BTreeSet<String>)> {
     .collect()
 }
 
-#[test]
-fn the_metrics_are_those_of_the_table_by_name_type_and_labels() {
+/// What the program exposes after a deployment, with all that can be configured; promtool has nothing to say of it.
+fn exposed() -> (Home, String) {
     let scene = Scene::new(1);
     let receiver = "[[notify]]\nname = \"nobody\"\nwebhook = \"http://127.0.0.1:1\"\n";
     let home = Home::new(&(scene.config(1) + receiver + "[audit]\n"));
@@ -79,6 +79,13 @@ fn the_metrics_are_those_of_the_table_by_name_type_and_labels() {
     fs::write(&exposed, &text).unwrap();
     let (clean, complaints) = promtool(&["check", "metrics"], Some(&exposed));
     assert!(clean && complaints.trim().is_empty(), "promtool check metrics: {complaints}");
+    drop(daemon);
+    (home, text)
+}
+
+#[test]
+fn the_metrics_are_those_of_the_table_by_name_type_and_labels() {
+    let (_home, text) = exposed();
 
     let table = documented();
     let listed: BTreeSet<&str> = table.iter().map(|(name, _, _)| name.as_str()).collect();
@@ -134,18 +141,7 @@ fn queries(value: &Value, found: &mut Vec<String>) {
 
 #[test]
 fn every_query_of_rules_and_dashboard_is_about_metrics_that_there_are() {
-    let scene = Scene::new(1);
-    let receiver = "[[notify]]\nname = \"nobody\"\nwebhook = \"http://127.0.0.1:1\"\n";
-    let home = Home::new(&(scene.config(1) + receiver));
-    let daemon = home.start();
-    daemon.wait_until_ready();
-    scene.push("v1");
-    daemon.wait_for_log("outcome=\"completed\"");
-    let (_, text) = daemon.get("/metrics");
-    let exposed = home.path("metrics.txt");
-    fs::write(&exposed, &text).unwrap();
-    let (clean, complaints) = promtool(&["check", "metrics"], Some(&exposed));
-    assert!(clean && complaints.trim().is_empty(), "promtool check metrics: {complaints}");
+    let (home, text) = exposed();
     let there: BTreeSet<&str> =
         text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next()).collect();
 

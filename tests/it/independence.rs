@@ -1,11 +1,12 @@
 //! One service, or one repository, does not hold up another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ecs_deployd::aws::Fault;
 
 use crate::harness::{config, hello_world, pass, start};
-use crate::world::{Health, image_uri};
+use crate::world::{Disk, Health, World, image_uri};
 
 #[tokio::test(start_paused = true)]
 async fn a_permission_that_is_missing_for_one_service_stops_no_other() {
@@ -64,8 +65,8 @@ async fn a_permission_that_stays_missing_is_said_once_and_asked_for_rarely() {
     drop(process);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_repository_that_cannot_be_asked_does_not_hold_up_the_other_one_of_a_service() {
+/// A service `pair` of two containers, from the repositories `hello` and `side`. Gives the digests that run.
+fn pair() -> (World, Arc<Disk>, [String; 2]) {
     let (world, disk, v0) = hello_world();
     world.create_repository("side");
     let s0 = world.push("side", "latest", "s0");
@@ -74,11 +75,19 @@ async fn a_repository_that_cannot_be_asked_does_not_hold_up_the_other_one_of_a_s
         &[("app", &format!("{}@{v0}", image_uri("hello"))), ("side", &format!("{}@{s0}", image_uri("side")))],
     );
     world.create_service("web", "pair", &revision, 2);
-    let rule = |repository: &str| {
-        format!(
-            "[[repository]]\nname = \"{repository}\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"pair\"\n"
-        )
-    };
+    (world, disk, [v0, s0])
+}
+
+/// The configuration of one of its repositories.
+fn rule(repository: &str) -> String {
+    format!(
+        "[[repository]]\nname = \"{repository}\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"pair\"\n"
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_cannot_be_asked_does_not_hold_up_the_other_one_of_a_service() {
+    let (world, disk, [_, s0]) = pair();
     let _process = start(&world, &disk, &(rule("hello") + &rule("side")));
     pass(2).await;
     world.set_silent("side", true);
@@ -94,19 +103,7 @@ async fn a_repository_that_cannot_be_asked_does_not_hold_up_the_other_one_of_a_s
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_is_seen_together_with_a_push_is_a_failure_all_the_same() {
-    let (world, disk, v0) = hello_world();
-    world.create_repository("side");
-    let s0 = world.push("side", "latest", "s0");
-    let revision = world.register(
-        "pair",
-        &[("app", &format!("{}@{v0}", image_uri("hello"))), ("side", &format!("{}@{s0}", image_uri("side")))],
-    );
-    world.create_service("web", "pair", &revision, 2);
-    let rule = |repository: &str| {
-        format!(
-            "[[repository]]\nname = \"{repository}\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"pair\"\n"
-        )
-    };
+    let (world, disk, [v0, _]) = pair();
     // It is looked at when the push of the sidecar is decided, and hardly ever else.
     let text = "[deploy]\ntimeout = \"15m\"\nobserve_interval = \"10m\"\n".to_owned() + &rule("hello") + &rule("side");
     let process = start(&world, &disk, &text);
