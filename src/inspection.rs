@@ -11,7 +11,6 @@ use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, ConnectError, Co
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places};
 use crate::daemon::SAFE_OVERLAP;
-use crate::deployer::observe::Observation;
 use crate::domain::event;
 use crate::domain::finding::{self, Finding, Home, Severity, nearest};
 use crate::domain::plan::Facts;
@@ -19,6 +18,7 @@ use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::State;
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::domain::view::RepositoryView;
+use crate::engine::Observation;
 use crate::metrics::Metrics;
 use crate::preview;
 
@@ -156,7 +156,8 @@ impl Inspection<'_> {
 
     async fn of_services(&mut self, now: Timestamp) {
         let observed = preview::ask(self.config, self.contexts, &State::default(), now).await;
-        for (key, facts) in observed {
+        for (request, facts) in observed {
+            let key = request.key;
             let rules = self.config.rules_of(&key);
             match facts {
                 Err(error) => {

@@ -15,6 +15,7 @@ use prometheus::{
 use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::OutcomeKind;
+use crate::engine::ServiceCounts;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 
 /// The `repository` label of pushes to repositories that are not in the configuration. No ECR repository can have this name.
@@ -280,11 +281,16 @@ impl Metrics {
         self.push_delivery.with_label_values(&[repository.as_str()]).observe(after.as_secs_f64());
     }
 
-    /// How many deployments are under way.
-    pub fn deploying(&self, service: &ServiceKey, under_way: usize) {
-        self.deployments_in_progress
-            .with_label_values(&labels(service))
-            .set(i64::try_from(under_way).unwrap_or(i64::MAX));
+    /// What is counted of a service now. A series of what is not in the configuration any more ends.
+    pub fn service_counts(&self, service: &ServiceKey, counts: ServiceCounts) {
+        let gauges =
+            [(&self.deployments_in_progress, counts.rolling), (&self.held, counts.held), (&self.undecided, counts.undecided)];
+        for (gauge, value) in gauges {
+            match counts.configured || counts.rolling > 0 {
+                true => gauge.with_label_values(&labels(service)).set(i64::try_from(value).unwrap_or(i64::MAX)),
+                false => drop(gauge.remove_label_values(&labels(service))),
+            }
+        }
     }
 
     /// A deployment ended.
@@ -303,16 +309,6 @@ impl Metrics {
     /// A service runs a push completely.
     pub fn push_stable(&self, service: &ServiceKey, after: Duration) {
         self.push_to_stable.with_label_values(&labels(service)).observe(after.as_secs_f64());
-    }
-
-    /// How many services of this name have a digest held.
-    pub fn holding(&self, service: &ServiceKey, held: usize) {
-        self.held.with_label_values(&labels(service)).set(i64::try_from(held).unwrap_or(i64::MAX));
-    }
-
-    /// How many pushes to a service wait for a decision.
-    pub fn waiting(&self, service: &ServiceKey, undecided: usize) {
-        self.undecided.with_label_values(&labels(service)).set(i64::try_from(undecided).unwrap_or(i64::MAX));
     }
 
     /// A request to AWS was answered, or not.
@@ -420,7 +416,7 @@ mod tests {
         let key = ServiceKey::try_from("first/web/shop".to_owned()).unwrap();
         metrics.expect(&[&first, &second], &[], &[&key]);
         metrics.polled(&first, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
-        metrics.holding(&key, 1);
+        metrics.service_counts(&key, ServiceCounts { held: 1, configured: true, ..ServiceCounts::default() });
         metrics.polled(&second, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
         metrics.expect(&[&second], &[], &[]);
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();

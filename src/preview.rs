@@ -12,8 +12,6 @@ use crate::aws::{self, AwsError, ConnectError, Contexts};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::daemon;
-use crate::deployer::observe::{self, Observation, Observed, Question};
-use crate::deployer::pace::Pace;
 use crate::domain::image::ImageReference;
 use crate::domain::intake::{self, Fate, Verdict};
 use crate::domain::plan::{self, Facts, Plan};
@@ -21,10 +19,12 @@ use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{Decision, PushRef, ServiceState, State};
 use crate::domain::steering;
-use crate::domain::types::{ContextName, EcsName, EventId, ServiceKey};
+use crate::domain::types::{ContextName, EventId, ServiceKey};
+use crate::engine::{Observation, ObservationRequest};
 use crate::health::Health;
 use crate::ledger::{self, LedgerError};
 use crate::metrics::Metrics;
+use crate::observer::{Observer, Round};
 use crate::scheduler::{self, Shared};
 
 /// The version of the shape.
@@ -136,12 +136,13 @@ pub async fn look(
     let now = clock.now();
     let (verdicts, mut errors) = poll(config, contexts, &mut state, Arc::clone(&clock), metrics).await;
     let displaced: BTreeSet<EventId> =
-        verdicts.iter().flat_map(|(_, verdict)| &verdict.displaced).map(|push| push.event.clone()).collect();
+        verdicts.iter().flat_map(|(_, verdict)| &verdict.displaced).map(|(_, push)| push.event.clone()).collect();
     let observed = ask(config, contexts, &state, now).await;
     let mut preview =
         Preview { version: VERSION, at: now, pushes: Vec::new(), services: Vec::new(), errors: Vec::new() };
     let mut decided: BTreeMap<(String, String), Vec<PushPreview>> = BTreeMap::new();
-    for (key, facts) in observed {
+    for (request, facts) in observed {
+        let key = request.key;
         let known = state.services.get(&key).cloned().unwrap_or_default();
         let name = config.name_of(&key);
         match facts {
@@ -207,23 +208,22 @@ async fn poll(
     (verdicts, errors.collect())
 }
 
+/// What was found out about services, each with what was asked.
+pub(crate) type Observed = Vec<(ObservationRequest, Result<Observation, AwsError>)>;
+
 /// Asks about every service of the configuration: what its pushes need, and what its policies select.
 pub(crate) async fn ask(config: &Config, contexts: &Contexts, state: &State, now: Timestamp) -> Observed {
-    let pace = Pace::default();
-    let mut places: BTreeMap<(ContextName, EcsName), Vec<Question>> = BTreeMap::new();
     let mut keys: Vec<&ServiceKey> = config.services().map(|(_, rule)| &rule.key).collect();
     keys.sort();
     keys.dedup();
-    for key in keys {
+    let requests = keys.into_iter().filter_map(|key| {
         let mut known = state.services.get(key).cloned().unwrap_or_default();
         steering::want_what_ecr_says(&mut known, &repositories(config, key), now);
-        if let Some(question) = Question::of(config, key, &known) {
-            places.entry((key.aws.clone(), key.cluster.clone())).or_default().push(question);
-        }
-    }
-    let answers = places
-        .into_iter()
-        .map(|((aws, cluster), questions)| observe::observe(contexts.clone(), pace.clone(), aws, cluster, questions));
+        let pushes = known.wanted.clone();
+        ObservationRequest::of(config, key, &known, pushes)
+    });
+    let (round, places) = Round::new(&Observer::new(contexts.clone()), requests.collect());
+    let answers = places.into_iter().map(|(place, requests)| round.clone().observe(place, requests));
     join_all(answers).await.into_iter().flatten().collect()
 }
 

@@ -80,7 +80,7 @@ async fn context(
         ecr_caller: caller("ecr"),
         ecs_caller: caller("ecs"),
     });
-    Ok(AwsContext {
+    let context = AwsContext {
         region,
         inventory,
         topics: Arc::new(SdkTopics { client: aws_sdk_sns::Client::new(&config), caller: caller("sns") }),
@@ -90,5 +90,6 @@ async fn context(
         }),
         ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr") }),
         ecs: Arc::new(SdkEcs { client: ecs, caller: caller("ecs") }),
-    })
+    };
+    Ok(context.rate_limited())
 }

@@ -12,6 +12,7 @@ mod ecr;
 mod ecs;
 mod error;
 mod inventory;
+mod rate_limited;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,14 @@ pub struct AwsContext {
     pub inventory: Arc<dyn Inventory>,
     /// Topics that others listen to.
     pub topics: Arc<dyn Topics>,
+}
+
+impl AwsContext {
+    /// The same, with every call to ECS kept within its rate limits.
+    #[must_use]
+    pub fn rate_limited(self) -> Self {
+        Self { ecs: Arc::new(rate_limited::RateLimited::new(self.ecs)), ..self }
+    }
 }
 
 /// The part of the event history that one scan reads: the same over all its pages. Both ends belong to it.

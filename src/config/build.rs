@@ -52,8 +52,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         false => default_context(&mut aws),
     });
     let audit = audit(root.table("audit"));
-    let services = repositories.values().flat_map(|rule| &rule.services);
-    let names = ServiceNames::new(services.map(|rule| &rule.key));
+    let names = ServiceNames::new(&repositories);
     let config = Config {
         aws,
         poll: poll(root.table("poll")),

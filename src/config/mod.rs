@@ -162,7 +162,17 @@ impl Config {
     /// The rules of one service, by repository.
     #[must_use]
     pub fn rules_of<'a>(&'a self, service: &'a ServiceKey) -> BTreeMap<RepositoryKey, &'a ServiceRule> {
-        self.services().filter(|(_, rule)| &rule.key == service).collect()
+        let rule_in = |repository: &RepositoryKey| {
+            let rule = self.repositories.get(repository)?.services.iter().find(|rule| &rule.key == service)?;
+            Some((repository.clone(), rule))
+        };
+        self.names.repositories_of(service).iter().filter_map(rule_in).collect()
+    }
+
+    /// Whether a service is in the configuration.
+    #[must_use]
+    pub fn has_service(&self, service: &ServiceKey) -> bool {
+        !self.names.repositories_of(service).is_empty()
     }
 
     /// Every service under every repository.

@@ -1,24 +1,32 @@
 //! What people call the services of a configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Config;
+use crate::domain::intake::Rules;
+use crate::domain::settings::RepositoryKey;
 use crate::domain::types::ServiceKey;
 
 /// The services of a configuration by the names that people use: `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE` where several AWS contexts
 /// have a service of that name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceNames {
-    all: BTreeSet<ServiceKey>,
+    /// Each service, with the repositories that it is listed under.
+    all: BTreeMap<ServiceKey, Vec<RepositoryKey>>,
     shared: BTreeSet<String>,
 }
 
 impl ServiceNames {
     /// Names the services.
-    pub(super) fn new<'a>(keys: impl Iterator<Item = &'a ServiceKey>) -> Self {
-        let all: BTreeSet<ServiceKey> = keys.cloned().collect();
+    pub(super) fn new(repositories: &Rules) -> Self {
+        let mut all: BTreeMap<ServiceKey, Vec<RepositoryKey>> = BTreeMap::new();
+        for (repository, rule) in repositories {
+            for service in &rule.services {
+                all.entry(service.key.clone()).or_default().push(repository.clone());
+            }
+        }
         let mut seen = BTreeSet::new();
-        let shared = all.iter().map(short).filter(|name| !seen.insert(name.clone())).collect();
+        let shared = all.keys().map(short).filter(|name| !seen.insert(name.clone())).collect();
         Self { all, shared }
     }
 
@@ -29,17 +37,22 @@ impl ServiceNames {
         if self.shared.contains(&short) { long(key) } else { short }
     }
 
+    /// The repositories that a service is listed under.
+    pub(super) fn repositories_of(&self, key: &ServiceKey) -> &[RepositoryKey] {
+        self.all.get(key).map_or(&[], Vec::as_slice)
+    }
+
     /// The service that somebody names: `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
     ///
     /// # Errors
     /// What is wrong with the name, and which one may be meant.
     pub fn find(&self, named: &str) -> Result<&ServiceKey, String> {
-        let found: Vec<&ServiceKey> = self.all.iter().filter(|key| short(key) == named || long(key) == named).collect();
+        let found: Vec<&ServiceKey> = self.all.keys().filter(|key| short(key) == named || long(key) == named).collect();
         match found[..] {
             [only] => Ok(only),
             [] => {
                 let nearest =
-                    self.all.iter().map(|key| self.of(key)).min_by_key(|name| strsim::levenshtein(name, named));
+                    self.all.keys().map(|key| self.of(key)).min_by_key(|name| strsim::levenshtein(name, named));
                 let hint = nearest.map_or_else(String::new, |name| format!("; the nearest one is {name}"));
                 Err(format!("{named} is no CLUSTER/SERVICE of the configuration{hint}"))
             }
@@ -70,10 +83,16 @@ fn long(key: &ServiceKey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::settings::ServiceRule;
+    use crate::domain::test_support::{repository_rule, service_rule, tags_policy};
 
     fn names() -> ServiceNames {
-        let keys = ["test/web/shop", "live/web/shop", "live/web/hello"].map(|key| ServiceKey::try_from(key.to_owned()));
-        ServiceNames::new(keys.into_iter().map(Result::unwrap).collect::<Vec<_>>().iter())
+        let services = ["test/web/shop", "live/web/shop", "live/web/hello"].map(|name| {
+            let rule = service_rule("shop", tags_policy(&["latest"]));
+            ServiceRule { key: key(name), ..rule }
+        });
+        let rule = repository_rule("shop", services.into());
+        ServiceNames::new(&Rules::from([(rule.key(), rule)]))
     }
 
     fn key(text: &str) -> ServiceKey {

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use crate::domain::audit::{Change, Concern};
 use crate::domain::types::ContextName;
+use crate::engine::{Effect, Event};
 use crate::status::{ChangeStatus, DeliveryStatus};
 
 /// Changes that are remembered.
@@ -22,15 +23,29 @@ pub(super) struct Recent {
 }
 
 impl Recent {
+    /// Follows what happens.
+    pub(super) fn follow(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Tell(Event::PushSeen { aws, seen_after, .. }) => self.delivered(aws, *seen_after),
+            Effect::Tell(Event::Changed { aws, change, concern, .. }) => self.changed(aws, change, *concern),
+            Effect::Tell(_)
+            | Effect::Read(_)
+            | Effect::Commit(_)
+            | Effect::Write(_)
+            | Effect::Notify(_)
+            | Effect::Reply(..) => {}
+        }
+    }
+
     /// A push was told of, some time after it was made.
-    pub(super) fn delivered(&mut self, aws: &ContextName, after: SignedDuration) {
+    fn delivered(&mut self, aws: &ContextName, after: SignedDuration) {
         let deliveries = self.deliveries.entry(aws.clone()).or_default();
         deliveries.push_front(after.as_secs_f64().max(0.0));
         deliveries.truncate(DELIVERIES);
     }
 
     /// Somebody changed something in ECS.
-    pub(super) fn changed(&mut self, aws: &ContextName, change: &Change, concern: Concern) {
+    fn changed(&mut self, aws: &ContextName, change: &Change, concern: Concern) {
         self.changes.push_front(ChangeStatus::of(aws, change, concern));
         self.changes.truncate(CHANGES);
     }

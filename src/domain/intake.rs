@@ -28,7 +28,7 @@ pub struct Verdict {
     /// Skipped, or wanted by services.
     pub fate: Fate,
     /// Older pushes that are no longer wanted because of it, one for each service that wanted it.
-    pub displaced: Vec<PushRef>,
+    pub displaced: Vec<(ServiceKey, PushRef)>,
 }
 
 /// What happens to a push.
@@ -101,7 +101,7 @@ fn of_push(
     push: &Push,
     rule: Option<&RepositoryRule>,
     early: bool,
-    displaced: &mut Vec<PushRef>,
+    displaced: &mut Vec<(ServiceKey, PushRef)>,
 ) -> Fate {
     let Some(rule) = rule else {
         return skip(SkipReason::NotConfigured, "the repository is not in the configuration");
@@ -142,7 +142,7 @@ fn of_push(
             // Where the text of the tag decides, an older push may well bring the highest one.
             Some(decided) if order == By::Push && wanted.is_surely_older_than(decided) => {}
             _ => {
-                displaced.extend(known.want(&key, wanted.clone()));
+                displaced.extend(known.want(&key, wanted.clone()).map(|push| (service.clone(), push)));
                 takers.push(service.clone());
             }
         }

@@ -11,7 +11,7 @@ use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::skip::SkipReason;
 use super::state::{Direction, Hold, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
 use super::task_definition::{Registration, TaskDefinition};
-use super::types::{Digest, Region, Tag};
+use super::types::{AccountId, Digest, Region, Tag};
 use super::view::{ImageView, RunningImages, ServiceView};
 
 mod select;
@@ -30,6 +30,13 @@ pub struct Answers {
 }
 
 impl Answers {
+    /// The account of the registry, as far as an image tells.
+    #[must_use]
+    pub fn registry(&self) -> Option<&AccountId> {
+        let best = self.best.as_ref().map(|(_, image)| image);
+        self.by_tag.values().chain(best).map(|image| &image.registry).next()
+    }
+
     /// ECR knows nothing.
     #[must_use]
     pub const fn none() -> Self {

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::state::{Direction, Phase, Rollout};
 use super::types::{DeploymentId, TaskDefinitionArn};
-use super::view::{DeploymentView, RolloutState, ServiceView, Strategy};
+use super::view::{DeploymentView, Fate, RolloutState, ServiceView, Strategy};
 
 /// This machine's clock and that of ECS.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
@@ -251,6 +251,36 @@ pub fn resume(
             rollout.replaces.short()
         )),
     }
+}
+
+/// Whether an update was made before its answer was lost, and undone since: by the circuit breaker or by an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// It was not made.
+    No,
+    /// It was made, and the service runs something else by now.
+    Yes,
+    /// It was made just now: ECS is eventually consistent, and DescribeServices does not show it yet.
+    NotVisibleYet,
+}
+
+/// Judges it by the deployments of the service, newest first.
+#[must_use]
+pub fn was_tried(rollout: &Rollout, deployed: &[(TaskDefinitionArn, Fate)]) -> Tried {
+    match deployed.iter().position(|(other, _)| Some(other) == rollout.phase.revision()) {
+        None => Tried::No,
+        Some(0) if deployed[0].1 != Fate::GivenUp => Tried::NotVisibleYet,
+        Some(_) => Tried::Yes,
+    }
+}
+
+/// AWS refuses requests that are signed by a clock that differs by more than this.
+const LARGEST_SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+/// A time before a decision by any clock: this machine's may be ahead of that of ECS, which tells when its deployments were created.
+#[must_use]
+pub fn long_before(decided_at: Timestamp) -> Timestamp {
+    decided_at.checked_sub(LARGEST_SKEW).unwrap_or(decided_at)
 }
 
 #[cfg(test)]

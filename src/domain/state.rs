@@ -267,9 +267,12 @@ pub struct Left {
     pub way_back: WayBack,
 }
 
+/// What was decided about a service, however far it got.
+pub type Intent = Rollout<()>;
+
 /// A rollout on its way, forward or back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rollout {
+pub struct Rollout<P = Phase> {
     /// Whether it brings a new image, or takes one back.
     pub direction: Direction,
     /// The digests that it brings, by repository; for the way back: the ones that failed.
@@ -283,7 +286,7 @@ pub struct Rollout {
     /// Where to go back to if it fails.
     pub way_back: WayBack,
     /// How far it got.
-    pub phase: Phase,
+    pub phase: P,
     /// When it was decided.
     pub decided_at: Timestamp,
     /// Whether the new revision names an image in ECR by a tag.
@@ -291,7 +294,59 @@ pub struct Rollout {
     pub names_tags: bool,
     /// The rollout that this one supersedes, as long as ECS rolls that one: until the service is updated to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub supersedes: Option<Box<Rollout>>,
+    pub supersedes: Option<Box<Rollout<Phase>>>,
+}
+
+impl Rollout {
+    /// What was decided, and how far it got.
+    #[must_use]
+    pub fn split(self) -> (Intent, Phase) {
+        self.replace_phase(())
+    }
+}
+
+impl Intent {
+    /// The rollout that got so far.
+    #[must_use]
+    pub fn with_phase(self, phase: Phase) -> Rollout {
+        self.replace_phase(phase).0
+    }
+}
+
+impl<P> Rollout<P> {
+    /// Whether it brings pushed images. Otherwise it takes them back.
+    #[must_use]
+    pub fn is_forward(&self) -> bool {
+        self.direction == Direction::Forward
+    }
+
+    fn replace_phase<Q>(self, phase: Q) -> (Rollout<Q>, P) {
+        let Self {
+            direction,
+            targets,
+            replaces,
+            base,
+            images,
+            way_back,
+            phase: before,
+            decided_at,
+            names_tags,
+            supersedes,
+        } = self;
+        let rollout = Rollout {
+            direction,
+            targets,
+            replaces,
+            base,
+            images,
+            way_back,
+            phase,
+            decided_at,
+            names_tags,
+            supersedes,
+        };
+        (rollout, before)
+    }
 }
 
 /// Forward or back.

@@ -127,7 +127,7 @@ impl World {
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
         };
-        Contexts::from([(ContextName::parse("default").unwrap(), context)])
+        Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }
 
     /// Every call takes this long to be answered.

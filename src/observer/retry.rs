@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
-use super::pace::{Group, Pace};
 use crate::aws::{AwsError, Fault};
 use crate::clock;
-use crate::domain::types::ContextName;
 
 /// Attempts at one read.
 const ATTEMPTS: u32 = 3;
@@ -17,25 +15,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// A call that took longer than this is not tried again on the spot: whoever waits for it has waited long enough.
 const QUICK: Duration = Duration::from_secs(2);
 
-/// The same with a call that counts against one of ECS's buckets: each attempt does.
-pub(super) async fn paced<T, F>(
-    pace: &Pace,
-    aws: &ContextName,
-    group: Group,
-    read: impl Fn() -> F,
-) -> Result<T, AwsError>
-where
-    F: Future<Output = Result<T, AwsError>>,
-{
-    patiently(|| async {
-        pace.take(aws, group).await;
-        read().await
-    })
-    .await
-}
-
 /// Makes a read, and makes it again if it quickly met with something that passes.
-pub(super) async fn patiently<T, F>(mut read: impl FnMut() -> F) -> Result<T, AwsError>
+pub(super) async fn with_retries<T, F>(mut read: impl FnMut() -> F) -> Result<T, AwsError>
 where
     F: Future<Output = Result<T, AwsError>>,
 {
@@ -75,7 +56,7 @@ mod tests {
             (Fault::Credentials, 0, 1),
         ] {
             let mut made = 0;
-            let result: Result<(), AwsError> = patiently(|| {
+            let result: Result<(), AwsError> = with_retries(|| {
                 made += 1;
                 async move {
                     clock::sleep(Duration::from_secs(takes)).await;

@@ -1,8 +1,9 @@
-//! When there is nothing left to do, and what was done until then.
+//! Whether anything is left to do, and what was done until then.
 
 use jiff::Timestamp;
 
-use super::{Deployer, Run};
+use super::Engine;
+use super::service::Service;
 use crate::domain::state::{Outcome, OutcomeKind};
 use crate::domain::types::ServiceKey;
 
@@ -21,24 +22,25 @@ impl Rest {
     /// Whether every service is as it should be.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        let bad = |kind| !matches!(kind, OutcomeKind::Completed | OutcomeKind::Superseded);
-        self.unwritten.is_none()
-            && self.unfinished.is_empty()
-            && !self.ended.iter().any(|(_, outcome)| bad(outcome.result))
+        let bad = |kind| match kind {
+            OutcomeKind::Completed | OutcomeKind::Superseded => false,
+            OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::RolledBack | OutcomeKind::Refused => true,
+        };
+        let ended_badly = self.ended.iter().any(|(_, outcome)| bad(outcome.result));
+        self.unwritten.is_none() && self.unfinished.is_empty() && !ended_badly
     }
 }
 
-impl Deployer {
-    /// Whether nothing is left to do, or nothing that could be done before somebody changes something.
-    pub(super) fn is_at_rest(&self) -> bool {
-        if !self.jobs.is_empty() {
-            return false;
-        }
-        if self.commit_complaint.is_some() {
+impl Engine {
+    /// Whether nothing is left to do, or nothing that could be done before somebody changes something. Calls under way are not known here.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        if self.state_error().is_some() {
             return true;
         }
-        let is_open = |key: &ServiceKey| !self.runs.get(key).is_some_and(is_hopeless);
-        !self.dirty && !self.undone().any(is_open)
+        let is_hopeless = |service: &Service| service.calls.need_operator();
+        let is_open = |key: &ServiceKey| !self.services.get(key).is_some_and(is_hopeless);
+        self.is_durable() && !self.undone().any(is_open)
     }
 
     fn undone(&self) -> impl Iterator<Item = &ServiceKey> {
@@ -46,8 +48,9 @@ impl Deployer {
         services.filter(|(_, known)| known.rollout.is_some() || !known.wanted.is_empty()).map(|(key, _)| key)
     }
 
-    /// What happened since.
-    pub(super) fn rest(&self, since: Timestamp) -> Rest {
+    /// What has happened since a time.
+    #[must_use]
+    pub fn rest(&self, since: Timestamp) -> Rest {
         let outcomes =
             self.state.services.iter().flat_map(|(key, known)| known.history.iter().map(move |one| (key, one)));
         let mut ended: Vec<_> = outcomes
@@ -55,19 +58,14 @@ impl Deployer {
             .map(|(key, outcome)| (key.clone(), outcome.clone()))
             .collect();
         ended.sort_by_key(|(_, outcome)| outcome.ended_at);
-        let why = |run: &Run| run.complaint().cloned();
         let unfinished = self.undone().map(|key| {
-            let why = self.runs.get(key).and_then(why);
+            let why = self.services.get(key).and_then(|service| service.calls.last_error().cloned());
             (key.clone(), why.unwrap_or_else(|| "not finished; the next run goes on with it".to_owned()))
         });
         Rest {
             ended,
             unfinished: unfinished.collect(),
-            unwritten: self.commit_complaint.clone().filter(|_| self.dirty),
+            unwritten: self.state_error().cloned().filter(|_| !self.is_durable()),
         }
     }
-}
-
-fn is_hopeless(run: &Run) -> bool {
-    run.reads.hopeless || run.writes.hopeless || run.watching.hopeless
 }

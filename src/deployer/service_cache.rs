@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::observe::{SERVICES_A_CALL, describe_services};
-use super::pace::{Group, Pace};
-use super::{Deployer, Place};
-use crate::aws::Contexts;
+use super::Deployer;
 use crate::clock::{self, Instant};
+use crate::config::Config;
 use crate::domain::types::{EcsName, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::ServiceView;
+use crate::engine::{Input, Place, SERVICES_A_CALL};
+use crate::observer::Observer;
 use crate::status::{ContainerStatus, RunsStatus, Status};
 
 /// From the beginning of one round to that of the next, at least.
@@ -28,7 +28,7 @@ const FIRST_WITHIN: Duration = Duration::from_secs(2);
 
 /// What was seen.
 #[derive(Debug, Default)]
-pub(super) struct Lookout {
+pub(super) struct ServiceCache {
     begun: Option<Instant>,
     /// At most one round at a time.
     round: JoinSet<Round>,
@@ -52,19 +52,12 @@ pub(super) struct Round {
     images: BTreeMap<TaskDefinitionArn, Vec<(String, String)>>,
 }
 
-impl Lookout {
+impl ServiceCache {
     /// Another configuration is in force: whoever asks next has the services looked at anew.
     pub(super) fn forget(&mut self) {
         self.begun = None;
         self.seen.clear();
         self.round.abort_all();
-    }
-
-    /// A service was seen while it was rolled: what a round saw of it before is out of date.
-    pub(super) fn saw(&mut self, key: &ServiceKey, view: &ServiceView, at: Timestamp) {
-        if let Some(sighting) = self.seen.get_mut(key) {
-            *sighting = Sighting { at, answer: Ok(Some(view.clone())) };
-        }
     }
 
     /// Resolves when a round is complete.
@@ -100,74 +93,89 @@ impl Lookout {
     }
 }
 
+impl ServiceCache {
+    /// Follows what is seen of services while they are rolled: what a round saw of them before is out of date.
+    pub(super) fn follow(&mut self, inputs: &[Input], at: Timestamp) {
+        for input in inputs {
+            let Input::Watched { services, answers, .. } = input else { continue };
+            for (key, _) in services {
+                if let Some(Ok(Some(Ok(view)))) = answers.get(&key.service)
+                    && let Some(sighting) = self.seen.get_mut(key)
+                {
+                    *sighting = Sighting { at, answer: Ok(Some(view.clone())) };
+                }
+            }
+        }
+    }
+
+    /// Adds what was seen.
+    pub(super) fn add_to(&self, status: &mut Status) {
+        for key in self.seen.keys() {
+            if let (Some(one), Some(runs)) = (status.service_mut(key), self.runs(key)) {
+                one.runs = Some(runs);
+            }
+        }
+    }
+
+    fn begin_round(&mut self, config: &Config, observer: &Observer, now: Timestamp) {
+        let due = self.begun.is_none_or(|begun| begun.elapsed() >= LOOK_EVERY);
+        if !due || !self.round.is_empty() {
+            return;
+        }
+        self.begun = Some(clock::instant());
+        let mut places: BTreeMap<Place, BTreeSet<EcsName>> = BTreeMap::new();
+        for (_, rule) in config.services() {
+            let key = &rule.key;
+            places.entry((key.aws.clone(), key.cluster.clone())).or_default().insert(key.service.clone());
+        }
+        self.round.spawn(survey(observer.clone(), places, self.images.clone(), now));
+    }
+
+    /// What a round saw is kept until the next one.
+    fn keep(&mut self, round: Round, config: &Config) {
+        for (key, seen) in round.seen {
+            // What was seen of it since the round began is newer.
+            if self.seen.get(&key).is_none_or(|known| known.at <= seen.at) {
+                self.seen.insert(key, seen);
+            }
+        }
+        self.seen.retain(|key, _| config.has_service(key));
+        self.images = round.images;
+    }
+}
+
 impl Deployer {
     /// Answers how things are; the first time, after a look at the services.
     pub(super) fn tell_status(&mut self, answer: oneshot::Sender<Status>) {
-        let is_first = self.lookout.begun.is_none();
-        self.look_around();
-        if is_first || !self.lookout.waiting.is_empty() {
-            self.lookout.waiting.push((answer, clock::instant() + FIRST_WITHIN));
+        let is_first = self.services.begun.is_none();
+        self.services.begin_round(self.engine.rules().config(), self.executor.observer(), self.clock.now());
+        if is_first || !self.services.waiting.is_empty() {
+            self.services.waiting.push((answer, clock::instant() + FIRST_WITHIN));
         } else {
             // Who asked may have gone meanwhile.
             let _ = answer.send(self.status());
         }
     }
 
-    /// What a round saw is kept until the next one.
-    pub(super) fn looked_around(&mut self, round: Round) {
-        for (key, seen) in round.seen {
-            // What was seen of it since the round began is newer.
-            if self.lookout.seen.get(&key).is_none_or(|known| known.at <= seen.at) {
-                self.lookout.seen.insert(key, seen);
-            }
-        }
-        let config = &self.config;
-        self.lookout.seen.retain(|key, _| !config.rules_of(key).is_empty());
-        self.lookout.images = round.images;
-        self.tell_waiting(true);
+    /// A round is complete.
+    pub(super) fn surveyed(&mut self, round: Round) {
+        self.services.keep(round, self.engine.rules().config());
+        self.answer_waiting(true);
     }
 
     /// Answers those who have waited long enough, or all.
-    pub(super) fn tell_waiting(&mut self, all: bool) {
+    pub(super) fn answer_waiting(&mut self, all: bool) {
         let now = clock::instant();
-        let (over, on): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.lookout.waiting).into_iter().partition(|(_, due)| all || *due <= now);
-        self.lookout.waiting = on;
+        let over: Vec<_> = self.services.waiting.extract_if(.., |(_, due)| all || *due <= now).collect();
         for (answer, _) in over {
             let _ = answer.send(self.status());
         }
     }
-
-    /// Adds what was seen.
-    pub(super) fn add_sightings(&self, status: &mut Status) {
-        for key in self.lookout.seen.keys() {
-            if let (Some(one), Some(runs)) = (status.service_mut(key), self.lookout.runs(key)) {
-                one.runs = Some(runs);
-            }
-        }
-    }
-
-    fn look_around(&mut self) {
-        let due = self.lookout.begun.is_none_or(|begun| begun.elapsed() >= LOOK_EVERY);
-        if !due || !self.lookout.round.is_empty() {
-            return;
-        }
-        self.lookout.begun = Some(clock::instant());
-        let mut places: BTreeMap<Place, BTreeSet<EcsName>> = BTreeMap::new();
-        for (_, rule) in self.config.services() {
-            let key = &rule.key;
-            places.entry((key.aws.clone(), key.cluster.clone())).or_default().insert(key.service.clone());
-        }
-        let (contexts, pace, now) = (self.contexts.clone(), self.pace.clone(), self.clock.now());
-        let known = self.lookout.images.clone();
-        self.lookout.round.spawn(look(contexts, pace, places, known, now));
-    }
 }
 
 /// One round.
-async fn look(
-    contexts: Contexts,
-    pace: Pace,
+async fn survey(
+    observer: Observer,
     places: BTreeMap<Place, BTreeSet<EcsName>>,
     known: BTreeMap<TaskDefinitionArn, Vec<(String, String)>>,
     at: Timestamp,
@@ -175,13 +183,12 @@ async fn look(
     let mut round = Round { seen: BTreeMap::new(), images: BTreeMap::new() };
     let mut is_first = true;
     for ((aws, cluster), names) in places {
-        let Some(context) = contexts.get(&aws) else { continue };
         let names: Vec<EcsName> = names.into_iter().collect();
         for names in names.chunks(SERVICES_A_CALL) {
             if !std::mem::take(&mut is_first) {
                 clock::sleep(UNHURRIED).await;
             }
-            for (service, answer) in describe_services(context, &pace, &aws, &cluster, names).await {
+            for (service, answer) in observer.services(&aws, &cluster, names).await {
                 let answer = match answer {
                     Ok(Some(Ok(view))) => Ok(Some(view).filter(|view| view.active)),
                     Ok(Some(Err(why))) => Err(why.to_string()),
@@ -194,12 +201,7 @@ async fn look(
                     let revision = &view.task_definition;
                     let images = match known.get(revision) {
                         Some(images) => Some(images.clone()),
-                        None => {
-                            pace.take(&aws, Group::TaskDefinitions).await;
-                            let found = context.ecs.describe_task_definition(revision.as_str()).await.ok();
-                            let own = |(name, image): (&str, &str)| (name.to_owned(), image.to_owned());
-                            found.map(|found| found.containers().map(own).collect())
-                        }
+                        None => observer.images_of(&aws, revision).await,
                     };
                     round.images.extend(images.map(|images| (revision.clone(), images)));
                 }

@@ -1,0 +1,160 @@
+//! The log: the third subscriber of what happens. One place says what an operator reads, and at which level.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::domain::audit::{Change, Concern};
+use crate::domain::skip::SkipReason;
+use crate::domain::state::{Outcome, OutcomeKind};
+use crate::domain::types::{ContextName, ServiceKey};
+use crate::engine::{Event, Found, PushSkipped, ServiceEvent};
+
+/// A line about one service.
+macro_rules! of_service {
+    ($level:ident, $key:expr, $($rest:tt)*) => {
+        $level!(aws = %$key.aws, cluster = %$key.cluster, service = %$key.service, $($rest)*)
+    };
+}
+
+/// Writes what happened into the log.
+pub(super) fn tell(event: &Event) {
+    match event {
+        Event::Service(key, event) => of_service(key, event),
+        Event::PushSkipped(skipped) => push_skipped(skipped),
+        Event::PushSeen { aws, repository, tag, event, pushed_at, seen_after, services } => {
+            let tag = tag.as_ref().map_or("", |tag| tag.as_str());
+            let seen_after = Duration::try_from(*seen_after).unwrap_or_default();
+            info!(%aws, %repository, tag, %event, %pushed_at, ?seen_after, services, "push seen");
+        }
+        Event::HistoryGap { aws, since } => {
+            warn!(%aws, %since, "CloudTrail was not read for longer than it remembers: what ECR holds is compared with what the services run");
+        }
+        Event::Changed { aws, change, concern, .. } => changed(aws, change, *concern),
+        Event::StateUnwritable(error) => error!(%error, "the state cannot be written: nothing is deployed until it can"),
+        Event::StateWritable => info!("the state can be written again"),
+        Event::CommandUnknown { named, order, by, refused } => {
+            warn!(service = named, order = order.as_str(), by, %refused, "order refused");
+        }
+        Event::PushSettled { .. } => {}
+    }
+}
+
+fn push_skipped(skipped: &PushSkipped) {
+    let PushSkipped { aws, repository, tag, event, reason, detail, .. } = skipped;
+    let repository = repository.as_ref().map_or("?", |name| name.as_str());
+    let tag = tag.as_ref().map_or("", |tag| tag.as_str());
+    match reason {
+        SkipReason::Duplicate | SkipReason::NotConfigured | SkipReason::Untagged => {
+            debug!(%aws, repository, tag, %reason, detail, %event, "push skipped");
+        }
+        SkipReason::Malformed => warn!(%aws, repository, tag, %reason, detail, %event, "push skipped"),
+        _ => info!(%aws, repository, tag, %reason, detail, %event, "push skipped"),
+    }
+}
+
+fn changed(aws: &ContextName, change: &Change, concern: Concern) {
+    let Change { event, name, who, source, agent, target, error, .. } = change;
+    let (event, at) = (event.id.as_str(), event.time);
+    match concern {
+        Concern::Watched if !change.scales => {
+            warn!(%aws, call = %name, target, who, %at, from = source, agent, error, event, "somebody else than ecs-deployd changed a service of the configuration");
+        }
+        Concern::Watched | Concern::Ours | Concern::Others => {
+            let ours = concern == Concern::Ours;
+            info!(%aws, call = %name, target, who, %at, from = source, agent, error, ours, event, "ECS was changed");
+        }
+    }
+}
+
+fn of_service(key: &ServiceKey, event: &ServiceEvent) {
+    match event {
+        ServiceEvent::PushSkipped { repository, push, reason, detail } => {
+            let tag = push.tag.as_ref().map_or("", |tag| tag.as_str());
+            of_service!(info, key, repository = %repository.name, tag, %reason, detail, event = %push.event, "push skipped");
+        }
+        ServiceEvent::Warned(warning) => of_service!(warn, key, warning, "the service is rolled in spite of a warning"),
+        ServiceEvent::Refused(outcome) => {
+            of_service!(error, key, reason = outcome.detail, "deployment refused");
+        }
+        ServiceEvent::RolloutDecided { targets, from, rollback_target, pinned } => {
+            for (repository, target) in targets {
+                let tag = target.push.tag.as_ref().map_or("", |tag| tag.as_str());
+                of_service!(info, key, repository = %repository.name, tag, digest = %target.digest, %from, "deploying");
+            }
+            of_service!(debug, key, revision = %rollback_target, ?pinned, "the rollback target is recorded");
+        }
+        ServiceEvent::Resumed(found) => {
+            let what = what(*found);
+            of_service!(info, key, what, "took up an unfinished rollout");
+        }
+        ServiceEvent::RevisionRegistered(revision) => {
+            of_service!(info, key, %revision, "registered the new revision");
+        }
+        ServiceEvent::ServiceUpdated { revision, deployment } => {
+            of_service!(info, key, %revision, %deployment, "updated the service; ECS rolls it out");
+        }
+        ServiceEvent::DeploymentAdopted(deployment) => {
+            of_service!(info, key, %deployment, "a new deployment of the same revision is watched from here on");
+        }
+        ServiceEvent::RolloutProgressed { back, counts, elapsed } => {
+            let (desired, running, pending, failed) = (counts.desired, counts.running, counts.pending, counts.failed);
+            let elapsed = elapsed.as_secs();
+            of_service!(debug, key, back, desired, running, pending, failed, elapsed, "rolling");
+        }
+        ServiceEvent::RolloutEnded { outcome, back, took } => ended(key, outcome, *back, *took),
+        ServiceEvent::DigestHeld { repository, digest } => {
+            of_service!(warn, key, %repository, %digest, "the digest is held for the service until a newer push");
+        }
+        ServiceEvent::RollbackBegun { revision, pinned } => {
+            of_service!(info, key, %revision, ?pinned, "going back to what ran before");
+        }
+        ServiceEvent::CallFailed { error, repeated: true, .. } => {
+            of_service!(debug, key, %error, "still failing");
+        }
+        ServiceEvent::CallFailed { error, retry_in, repeated: false } => {
+            let remedy = error.remedy().unwrap_or_else(|| "none needed: it is tried again".to_owned());
+            of_service!(warn, key, %error, remedy, ?retry_in, "a call to AWS failed");
+        }
+        ServiceEvent::CallsRecovered => of_service!(info, key, "calls to AWS work again"),
+        ServiceEvent::Unexplained { what, error } => of_service!(debug, key, what, %error, "this is not known"),
+        ServiceEvent::CommandAnswered { order, by, answer: Ok(answer) } => {
+            of_service!(info, key, order = order.as_str(), by, answer, "order carried out");
+        }
+        ServiceEvent::CommandAnswered { order, by, answer: Err(refused) } => {
+            of_service!(warn, key, order = order.as_str(), by, %refused, "order refused");
+        }
+        ServiceEvent::PendingDropped => {
+            of_service!(info, key, "no longer in the configuration: its undecided pushes are dropped");
+        }
+        ServiceEvent::PushStable(_) | ServiceEvent::Counted(_) => {}
+    }
+}
+
+fn what(found: Found) -> &'static str {
+    match found {
+        Found::NotRegistered => "its revision is not registered yet",
+        Found::NotUpdated => "its revision is registered, the service is not updated yet",
+        Found::Updated => "the service is updated, it is watched",
+        Found::Overtaken => "the service was changed meanwhile, it is decided anew",
+        Found::GivenUp => "ECS gave its revision up",
+        Found::ServiceGone => "the service is gone",
+    }
+}
+
+fn ended(key: &ServiceKey, outcome: &Outcome, back: bool, took: Duration) {
+    let revision = outcome.revision.as_ref().map(|revision| revision.short());
+    let (result, detail, took_seconds) = (outcome.result.as_str(), outcome.detail.as_str(), took.as_secs());
+    match outcome.result {
+        OutcomeKind::Completed => {
+            let detail = Some(detail).filter(|detail| !detail.is_empty());
+            of_service!(info, key, revision, outcome = result, detail, took_seconds, "deployment ended");
+        }
+        OutcomeKind::Superseded | OutcomeKind::RolledBack => {
+            of_service!(warn, key, revision, outcome = result, detail, took_seconds, "deployment ended");
+        }
+        OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::Refused => {
+            of_service!(error, key, revision, outcome = result, detail, back, took_seconds, "deployment ended");
+        }
+    }
+}

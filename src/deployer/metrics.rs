@@ -1,0 +1,58 @@
+//! The metrics: the fourth subscriber of what happens.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::engine::{Event, ServiceEvent};
+use crate::metrics::Metrics;
+
+/// Makes the series of what is configured appear.
+pub(super) fn expect(metrics: &Metrics, config: &Config) {
+    let contexts = config.polled_contexts();
+    let repositories: Vec<_> = config.repositories.keys().map(|key| &key.name).collect();
+    let services: Vec<_> = config.services().map(|(_, rule)| &rule.key).collect();
+    metrics.expect(&contexts, &repositories, &services);
+    if let Some(audit) = &config.audit {
+        metrics.expect_audits(&config.audited_contexts(), &audit.events);
+    }
+}
+
+/// Counts what happened.
+pub(super) fn count(metrics: &Metrics, event: &Event) {
+    match event {
+        Event::PushSkipped(skipped) => {
+            metrics.push_skipped(skipped.configured.as_ref().map(|key| &key.name), skipped.reason);
+        }
+        Event::PushSeen { repository, seen_after, .. } => {
+            metrics.push_seen(repository, Duration::try_from(*seen_after).unwrap_or_default());
+        }
+        Event::PushSettled { repository, skipped: Some(reason) } => metrics.push_skipped(Some(repository), *reason),
+        Event::PushSettled { repository, skipped: None } => metrics.push_deployed(repository),
+        Event::Changed { aws, change, .. } => metrics.audited(aws, change.name.as_str()),
+        Event::Service(key, event) => match event {
+            ServiceEvent::RolloutEnded { outcome, took, .. } => metrics.deployment_ended(key, outcome.result, *took),
+            ServiceEvent::Refused(_) => metrics.deployment_refused(key),
+            ServiceEvent::PushStable(after) => metrics.push_stable(key, *after),
+            ServiceEvent::Counted(counts) => metrics.service_counts(key, *counts),
+            ServiceEvent::PushSkipped { .. }
+            | ServiceEvent::Warned(_)
+            | ServiceEvent::RolloutDecided { .. }
+            | ServiceEvent::Resumed(_)
+            | ServiceEvent::RevisionRegistered(_)
+            | ServiceEvent::ServiceUpdated { .. }
+            | ServiceEvent::DeploymentAdopted(_)
+            | ServiceEvent::RolloutProgressed { .. }
+            | ServiceEvent::DigestHeld { .. }
+            | ServiceEvent::RollbackBegun { .. }
+            | ServiceEvent::CallFailed { .. }
+            | ServiceEvent::CallsRecovered
+            | ServiceEvent::Unexplained { .. }
+            | ServiceEvent::CommandAnswered { .. }
+            | ServiceEvent::PendingDropped => {}
+        },
+        Event::HistoryGap { .. }
+        | Event::StateUnwritable(_)
+        | Event::StateWritable
+        | Event::CommandUnknown { .. } => {}
+    }
+}

@@ -1,0 +1,33 @@
+//! How things are, for those who ask the running daemon.
+
+use super::Deployer;
+use crate::status::{DaemonStatus, Status};
+
+impl Deployer {
+    /// How things are.
+    pub(super) fn status(&self) -> Status {
+        let now = self.clock.now();
+        let mut status = Status::of(self.engine.rules().config(), self.engine.state(), now);
+        status.daemon = Some(DaemonStatus {
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: env!("ECS_DEPLOYD_COMMIT").to_owned(),
+            started_at: self.engine.started_at(),
+            state_trouble: self.engine.state_error().cloned(),
+            audit_trouble: self.health.unaudited().into_iter().map(|(aws, why)| (aws.to_string(), why)).collect(),
+        });
+        status.changes = self.recent.changes();
+        for context in &mut status.contexts {
+            context.delivery = self.recent.delivery(&context.aws);
+            if let Some((ago, trouble)) = self.health.of_context(&context.aws) {
+                let ago = ago.and_then(|ago| jiff::SignedDuration::try_from(ago).ok());
+                context.polled_at = ago.and_then(|ago| now.checked_sub(ago).ok());
+                context.trouble = trouble;
+            }
+        }
+        for (key, counts, error) in self.engine.details() {
+            status.add_details(key, counts, error);
+        }
+        self.services.add_to(&mut status);
+        status
+    }
+}

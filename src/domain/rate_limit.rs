@@ -1,0 +1,86 @@
+//! ECS's rate limits, kept from this side, so that many services roll side by side without running into them.
+
+use std::time::Duration;
+
+/// The groups of calls that share a token bucket (Amazon ECS API Reference, "Request throttling for the Amazon ECS API").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// RegisterTaskDefinition.
+    Register,
+    /// DescribeTaskDefinition.
+    TaskDefinitions,
+    /// UpdateService.
+    ServiceWrites,
+    /// DescribeServices.
+    ServiceReads,
+    /// ListServiceDeployments, DescribeServiceDeployments and DescribeServiceRevisions.
+    ServiceDeployments,
+    /// ListTasks and DescribeTasks.
+    Tasks,
+}
+
+impl Group {
+    /// The size of the bucket, and the calls per second that refill it.
+    const fn limits(self) -> (f64, f64) {
+        match self {
+            Self::Register => (20.0, 1.0),
+            Self::TaskDefinitions | Self::ServiceDeployments => (50.0, 20.0),
+            Self::ServiceWrites => (50.0, 5.0),
+            Self::ServiceReads | Self::Tasks => (100.0, 20.0),
+        }
+    }
+}
+
+/// A token bucket. Times are spans since some fixed moment.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    group: Group,
+    tokens: f64,
+    filled: Duration,
+}
+
+impl Bucket {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(group: Group, now: Duration) -> Self {
+        Self { group, tokens: group.limits().0, filled: now }
+    }
+
+    /// Takes a token for a call.
+    ///
+    /// # Errors
+    /// There is none: the span until there is one.
+    pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        let (size, per_second) = self.group.limits();
+        self.tokens = (self.tokens + now.saturating_sub(self.filled).as_secs_f64() * per_second).min(size);
+        self.filled = now;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        Err(Duration::from_secs_f64((1.0 - self.tokens) / per_second).max(Duration::from_millis(1)))
+    }
+
+    /// The span until a token can be taken; zero if one can.
+    #[must_use]
+    pub fn wait(&self, now: Duration) -> Duration {
+        self.clone().take(now).err().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_then_the_sustained_rate_holds() {
+        let mut bucket = Bucket::new(Group::ServiceWrites, Duration::ZERO);
+        for _ in 0..50 {
+            assert_eq!(bucket.take(Duration::ZERO), Ok(()));
+        }
+        let wait = bucket.take(Duration::ZERO).unwrap_err();
+        assert_eq!(wait, Duration::from_millis(200));
+        assert_eq!((bucket.wait(wait), bucket.take(wait)), (Duration::ZERO, Ok(())));
+        assert!(bucket.take(wait).is_err());
+    }
+}

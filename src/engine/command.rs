@@ -1,0 +1,107 @@
+//! What operators order of a service.
+
+use super::effect::{CommandId, Read};
+use super::event::ServiceEvent;
+use super::observation::{Location, Unlocated};
+use super::service::{Command, Handler};
+use super::workflow::{Recorded, Turn, Workflow};
+use crate::domain::settings::RepositoryKey;
+use crate::domain::state::{Direction, Order, OutcomeKind};
+use crate::domain::steering::{self, Refused};
+
+impl Handler<'_> {
+    /// Carries out a command, or begins to.
+    pub(super) fn command(&mut self, command: Command) {
+        let repositories: Vec<RepositoryKey> = self.rules.of(self.key).into_keys().collect();
+        let now = self.now.time;
+        match &command.order {
+            Order::Hold { reason } => {
+                let answer = steering::hold(self.record_mut(), &command.by, reason.as_deref(), now);
+                self.answer(command, Ok(answer));
+            }
+            Order::Release => {
+                let answer = steering::release(self.record_mut(), &repositories, now);
+                self.answer(command, Ok(answer));
+            }
+            Order::Deploy => match steering::deploy(self.record_mut(), &repositories, now) {
+                Ok(()) => self.service.commands.push(command),
+                Err(refused) => self.answer(command, Err(refused)),
+            },
+            Order::Rollback { .. } if self.rules.region(&self.key.aws).is_none() => {
+                let refused = Refused("its AWS context is not in the configuration".to_owned());
+                self.answer(command, Err(refused));
+            }
+            Order::Rollback { to } => {
+                let (id, service, to) = (command.id, self.key.clone(), to.clone());
+                self.service.commands.push(command);
+                self.ask(Read::Locate { command: id, service, to });
+            }
+        }
+    }
+
+    /// What the service runs is known: it is set back, if there is something to go back to.
+    pub(super) fn located(&mut self, command: Command, answer: Result<Location, Unlocated>) {
+        let answer = answer.map_err(refused).and_then(|location| self.roll_back(&command.by, location));
+        self.answer(command, answer);
+    }
+
+    fn roll_back(&mut self, by: &str, location: Location) -> Result<String, Refused> {
+        if self.service.workflow.is_in_flight() {
+            return Err(Refused("a rollout is just being begun; try again in a moment".to_owned()));
+        }
+        let now = self.now.time;
+        let Location { current, to } = location;
+        let back = steering::rollback(self.record_mut(), &current, to, by, now)?;
+        let because = match &back.direction {
+            Direction::Back { because } => because.clone(),
+            Direction::Forward => String::new(),
+        };
+        let answer = format!("going back from {} to {}", current.short(), back.base.short());
+        self.end(OutcomeKind::Superseded, format!("rollback {because}"));
+        self.begin_back(back.split().0);
+        Ok(answer)
+    }
+
+    /// The command of this name that waits.
+    pub(super) fn take_command(&mut self, id: CommandId) -> Option<Command> {
+        let place = self.service.commands.iter().position(|command| command.id == id)?;
+        Some(self.service.commands.remove(place))
+    }
+
+    /// The service left the configuration: nothing new is begun for it. What ECS may roll already is watched to its end, where it can be
+    /// reached; a way back is not left half-way.
+    pub(super) fn leave(&mut self) {
+        let has_pending = self.record().is_some_and(|known| !known.wanted.is_empty());
+        if has_pending {
+            self.emit(ServiceEvent::PendingDropped);
+            self.record_mut().wanted.clear();
+        }
+        let may_be_told = match &self.service.workflow {
+            Workflow::Idle => return,
+            Workflow::Verifying { intent, recorded, .. } => !intent.is_forward() || *recorded != Recorded::Intended,
+            Workflow::Registering { intent, .. } => !intent.is_forward(),
+            Workflow::Updating { intent, turn, .. } => !intent.is_forward() || matches!(turn, Turn::UnderWay { .. }),
+            Workflow::Rolling { .. } => true,
+        };
+        if !may_be_told || self.rules.region(&self.key.aws).is_none() {
+            self.leave_configuration();
+        }
+    }
+
+    /// Ends a rollout of a service that left the configuration, which ECS does not know of.
+    pub(super) fn leave_configuration(&mut self) {
+        let ended = self.end(OutcomeKind::Superseded, "the service left the configuration".to_owned());
+        if self.rules.region(&self.key.aws).is_some() {
+            self.restore(ended.and_then(|rollout| rollout.supersedes));
+        }
+    }
+}
+
+fn refused(why: Unlocated) -> Refused {
+    match why {
+        Unlocated::NoService => Refused("there is no such service in ECS".to_owned()),
+        Unlocated::NotARevision(refused) => refused,
+        Unlocated::UnknownRevision(revision) => Refused(format!("ECS does not know {revision}")),
+        Unlocated::Failed(error) => Refused(error.to_string()),
+    }
+}

@@ -1,0 +1,196 @@
+//! What was found out about a service with pending pushes becomes a plan.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::effect::Answer;
+use super::event::ServiceEvent;
+use super::now::Moment;
+use super::observation::{Observation, ObservationRequest};
+use super::service::{Call, Command, Handler, Question};
+use super::workflow::{Ending, Workflow};
+use crate::aws::AwsError;
+use crate::domain::plan::{self, Facts, Plan, Pushes, Roll};
+use crate::domain::settings::RepositoryKey;
+use crate::domain::skip::SkipReason;
+use crate::domain::state::{Order, Outcome, OutcomeKind, PushRef, ServiceState};
+use crate::domain::steering::Refused;
+
+impl Handler<'_> {
+    /// The answer to what was asked about the service.
+    pub(super) fn observed(
+        &mut self,
+        request: ObservationRequest,
+        answer: Result<Observation, AwsError>,
+        asked_at: Moment,
+    ) {
+        self.service.question = Question::Idle;
+        let Observation { facts, unanswered } = match answer {
+            Ok(observation) => observation,
+            Err(error) => {
+                self.commands_undecided(&error);
+                return self.failed(Call::Observe, &error);
+            }
+        };
+        if request.has_rollback_target && self.service.workflow == Workflow::Idle {
+            // What runs was not asked, as the rollout under way knew where to go back to. That one is over: it is asked now.
+            return;
+        }
+        self.succeeded(Call::Observe);
+        let mut pushes = request.pushes;
+        pushes.retain(|repository, _| !unanswered.contains_key(repository));
+        for repository in pushes.keys() {
+            self.succeeded(Call::Resolve(repository));
+        }
+        for (repository, error) in &unanswered {
+            self.failed(Call::Resolve(repository), error);
+        }
+        if let Some(error) = unanswered.values().next().filter(|_| pushes.is_empty()) {
+            self.commands_undecided(error);
+        } else {
+            self.decide(&pushes, &facts, asked_at);
+        }
+    }
+
+    /// Decides these pushes. What is known of the rollout under way comes first: it may be complete, or have failed.
+    fn decide(&mut self, pushes: &Pushes, facts: &Facts, asked_at: Moment) {
+        let was_idle = self.service.workflow == Workflow::Idle;
+        self.judge(facts.service.as_ref(), asked_at);
+        if !was_idle && self.service.workflow == Workflow::Idle {
+            return;
+        }
+        if !self.may_supersede(facts) {
+            let again = self.now.moment.plus(self.rules.settings(self.key).observe_interval);
+            self.service.question = Question::AskAgain(again);
+            return;
+        }
+        let plan = self.plan(pushes, facts);
+        plan.write_down(pushes, self.record_mut());
+        self.tell_skips(&plan);
+        self.answer_deploys(&plan);
+        if let Some(Roll { rollout, registration }) = plan.roll {
+            self.emit(ServiceEvent::RolloutDecided {
+                targets: rollout.targets.clone(),
+                from: rollout.replaces.clone(),
+                rollback_target: rollout.way_back.revision.clone(),
+                pinned: rollout.way_back.pinned.clone(),
+            });
+            let asked = |repository: &RepositoryKey, push: &PushRef| {
+                pushes.get(repository).is_some_and(|pushes| pushes.iter().any(|asked| asked.event == push.event))
+            };
+            for (repository, target) in rollout.targets.iter().filter(|(key, target)| asked(key, &target.push)) {
+                self.settle(&target.push, repository, None);
+            }
+            self.begin_forward(rollout.split().0, registration);
+        }
+    }
+
+    /// Whether a new rollout may take the place of the one under way: there is none, or the facts show that ECS rolls that one, and
+    /// nothing is being found out that may end it.
+    fn may_supersede(&self, facts: &Facts) -> bool {
+        match &self.service.workflow {
+            Workflow::Idle => true,
+            Workflow::Rolling { revision, watch, .. } => {
+                let seen = facts.service.as_ref().map(|service| &service.task_definition);
+                let open = match watch.ending {
+                    Ending::NotYet | Ending::Baking | Ending::Confirming { baking: true, .. } => true,
+                    Ending::Confirming { baking: false, .. } | Ending::Diagnosing { .. } => false,
+                };
+                open && seen == Some(revision)
+            }
+            Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => false,
+        }
+    }
+
+    fn plan(&self, pushes: &Pushes, facts: &Facts) -> Plan {
+        // Another push may have come in meanwhile: only what was asked about is decided.
+        let known = self.record().cloned().unwrap_or_default();
+        let asked = ServiceState { wanted: pushes.clone(), ..known };
+        let region_of = |repository: &RepositoryKey| self.rules.region(&repository.aws).cloned();
+        plan::plan(&self.rules.of(self.key), region_of, &asked, facts, self.now.time)
+    }
+
+    fn tell_skips(&mut self, plan: &Plan) {
+        for skip in &plan.skips {
+            self.emit(ServiceEvent::PushSkipped {
+                repository: skip.repository.clone(),
+                push: skip.push.clone(),
+                reason: skip.reason,
+                detail: skip.detail.clone(),
+            });
+            self.settle(&skip.push, &skip.repository, Some(skip.reason));
+        }
+        for warning in &plan.warnings {
+            self.emit(ServiceEvent::Warned(warning.clone()));
+        }
+        if let Some(reason) = &plan.refused {
+            self.emit(ServiceEvent::Refused(refusal(reason.clone(), self.now.time)));
+        }
+    }
+
+    /// The service has decided about a push.
+    pub(super) fn settle(&mut self, push: &PushRef, repository: &RepositoryKey, skipped: Option<SkipReason>) {
+        if let Some(event) = self.out.unsettled.decided(push, repository, skipped) {
+            self.out.emit(event, self.rules);
+        }
+    }
+
+    /// Whoever ordered a deployment is told what was decided.
+    fn answer_deploys(&mut self, plan: &Plan) {
+        let targets = plan.roll.iter().flat_map(|roll| roll.rollout.targets.values()).map(|target| &target.push);
+        if plan.skips.iter().map(|skip| &skip.push).chain(targets).any(PushRef::is_reconciliation) {
+            self.answer_all_deploys(&told(plan));
+        }
+    }
+
+    /// Whoever ordered a deployment is told that it cannot be decided yet.
+    fn commands_undecided(&mut self, error: &AwsError) {
+        self.answer_all_deploys(&Err(Refused(format!("not decided yet, it is tried again: {error}"))));
+    }
+
+    fn answer_all_deploys(&mut self, answer: &Answer) {
+        let is_deploy = |command: &mut Command| command.order == Order::Deploy;
+        let deploys: Vec<Command> = self.service.commands.extract_if(.., is_deploy).collect();
+        for command in deploys {
+            self.answer(command, answer.clone());
+        }
+    }
+
+    /// Answers a command, once what the answer says is durable.
+    pub(super) fn answer(&mut self, command: Command, answer: Answer) {
+        let Command { id, order, by } = command;
+        self.emit(ServiceEvent::CommandAnswered { order, by, answer: answer.clone() });
+        self.out.durability.reply(id, answer);
+    }
+}
+
+/// A service that ECS cannot, or must not, roll: the outcome of a deployment that never began.
+fn refusal(reason: String, now: Timestamp) -> Outcome {
+    Outcome {
+        result: OutcomeKind::Refused,
+        revision: None,
+        targets: BTreeMap::new(),
+        decided_at: now,
+        ended_at: now,
+        detail: reason,
+    }
+}
+
+/// What a plan means to whoever ordered it.
+fn told(plan: &Plan) -> Answer {
+    if let Some(roll) = &plan.roll {
+        let targets = roll.rollout.targets.iter().map(|(repository, target)| {
+            let tag = target.push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+            format!("{}{tag} ({})", repository.name, target.digest)
+        });
+        return Ok(format!("rolling to {}", targets.collect::<Vec<_>>().join(" and ")));
+    }
+    if let Some(reason) = &plan.refused {
+        return Err(Refused(reason.clone()));
+    }
+    let reasons: Vec<String> = plan.skips.iter().map(|skip| format!("{}: {}", skip.reason, skip.detail)).collect();
+    let text = reasons.join("; ");
+    let all_well = plan.skips.iter().all(|skip| skip.reason == SkipReason::AlreadyDeployed);
+    if all_well { Ok(format!("nothing to do: {text}")) } else { Err(Refused(text)) }
+}

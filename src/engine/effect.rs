@@ -1,0 +1,134 @@
+//! What the engine wants done. The executor carries it out as it stands, and chooses nothing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::durability::{Durable, Snapshot};
+use super::event::Event;
+use super::now::Moment;
+use super::observation::ObservationRequest;
+use crate::domain::notice::Notice;
+use crate::domain::state::Rollout;
+use crate::domain::steering::Refused;
+use crate::domain::task_definition::Registration;
+use crate::domain::types::{ContextName, DeploymentId, EcsName, ServiceKey, TaskDefinitionArn};
+
+/// Names a rollout: the answer to a call that was made for it counts for no other one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RolloutId {
+    /// The service.
+    pub service: ServiceKey,
+    /// When the rollout was decided.
+    pub decided_at: Timestamp,
+}
+
+/// A cluster in an AWS context.
+pub type Place = (ContextName, EcsName);
+
+/// Names a command of an operator, so that its answer finds the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommandId(pub u64);
+
+/// The answer to a command.
+pub type Answer = Result<String, Refused>;
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// A read, which changes nothing and may begin at once.
+    Read(Read),
+    /// The state is to be made durable.
+    Commit(Snapshot),
+    /// A write to ECS. There is none before the commit that says that it will be made.
+    Write(Durable<Write>),
+    /// A notification. There is none before the commit of what it tells.
+    Notify(Durable<Arc<Notice>>),
+    /// The answer to a command: after the commit of what it says, or to say that there is none.
+    Reply(CommandId, Answer),
+    /// Something happened.
+    Tell(Event),
+}
+
+/// A question to AWS.
+#[derive(Debug, Clone)]
+pub enum Read {
+    /// What the pending pushes of services need to be decided. The reads are shared over all of them.
+    Observe {
+        /// The configuration that it is asked under.
+        generation: u64,
+        /// When.
+        asked_at: Moment,
+        /// What has to be found out about each service.
+        requests: Vec<ObservationRequest>,
+    },
+    /// How far an unfinished rollout got.
+    Inspect {
+        /// The rollout.
+        id: RolloutId,
+        /// Its record.
+        rollout: Box<Rollout>,
+    },
+    /// What services are set to, right before they are updated: at most ten, of one cluster.
+    Recheck {
+        /// The cluster.
+        place: Place,
+        /// The rollouts.
+        ids: Vec<RolloutId>,
+    },
+    /// How rollouts go: at most ten services of one cluster.
+    Watch {
+        /// The cluster.
+        place: Place,
+        /// When it is asked.
+        asked_at: Moment,
+        /// The services, with the deployments that are watched.
+        services: Vec<(ServiceKey, DeploymentId)>,
+    },
+    /// Why tasks of a deployment stopped.
+    StoppedTasks {
+        /// The service.
+        service: ServiceKey,
+        /// The deployment.
+        deployment: DeploymentId,
+    },
+    /// The deployments of a service since a time, and how they fared.
+    Deployments {
+        /// The service.
+        service: ServiceKey,
+        /// The deployment that it is asked for.
+        deployment: DeploymentId,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// What a service is set to, and what a revision that an operator names says.
+    Locate {
+        /// The command that needs it.
+        command: CommandId,
+        /// The service.
+        service: ServiceKey,
+        /// The revision, as the operator names it.
+        to: Option<String>,
+    },
+}
+
+/// A write to ECS.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// RegisterTaskDefinition.
+    Register {
+        /// The AWS context.
+        aws: ContextName,
+        /// The rollouts that wait for the revision.
+        ids: Vec<RolloutId>,
+        /// The revision.
+        registration: Box<Registration>,
+    },
+    /// UpdateService.
+    Update {
+        /// The rollout.
+        id: RolloutId,
+        /// The revision.
+        revision: TaskDefinitionArn,
+    },
+}

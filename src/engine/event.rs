@@ -1,0 +1,252 @@
+//! What happens, as a closed set. Four subscribers read it: the history in the state, the notifications, the log and the metrics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::aws::AwsError;
+use crate::domain::audit::{Change, Concern};
+use crate::domain::notice::Named;
+use crate::domain::rollout::Counts;
+use crate::domain::settings::RepositoryKey;
+use crate::domain::skip::SkipReason;
+use crate::domain::state::{Order, Outcome, PushRef, Target};
+use crate::domain::steering::Refused;
+use crate::domain::types::{
+    ContextName, DeploymentId, Digest, EventId, RepositoryName, ServiceKey, Tag, TaskDefinitionArn,
+};
+
+/// Something that happened to the daemon as a whole, to a push, or to a service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A push event was read that no service can take.
+    PushSkipped(PushSkipped),
+    /// A push event was read that services have to decide about.
+    PushSeen {
+        /// The AWS context that the repository lives in.
+        aws: ContextName,
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag, as far as the record has it.
+        tag: Option<Tag>,
+        /// The event's id.
+        event: EventId,
+        /// When it was pushed.
+        pushed_at: Timestamp,
+        /// The time from the push to this moment.
+        seen_after: SignedDuration,
+        /// The number of services that decide about it.
+        services: usize,
+    },
+    /// The last service has decided about a push, or the first one deploys it: it counts once.
+    PushSettled {
+        /// The repository.
+        repository: RepositoryName,
+        /// Why no service deploys it; `None` if one does.
+        skipped: Option<SkipReason>,
+    },
+    /// What CloudTrail remembers does not reach back to what was read last.
+    HistoryGap {
+        /// The AWS context.
+        aws: ContextName,
+        /// Up to when it was read.
+        since: Timestamp,
+    },
+    /// A call that changes ECS was read.
+    Changed {
+        /// The AWS context.
+        aws: ContextName,
+        /// The call.
+        change: Box<Change>,
+        /// The service of the configuration that it is about.
+        watched: Option<Named>,
+        /// Whose it is.
+        concern: Concern,
+    },
+    /// The state could not be written: nothing is deployed until it can.
+    StateUnwritable(String),
+    /// The state can be written again.
+    StateWritable,
+    /// A command names no service of the configuration.
+    CommandUnknown {
+        /// The name.
+        named: String,
+        /// The command.
+        order: Order,
+        /// The operator.
+        by: String,
+        /// The answer.
+        refused: Refused,
+    },
+    /// Something happened to one service.
+    Service(ServiceKey, ServiceEvent),
+}
+
+/// A push event that concerns no service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushSkipped {
+    /// The AWS context that it was read in.
+    pub aws: ContextName,
+    /// The repository, as far as the record names one.
+    pub repository: Option<RepositoryName>,
+    /// The same, if it is in the configuration.
+    pub configured: Option<RepositoryKey>,
+    /// The tag, as far as the record has it.
+    pub tag: Option<Tag>,
+    /// The event's id.
+    pub event: EventId,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// Why.
+    pub reason: SkipReason,
+    /// The particulars.
+    pub detail: String,
+}
+
+/// Something that happened to one service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServiceEvent {
+    /// The service does not deploy a push.
+    PushSkipped {
+        /// The repository.
+        repository: RepositoryKey,
+        /// The push.
+        push: PushRef,
+        /// Why.
+        reason: SkipReason,
+        /// The particulars.
+        detail: String,
+    },
+    /// A rollout is begun although something about it is doubtful.
+    Warned(String),
+    /// ECS cannot, or must not, roll the service.
+    Refused(Outcome),
+    /// A rollout to pushed images is decided.
+    RolloutDecided {
+        /// What it brings.
+        targets: BTreeMap<RepositoryKey, Target>,
+        /// The revision that it replaces.
+        from: TaskDefinitionArn,
+        /// The revision to go back to.
+        rollback_target: TaskDefinitionArn,
+        /// Its images by container, pinned to what runs.
+        pinned: BTreeMap<String, String>,
+    },
+    /// It was found out how far an unfinished rollout got.
+    Resumed(Found),
+    /// The new revision is registered.
+    RevisionRegistered(TaskDefinitionArn),
+    /// The service is set to the new revision.
+    ServiceUpdated {
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// The deployment that rolls it.
+        deployment: DeploymentId,
+    },
+    /// A new deployment of the same revision is watched from here on.
+    DeploymentAdopted(DeploymentId),
+    /// A rollout was seen to go on.
+    RolloutProgressed {
+        /// Whether it goes back.
+        back: bool,
+        /// Its tasks.
+        counts: Counts,
+        /// How long it has been rolling.
+        elapsed: Duration,
+    },
+    /// A rollout ended.
+    RolloutEnded {
+        /// How.
+        outcome: Outcome,
+        /// Whether it went back.
+        back: bool,
+        /// From the decision to the end.
+        took: Duration,
+    },
+    /// The service runs a push completely, so long after it was made.
+    PushStable(Duration),
+    /// A digest is not deployed to the service before a newer push or a release.
+    DigestHeld {
+        /// The repository.
+        repository: RepositoryName,
+        /// The digest.
+        digest: Digest,
+    },
+    /// The service goes back to what ran before.
+    RollbackBegun {
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// Its images by container, pinned to what ran.
+        pinned: BTreeMap<String, String>,
+    },
+    /// A call to AWS failed.
+    CallFailed {
+        /// The error.
+        error: AwsError,
+        /// The pause before the next attempt.
+        retry_in: Duration,
+        /// Whether the same error was told before.
+        repeated: bool,
+    },
+    /// Calls that had failed work again.
+    CallsRecovered,
+    /// Something that only explains other events could not be asked.
+    Unexplained {
+        /// What is not known.
+        what: &'static str,
+        /// The error.
+        error: AwsError,
+    },
+    /// A command was carried out, or refused.
+    CommandAnswered {
+        /// The command.
+        order: Order,
+        /// The operator.
+        by: String,
+        /// The answer.
+        answer: Result<String, Refused>,
+    },
+    /// The service left the configuration: its undecided pushes are dropped.
+    PendingDropped,
+    /// The counts that are shown of the service.
+    Counted(ServiceCounts),
+}
+
+/// How far an unfinished rollout was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Its revision is not registered.
+    NotRegistered,
+    /// Its revision is registered, the service is not updated.
+    NotUpdated,
+    /// The service is updated.
+    Updated,
+    /// The service was changed by somebody else.
+    Overtaken,
+    /// ECS gave its revision up.
+    GivenUp,
+    /// The service is gone.
+    ServiceGone,
+}
+
+/// What is counted of the services of one cluster and name, in all AWS contexts together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServiceCounts {
+    /// Rollouts under way.
+    pub rolling: usize,
+    /// Services of which something is held.
+    pub held: usize,
+    /// Pushes that are not decided.
+    pub undecided: usize,
+    /// Whether one of the services is in the configuration.
+    pub configured: bool,
+}
+
+impl ServiceCounts {
+    /// Whether there is nothing to tell of a service of the configuration.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self { configured: true, ..Self::default() }
+    }
+}

@@ -1,0 +1,139 @@
+//! What comes in: a closed set.
+
+use jiff::Timestamp;
+
+use super::durability::Receipt;
+use super::effect::{CommandId, Place, RolloutId};
+use super::now::Moment;
+use super::observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated};
+use super::rules::Rules;
+use crate::aws::AwsError;
+use crate::domain::audit::Change;
+use crate::domain::event::Reading;
+use crate::domain::state::Order;
+use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
+use crate::domain::view::{DeploymentView, Fate};
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Input {
+    /// A page of events.
+    Page(Page),
+    /// What was found out about services with pending pushes.
+    Observed {
+        /// The configuration that it was asked under.
+        generation: u64,
+        /// When it was asked.
+        asked_at: Moment,
+        /// The answers.
+        answers: Vec<(ObservationRequest, Result<Observation, AwsError>)>,
+    },
+    /// How far an unfinished rollout got.
+    Inspected {
+        /// The rollout.
+        id: RolloutId,
+        /// The answer.
+        answer: Box<Result<Inspected, AwsError>>,
+    },
+    /// What services are set to that are about to be updated.
+    Rechecked {
+        /// The rollouts.
+        ids: Vec<RolloutId>,
+        /// The answers.
+        answers: ByService<Option<Seen>>,
+    },
+    /// A revision was registered, or not.
+    Registered {
+        /// The rollouts that wait for it.
+        ids: Vec<RolloutId>,
+        /// The answer.
+        answer: Result<TaskDefinitionArn, AwsError>,
+    },
+    /// A service was updated, or not. The answer is its PRIMARY deployment.
+    Updated {
+        /// The rollout.
+        id: RolloutId,
+        /// The revision that it was to be set to.
+        revision: TaskDefinitionArn,
+        /// The answer.
+        answer: Box<Result<DeploymentView, AwsError>>,
+    },
+    /// How rollouts go.
+    Watched {
+        /// The cluster.
+        place: Place,
+        /// When it was asked.
+        asked_at: Moment,
+        /// What was asked about.
+        services: Vec<(ServiceKey, DeploymentId)>,
+        /// The answers.
+        answers: ByService<Option<Seen>>,
+    },
+    /// Why tasks of a deployment stopped; empty, if there are no reasons or they were not told in time.
+    StoppedTasks {
+        /// The service.
+        service: ServiceKey,
+        /// The deployment.
+        deployment: DeploymentId,
+        /// The answer.
+        answer: Result<Vec<String>, AwsError>,
+    },
+    /// How the deployments of a service fared.
+    Deployments {
+        /// The service.
+        service: ServiceKey,
+        /// The deployment that it was asked for.
+        deployment: DeploymentId,
+        /// The answer.
+        answer: Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>,
+    },
+    /// What a rollback needs to know.
+    Located {
+        /// The command.
+        command: CommandId,
+        /// The service.
+        service: ServiceKey,
+        /// The answer.
+        answer: Result<Location, Unlocated>,
+    },
+    /// The state is durable.
+    Committed {
+        /// The proof.
+        receipt: Receipt,
+    },
+    /// The state could not be made durable.
+    CommitFailed {
+        /// Why.
+        error: String,
+    },
+    /// A command of an operator.
+    Command {
+        /// Its name.
+        id: CommandId,
+        /// `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
+        service: String,
+        /// What to do.
+        order: Order,
+        /// The operator.
+        by: String,
+    },
+    /// Another configuration is in force.
+    Reload(Rules),
+    /// Time has passed.
+    Time,
+}
+
+/// A page of CloudTrail's events.
+#[derive(Debug)]
+pub struct Page {
+    /// The AWS context that it was read in.
+    pub context: ContextName,
+    /// The push events, newest first.
+    pub readings: Vec<Reading>,
+    /// With the last page of a scan: everything up to here was read.
+    pub scanned_to: Option<Timestamp>,
+    /// Changes to ECS.
+    pub changes: Vec<Change>,
+    /// With the last of those: all of them up to here were read.
+    pub audited_to: Option<Timestamp>,
+}

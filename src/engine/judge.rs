@@ -1,0 +1,170 @@
+//! How a rollout that ECS rolls goes on, and how it ends.
+
+use super::effect::Read;
+use super::event::ServiceEvent;
+use super::now::Moment;
+use super::observation::Seen;
+use super::service::{Call, Handler};
+use super::workflow::{Ending, Watch, Workflow};
+use crate::aws::{AwsError, Fault};
+use crate::domain::rollout::{self, Elapsed, Progress};
+use crate::domain::state::OutcomeKind;
+use crate::domain::types::{DeploymentId, TaskDefinitionArn};
+use crate::domain::view::{Fate, ServiceView, Strategy};
+
+/// Different reasons of stopped tasks that are told.
+const REASONS: usize = 3;
+/// The detail of a deployment that shifts traffic and that ECS does not end.
+const OVERDUE: &str = "all its tasks run, but ECS has not ended it in time";
+
+impl Handler<'_> {
+    /// The answer to a watch. One about a deployment that was superseded meanwhile says nothing about its successor.
+    pub(super) fn watched(
+        &mut self,
+        deployment: &DeploymentId,
+        answer: Result<Option<Seen>, AwsError>,
+        asked_at: Moment,
+    ) {
+        match answer {
+            Err(error) => self.failed(Call::Watch, &error),
+            Ok(seen) => {
+                self.succeeded(Call::Watch);
+                if self.rolls(deployment) {
+                    self.judge(seen.and_then(Result::ok).as_ref(), asked_at);
+                }
+            }
+        }
+    }
+
+    /// Judges the rollout under way by its own deployment, as it was when ECS was asked: the answer may have waited since.
+    pub(super) fn judge(&mut self, service: Option<&ServiceView>, asked_at: Moment) {
+        let Some(rollout) = self.service.workflow.rollout() else { return };
+        let timeout = self.rules.settings(self.key).timeout;
+        let Workflow::Rolling { watch, revision, .. } = &mut self.service.workflow else { return };
+        let watched = asked_at.since(watch.from);
+        let elapsed = Elapsed { rolling: watch.before.min(timeout) + watched, watched };
+        let revision = revision.clone();
+        let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };
+        match progress {
+            Progress::InProgress(counts) => {
+                watch.counts = Some(counts);
+                let (back, elapsed) = (!rollout.is_forward(), elapsed.rolling);
+                self.emit(ServiceEvent::RolloutProgressed { back, counts, elapsed });
+            }
+            Progress::Completed(counts) => {
+                watch.counts = Some(counts);
+                match service {
+                    // Until the end of its bake time ECS may go back by itself.
+                    Some(ServiceView { strategy: Strategy::Shifting(_), bake, .. }) => {
+                        self.confirm(elapsed.rolling >= timeout.saturating_add(*bake));
+                    }
+                    _ => self.completed(),
+                }
+            }
+            Progress::Adopted(deployment) => {
+                self.emit(ServiceEvent::DeploymentAdopted(deployment.clone()));
+                // It has just begun: it has its own time to get stable.
+                self.rolling(revision, deployment);
+            }
+            Progress::Superseded(why) => self.replaced_externally(why),
+            Progress::TakenBack(why) => self.taken_back(why),
+            Progress::Gone(why) => drop(self.end(OutcomeKind::Failed, why)),
+            Progress::Failed(why) => self.diagnose(OutcomeKind::Failed, why),
+            Progress::TimedOut(why) => self.diagnose(OutcomeKind::TimedOut, why),
+        }
+    }
+
+    /// Asks whether ECS has let go of what the rollout replaces (Amazon ECS Developer Guide, "Amazon ECS blue/green deployments").
+    fn confirm(&mut self, overdue: bool) {
+        let Some(decided_at) = self.service.workflow.intent().map(|intent| intent.decided_at) else { return };
+        let Some((watch, deployment)) = self.watch_mut() else { return };
+        let baking = match watch.ending {
+            Ending::Confirming { .. } | Ending::Diagnosing { .. } => return,
+            Ending::NotYet => false,
+            Ending::Baking => true,
+        };
+        watch.ending = Ending::Confirming { baking, overdue };
+        let (service, since) = (self.key.clone(), rollout::long_before(decided_at));
+        self.ask(Read::Deployments { service, deployment, since });
+    }
+
+    /// Asks why the tasks of a rollout stopped that has failed.
+    fn diagnose(&mut self, kind: OutcomeKind, why: String) {
+        let Some((watch, deployment)) = self.watch_mut() else { return };
+        if matches!(watch.ending, Ending::Diagnosing { .. }) {
+            return;
+        }
+        watch.ending = Ending::Diagnosing { kind, why };
+        let service = self.key.clone();
+        self.ask(Read::StoppedTasks { service, deployment });
+    }
+
+    /// Why the tasks of a rollout stopped that has failed.
+    pub(super) fn diagnosed(&mut self, deployment: &DeploymentId, answer: Result<Vec<String>, AwsError>) {
+        if !self.rolls(deployment) {
+            return;
+        }
+        let Some((Watch { ending: Ending::Diagnosing { kind, why }, .. }, _)) = self.watch_mut() else { return };
+        let (kind, why) = (*kind, why.clone());
+        let reasons = match answer {
+            Ok(reasons) => in_short(reasons),
+            Err(error) => {
+                self.emit(ServiceEvent::Unexplained { what: "why the tasks stopped", error });
+                String::new()
+            }
+        };
+        self.rollout_failed(kind, format!("{why}{reasons}"));
+    }
+
+    /// How the deployments of the service fared, asked because all tasks of the rollout run.
+    pub(super) fn confirmed(
+        &mut self,
+        deployment: &DeploymentId,
+        answer: Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>,
+    ) {
+        if !self.rolls(deployment) {
+            return;
+        }
+        let Workflow::Rolling { revision, watch, .. } = &mut self.service.workflow else { return };
+        let Ending::Confirming { baking, overdue } = watch.ending else { return };
+        match answer {
+            Ok(deployed) => match deployed.iter().find(|(other, _)| other == revision).map(|(_, fate)| fate) {
+                None | Some(Fate::Successful) => self.completed(),
+                Some(Fate::UnderWay | Fate::GivenUp) if overdue => {
+                    self.rollout_failed(OutcomeKind::TimedOut, OVERDUE.to_owned());
+                }
+                // What it was given up for shows in the next answer about the service.
+                Some(Fate::UnderWay | Fate::GivenUp) => watch.ending = Ending::Baking,
+            },
+            // Without the permission to ask, what DescribeServices says has to do.
+            Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused | Fault::NotFound) => {
+                self.emit(ServiceEvent::Unexplained { what: "whether the deployment still bakes", error });
+                self.completed();
+            }
+            // An error is no answer: it is asked again with the next look at the service.
+            Err(_) => watch.ending = if baking { Ending::Baking } else { Ending::NotYet },
+        }
+    }
+
+    /// Whether ECS rolls this deployment for the rollout under way.
+    pub(super) fn rolls(&self, asked: &DeploymentId) -> bool {
+        matches!(&self.service.workflow, Workflow::Rolling { deployment, .. } if deployment == asked)
+    }
+
+    fn watch_mut(&mut self) -> Option<(&mut Watch, DeploymentId)> {
+        match &mut self.service.workflow {
+            Workflow::Rolling { watch, deployment, .. } => Some((watch, deployment.clone())),
+            Workflow::Idle
+            | Workflow::Verifying { .. }
+            | Workflow::Registering { .. }
+            | Workflow::Updating { .. } => None,
+        }
+    }
+}
+
+fn in_short(mut reasons: Vec<String>) -> String {
+    reasons.sort();
+    reasons.dedup();
+    reasons.truncate(REASONS);
+    if reasons.is_empty() { String::new() } else { format!("; stopped tasks: {}", reasons.join("; ")) }
+}

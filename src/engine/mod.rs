@@ -1,0 +1,346 @@
+//! The engine: everything that an answer, an event, a command, a reload or the passing of time does to the state.
+//!
+//! It is a pure state machine. [`Engine::handle`] takes what has come in, with the time as an argument, and gives the effects that follow;
+//! [`Engine::next_wake`] says when time alone makes a difference. It never waits, and neither calls AWS nor touches the disk, the log or a
+//! metric: the shell around it does, and feeds the answers back as inputs.
+
+mod backoff;
+mod command;
+mod decide;
+mod durability;
+mod effect;
+mod event;
+mod history;
+mod input;
+mod judge;
+mod line;
+mod notifications;
+mod now;
+mod observation;
+mod pages;
+mod registrations;
+mod reload;
+mod rest;
+mod rules;
+mod schedule;
+mod service;
+mod settled;
+mod start;
+mod transition;
+mod verify;
+mod workflow;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::rollout::Counts;
+use crate::domain::state::{Order, State};
+use crate::domain::types::{ContextName, ServiceKey};
+
+pub use durability::{Durable, Receipt, Snapshot, Version};
+pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
+pub use event::{Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
+pub use input::{Input, Page};
+pub use now::{Moment, Now};
+pub use observation::{
+    ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags,
+};
+pub use rest::Rest;
+pub use rules::Rules;
+pub use schedule::SERVICES_A_CALL;
+pub use start::{Beginning, begin};
+
+use line::Line;
+use schedule::WatchRound;
+use service::{Command, Handler, Out, Service};
+use workflow::Workflow;
+
+/// The engine is woken at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Engine {
+    rules: Rules,
+    state: State,
+    /// The services that something is going on for, beside what is on record.
+    services: BTreeMap<ServiceKey, Service>,
+    /// The services with undecided pushes.
+    pending: BTreeSet<ServiceKey>,
+    watches: BTreeMap<Place, WatchRound>,
+    line: Line,
+    out: Out,
+    /// Counts the configurations: what was asked under an older one is not decided under a newer one.
+    generation: u64,
+    started_at: Timestamp,
+    /// How far events were read when the process started.
+    found_cursors: BTreeMap<ContextName, Timestamp>,
+    /// The counts that were told last, where they are not zero.
+    counted: BTreeMap<ServiceKey, ServiceCounts>,
+    /// The time of the last transition: what was due then has been seen to.
+    handled_at: Moment,
+}
+
+impl Engine {
+    /// Takes up the work where the state says that it was left.
+    #[must_use]
+    pub fn new(rules: Rules, state: State, now: Now) -> Self {
+        let cursors = state.contexts.iter().filter_map(|(name, context)| Some((name.clone(), context.cursor?)));
+        let found_cursors = cursors.collect();
+        let mut engine = Self {
+            rules,
+            state,
+            services: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            watches: BTreeMap::new(),
+            line: Line::default(),
+            out: Out::default(),
+            generation: 0,
+            started_at: now.time,
+            found_cursors,
+            counted: BTreeMap::new(),
+            handled_at: now.moment,
+        };
+        let under_way = engine.state.services.iter().filter(|(_, known)| known.rollout.is_some());
+        for key in under_way.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            engine.with(&key, now, |handler| handler.resume());
+        }
+        engine.take_up(now);
+        engine
+    }
+
+    /// Takes what has come in, and gives what follows from it.
+    pub fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Effect> {
+        self.handled_at = now.moment;
+        for input in inputs {
+            self.take(input, now);
+        }
+        self.follow_touched();
+        self.observe_pending(now);
+        self.inspect_unverified(now);
+        if let Some(permit) = self.out.durability.permit() {
+            self.write(&permit, now);
+        }
+        self.watch_rollouts(now);
+        self.follow_touched();
+        self.forget_idle();
+        self.commit(now);
+        std::mem::take(&mut self.out.effects)
+    }
+
+    /// When time alone makes a difference.
+    #[must_use]
+    pub fn next_wake(&self) -> Moment {
+        let services = self.services.values();
+        let asks = services.clone().filter_map(|service| match service.question {
+            service::Question::AskAgain(at) => Some(at),
+            service::Question::Idle | service::Question::Asked => None,
+        });
+        services
+            .flat_map(|service| service.calls.wakes())
+            .chain(asks)
+            .chain(self.watches.values().filter_map(WatchRound::wake))
+            .chain(self.line.wake())
+            .chain(self.out.durability.wake())
+            .filter(|at| *at > self.handled_at)
+            .min()
+            .unwrap_or(self.handled_at.plus(HEARTBEAT))
+            .min(self.handled_at.plus(HEARTBEAT))
+    }
+
+    fn take(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Page(page) => self.page(page, now),
+            Input::Observed { generation, asked_at, answers } => {
+                for (request, answer) in answers {
+                    let current = generation == self.generation;
+                    self.with(&request.key.clone(), now, |handler| match current {
+                        true => handler.observed(request, answer, asked_at),
+                        // It was asked under another configuration: it is asked again.
+                        false => handler.service.question = service::Question::Idle,
+                    });
+                }
+            }
+            Input::Inspected { id, answer } => self.with(&id.service, now, |handler| handler.inspected(&id, *answer)),
+            Input::Rechecked { ids, mut answers } => {
+                for id in ids {
+                    let answer = answers.remove(&id.service.service).unwrap_or(Ok(None));
+                    self.with(&id.service, now, |handler| handler.rechecked(&id, answer));
+                }
+            }
+            Input::Registered { ids, answer } => {
+                for id in ids {
+                    self.with(&id.service, now, |handler| handler.registered(&id, &answer));
+                }
+            }
+            Input::Updated { id, revision, answer } => {
+                self.with(&id.service, now, |handler| handler.updated(&id, revision, *answer));
+            }
+            Input::Watched { place, asked_at, services, mut answers } => {
+                if let Some(round) = self.watches.get_mut(&place) {
+                    round.answered();
+                }
+                for (key, deployment) in services {
+                    let answer = answers.remove(&key.service).unwrap_or(Ok(None));
+                    self.with(&key, now, |handler| handler.watched(&deployment, answer, asked_at));
+                }
+            }
+            Input::StoppedTasks { service, deployment, answer } => {
+                self.with(&service, now, |handler| handler.diagnosed(&deployment, answer));
+            }
+            Input::Deployments { service, deployment, answer } => {
+                self.with(&service, now, |handler| handler.confirmed(&deployment, answer));
+            }
+            Input::Located { command, service, answer } => self.with(&service, now, |handler| {
+                if let Some(command) = handler.take_command(command) {
+                    handler.located(command, answer);
+                }
+            }),
+            Input::Committed { receipt } => {
+                if self.out.durability.committed(receipt, &mut self.out.effects) {
+                    self.out.emit(Event::StateWritable, &self.rules);
+                }
+            }
+            Input::CommitFailed { error } => {
+                if self.out.durability.failed(error.clone(), now.moment, &mut self.out.effects) {
+                    self.out.emit(Event::StateUnwritable(error), &self.rules);
+                }
+            }
+            Input::Command { id, service, order, by } => self.order(id, &service, order, by, now),
+            Input::Reload(rules) => self.reload(rules, now),
+            Input::Time => {}
+        }
+    }
+
+    fn order(&mut self, id: CommandId, named: &str, order: Order, by: String, now: Now) {
+        match self.rules.find(named) {
+            Ok(key) => self.with(&key, now, |handler| handler.command(Command { id, order, by })),
+            Err(refused) => {
+                self.out.effects.push(Effect::Reply(id, Err(refused.clone())));
+                let named = named.to_owned();
+                self.out.emit(Event::CommandUnknown { named, order, by, refused }, &self.rules);
+            }
+        }
+    }
+
+    /// Does something with one service, and with nothing else.
+    fn with<T>(&mut self, key: &ServiceKey, now: Now, transition: impl FnOnce(&mut Handler<'_>) -> T) -> T {
+        self.out.touched.insert(key.clone());
+        let service = self.services.entry(key.clone()).or_default();
+        let (rules, state, out) = (&self.rules, &mut self.state, &mut self.out);
+        transition(&mut Handler { key, rules, state, service, out, now })
+    }
+
+    /// Keeps what is derived from the services that a transition has touched: who has pending pushes, and the counts.
+    fn follow_touched(&mut self) {
+        for key in std::mem::take(&mut self.out.touched) {
+            let pending = self.state.services.get(&key).is_some_and(|known| !known.wanted.is_empty());
+            match pending {
+                true => self.pending.insert(key.clone()),
+                false => self.pending.remove(&key),
+            };
+            self.count(&key);
+        }
+    }
+
+    /// Tells the counts of a service where they have changed. Two contexts may have clusters and services of the same names: they are
+    /// counted together.
+    fn count(&mut self, key: &ServiceKey) {
+        let contexts: BTreeSet<&ContextName> = self.rules.contexts().chain([&key.aws]).collect();
+        let same = contexts.into_iter().map(|aws| ServiceKey { aws: aws.clone(), ..key.clone() });
+        let mut counts = ServiceCounts::default();
+        for key in same {
+            let Some(known) = self.state.services.get(&key) else { continue };
+            counts.rolling += usize::from(known.rollout.is_some());
+            if self.rules.has(&key) {
+                counts.held += usize::from(known.is_held());
+                counts.undecided += known.wanted.values().map(Vec::len).sum::<usize>();
+                counts.configured = true;
+            }
+        }
+        let named = ServiceKey { aws: key.aws.clone(), ..key.clone() };
+        let before = self.counted.get(&named).copied().unwrap_or(ServiceCounts { configured: true, ..Default::default() });
+        if before == counts {
+            return;
+        }
+        match counts.is_nothing() {
+            true => self.counted.remove(&named),
+            false => self.counted.insert(named.clone(), counts),
+        };
+        self.out.emit(Event::Service(named, ServiceEvent::Counted(counts)), &self.rules);
+    }
+
+    /// Keeps nothing of services that nothing is going on for.
+    fn forget_idle(&mut self) {
+        self.services.retain(|_, service| *service != Service::default());
+        if !self.out.registrations.is_empty() {
+            let early = |workflow: &Workflow| !matches!(workflow, Workflow::Idle | Workflow::Rolling { .. });
+            let services = self.services.iter().filter(|(_, service)| early(&service.workflow));
+            let busy: BTreeSet<&ContextName> =
+                services.map(|(key, _)| &key.aws).chain(self.pending.iter().map(|key| &key.aws)).collect();
+            self.out.registrations.retain(|aws| busy.contains(aws));
+        }
+    }
+
+    fn commit(&mut self, now: Now) {
+        if self.out.durability.is_commit_due(now.moment) {
+            self.forget(now.moment);
+            let snapshot = self.out.durability.commit(self.state.clone());
+            self.out.effects.push(Effect::Commit(snapshot));
+        }
+    }
+
+    /// The state for the last commit of all.
+    pub fn last_snapshot(&mut self, now: Now) -> Snapshot {
+        self.forget(now.moment);
+        self.out.durability.commit(self.state.clone())
+    }
+
+    /// What is on record.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// When the process started.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// Why the state cannot be written, if it cannot.
+    #[must_use]
+    pub fn state_error(&self) -> Option<&String> {
+        self.out.durability.last_error()
+    }
+
+    /// Whether everything that has to be durable is.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.out.durability.is_durable()
+    }
+
+    /// What is known of services beside the record: the tasks of a rollout, and the error of a call that keeps failing.
+    pub fn details(&self) -> impl Iterator<Item = (&ServiceKey, Option<Counts>, Option<&String>)> {
+        self.services.iter().map(|(key, service)| {
+            let counts = match &service.workflow {
+                Workflow::Rolling { watch, .. } => watch.counts,
+                Workflow::Idle
+                | Workflow::Verifying { .. }
+                | Workflow::Registering { .. }
+                | Workflow::Updating { .. } => None,
+            };
+            (key, counts, service.calls.last_error())
+        })
+    }
+}
+

@@ -1,0 +1,43 @@
+//! The notifications: the second subscriber of what happens.
+
+use super::event::{Event, ServiceEvent};
+use super::rules::Rules;
+use crate::domain::notice::Notice;
+
+/// What receivers are told of something that happened, if they are.
+pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notice> {
+    match event {
+        Event::Service(key, event) => match event {
+            ServiceEvent::RolloutEnded { outcome, .. } | ServiceEvent::Refused(outcome) => {
+                Some(Notice::of_deployment(rules.named(key), outcome))
+            }
+            ServiceEvent::PushSkipped { .. }
+            | ServiceEvent::Warned(_)
+            | ServiceEvent::RolloutDecided { .. }
+            | ServiceEvent::Resumed(_)
+            | ServiceEvent::RevisionRegistered(_)
+            | ServiceEvent::ServiceUpdated { .. }
+            | ServiceEvent::DeploymentAdopted(_)
+            | ServiceEvent::RolloutProgressed { .. }
+            | ServiceEvent::PushStable(_)
+            | ServiceEvent::DigestHeld { .. }
+            | ServiceEvent::RollbackBegun { .. }
+            | ServiceEvent::CallFailed { .. }
+            | ServiceEvent::CallsRecovered
+            | ServiceEvent::Unexplained { .. }
+            | ServiceEvent::CommandAnswered { .. }
+            | ServiceEvent::PendingDropped
+            | ServiceEvent::Counted(_) => None,
+        },
+        Event::Changed { aws, change, watched, concern } => {
+            Some(Notice::of_change(aws, change.as_ref().clone(), watched.clone(), *concern))
+        }
+        Event::PushSkipped(_)
+        | Event::PushSeen { .. }
+        | Event::PushSettled { .. }
+        | Event::HistoryGap { .. }
+        | Event::StateUnwritable(_)
+        | Event::StateWritable
+        | Event::CommandUnknown { .. } => None,
+    }
+}

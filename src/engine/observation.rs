@@ -1,0 +1,115 @@
+//! What is asked about a service before its pushes are decided, and what was found out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::aws::{AwsError, Unrollable};
+use crate::config::Config;
+use crate::domain::plan::{Facts, Pushes};
+use crate::domain::policy::Policy;
+use crate::domain::settings::{Base, RepositoryKey};
+use crate::domain::state::ServiceState;
+use crate::domain::steering::{Named, Refused};
+use crate::domain::task_definition::{Registration, TaskDefinition};
+use crate::domain::types::{EcsName, ServiceKey, Tag, TaskDefinitionArn};
+use crate::domain::view::{Fate, ServiceView};
+
+/// A service as ECS describes it, or why it is none that could be rolled.
+pub type Seen = Result<ServiceView, Unrollable>;
+
+/// An answer for each of several services of one cluster.
+pub type ByService<T> = BTreeMap<EcsName, Result<T, AwsError>>;
+
+/// What has to be found out about one service.
+#[derive(Debug, Clone)]
+pub struct ObservationRequest {
+    /// The service.
+    pub key: ServiceKey,
+    /// The pushes to decide, by repository.
+    pub pushes: Pushes,
+    /// The policy and the container of each repository.
+    pub rules: BTreeMap<RepositoryKey, (Arc<dyn Policy>, Option<String>)>,
+    /// The tags of the newest pushes that were decided, by repository.
+    pub decided: BTreeMap<RepositoryKey, Tag>,
+    /// What a new revision is made from.
+    pub base: Base,
+    /// A revision of which is known that it names every image in ECR by digest.
+    pub pinned: Option<TaskDefinitionArn>,
+    /// Whether the rollback target is known already, because a rollout is being superseded: then what runs need not be asked.
+    pub has_rollback_target: bool,
+}
+
+impl ObservationRequest {
+    /// What has to be found out to decide these pushes of a service; `None` for one that is not in the configuration.
+    #[must_use]
+    pub fn of(config: &Config, key: &ServiceKey, known: &ServiceState, pushes: Pushes) -> Option<Self> {
+        let rules = config.rules_of(key);
+        let first = rules.values().next()?;
+        let pinned =
+            known.deployed.as_ref().filter(|deployed| !deployed.names_tags).map(|deployed| deployed.revision.clone());
+        let decided = known.decided.iter().filter_map(|(repository, push)| Some((repository.clone(), push.tag.clone()?)));
+        let base = first.deploy.base;
+        let rule = |(repository, rule): (&RepositoryKey, &&crate::domain::settings::ServiceRule)| {
+            (repository.clone(), (Arc::clone(&rule.policy), rule.container.clone()))
+        };
+        Some(Self {
+            key: key.clone(),
+            pushes,
+            decided: decided.collect(),
+            base,
+            rules: rules.iter().map(rule).collect(),
+            pinned,
+            has_rollback_target: known.rollout.is_some(),
+        })
+    }
+}
+
+/// What was found out about one service.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The facts.
+    pub facts: Facts,
+    /// Repositories that could not be asked: what was pushed to them cannot be decided yet, what was pushed to others can.
+    pub unanswered: BTreeMap<RepositoryKey, AwsError>,
+}
+
+/// What a look at an unfinished rollout found.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// The service, if there is one that is active.
+    pub service: Option<ServiceView>,
+    /// The intended revision, if it is there.
+    pub registered: Option<TaskDefinitionArn>,
+    /// The service's deployments and how they fared, where it may have been updated to the revision and runs another one.
+    pub deployments: Option<Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>>,
+    /// What to register, if the revision is not there. Neither: the revision that it would be made from is gone.
+    pub registration: Option<Registration>,
+}
+
+/// What a rollback needs to know.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// The revision that the service is set to.
+    pub current: TaskDefinitionArn,
+    /// The revision that the operator names.
+    pub to: Option<Named>,
+}
+
+/// Why a rollback does not get to know it.
+#[derive(Debug, Clone)]
+pub enum Unlocated {
+    /// ECS has no such service.
+    NoService,
+    /// What the operator names is no revision.
+    NotARevision(Refused),
+    /// ECS has no such revision.
+    UnknownRevision(String),
+    /// A call failed.
+    Failed(AwsError),
+}
+
+/// Whether a task definition names an image in ECR by a tag, which may mean another image later.
+#[must_use]
+pub fn names_tags(definition: &TaskDefinition) -> bool {
+    definition.containers().any(|(_, image)| crate::domain::image::ImageReference::split(image).is_movable())
+}

@@ -1,0 +1,149 @@
+//! Pages of events: which services a push concerns, and what others changed.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Engine;
+use super::event::{Event, PushSkipped, ServiceEvent};
+use super::history;
+use super::input::Page;
+use super::now::{Moment, Now};
+use super::start;
+use crate::domain::audit;
+use crate::domain::audit::Change;
+use crate::domain::event::Reading;
+use crate::domain::intake::{self, Fate, Verdict};
+use crate::domain::settings::RepositoryKey;
+use crate::domain::skip::SkipReason;
+use crate::domain::state::PushRef;
+use crate::domain::types::{ContextName, ServiceKey};
+
+/// CloudTrail may be late by a day: by then the scheduler has read once more from the cursor that was found at the start.
+const LATE_IS_OVER: std::time::Duration = std::time::Duration::from_secs(3 * 60 * 60);
+
+impl Engine {
+    /// A page of events.
+    pub(super) fn page(&mut self, page: Page, now: Now) {
+        let Page { context, readings, scanned_to, changes, audited_to } = page;
+        self.changes(&context, changes, audited_to, now);
+        let opening = self.state.contexts.get(&context).is_some_and(|known| known.cursor.is_none());
+        for reading in &readings {
+            self.reading(&context, reading, opening, now);
+        }
+        if let Some(since) = scanned_to.and_then(|to| self.gap(&context, to)) {
+            self.out.emit(Event::HistoryGap { aws: context.clone(), since }, &self.rules);
+            start::reconcile(&mut self.state, self.rules.config(), now.time, |repository| repository.aws == context);
+            self.out.durability.changed();
+            self.out.touched.extend(self.rules.config().services().map(|(_, rule)| rule.key.clone()));
+        }
+        if let (Some(known), Some(scanned_to)) = (self.state.contexts.get_mut(&context), scanned_to) {
+            if known.cursor.is_none() {
+                // The first cursor ends the opening scan: it must be durable soon, for a restart must not open again.
+                self.out.durability.changed();
+            }
+            known.cursor = Some(scanned_to);
+        }
+        self.out.durability.progressed(now.moment);
+    }
+
+    /// One push event.
+    fn reading(&mut self, context: &ContextName, reading: &Reading, opening: bool, now: Now) {
+        let rules = &self.rules.config().repositories;
+        let Some(verdict) = intake::take(&mut self.state, rules, context, reading, opening) else { return };
+        let Verdict { event, repository, configured, tag, fate, displaced } = verdict;
+        match (fate, repository) {
+            (Fate::Skip { reason, detail }, repository) => {
+                let (event, pushed_at) = (event.id.clone(), event.time);
+                let aws = context.clone();
+                let skipped =
+                    PushSkipped { aws, repository, configured: configured.clone(), tag, event, pushed_at, reason, detail };
+                history::record_skipped(&mut self.state, &skipped, now.time);
+                self.out.emit(Event::PushSkipped(skipped), &self.rules);
+            }
+            (Fate::Wanted(services), repository) => {
+                self.out.durability.changed();
+                if let (Some(key), Some(repository)) = (&configured, repository) {
+                    self.out.unsettled.add(event.id.clone(), key.clone(), services.len());
+                    let (aws, pushed_at) = (context.clone(), event.time);
+                    let (seen_after, event) = (now.time.duration_since(pushed_at), event.id.clone());
+                    let services = services.len();
+                    let seen = Event::PushSeen { aws, repository, tag, event, pushed_at, seen_after, services };
+                    self.out.emit(seen, &self.rules);
+                }
+                self.out.touched.extend(services);
+            }
+        }
+        if let Some(repository) = configured {
+            self.displaced(&repository, displaced, now);
+        }
+    }
+
+    /// Pushes for which there is no room, as many newer ones are pending.
+    fn displaced(&mut self, repository: &RepositoryKey, displaced: Vec<(ServiceKey, PushRef)>, now: Now) {
+        for (key, push) in displaced {
+            self.with(&key, now, |handler| {
+                let (reason, detail) = (SkipReason::Superseded, "many newer ones wait".to_owned());
+                let (repository, skipped) = (repository.clone(), push.clone());
+                handler.emit(ServiceEvent::PushSkipped { repository, push: skipped, reason, detail });
+            });
+            if let Some(event) = self.out.unsettled.decided(&push, repository, Some(SkipReason::Superseded)) {
+                self.out.emit(event, &self.rules);
+            }
+        }
+    }
+
+    /// What others did to ECS: told once, and remembered as read.
+    fn changes(&mut self, context: &ContextName, changes: Vec<Change>, read_to: Option<Timestamp>, now: Now) {
+        for change in changes {
+            if !audit::take(&mut self.state, context, &change) {
+                continue;
+            }
+            let watched = self.watched_service(context, &change);
+            let concern = audit::concern(&change, watched.as_ref(), &self.state);
+            let watched = watched.map(|key| self.rules.named(&key));
+            let change = Box::new(change);
+            // It must be durable, or it would be told again after a restart.
+            self.out.durability.changed();
+            self.out.emit(Event::Changed { aws: context.clone(), change, watched, concern }, &self.rules);
+        }
+        if let (Some(known), Some(read_to)) = (self.state.audits.get_mut(context), read_to) {
+            known.cursor = Some(read_to);
+            self.out.durability.progressed(now.moment);
+        }
+    }
+
+    /// The service of the configuration that a change is about.
+    fn watched_service(&self, context: &ContextName, change: &Change) -> Option<ServiceKey> {
+        let (cluster, service) = change.service.as_ref()?;
+        let key = ServiceKey::try_from(format!("{context}/{cluster}/{service}")).ok()?;
+        self.rules.has(&key).then_some(key)
+    }
+
+    /// Since when pushes were missed, if reading could go on only now from before what CloudTrail remembers. At a start that was seen to.
+    fn gap(&self, context: &ContextName, scanned_to: Timestamp) -> Option<Timestamp> {
+        let known = self.state.contexts.get(context)?;
+        known.unreadable_since(scanned_to).filter(|_| known.unreadable_since(self.started_at).is_none())
+    }
+
+    /// Forgets what no scan can read again.
+    pub(super) fn forget(&mut self, now: Moment) {
+        let overlap = SignedDuration::try_from(self.rules.config().poll.overlap).unwrap_or(SignedDuration::MAX);
+        let read_again = overlap.max(crate::scheduler::READ_AGAIN);
+        self.state.bound_history();
+        let margin = SignedDuration::from_mins(1);
+        for known in self.state.audits.values_mut() {
+            let read_again = overlap.checked_add(margin).unwrap_or(SignedDuration::MAX);
+            if let Some(horizon) = known.cursor.and_then(|cursor| cursor.checked_sub(read_again).ok()) {
+                known.forget_before(horizon);
+            }
+        }
+        let late = now.since_start() < LATE_IS_OVER;
+        for (name, context) in &mut self.state.contexts {
+            let found = self.found_cursors.get(name).copied().filter(|_| late);
+            let from = context.cursor.map(|cursor| found.map_or(cursor, |found| found.min(cursor)));
+            let horizon = from.and_then(|from| from.checked_sub(read_again + margin).ok());
+            if let Some(horizon) = horizon {
+                context.forget_before(horizon);
+            }
+        }
+    }
+}

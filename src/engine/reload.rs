@@ -1,0 +1,29 @@
+//! The state and the configuration made to fit: what is new begins, and what left it is left.
+
+use super::Engine;
+use super::now::Now;
+use super::rules::Rules;
+use super::start;
+use crate::domain::types::ServiceKey;
+
+impl Engine {
+    /// Another configuration is in force.
+    pub(super) fn reload(&mut self, rules: Rules, now: Now) {
+        self.rules = rules;
+        self.take_up(now);
+    }
+
+    /// Makes the state and the configuration fit: contexts that are new begin now, and services that are gone are left.
+    pub(super) fn take_up(&mut self, now: Now) {
+        self.generation += 1;
+        start::begin_contexts(&mut self.state, self.rules.config(), now.time);
+        self.out.durability.changed();
+        self.counted.clear();
+        let known: Vec<ServiceKey> = self.state.services.keys().cloned().collect();
+        for key in known.iter().filter(|key| !self.rules.has(key)).cloned().collect::<Vec<_>>() {
+            self.with(&key, now, |handler| handler.leave());
+        }
+        self.out.unsettled.recount(&self.state);
+        self.out.touched.extend(known);
+    }
+}

@@ -1,0 +1,74 @@
+//! The configuration, as far as transitions depend on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::domain::notice::Named;
+use crate::domain::settings::{DeploySettings, RepositoryKey, ServiceRule};
+use crate::domain::steering::Refused;
+use crate::domain::types::{ContextName, Region, ServiceKey};
+
+/// The configuration in force, and the AWS contexts that can be reached under it.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    config: Arc<Config>,
+    regions: BTreeMap<ContextName, Region>,
+}
+
+impl Rules {
+    /// The rules of a configuration, with the Regions of the contexts that there are clients for.
+    #[must_use]
+    pub fn new(config: Arc<Config>, regions: BTreeMap<ContextName, Region>) -> Self {
+        Self { config, regions }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The AWS contexts that can be reached.
+    pub fn contexts(&self) -> impl Iterator<Item = &ContextName> {
+        self.regions.keys()
+    }
+
+    /// The Region of a context that can be reached.
+    #[must_use]
+    pub fn region(&self, aws: &ContextName) -> Option<&Region> {
+        self.regions.get(aws)
+    }
+
+    /// The rules of a service, by repository; empty for one that is not in the configuration.
+    #[must_use]
+    pub fn of<'a>(&'a self, key: &'a ServiceKey) -> BTreeMap<RepositoryKey, &'a ServiceRule> {
+        self.config.rules_of(key)
+    }
+
+    /// Whether a service is in the configuration.
+    #[must_use]
+    pub fn has(&self, key: &ServiceKey) -> bool {
+        self.config.has_service(key)
+    }
+
+    /// How a service is rolled. One that left the configuration in the middle of a rollout is watched to the end by the defaults.
+    #[must_use]
+    pub fn settings(&self, key: &ServiceKey) -> DeploySettings {
+        self.of(key).values().next().map(|rule| rule.deploy.clone()).unwrap_or_default()
+    }
+
+    /// A service with its name.
+    #[must_use]
+    pub fn named(&self, key: &ServiceKey) -> Named {
+        Named { key: key.clone(), name: self.config.name_of(key) }
+    }
+
+    /// The service that an operator names.
+    ///
+    /// # Errors
+    /// There is none of that name, or several.
+    pub fn find(&self, named: &str) -> Result<ServiceKey, Refused> {
+        self.config.names.find(named).cloned().map_err(Refused)
+    }
+}

@@ -1,0 +1,255 @@
+//! What the state calls for: reads that are due, the commit, and, once that is done, the writes in the order of their line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Engine;
+use super::durability::Permit;
+use super::effect::{Effect, Place, Read, RolloutId, Write};
+use super::line::{FRESH, Rank};
+use super::now::{Moment, Now};
+use super::observation::ObservationRequest;
+use super::registrations::RegistrationKey;
+use super::service::{Question, Service};
+use super::workflow::{Inspection, Recorded, Turn, Workflow};
+use crate::domain::plan::Pushes;
+use crate::domain::rate_limit::Group;
+use crate::domain::types::{ContextName, DeploymentId, ServiceKey};
+
+/// DescribeServices takes at most 10 services of one cluster.
+pub const SERVICES_A_CALL: usize = 10;
+
+/// When the services of a cluster are looked at that ECS rolls.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WatchRound {
+    due: Moment,
+    calls: usize,
+}
+
+impl WatchRound {
+    /// A call was answered.
+    pub(super) fn answered(&mut self) {
+        self.calls = self.calls.saturating_sub(1);
+    }
+
+    /// When the next round is due, unless one is under way.
+    pub(super) fn wake(&self) -> Option<Moment> {
+        (self.calls == 0).then_some(self.due)
+    }
+}
+
+impl Engine {
+    /// Asks what is needed to decide pending pushes. The reads of all services are shared.
+    pub(super) fn observe_pending(&mut self, now: Now) {
+        let keys: Vec<ServiceKey> = self.pending.iter().cloned().collect();
+        let mut requests = Vec::new();
+        for key in keys {
+            let pushes = self.askable(&key, now.moment);
+            let Some(known) = self.state.services.get(&key).filter(|_| !pushes.is_empty()) else { continue };
+            let Some(request) = ObservationRequest::of(self.rules.config(), &key, known, pushes) else { continue };
+            self.services.entry(key).or_default().question = Question::Asked;
+            requests.push(request);
+        }
+        if !requests.is_empty() {
+            let (generation, asked_at) = (self.generation, now.moment);
+            self.out.effects.push(Effect::Read(Read::Observe { generation, asked_at, requests }));
+        }
+    }
+
+    /// The pending pushes of a service about which something may be asked now.
+    fn askable(&self, key: &ServiceKey, now: Moment) -> Pushes {
+        let nothing = Service::default();
+        let service = self.services.get(key).unwrap_or(&nothing);
+        let calls = &service.calls;
+        let is_free = match service.question {
+            Question::Idle => true,
+            Question::Asked => false,
+            Question::AskAgain(at) => at <= now,
+        };
+        // What ECS rolls is superseded only when a write can be made.
+        let writable = service.workflow == Workflow::Idle || calls.write.is_over(now);
+        if !is_free || !writable || !service.workflow.may_decide() || !calls.observe.is_over(now) {
+            return Pushes::new();
+        }
+        let Some(known) = self.state.services.get(key) else { return Pushes::new() };
+        let answers = |repository| calls.resolve.get(repository).is_none_or(|backoff| backoff.is_over(now));
+        let open = known.wanted.iter().filter(|(repository, _)| answers(*repository));
+        open.map(|(repository, pushes)| (repository.clone(), pushes.clone())).collect()
+    }
+
+    /// Asks how far rollouts got of which only the record is known: right before something is done, that is, not while the state cannot be
+    /// written or a write has to wait.
+    pub(super) fn inspect_unverified(&mut self, now: Now) {
+        if self.out.durability.last_error().is_some() {
+            return;
+        }
+        let is_due = |service: &Service| {
+            let due = matches!(service.workflow, Workflow::Verifying { inspection: Inspection::Due, .. });
+            due && service.calls.inspect.is_over(now.moment) && service.calls.write.is_over(now.moment)
+        };
+        for key in self.keys(is_due) {
+            if self.rules.region(&key.aws).is_some() {
+                self.with(&key, now, |handler| handler.inspect());
+            }
+        }
+    }
+
+    /// Looks at the rollouts under way, ten services of a cluster a call, once in their interval.
+    pub(super) fn watch_rollouts(&mut self, now: Now) {
+        let mut places: BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, Duration)> = BTreeMap::new();
+        for (key, service) in &self.services {
+            let Workflow::Rolling { deployment, .. } = &service.workflow else { continue };
+            if !service.calls.watch.is_over(now.moment) || self.rules.region(&key.aws).is_none() {
+                continue;
+            }
+            let interval = self.rules.settings(key).observe_interval;
+            let place = (key.aws.clone(), key.cluster.clone());
+            let (services, shortest) = places.entry(place).or_insert_with(|| (Vec::new(), interval));
+            services.push((key.clone(), deployment.clone()));
+            *shortest = (*shortest).min(interval);
+        }
+        self.watches.retain(|place, round| round.calls > 0 || places.contains_key(place));
+        for (place, (services, interval)) in places {
+            let due = now.moment.plus(interval);
+            let round = self.watches.entry(place.clone()).or_insert(WatchRound { due, calls: 0 });
+            if round.calls > 0 || round.due > now.moment {
+                continue;
+            }
+            *round = WatchRound { due, calls: services.len().div_ceil(SERVICES_A_CALL) };
+            for services in services.chunks(SERVICES_A_CALL) {
+                let (place, services) = (place.clone(), services.to_vec());
+                self.out.effects.push(Effect::Read(Read::Watch { place, asked_at: now.moment, services }));
+            }
+        }
+    }
+
+    /// Makes the writes whose turn it is.
+    pub(super) fn write(&mut self, permit: &Permit, now: Now) {
+        self.line.begin();
+        self.register_next(permit, now);
+        self.update_next(permit, now);
+    }
+
+    /// The services whose next step is a write that may be made, in the order of their line.
+    fn waiting(&self, now: Moment, is_it: impl Fn(&Workflow) -> bool) -> Vec<ServiceKey> {
+        let may = |service: &Service| service.calls.write.is_over(now) && service.calls.inspect.is_over(now);
+        let mut line: Vec<(Rank, &ServiceKey)> = self
+            .services
+            .iter()
+            .filter(|(key, service)| is_it(&service.workflow) && may(service) && self.rules.region(&key.aws).is_some())
+            .filter_map(|(key, service)| Some((Rank::of(key, service.workflow.intent()?), key)))
+            .collect();
+        line.sort();
+        line.into_iter().map(|(_, key)| key.clone()).collect()
+    }
+
+    /// Registers revisions, each once for all services that need it. Where somebody looks for the same revision, that is waited for.
+    fn register_next(&mut self, permit: &Permit, now: Now) {
+        let mut busy: BTreeSet<RegistrationKey> = BTreeSet::new();
+        for (key, service) in &self.services {
+            match &service.workflow {
+                Workflow::Verifying { intent, recorded: Recorded::Intended, inspection: Inspection::UnderWay }
+                | Workflow::Registering { intent, turn: Turn::UnderWay { .. }, .. } => {
+                    busy.insert(RegistrationKey::of(&key.aws, intent.as_ref()));
+                }
+                Workflow::Idle
+                | Workflow::Verifying { .. }
+                | Workflow::Registering { .. }
+                | Workflow::Updating { .. }
+                | Workflow::Rolling { .. } => {}
+            }
+        }
+        let is_it = |workflow: &Workflow| matches!(workflow, Workflow::Registering { turn: Turn::Waiting { .. }, .. });
+        let mut groups: Vec<(RegistrationKey, Vec<ServiceKey>)> = Vec::new();
+        for key in self.waiting(now.moment, is_it) {
+            let Some(intent) = self.services.get(&key).and_then(|service| service.workflow.intent()) else { continue };
+            let shared = RegistrationKey::of(&key.aws, intent);
+            match groups.iter_mut().find(|(known, _)| *known == shared) {
+                Some((_, keys)) => keys.push(key),
+                None if busy.contains(&shared) => {}
+                None => groups.push((shared, vec![key])),
+            }
+        }
+        for (_, keys) in groups {
+            let Some(first) = keys.first() else { continue };
+            if self.line.take(&first.aws, Group::Register, now.moment) {
+                self.register(permit, &keys, now.moment);
+            }
+        }
+    }
+
+    fn register(&mut self, permit: &Permit, keys: &[ServiceKey], now: Moment) {
+        let mut ids = Vec::new();
+        let mut wanted = None;
+        for key in keys {
+            let Some(Workflow::Registering { intent, registration, turn: turn @ Turn::Waiting { .. } }) =
+                self.services.get_mut(key).map(|service| &mut service.workflow)
+            else {
+                continue;
+            };
+            if let Turn::Waiting { verified_at } = *turn {
+                *turn = Turn::UnderWay { verified_at, since: now };
+            }
+            ids.push(RolloutId { service: key.clone(), decided_at: intent.decided_at });
+            wanted.get_or_insert_with(|| (key.aws.clone(), registration.clone()));
+        }
+        if let Some((aws, registration)) = wanted {
+            self.out.effects.push(permit.write(Write::Register { aws, ids, registration }));
+        }
+    }
+
+    /// Updates services whose turn it is. One that has waited for long is looked at once more, ten of the line in a call.
+    fn update_next(&mut self, permit: &Permit, now: Now) {
+        let is_it = |workflow: &Workflow| matches!(workflow, Workflow::Updating { turn: Turn::Waiting { .. }, .. });
+        let mut recheck: BTreeMap<Place, Vec<ServiceKey>> = BTreeMap::new();
+        let mut ready = self.ready_updates(now.moment);
+        for key in self.waiting(now.moment, is_it) {
+            let Some(Workflow::Updating { intent, revision, turn }) =
+                self.services.get_mut(&key).map(|service| &mut service.workflow)
+            else {
+                continue;
+            };
+            let Turn::Waiting { verified_at } = *turn else { continue };
+            if now.moment.since(verified_at) >= FRESH {
+                let ready = ready.entry(key.aws.clone()).or_default();
+                if *ready < SERVICES_A_CALL && self.line.is_open(&key.aws, Group::ServiceWrites, now.moment) {
+                    *ready += 1;
+                    *turn = Turn::Rechecking;
+                    recheck.entry((key.aws.clone(), key.cluster.clone())).or_default().push(key);
+                }
+            } else if self.line.take(&key.aws, Group::ServiceWrites, now.moment) {
+                *turn = Turn::UnderWay { verified_at, since: now.moment };
+                let id = RolloutId { service: key.clone(), decided_at: intent.decided_at };
+                let write = Write::Update { id, revision: revision.clone() };
+                self.out.effects.push(permit.write(write));
+            }
+        }
+        for (place, keys) in recheck {
+            let ids = keys.into_iter().filter_map(|service| {
+                let decided_at = self.services.get(&service)?.workflow.intent()?.decided_at;
+                Some(RolloutId { service, decided_at })
+            });
+            let read = Read::Recheck { place, ids: ids.collect() };
+            self.out.effects.push(Effect::Read(read));
+        }
+    }
+
+    /// How many updates of each AWS context need no further look before their turn, or are being looked at for it.
+    fn ready_updates(&self, now: Moment) -> BTreeMap<ContextName, usize> {
+        let mut ready = BTreeMap::new();
+        for (key, service) in &self.services {
+            let Workflow::Updating { turn, .. } = &service.workflow else { continue };
+            match *turn {
+                Turn::Waiting { verified_at } if now.since(verified_at) >= FRESH => {}
+                Turn::Waiting { .. } | Turn::Rechecking => *ready.entry(key.aws.clone()).or_default() += 1,
+                Turn::UnderWay { .. } => {}
+            }
+        }
+        ready
+    }
+
+    /// The services of which something holds.
+    pub(super) fn keys(&self, is_it: impl Fn(&Service) -> bool) -> Vec<ServiceKey> {
+        self.services.iter().filter(|(_, service)| is_it(service)).map(|(key, _)| key.clone()).collect()
+    }
+}

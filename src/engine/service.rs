@@ -1,0 +1,205 @@
+//! One service, and what a transition of it may touch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::backoff::Backoff;
+use super::durability::Durability;
+use super::effect::{CommandId, Effect, Read, RolloutId};
+use super::event::{Event, ServiceEvent};
+use super::history;
+use super::notifications;
+use super::now::{Moment, Now};
+use super::registrations::Registrations;
+use super::rules::Rules;
+use super::settled::Unsettled;
+use super::workflow::{Turn, Workflow};
+use crate::aws::AwsError;
+use crate::domain::settings::RepositoryKey;
+use crate::domain::state::{Order, ServiceState, State};
+use crate::domain::types::ServiceKey;
+
+/// What this process knows of a service beside the record on the disk.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Service {
+    /// What is under way.
+    pub(super) workflow: Workflow,
+    /// What is asked about its pending pushes.
+    pub(super) question: Question,
+    /// Commands to deploy that wait for the decision.
+    pub(super) commands: Vec<Command>,
+    /// The calls that fail.
+    pub(super) calls: Calls,
+}
+
+/// A command of an operator that is not answered yet.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Command {
+    pub(super) id: CommandId,
+    pub(super) order: Order,
+    pub(super) by: String,
+}
+
+/// What is asked about the pending pushes of a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// It is being asked.
+    Asked,
+    /// The answer did not allow a decision: it is asked again at this moment.
+    AskAgain(Moment),
+}
+
+/// The kinds of calls about a service. Each fails and is tried again by itself, so that what needs one does not wait for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call<'a> {
+    /// What ECS says of the service, to decide its pushes.
+    Observe,
+    /// What ECR says of a repository, to decide the pushes to it.
+    Resolve(&'a RepositoryKey),
+    /// How far an unfinished rollout got.
+    Inspect,
+    /// Registrations and updates.
+    Write,
+    /// How a rollout goes.
+    Watch,
+}
+
+/// The backoffs of a service's calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Calls {
+    pub(super) observe: Backoff,
+    pub(super) resolve: BTreeMap<RepositoryKey, Backoff>,
+    pub(super) inspect: Backoff,
+    pub(super) write: Backoff,
+    pub(super) watch: Backoff,
+}
+
+impl Calls {
+    fn of(&mut self, call: Call<'_>) -> &mut Backoff {
+        match call {
+            Call::Observe => &mut self.observe,
+            Call::Resolve(repository) => self.resolve.entry(repository.clone()).or_default(),
+            Call::Inspect => &mut self.inspect,
+            Call::Write => &mut self.write,
+            Call::Watch => &mut self.watch,
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Backoff> {
+        [&self.write, &self.watch, &self.inspect, &self.observe].into_iter().chain(self.resolve.values())
+    }
+
+    /// The error that matters most, if calls fail.
+    pub(super) fn last_error(&self) -> Option<&String> {
+        self.all().find_map(Backoff::last_error)
+    }
+
+    /// Whether an operator has to change something before a call can succeed.
+    pub(super) fn need_operator(&self) -> bool {
+        self.all().any(Backoff::needs_operator)
+    }
+
+    /// The moments at which calls may be made again.
+    pub(super) fn wakes(&self) -> impl Iterator<Item = Moment> {
+        self.all().filter_map(Backoff::until)
+    }
+}
+
+/// A service with all that a transition of it may touch: its own record and workflow, and where it says what follows.
+pub(super) struct Handler<'a> {
+    pub(super) key: &'a ServiceKey,
+    pub(super) rules: &'a Rules,
+    pub(super) state: &'a mut State,
+    pub(super) service: &'a mut Service,
+    pub(super) out: &'a mut Out,
+    pub(super) now: Now,
+}
+
+/// Where transitions say what follows from them.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    pub(super) effects: Vec<Effect>,
+    pub(super) durability: Durability,
+    pub(super) registrations: Registrations,
+    pub(super) unsettled: Unsettled,
+    /// Services that a transition has touched since it was last looked what they need.
+    pub(super) touched: BTreeSet<ServiceKey>,
+}
+
+impl Out {
+    /// Says what has happened: to the notifications, the log and the metrics.
+    pub(super) fn emit(&mut self, event: Event, rules: &Rules) {
+        if let Some(notice) = notifications::of(&event, rules) {
+            self.durability.notify(Arc::new(notice));
+        }
+        self.effects.push(Effect::Tell(event));
+    }
+}
+
+impl Handler<'_> {
+    /// What is on record of the service.
+    pub(super) fn record(&self) -> Option<&ServiceState> {
+        self.state.services.get(self.key)
+    }
+
+    /// The same, to change it.
+    pub(super) fn record_mut(&mut self) -> &mut ServiceState {
+        self.out.durability.changed();
+        self.state.services.get_or_default(self.key.clone())
+    }
+
+    /// Says what has happened to the service: to the history, the notifications, the log and the metrics.
+    pub(super) fn emit(&mut self, event: ServiceEvent) {
+        history::record(self.state, self.key, &event, self.now.time);
+        self.out.emit(Event::Service(self.key.clone(), event), self.rules);
+    }
+
+    /// Asks something of AWS.
+    pub(super) fn ask(&mut self, read: Read) {
+        self.out.effects.push(Effect::Read(read));
+    }
+
+    /// Replaces what is under way. The record follows, as it is a view of it.
+    pub(super) fn enter(&mut self, workflow: Workflow) {
+        self.service.workflow = workflow;
+        let rollout = self.service.workflow.rollout();
+        self.record_mut().rollout = rollout;
+    }
+
+    /// Enters what is on record before anything else happened.
+    pub(super) fn resume(&mut self) {
+        if let Some(rollout) = self.record().and_then(|known| known.rollout.clone()) {
+            self.service.workflow = Workflow::resumed(rollout, self.now);
+        }
+    }
+
+    /// Whether an answer is about the rollout under way.
+    pub(super) fn is_of_rollout(&self, id: &RolloutId) -> bool {
+        self.service.workflow.intent().is_some_and(|intent| intent.decided_at == id.decided_at)
+    }
+
+    /// A call failed: it is tried again later.
+    pub(super) fn failed(&mut self, call: Call<'_>, error: &AwsError) {
+        let delay = self.service.calls.of(call).failed(error, self.now.moment);
+        let (retry_in, repeated) = (delay.retry_in, delay.repeated);
+        self.emit(ServiceEvent::CallFailed { error: error.clone(), retry_in, repeated });
+    }
+
+    /// A call succeeded.
+    pub(super) fn succeeded(&mut self, call: Call<'_>) {
+        if self.service.calls.of(call).succeeded() {
+            self.emit(ServiceEvent::CallsRecovered);
+        }
+        if let Call::Resolve(repository) = call {
+            self.service.calls.resolve.remove(repository);
+        }
+    }
+
+    /// A write that waits for its turn, decided on facts of this moment.
+    pub(super) fn waiting(&self) -> Turn {
+        Turn::Waiting { verified_at: self.now.moment }
+    }
+}

@@ -1,0 +1,130 @@
+//! How far an unfinished rollout got, by what ECS says.
+
+use super::effect::{Read, RolloutId};
+use super::event::{Found, ServiceEvent};
+use super::observation::Inspected;
+use super::registrations::RegistrationKey;
+use super::service::{Call, Handler};
+use super::workflow::{Inspection, Workflow};
+use crate::aws::{AwsError, Fault};
+use crate::domain::rollout::{self, Resume, Tried};
+use crate::domain::state::OutcomeKind;
+use crate::domain::types::TaskDefinitionArn;
+use crate::domain::view::Fate;
+
+impl Handler<'_> {
+    /// Asks ECS how far the rollout got, if that is to be done.
+    pub(super) fn inspect(&mut self) {
+        let Some(rollout) = self.service.workflow.rollout() else { return };
+        let Workflow::Verifying { inspection, .. } = &mut self.service.workflow else { return };
+        if *inspection == Inspection::UnderWay {
+            return;
+        }
+        *inspection = Inspection::UnderWay;
+        let id = RolloutId { service: self.key.clone(), decided_at: rollout.decided_at };
+        self.ask(Read::Inspect { id, rollout: Box::new(rollout) });
+    }
+
+    /// The answer of ECS.
+    pub(super) fn inspected(&mut self, id: &RolloutId, answer: Result<Inspected, AwsError>) {
+        if !self.is_of_rollout(id) {
+            return;
+        }
+        let Workflow::Verifying { inspection, .. } = &mut self.service.workflow else { return };
+        *inspection = Inspection::Due;
+        let found = answer.and_then(|found| {
+            let tried = self.was_tried(found.deployments.as_ref())?;
+            Ok((found, tried))
+        });
+        match found {
+            Ok((found, tried)) => {
+                self.succeeded(Call::Inspect);
+                self.verified(found, tried);
+            }
+            Err(error) => self.failed(Call::Inspect, &error),
+        }
+    }
+
+    /// Whether ECS rolled the revision before, and runs another one by now. The answer costs a permission of its own: without it the update
+    /// is made (again), and what ECS gave up once it gives up twice.
+    fn was_tried(
+        &mut self,
+        deployments: Option<&Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>>,
+    ) -> Result<bool, AwsError> {
+        let Some(rollout) = self.service.workflow.rollout() else { return Ok(false) };
+        let deployed = match deployments {
+            None => return Ok(false),
+            Some(Ok(deployed)) => deployed,
+            Some(Err(error)) if matches!(error.fault, Fault::Denied | Fault::Refused) => {
+                let what = "whether the service was updated before";
+                self.emit(ServiceEvent::Unexplained { what, error: error.clone() });
+                return Ok(false);
+            }
+            Some(Err(error)) => return Err(error.clone()),
+        };
+        match rollout::was_tried(&rollout, deployed) {
+            Tried::No => Ok(false),
+            Tried::Yes => Ok(true),
+            Tried::NotVisibleYet => {
+                let message = "the answer is older than the service's latest deployment";
+                Err(AwsError::unusable("ecs", "DescribeServices", message))
+            }
+        }
+    }
+
+    fn verified(&mut self, found: Inspected, tried: bool) {
+        let Some(rollout) = self.service.workflow.rollout() else { return };
+        let resume = rollout::resume(&rollout, found.service.as_ref(), found.registered.as_ref(), tried);
+        self.emit(ServiceEvent::Resumed(found_of(&resume)));
+        let gone = || format!("the revision {} is gone", rollout.base.short());
+        match resume {
+            Resume::Register | Resume::Update(_) if rollout.is_forward() && !self.rules.has(self.key) => {
+                self.leave_configuration();
+            }
+            Resume::Register => match found.registration {
+                Some(registration) => self.register_next(registration),
+                None if rollout.is_forward() => self.replan(gone()),
+                None => drop(self.end(OutcomeKind::Failed, gone())),
+            },
+            Resume::Update(revision) => self.update_next(revision),
+            Resume::Watch(revision, deployment) => self.rolling(revision, deployment),
+            Resume::Replan(why) => self.replan(why),
+            Resume::Failed(revision, why) => {
+                self.update_next(revision);
+                self.rollout_failed(OutcomeKind::Failed, why);
+            }
+            Resume::Gone(why) => drop(self.end(OutcomeKind::Failed, why)),
+        }
+    }
+
+    fn register_next(&mut self, registration: crate::domain::task_definition::Registration) {
+        let turn = self.waiting();
+        let Some(intent) = self.service.workflow.intent().cloned() else { return };
+        match self.out.registrations.get(&RegistrationKey::of(&self.key.aws, &intent)).cloned() {
+            Some(revision) => self.update_next(revision),
+            None => self.enter(Workflow::Registering {
+                intent: Box::new(intent),
+                registration: Box::new(registration),
+                turn,
+            }),
+        }
+    }
+
+    /// The revision is there: the service is to be set to it, which was verified now.
+    pub(super) fn update_next(&mut self, revision: TaskDefinitionArn) {
+        let turn = self.waiting();
+        let Some(intent) = self.service.workflow.intent().cloned() else { return };
+        self.enter(Workflow::Updating { intent: Box::new(intent), revision, turn });
+    }
+}
+
+fn found_of(resume: &Resume) -> Found {
+    match resume {
+        Resume::Register => Found::NotRegistered,
+        Resume::Update(_) => Found::NotUpdated,
+        Resume::Watch(..) => Found::Updated,
+        Resume::Replan(_) => Found::Overtaken,
+        Resume::Failed(..) => Found::GivenUp,
+        Resume::Gone(_) => Found::ServiceGone,
+    }
+}

@@ -1,0 +1,223 @@
+//! The work on one service: one state machine, of which the rollout on the disk is a view.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::now::{Moment, Now};
+use crate::domain::rollout::Counts;
+use crate::domain::state::{Intent, OutcomeKind, Phase, Rollout};
+use crate::domain::task_definition::Registration;
+use crate::domain::types::{DeploymentId, TaskDefinitionArn};
+
+/// What is under way for one service.
+///
+/// ```text
+///            plan                    registered              updated
+///   Idle ----------> Registering ----------------> Updating ---------> Rolling --> Idle
+///                      ^     |                      ^    |               (completed, failed, superseded)
+///       start, lost    |     v                      |    v
+///       answer:      Verifying{Intended}         Verifying{Registered}
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) enum Workflow {
+    /// Nothing is under way.
+    #[default]
+    Idle,
+    /// A step may have been taken without a trace on the disk: ECS is asked how far the rollout got before anything is done.
+    Verifying {
+        /// What was decided.
+        intent: Box<Intent>,
+        /// How far the disk says that it got.
+        recorded: Recorded,
+        /// The look at ECS.
+        inspection: Inspection,
+    },
+    /// The new revision is to be registered.
+    Registering {
+        /// What was decided.
+        intent: Box<Intent>,
+        /// The revision.
+        registration: Box<Registration>,
+        /// The call.
+        turn: Turn,
+    },
+    /// The service is to be set to the new revision.
+    Updating {
+        /// What was decided.
+        intent: Box<Intent>,
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// The call.
+        turn: Turn,
+    },
+    /// ECS rolls the revision out.
+    Rolling {
+        /// What was decided.
+        intent: Box<Intent>,
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// The deployment whose outcome is the rollout's.
+        deployment: DeploymentId,
+        /// When UpdateService was answered, or the deployment was found.
+        since: Timestamp,
+        /// What was seen of it.
+        watch: Watch,
+    },
+}
+
+/// How far the disk says that a rollout got, before ECS rolls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It was decided. The revision may be registered.
+    Intended,
+    /// The revision is registered. The service may be updated.
+    Registered(TaskDefinitionArn),
+}
+
+/// A look at ECS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inspection {
+    /// It is to be begun.
+    Due,
+    /// It is under way.
+    UnderWay,
+}
+
+/// A write to ECS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It waits for the disk and for its place in ECS's rate limit.
+    Waiting {
+        /// When the service was last seen to run what the rollout replaces.
+        verified_at: Moment,
+    },
+    /// It has waited for long: whether the service still runs what the rollout replaces is being asked.
+    Rechecking,
+    /// It is under way.
+    UnderWay {
+        /// When the service was last seen to run what the rollout replaces.
+        verified_at: Moment,
+        /// Since when.
+        since: Moment,
+    },
+}
+
+impl Turn {
+    /// The turn of the next write. The time that a call itself takes does not make what was verified before it stale.
+    pub(super) fn next(self, now: Moment) -> Self {
+        match self {
+            Self::UnderWay { verified_at, since } => Self::Waiting { verified_at: verified_at.plus(now.since(since)) },
+            Self::Waiting { .. } | Self::Rechecking => self,
+        }
+    }
+}
+
+/// What this process has seen of a rollout that ECS rolls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Watch {
+    /// Since when this process watches it.
+    pub(super) from: Moment,
+    /// How long it had been rolling before that, by the wall clock, which may have jumped.
+    pub(super) before: Duration,
+    /// Its tasks, as they were seen last.
+    pub(super) counts: Option<Counts>,
+    /// Whether its end is being confirmed.
+    pub(super) ending: Ending,
+}
+
+/// What is asked before a rollout is ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing: it goes on.
+    NotYet,
+    /// All its tasks run, and ECS said that it still bakes.
+    Baking,
+    /// All its tasks run. Whether ECS has let go of what it replaces is being asked.
+    Confirming {
+        /// ECS said before that it bakes.
+        baking: bool,
+        /// ECS is to be done with it by now.
+        overdue: bool,
+    },
+    /// It has failed. Why its tasks stopped is being asked.
+    Diagnosing {
+        /// How it failed.
+        kind: OutcomeKind,
+        /// What is known of the reason.
+        why: String,
+    },
+}
+
+impl Watch {
+    /// A watch that begins now, of a rollout that ECS has just begun.
+    pub(super) fn new(now: Now) -> Self {
+        Self { from: now.moment, before: Duration::ZERO, counts: None, ending: Ending::NotYet }
+    }
+}
+
+impl Workflow {
+    /// The work on a rollout of which only the record is known: after a start, and where a rollout is watched again.
+    pub(super) fn resumed(rollout: Rollout, now: Now) -> Self {
+        let (intent, phase) = rollout.split();
+        let intent = Box::new(intent);
+        let verifying = |intent, recorded| Self::Verifying { intent, recorded, inspection: Inspection::Due };
+        match phase {
+            Phase::Intended => verifying(intent, Recorded::Intended),
+            Phase::Registered { revision } => verifying(intent, Recorded::Registered(revision)),
+            Phase::Rolling { revision, deployment, since } => {
+                let before = Duration::try_from(now.time.duration_since(since)).unwrap_or_default();
+                let watch = Watch { before, ..Watch::new(now) };
+                Self::Rolling { intent, revision, deployment, since, watch }
+            }
+        }
+    }
+
+    /// The record of it, as it stands on the disk.
+    pub(super) fn rollout(&self) -> Option<Rollout> {
+        let (intent, phase) = match self {
+            Self::Idle => return None,
+            Self::Verifying { intent, recorded: Recorded::Intended, .. } | Self::Registering { intent, .. } => {
+                (intent, Phase::Intended)
+            }
+            Self::Verifying { intent, recorded: Recorded::Registered(revision), .. }
+            | Self::Updating { intent, revision, .. } => (intent, Phase::Registered { revision: revision.clone() }),
+            Self::Rolling { intent, revision, deployment, since, .. } => {
+                let (revision, deployment, since) = (revision.clone(), deployment.clone(), *since);
+                (intent, Phase::Rolling { revision, deployment, since })
+            }
+        };
+        Some(intent.as_ref().clone().with_phase(phase))
+    }
+
+    /// What was decided.
+    pub(super) fn intent(&self) -> Option<&Intent> {
+        match self {
+            Self::Idle => None,
+            Self::Verifying { intent, .. }
+            | Self::Registering { intent, .. }
+            | Self::Updating { intent, .. }
+            | Self::Rolling { intent, .. } => Some(intent),
+        }
+    }
+
+    /// Whether ECS rolls it, or nothing is under way: only then newer pushes are decided.
+    pub(super) fn may_decide(&self) -> bool {
+        match self {
+            Self::Idle | Self::Rolling { .. } => true,
+            Self::Verifying { .. } | Self::Registering { .. } | Self::Updating { .. } => false,
+        }
+    }
+
+    /// Whether a call is under way that may change what ECS knows, or that tells how far the rollout got.
+    pub(super) fn is_in_flight(&self) -> bool {
+        match self {
+            Self::Idle | Self::Rolling { .. } => false,
+            Self::Verifying { inspection, .. } => *inspection == Inspection::UnderWay,
+            Self::Registering { turn, .. } | Self::Updating { turn, .. } => match turn {
+                Turn::Waiting { .. } => false,
+                Turn::Rechecking | Turn::UnderWay { .. } => true,
+            },
+        }
+    }
+}

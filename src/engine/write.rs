@@ -1,0 +1,108 @@
+//! The answers to the two writes: a revision registered, a service updated.
+
+use super::effect::RolloutId;
+use super::event::ServiceEvent;
+use super::observation::Seen;
+use super::registrations::RegistrationKey;
+use super::service::{Call, Handler};
+use super::workflow::{Inspection, Recorded, Turn, Workflow};
+use crate::aws::{AwsError, Fault};
+use crate::domain::state::OutcomeKind;
+use crate::domain::types::TaskDefinitionArn;
+use crate::domain::view::DeploymentView;
+
+impl Handler<'_> {
+    /// The revision was registered, or not.
+    pub(super) fn registered(&mut self, id: &RolloutId, answer: &Result<TaskDefinitionArn, AwsError>) {
+        if !self.is_of_rollout(id) {
+            return;
+        }
+        let Workflow::Registering { intent, turn, .. } = &self.service.workflow else { return };
+        let (intent, turn) = (intent.clone(), *turn);
+        match answer {
+            Ok(revision) => {
+                self.succeeded(Call::Write);
+                self.emit(ServiceEvent::RevisionRegistered(revision.clone()));
+                self.out.registrations.add(RegistrationKey::of(&self.key.aws, intent.as_ref()), revision.clone());
+                let turn = turn.next(self.now.moment);
+                self.enter(Workflow::Updating { intent, revision: revision.clone(), turn });
+            }
+            Err(error) => self.write_failed(error),
+        }
+    }
+
+    /// The service was updated, or not.
+    pub(super) fn updated(
+        &mut self,
+        id: &RolloutId,
+        revision: TaskDefinitionArn,
+        answer: Result<DeploymentView, AwsError>,
+    ) {
+        if !self.is_of_rollout(id) || !matches!(self.service.workflow, Workflow::Updating { .. }) {
+            return;
+        }
+        match answer {
+            Ok(primary) if primary.task_definition == revision => {
+                self.succeeded(Call::Write);
+                self.emit(ServiceEvent::ServiceUpdated { revision: revision.clone(), deployment: primary.id.clone() });
+                self.rolling(revision, primary.id);
+            }
+            // Somebody else was quicker, or the answer is an old one: what goes on is looked at, after a pause.
+            Ok(primary) => {
+                let message = format!("its PRIMARY deployment rolls {}", primary.task_definition.short());
+                self.write_failed(&AwsError::unusable("ecs", "UpdateService", message));
+            }
+            Err(error) => self.write_failed(&error),
+        }
+    }
+
+    /// A service that waited for its update was looked at once more.
+    pub(super) fn rechecked(&mut self, id: &RolloutId, answer: Result<Option<Seen>, AwsError>) {
+        if !self.is_of_rollout(id) {
+            return;
+        }
+        let now = self.now.moment;
+        let Workflow::Updating { intent, turn: turn @ Turn::Rechecking, .. } = &mut self.service.workflow else {
+            return;
+        };
+        match answer {
+            Ok(Some(Ok(service))) if service.active && service.task_definition == intent.replaces => {
+                *turn = Turn::Waiting { verified_at: now };
+            }
+            Ok(_) => self.doubt(),
+            Err(error) => {
+                self.doubt();
+                self.failed(Call::Inspect, &error);
+            }
+        }
+    }
+
+    /// How far the rollout got has to be asked before anything is done.
+    pub(super) fn doubt(&mut self) {
+        let (intent, recorded) = match &self.service.workflow {
+            Workflow::Registering { intent, .. } => (intent.clone(), Recorded::Intended),
+            Workflow::Updating { intent, revision, .. } => (intent.clone(), Recorded::Registered(revision.clone())),
+            Workflow::Idle | Workflow::Verifying { .. } | Workflow::Rolling { .. } => return,
+        };
+        // The record says the same as before.
+        self.service.workflow = Workflow::Verifying { intent, recorded, inspection: Inspection::Due };
+    }
+
+    /// A write failed: for good, for now, or perhaps not at all. Whatever is tried again is looked at first.
+    fn write_failed(&mut self, error: &AwsError) {
+        self.doubt();
+        match error.fault {
+            Fault::Refused => self.abandon(OutcomeKind::Refused, error.to_string()),
+            Fault::NotFound => self.abandon(OutcomeKind::Failed, error.to_string()),
+            Fault::Denied | Fault::Credentials => {
+                self.failed(Call::Write, error);
+                // It may take long: what ECS rolls meanwhile is watched meanwhile.
+                if let Some(rollout) = self.service.workflow.rollout().filter(|rollout| rollout.supersedes.is_some()) {
+                    self.pend_again(&rollout);
+                    self.restore(rollout.supersedes);
+                }
+            }
+            Fault::Throttled | Fault::Unavailable => self.failed(Call::Write, error),
+        }
+    }
+}

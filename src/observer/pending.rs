@@ -1,0 +1,404 @@
+//! What pending pushes need to be decided: what ECR says of the images, and what ECS says of the services.
+//!
+//! Round trips are what this costs, so all that can be asked at once is: first the images, the services and, where it is not known that the
+//! revision pins its images, the tasks; then the revisions. The reads of one round are shared over all its services and clusters: what a
+//! tag of a repository points to and what a revision says is asked once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, join, join_all};
+
+use super::{Observer, no_context, with_retries};
+use crate::aws::{AwsContext, AwsError, Fault, REPOSITORY_NOT_FOUND};
+use crate::domain::image::{ImageReference, Repository};
+use crate::domain::plan::{Answers, Facts};
+use crate::domain::policy::{self, By, Policy};
+use crate::domain::settings::{Base, RepositoryKey};
+use crate::domain::state::PushRef;
+use crate::domain::task_definition::TaskDefinition;
+use crate::domain::types::{ContextName, Digest, EcsName, RepositoryName, ServiceKey, Tag};
+use crate::domain::view::{ImageView, RunningImages};
+use crate::engine::{ByService, Observation, ObservationRequest, Place, SERVICES_A_CALL, Seen, names_tags};
+
+/// DescribeImages takes at most 100 images.
+const TAGS_A_CALL: usize = 100;
+
+type Answer<T> = Shared<BoxFuture<'static, Arc<Result<T, AwsError>>>>;
+type Definitions = BTreeMap<(ContextName, String), Answer<TaskDefinition>>;
+
+/// One round of questions about pending pushes. Its reads are begun when the first service needs them.
+#[derive(Debug, Clone)]
+pub struct Round {
+    observer: Observer,
+    images: Arc<BTreeMap<RepositoryKey, Answer<Found>>>,
+    definitions: Arc<Mutex<Definitions>>,
+}
+
+/// What was found in one repository.
+#[derive(Debug, Default)]
+struct Found {
+    by_tag: BTreeMap<Tag, ImageView>,
+    no_repository: bool,
+    /// The best by the policy of each service that wanted the whole repository looked at.
+    best: BTreeMap<ServiceKey, Option<(Tag, ImageView)>>,
+}
+
+/// What has to be asked about one repository.
+#[derive(Debug, Default)]
+struct Ask {
+    /// What these tags point to.
+    tags: BTreeSet<Tag>,
+    /// What these tags point to, which shows when the repository is gone through for the best.
+    pushed: BTreeSet<Tag>,
+    best: Vec<(ServiceKey, Arc<dyn Policy>)>,
+}
+
+/// The requests about the services of one cluster.
+type Requests = Vec<ObservationRequest>;
+
+impl Round {
+    /// A round about these services, cluster by cluster: each can be observed by itself.
+    #[must_use]
+    pub fn new(observer: &Observer, requests: Requests) -> (Self, BTreeMap<Place, Requests>) {
+        let mut asks: BTreeMap<RepositoryKey, Ask> = BTreeMap::new();
+        for request in &requests {
+            add_asks(&mut asks, request);
+        }
+        let images = asks.into_iter().map(|(key, ask)| {
+            let (observer, repository) = (observer.clone(), key.clone());
+            let answer = async move { Arc::new(observer.images(&repository, ask).await) };
+            (key, answer.boxed().shared())
+        });
+        let round = Self { observer: observer.clone(), images: Arc::new(images.collect()), definitions: Arc::default() };
+        let mut places: BTreeMap<Place, Requests> = BTreeMap::new();
+        for request in requests {
+            places.entry((request.key.aws.clone(), request.key.cluster.clone())).or_default().push(request);
+        }
+        (round, places)
+    }
+
+    /// Asks about the services of one cluster.
+    pub async fn observe(
+        self,
+        (aws, cluster): Place,
+        requests: Requests,
+    ) -> Vec<(ObservationRequest, Result<Observation, AwsError>)> {
+        let Ok(context) = self.observer.context(&aws) else {
+            return requests.into_iter().map(|request| (request, Err(no_context(&aws)))).collect();
+        };
+        let reader = Reader { round: &self, aws: &aws, context, cluster: &cluster };
+        let images = self.images_for(&requests);
+        let (images, (services, tasks)) =
+            join(images, join(reader.services(&requests), reader.tasks_unless_pinned(&requests))).await;
+        let (definitions, running) = join(reader.definitions(&requests, &services), reader.running(tasks)).await;
+        let facts = requests.into_iter().map(|request| {
+            let known = Known { images: &images, services: &services, definitions: &definitions, running: &running };
+            async move {
+                let observation = match known.assemble(&request) {
+                    Ok(observation) => reader.complete(&request, observation).await,
+                    error => error,
+                };
+                let observation = match observation {
+                    Ok(observation) => reader.add_age_of_what_runs(&request, observation).await,
+                    error => error,
+                };
+                (request, observation)
+            }
+        });
+        join_all(facts).await
+    }
+
+    async fn images_for(&self, requests: &[ObservationRequest]) -> Images {
+        let repositories: BTreeSet<&RepositoryKey> = requests.iter().flat_map(|request| request.pushes.keys()).collect();
+        let answers = repositories.into_iter().filter_map(|repository| {
+            let answer = self.images.get(repository)?.clone();
+            Some(async move { (repository.clone(), answer.await) })
+        });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    fn definition(&self, aws: &ContextName, context: &AwsContext, which: &str) -> Answer<TaskDefinition> {
+        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = || {
+            let (ecs, which) = (Arc::clone(&context.ecs), which.to_owned());
+            let answer = async move { Arc::new(with_retries(|| ecs.describe_task_definition(&which)).await) };
+            answer.boxed().shared()
+        };
+        definitions.entry((aws.clone(), which.to_owned())).or_insert_with(ask).clone()
+    }
+}
+
+fn add_asks(asks: &mut BTreeMap<RepositoryKey, Ask>, request: &ObservationRequest) {
+    for (repository, pushes) in &request.pushes {
+        let Some((policy, _)) = request.rules.get(repository) else { continue };
+        let ask = asks.entry(repository.clone()).or_default();
+        let tags = || pushes.iter().filter_map(|push| push.tag.clone());
+        let untagged = pushes.iter().any(|push| push.tag.is_none());
+        match policy.order() {
+            By::Text => ask.pushed.extend(tags()),
+            By::Push => {
+                ask.tags.extend(tags());
+                ask.tags.extend(request.decided.get(repository).filter(|_| untagged).cloned());
+            }
+        }
+        if policy.order() == By::Text || untagged {
+            ask.best.push((request.key.clone(), Arc::clone(policy)));
+        }
+    }
+}
+
+impl Observer {
+    async fn images(&self, key: &RepositoryKey, ask: Ask) -> Result<Found, AwsError> {
+        match find(self.context(&key.aws)?, &key.name, ask).await {
+            Err(error) if error.code == REPOSITORY_NOT_FOUND => Ok(Found { no_repository: true, ..Found::default() }),
+            other => other,
+        }
+    }
+}
+
+async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask) -> Result<Found, AwsError> {
+    let mut found = Found::default();
+    let tags: Vec<Tag> = ask.tags.into_iter().collect();
+    for tags in tags.chunks(TAGS_A_CALL) {
+        for image in with_retries(|| context.ecr.describe_tags(repository, tags)).await? {
+            for tag in tags.iter().filter(|tag| image.tags.contains(tag)) {
+                found.by_tag.insert(tag.clone(), image.clone());
+            }
+        }
+    }
+    for (key, policy) in &ask.best {
+        if let Some(tags) = policy.literals() {
+            let mut images = Vec::new();
+            for tags in tags.chunks(TAGS_A_CALL) {
+                images.extend(with_retries(|| context.ecr.describe_tags(repository, tags)).await?);
+            }
+            found.best.insert(key.clone(), policy::best(policy.as_ref(), &images));
+        }
+    }
+    let listed: Vec<_> = ask.best.into_iter().filter(|(_, policy)| policy.literals().is_none()).collect();
+    if !listed.is_empty() {
+        list(context, repository, &listed, &ask.pushed, &mut found).await?;
+    }
+    Ok(found)
+}
+
+/// Goes through the whole repository, page by page, and keeps only the best.
+async fn list(
+    context: &AwsContext,
+    repository: &RepositoryName,
+    asked: &[(ServiceKey, Arc<dyn Policy>)],
+    pushed: &BTreeSet<Tag>,
+    found: &mut Found,
+) -> Result<(), AwsError> {
+    let mut next = None;
+    loop {
+        let page = with_retries(|| context.ecr.list_tagged(repository, next.clone())).await?;
+        for (key, policy) in asked {
+            let kept = found.best.entry(key.clone()).or_default();
+            let candidates = page.images.iter().chain(kept.as_ref().map(|(_, image)| image));
+            *kept = policy::best(policy.as_ref(), candidates);
+        }
+        for image in &page.images {
+            for tag in image.tags.iter().filter(|tag| pushed.contains(*tag)) {
+                found.by_tag.insert(tag.clone(), image.clone());
+            }
+        }
+        next = page.next;
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+type Images = BTreeMap<RepositoryKey, Arc<Result<Found, AwsError>>>;
+type Described = BTreeMap<String, Arc<Result<TaskDefinition, AwsError>>>;
+
+/// Reads from one cluster.
+#[derive(Debug, Clone, Copy)]
+struct Reader<'a> {
+    round: &'a Round,
+    aws: &'a ContextName,
+    context: &'a AwsContext,
+    cluster: &'a EcsName,
+}
+
+impl Reader<'_> {
+    async fn services(self, requests: &[ObservationRequest]) -> ByService<Option<Seen>> {
+        let names: Vec<EcsName> = requests.iter().map(|request| request.key.service.clone()).collect();
+        let observer = &self.round.observer;
+        let answers = names.chunks(SERVICES_A_CALL).map(|names| observer.services(self.aws, self.cluster, names));
+        join_all(answers).await.into_iter().flatten().collect()
+    }
+
+    async fn tasks_unless_pinned(self, requests: &[ObservationRequest]) -> ByService<Vec<String>> {
+        let unknown = requests.iter().filter(|request| request.pinned.is_none() && !request.has_rollback_target);
+        let answers = unknown.map(|request| async move {
+            let name = request.key.service.clone();
+            let tasks = self.list_tasks(&name).await;
+            (name, tasks)
+        });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    async fn list_tasks(self, service: &EcsName) -> Result<Vec<String>, AwsError> {
+        match with_retries(|| self.context.ecs.list_running_tasks(self.cluster, service)).await {
+            // DescribeServices says it better.
+            Err(error) if error.fault == Fault::NotFound => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    async fn running(self, tasks: ByService<Vec<String>>) -> ByService<RunningImages> {
+        let answers = tasks.into_iter().map(|(name, tasks)| async move {
+            let running = match tasks {
+                Ok(tasks) => self.describe_tasks(tasks).await,
+                Err(error) => Err(error),
+            };
+            (name, running)
+        });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    async fn describe_tasks(self, tasks: Vec<String>) -> Result<RunningImages, AwsError> {
+        if tasks.is_empty() {
+            return Ok(RunningImages::default());
+        }
+        with_retries(|| self.context.ecs.describe_running_images(self.cluster, &tasks)).await
+    }
+
+    /// Every revision that is needed, each once.
+    async fn definitions(self, requests: &[ObservationRequest], services: &ByService<Option<Seen>>) -> Described {
+        let mut wanted = BTreeSet::new();
+        for request in requests {
+            let Some(Ok(Some(Ok(service)))) = services.get(&request.key.service) else { continue };
+            wanted.insert(service.task_definition.as_str().to_owned());
+            match request.base {
+                Base::Service => {}
+                Base::Latest => drop(wanted.insert(service.task_definition.family().to_owned())),
+            }
+        }
+        let answers = wanted.into_iter().map(|which| {
+            let answer = self.round.definition(self.aws, self.context, &which);
+            async move { (which, answer.await) }
+        });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    /// The revision that the service runs may name an image by tag although it was taken not to: then the tasks have to be asked, too.
+    async fn complete(
+        self,
+        request: &ObservationRequest,
+        mut observation: Observation,
+    ) -> Result<Observation, AwsError> {
+        let facts = &mut observation.facts;
+        let asked = request.pinned.is_none() || request.has_rollback_target;
+        if !asked && facts.current.as_ref().is_some_and(names_tags) {
+            let tasks = self.list_tasks(&request.key.service).await?;
+            facts.running = self.describe_tasks(tasks).await?;
+        }
+        Ok(observation)
+    }
+
+    /// Where nobody pushed, it matters when ECR got what runs.
+    async fn add_age_of_what_runs(
+        self,
+        request: &ObservationRequest,
+        mut observation: Observation,
+    ) -> Result<Observation, AwsError> {
+        let facts = &mut observation.facts;
+        let is_compared = |push: &PushRef| push.is_reconciliation() && !push.is_order();
+        for (repository, _) in request.pushes.iter().filter(|(_, pushes)| pushes.iter().any(is_compared)) {
+            let Ok(context) = self.round.observer.context(&repository.aws) else { continue };
+            let digests: Vec<Digest> = digests_that_run(request, facts, repository, context);
+            if digests.is_empty() {
+                continue;
+            }
+            match with_retries(|| context.ecr.describe_digests(&repository.name, &digests)).await {
+                Ok(images) => {
+                    let since = images.iter().filter_map(|image| image.pushed_at).max();
+                    facts.runs_since.extend(since.map(|since| (repository.clone(), since)));
+                }
+                Err(error) if error.code == REPOSITORY_NOT_FOUND => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(observation)
+    }
+}
+
+/// The digests that the containers which follow a repository run.
+fn digests_that_run(
+    request: &ObservationRequest,
+    facts: &Facts,
+    repository: &RepositoryKey,
+    context: &AwsContext,
+) -> Vec<Digest> {
+    let (Some(current), Some((_, container))) = (&facts.current, request.rules.get(repository)) else {
+        return Vec::new();
+    };
+    let account = facts.images.get(repository).and_then(Answers::registry);
+    let from = account.map(|account| Repository {
+        account: account.clone(),
+        region: context.region.clone(),
+        name: repository.name.clone(),
+    });
+    let Some(from) = from else { return Vec::new() };
+    let digests: BTreeSet<Digest> = current
+        .matching(&from, container.as_deref())
+        .into_iter()
+        .filter_map(|(name, image)| ImageReference::split(image).pinned().or_else(|| facts.running.only(name).cloned()))
+        .collect();
+    digests.into_iter().take(TAGS_A_CALL).collect()
+}
+
+/// What one cluster's reads have found.
+#[derive(Debug, Clone, Copy)]
+struct Known<'a> {
+    images: &'a Images,
+    services: &'a ByService<Option<Seen>>,
+    definitions: &'a Described,
+    running: &'a ByService<RunningImages>,
+}
+
+impl Known<'_> {
+    fn assemble(self, request: &ObservationRequest) -> Result<Observation, AwsError> {
+        let name = &request.key.service;
+        let (service, unrollable) = match self.services.get(name).cloned().transpose()?.flatten() {
+            Some(Ok(service)) => (Some(service).filter(|service| service.active), None),
+            Some(Err(why)) => (None, Some(why.to_string())),
+            None => (None, None),
+        };
+        let mut facts = Facts {
+            unrollable,
+            current: None,
+            base: None,
+            running: self.running.get(name).cloned().transpose()?.unwrap_or_default(),
+            images: BTreeMap::new(),
+            runs_since: BTreeMap::new(),
+            service,
+        };
+        let mut unanswered = BTreeMap::new();
+        for repository in request.pushes.keys() {
+            match self.images.get(repository).map(Arc::as_ref) {
+                None => {}
+                Some(Ok(found)) => {
+                    let best = found.best.get(&request.key).cloned().flatten();
+                    let (by_tag, no_repository) = (found.by_tag.clone(), found.no_repository);
+                    facts.images.insert(repository.clone(), Answers { by_tag, best, no_repository });
+                }
+                Some(Err(error)) => drop(unanswered.insert(repository.clone(), error.clone())),
+            }
+        }
+        if let Some(service) = &facts.service {
+            let definition = |which: &str| self.definitions.get(which).map(|answer| answer.as_ref().clone()).transpose();
+            facts.current = definition(service.task_definition.as_str())?;
+            facts.base = match request.base {
+                Base::Service => facts.current.clone(),
+                Base::Latest => definition(service.task_definition.family())?,
+            };
+        }
+        Ok(Observation { facts, unanswered })
+    }
+}
