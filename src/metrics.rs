@@ -15,8 +15,8 @@ use prometheus::{
 use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::OutcomeKind;
-use crate::engine::ServiceCounts;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
+use crate::engine::ServiceCounts;
 
 /// The `repository` label of pushes to repositories that are not in the configuration. No ECR repository can have this name.
 pub const OTHER_REPOSITORIES: &str = "_other";
@@ -283,8 +283,11 @@ impl Metrics {
 
     /// What is counted of a service now. A series of what is not in the configuration any more ends.
     pub fn service_counts(&self, service: &ServiceKey, counts: ServiceCounts) {
-        let gauges =
-            [(&self.deployments_in_progress, counts.rolling), (&self.held, counts.held), (&self.undecided, counts.undecided)];
+        let gauges = [
+            (&self.deployments_in_progress, counts.rolling),
+            (&self.held, counts.held),
+            (&self.undecided, counts.undecided),
+        ];
         for (gauge, value) in gauges {
             match counts.configured || counts.rolling > 0 {
                 true => gauge.with_label_values(&labels(service)).set(i64::try_from(value).unwrap_or(i64::MAX)),

@@ -36,12 +36,7 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(
-        observer: Observer,
-        store: Arc<dyn Store>,
-        notices: Notices,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(super) fn new(observer: Observer, store: Arc<dyn Store>, notices: Notices, metrics: Arc<Metrics>) -> Self {
         let (jobs, replies) = (JoinSet::new(), BTreeMap::new());
         Self { observer, store, notices, metrics, jobs, replies, last_command: 0, stopping: false }
     }

@@ -31,7 +31,9 @@ pub(super) fn tell(event: &Event) {
             warn!(%aws, %since, "CloudTrail was not read for longer than it remembers: what ECR holds is compared with what the services run");
         }
         Event::Changed { aws, change, concern, .. } => changed(aws, change, *concern),
-        Event::StateUnwritable(error) => error!(%error, "the state cannot be written: nothing is deployed until it can"),
+        Event::StateUnwritable(error) => {
+            error!(%error, "the state cannot be written: nothing is deployed until it can");
+        }
         Event::StateWritable => info!("the state can be written again"),
         Event::CommandUnknown { named, order, by, refused } => {
             warn!(service = named, order = order.as_str(), by, %refused, "order refused");

@@ -50,9 +50,6 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::PendingDropped => {}
         },
-        Event::HistoryGap { .. }
-        | Event::StateUnwritable(_)
-        | Event::StateWritable
-        | Event::CommandUnknown { .. } => {}
+        Event::HistoryGap { .. } | Event::StateUnwritable(_) | Event::StateWritable | Event::CommandUnknown { .. } => {}
     }
 }

@@ -333,18 +333,8 @@ impl<P> Rollout<P> {
             names_tags,
             supersedes,
         } = self;
-        let rollout = Rollout {
-            direction,
-            targets,
-            replaces,
-            base,
-            images,
-            way_back,
-            phase,
-            decided_at,
-            names_tags,
-            supersedes,
-        };
+        let rollout =
+            Rollout { direction, targets, replaces, base, images, way_back, phase, decided_at, names_tags, supersedes };
         (rollout, before)
     }
 }

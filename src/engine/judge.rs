@@ -113,7 +113,7 @@ impl Handler<'_> {
                 String::new()
             }
         };
-        self.rollout_failed(kind, format!("{why}{reasons}"));
+        self.rollout_failed(kind, &format!("{why}{reasons}"));
     }
 
     /// How the deployments of the service fared, asked because all tasks of the rollout run.
@@ -131,7 +131,7 @@ impl Handler<'_> {
             Ok(deployed) => match deployed.iter().find(|(other, _)| other == revision).map(|(_, fate)| fate) {
                 None | Some(Fate::Successful) => self.completed(),
                 Some(Fate::UnderWay | Fate::GivenUp) if overdue => {
-                    self.rollout_failed(OutcomeKind::TimedOut, OVERDUE.to_owned());
+                    self.rollout_failed(OutcomeKind::TimedOut, OVERDUE);
                 }
                 // What it was given up for shows in the next answer about the service.
                 Some(Fate::UnderWay | Fate::GivenUp) => watch.ending = Ending::Baking,
@@ -154,10 +154,9 @@ impl Handler<'_> {
     fn watch_mut(&mut self) -> Option<(&mut Watch, DeploymentId)> {
         match &mut self.service.workflow {
             Workflow::Rolling { watch, deployment, .. } => Some((watch, deployment.clone())),
-            Workflow::Idle
-            | Workflow::Verifying { .. }
-            | Workflow::Registering { .. }
-            | Workflow::Updating { .. } => None,
+            Workflow::Idle | Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {
+                None
+            }
         }
     }
 }

@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn going_back_comes_before_all_and_then_the_oldest_push() {
         let back = Direction::Back { because: String::new() };
-        let rank = |name, direction: &Direction, second| Rank::of(&service_key(name), &intent(direction.clone(), second));
+        let rank =
+            |name, direction: &Direction, second| Rank::of(&service_key(name), &intent(direction.clone(), second));
         let mut line = [
             rank("newer", &Direction::Forward, 9),
             rank("a", &Direction::Forward, 5),

@@ -45,9 +45,7 @@ pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
 pub use event::{Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
-pub use observation::{
-    ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags,
-};
+pub use observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags};
 pub use rest::Rest;
 pub use rules::Rules;
 pub use schedule::SERVICES_A_CALL;
@@ -262,7 +260,8 @@ impl Engine {
             }
         }
         let named = ServiceKey { aws: key.aws.clone(), ..key.clone() };
-        let before = self.counted.get(&named).copied().unwrap_or(ServiceCounts { configured: true, ..Default::default() });
+        let before =
+            self.counted.get(&named).copied().unwrap_or(ServiceCounts { configured: true, ..Default::default() });
         if before == counts {
             return;
         }
@@ -343,4 +342,3 @@ impl Engine {
         })
     }
 }
-

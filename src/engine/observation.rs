@@ -47,7 +47,8 @@ impl ObservationRequest {
         let first = rules.values().next()?;
         let pinned =
             known.deployed.as_ref().filter(|deployed| !deployed.names_tags).map(|deployed| deployed.revision.clone());
-        let decided = known.decided.iter().filter_map(|(repository, push)| Some((repository.clone(), push.tag.clone()?)));
+        let decided =
+            known.decided.iter().filter_map(|(repository, push)| Some((repository.clone(), push.tag.clone()?)));
         let base = first.deploy.base;
         let rule = |(repository, rule): (&RepositoryKey, &&crate::domain::settings::ServiceRule)| {
             (repository.clone(), (Arc::clone(&rule.policy), rule.container.clone()))

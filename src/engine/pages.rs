@@ -54,8 +54,16 @@ impl Engine {
             (Fate::Skip { reason, detail }, repository) => {
                 let (event, pushed_at) = (event.id.clone(), event.time);
                 let aws = context.clone();
-                let skipped =
-                    PushSkipped { aws, repository, configured: configured.clone(), tag, event, pushed_at, reason, detail };
+                let skipped = PushSkipped {
+                    aws,
+                    repository,
+                    configured: configured.clone(),
+                    tag,
+                    event,
+                    pushed_at,
+                    reason,
+                    detail,
+                };
                 history::record_skipped(&mut self.state, &skipped, now.time);
                 self.out.emit(Event::PushSkipped(skipped), &self.rules);
             }
@@ -64,7 +72,7 @@ impl Engine {
                 if let (Some(key), Some(repository)) = (&configured, repository) {
                     self.out.unsettled.add(event.id.clone(), key.clone(), services.len());
                     let (aws, pushed_at) = (context.clone(), event.time);
-                    let (seen_after, event) = (now.time.duration_since(pushed_at), event.id.clone());
+                    let (seen_after, event) = (now.time.duration_since(pushed_at), event.id);
                     let services = services.len();
                     let seen = Event::PushSeen { aws, repository, tag, event, pushed_at, seen_after, services };
                     self.out.emit(seen, &self.rules);

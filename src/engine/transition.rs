@@ -177,14 +177,14 @@ impl Handler<'_> {
     }
 
     /// The rollout under way has failed: what it brought is held, and the service goes back to what ran before.
-    pub(super) fn rollout_failed(&mut self, kind: OutcomeKind, why: String) {
+    pub(super) fn rollout_failed(&mut self, kind: OutcomeKind, why: &str) {
         let on_failure = self.rules.settings(self.key).on_failure;
         self.hold_digests(&format!("its rollout failed: {why}"));
-        let Some(failed) = self.end(kind, why.clone()) else { return };
+        let Some(failed) = self.end(kind, why.to_owned()) else { return };
         if let Some(revision) = failed.phase.revision() {
             self.out.registrations.forget(revision);
         }
-        let back = plan::way_back(&failed, &why, self.now.time).filter(|_| on_failure == OnFailure::Rollback);
+        let back = plan::way_back(&failed, why, self.now.time).filter(|_| on_failure == OnFailure::Rollback);
         match (back, failed.phase.revision()) {
             (Some(back), _) => {
                 let (revision, pinned) = (back.base.clone(), back.images.clone());

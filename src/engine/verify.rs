@@ -91,7 +91,7 @@ impl Handler<'_> {
             Resume::Replan(why) => self.replan(why),
             Resume::Failed(revision, why) => {
                 self.update_next(revision);
-                self.rollout_failed(OutcomeKind::Failed, why);
+                self.rollout_failed(OutcomeKind::Failed, &why);
             }
             Resume::Gone(why) => drop(self.end(OutcomeKind::Failed, why)),
         }

@@ -37,12 +37,7 @@ impl Observer {
 
     /// Finds the revision that was intended: the newest one after the base that says the same. To go back, the revision before itself will
     /// do, as long as its tags still mean what ran.
-    async fn find_revision(
-        &self,
-        key: &ServiceKey,
-        rollout: &Rollout,
-        found: &mut Inspected,
-    ) -> Result<(), AwsError> {
+    async fn find_revision(&self, key: &ServiceKey, rollout: &Rollout, found: &mut Inspected) -> Result<(), AwsError> {
         let Some(base) = self.definition(&key.aws, rollout.base.as_str()).await? else { return Ok(()) };
         if !rollout.is_forward() && base.is_active() && self.still_means_what_ran(&base, rollout).await {
             found.registered = Some(base.arn().clone());
@@ -72,7 +67,8 @@ impl Observer {
         let tag = Tag::parse(reference.tag.unwrap_or("latest")).ok()?;
         for context in self.contexts.values().filter(|context| context.region.as_str() == region) {
             let images = context.ecr.describe_tags(&repository, std::slice::from_ref(&tag)).await.unwrap_or_default();
-            let found = images.into_iter().find(|image| image.registry.as_str() == account && image.tags.contains(&tag));
+            let found =
+                images.into_iter().find(|image| image.registry.as_str() == account && image.tags.contains(&tag));
             if let Some(image) = found {
                 return Some(image.digest);
             }

@@ -90,11 +90,7 @@ impl Observer {
     ///
     /// # Errors
     /// The call failed.
-    pub async fn update(
-        &self,
-        key: &ServiceKey,
-        revision: &TaskDefinitionArn,
-    ) -> Result<DeploymentView, AwsError> {
+    pub async fn update(&self, key: &ServiceKey, revision: &TaskDefinitionArn) -> Result<DeploymentView, AwsError> {
         self.context(&key.aws)?.ecs.update_service(&key.cluster, &key.service, revision).await
     }
 

@@ -71,7 +71,8 @@ impl Round {
             let answer = async move { Arc::new(observer.images(&repository, ask).await) };
             (key, answer.boxed().shared())
         });
-        let round = Self { observer: observer.clone(), images: Arc::new(images.collect()), definitions: Arc::default() };
+        let round =
+            Self { observer: observer.clone(), images: Arc::new(images.collect()), definitions: Arc::default() };
         let mut places: BTreeMap<Place, Requests> = BTreeMap::new();
         for request in requests {
             places.entry((request.key.aws.clone(), request.key.cluster.clone())).or_default().push(request);
@@ -111,7 +112,8 @@ impl Round {
     }
 
     async fn images_for(&self, requests: &[ObservationRequest]) -> Images {
-        let repositories: BTreeSet<&RepositoryKey> = requests.iter().flat_map(|request| request.pushes.keys()).collect();
+        let repositories: BTreeSet<&RepositoryKey> =
+            requests.iter().flat_map(|request| request.pushes.keys()).collect();
         let answers = repositories.into_iter().filter_map(|repository| {
             let answer = self.images.get(repository)?.clone();
             Some(async move { (repository.clone(), answer.await) })
@@ -392,7 +394,8 @@ impl Known<'_> {
             }
         }
         if let Some(service) = &facts.service {
-            let definition = |which: &str| self.definitions.get(which).map(|answer| answer.as_ref().clone()).transpose();
+            let definition =
+                |which: &str| self.definitions.get(which).map(|answer| answer.as_ref().clone()).transpose();
             facts.current = definition(service.task_definition.as_str())?;
             facts.base = match request.base {
                 Base::Service => facts.current.clone(),
