@@ -17,7 +17,7 @@ pub(super) struct Options {
     #[arg(long)]
     offline: bool,
 
-    /// JSON for programs; its shape is described in the README
+    /// JSON for programs; docs/reference/json.md describes its shape
     #[arg(long)]
     json: bool,
 }

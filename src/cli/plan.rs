@@ -12,7 +12,7 @@ use crate::wording::{ago, short_digest, short_revision};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// JSON for programs; its shape is described in the README
+    /// JSON for programs; docs/reference/json.md describes its shape
     #[arg(long)]
     json: bool,
 }

@@ -19,7 +19,7 @@ const PUSHES: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// JSON for programs; its shape is described in the README
+    /// JSON for programs; docs/reference/json.md describes its shape
     #[arg(long)]
     json: bool,
 }
@@ -30,7 +30,7 @@ pub(super) struct HistoryOptions {
     #[arg(value_name = "CLUSTER/SERVICE")]
     service: Option<String>,
 
-    /// JSON for programs; its shape is described in the README
+    /// JSON for programs; docs/reference/json.md describes its shape
     #[arg(long)]
     json: bool,
 }
