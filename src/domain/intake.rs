@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::event::{EventRef, Push, Reading};
-use super::policy::By;
+use super::policy::{By, Policy};
 use super::settings::{RepositoryKey, RepositoryRule};
 use super::skip::SkipReason;
 use super::state::{ContextState, PushRef, State};
@@ -114,11 +114,11 @@ fn of_push(
             &format!("the image belongs to account {owner}, this context reads account {recipient}"),
         );
     }
-    let concerned: Vec<(&ServiceKey, By)> = rule
+    let concerned: Vec<(&ServiceKey, &dyn Policy)> = rule
         .services
         .iter()
         .filter(|service| push.tag.as_ref().is_none_or(|tag| service.policy.admits(tag)))
-        .map(|service| (&service.key, service.policy.order()))
+        .map(|service| (&service.key, service.policy.as_ref()))
         .collect();
     if concerned.is_empty() {
         return skip(SkipReason::TagMismatch, "no policy of the repository admits the tag");
@@ -135,14 +135,15 @@ fn of_push(
     };
     let mut takers = Vec::new();
     let mut decided_itself = false;
-    for (service, order) in concerned {
+    for (service, policy) in concerned {
         let known = state.services.get_or_default(service.clone());
         match known.decided.get(&key) {
             Some(decided) if decided.event == wanted.event => decided_itself = true,
             // Where the text of the tag decides, an older push may well bring the highest one.
-            Some(decided) if order == By::Push && wanted.is_surely_older_than(decided) => {}
+            Some(decided) if policy.order() == By::Push && wanted.is_surely_older_than(decided) => {}
             _ => {
-                displaced.extend(known.want(&key, wanted.clone()).map(|push| (service.clone(), push)));
+                known.want(&key, wanted.clone());
+                displaced.extend(known.bound_wanted(&key, policy).map(|push| (service.clone(), push)));
                 takers.push(service.clone());
             }
         }

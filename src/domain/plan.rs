@@ -49,6 +49,8 @@ impl Answers {
 pub struct Facts {
     /// DescribeServices; `None` if there is no such service.
     pub service: Option<ServiceView>,
+    /// ECS knows no service of that name. One that is being deleted is not missing.
+    pub missing: bool,
     /// Why the service is none that ECS could roll, if it is none.
     pub unrollable: Option<String>,
     /// The revision that the service runs.

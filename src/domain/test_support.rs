@@ -138,6 +138,7 @@ pub(crate) fn facts(current: TaskDefinition, repository: &str, images: &[ImageVi
     let revision = current.arn().revision();
     Facts {
         service: Some(service(revision, vec![deployment("d0", true, revision, Some(RolloutState::Completed))])),
+        missing: false,
         unrollable: None,
         base: Some(current.clone()),
         current: Some(current),

@@ -37,6 +37,9 @@ impl Handler<'_> {
             // What runs was not asked, as the rollout under way knew where to go back to. That one is over: it is asked now.
             return;
         }
+        if self.doubts_absence(Call::Observe, facts.missing) {
+            return;
+        }
         self.succeeded(Call::Observe);
         let mut pushes = request.pushes;
         pushes.retain(|repository, _| !unanswered.contains_key(repository));

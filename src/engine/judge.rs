@@ -27,6 +27,7 @@ impl Handler<'_> {
     ) {
         match answer {
             Err(error) => self.failed(Call::Watch, &error),
+            Ok(seen) if self.doubts_absence(Call::Watch, seen.is_none()) => {}
             Ok(seen) => {
                 self.succeeded(Call::Watch);
                 if self.rolls(deployment) {

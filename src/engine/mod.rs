@@ -119,6 +119,7 @@ impl Engine {
         self.follow_touched();
         self.observe_pending(now);
         self.inspect_unverified(now);
+        self.stop_unwanted(now);
         if let Some(permit) = self.out.durability.permit() {
             self.write(&permit, now);
         }

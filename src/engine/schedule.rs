@@ -130,6 +130,26 @@ impl Engine {
         self.update_next(permit, now);
     }
 
+    /// What ECS was not told of yet stops where an operator holds the service, or where it left the configuration. Going back goes on.
+    pub(super) fn stop_unwanted(&mut self, now: Now) {
+        let waits = |service: &Service| {
+            let waits = matches!(
+                service.workflow,
+                Workflow::Registering { turn: Turn::Waiting { .. }, .. }
+                    | Workflow::Updating { turn: Turn::Waiting { .. }, .. }
+            );
+            waits && service.workflow.intent().is_some_and(|intent| intent.is_forward())
+        };
+        for key in self.keys(waits) {
+            let is_held = self.state.services.get(&key).is_some_and(|known| known.frozen.is_some());
+            if !self.rules.has(&key) {
+                self.with(&key, now, |handler| handler.leave_configuration());
+            } else if is_held {
+                self.with(&key, now, |handler| handler.replan("an operator holds the service".to_owned()));
+            }
+        }
+    }
+
     /// The services whose next step is a write that may be made, in the order of their line.
     fn waiting(&self, now: Moment, is_it: impl Fn(&Workflow) -> bool) -> Vec<ServiceKey> {
         let may = |service: &Service| service.calls.write.is_over(now) && service.calls.inspect.is_over(now);

@@ -19,6 +19,9 @@ use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{Order, ServiceState, State};
 use crate::domain::types::ServiceKey;
 
+/// Answers without the service, one after the other, after which it is gone.
+const ABSENCES_BELIEVED: u32 = 4;
+
 /// What this process knows of a service beside the record on the disk.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Service {
@@ -30,6 +33,10 @@ pub(super) struct Service {
     pub(super) commands: Vec<Command>,
     /// The calls that fail.
     pub(super) calls: Calls,
+    /// How often ECS has refused a write of the rollout under way in a way that may pass.
+    pub(super) refusals: u32,
+    /// How often in a row ECS has not known the service.
+    pub(super) absences: u32,
 }
 
 /// A command of an operator that is not answered yet.
@@ -164,6 +171,9 @@ impl Handler<'_> {
 
     /// Replaces what is under way. The record follows, as it is a view of it.
     pub(super) fn enter(&mut self, workflow: Workflow) {
+        if matches!(workflow, Workflow::Idle | Workflow::Rolling { .. }) {
+            self.service.refusals = 0;
+        }
         self.service.workflow = workflow;
         let rollout = self.service.workflow.rollout();
         self.record_mut().rollout = rollout;
@@ -196,6 +206,18 @@ impl Handler<'_> {
         if let Call::Resolve(repository) = call {
             self.service.calls.resolve.remove(repository);
         }
+    }
+
+    /// Whether an answer without the service is to be asked for again. One such answer may be wrong, as ECS is eventually consistent; the
+    /// service is gone when it was missing several times in a row.
+    pub(super) fn doubts_absence(&mut self, call: Call<'_>, missing: bool) -> bool {
+        self.service.absences = if missing { self.service.absences + 1 } else { 0 };
+        let doubted = missing && self.service.absences < ABSENCES_BELIEVED;
+        if doubted {
+            let message = "ECS does not know the service (MISSING); it is asked again before that is believed";
+            self.failed(call, &AwsError::unusable("ecs", "DescribeServices", message));
+        }
+        doubted
     }
 
     /// A write that waits for its turn, decided on facts of this moment.

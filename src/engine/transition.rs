@@ -111,7 +111,7 @@ impl Handler<'_> {
             let carried = rollout.supersedes.as_ref().is_some_and(|old| old.targets.get(repository) == Some(target));
             if !carried {
                 record.decided.remove(repository);
-                let _ = record.want(repository, target.push.clone());
+                record.want(repository, target.push.clone());
             }
         }
     }

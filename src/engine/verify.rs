@@ -37,6 +37,7 @@ impl Handler<'_> {
             Ok((found, tried))
         });
         match found {
+            Ok((found, _)) if self.doubts_absence(Call::Inspect, found.missing) => {}
             Ok((found, tried)) => {
                 self.succeeded(Call::Inspect);
                 self.verified(found, tried);

@@ -11,6 +11,9 @@ use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
 use crate::domain::view::DeploymentView;
 
+/// Refusals of one rollout that are taken for passing ones.
+const REFUSALS_THAT_MAY_PASS: u32 = 3;
+
 impl Handler<'_> {
     /// The revision was registered, or not.
     pub(super) fn registered(&mut self, id: &RolloutId, answer: &Result<TaskDefinitionArn, AwsError>) {
@@ -88,10 +91,21 @@ impl Handler<'_> {
         self.service.workflow = Workflow::Verifying { intent, recorded, inspection: Inspection::Due };
     }
 
+    /// Whether a refusal may be a passing one: ECS says InvalidParameterException also for a while after something that a service needs (a
+    /// role, a target group) was changed.
+    fn may_pass(&self, error: &AwsError) -> bool {
+        error.code == "InvalidParameterException" && self.service.refusals < REFUSALS_THAT_MAY_PASS
+    }
+
     /// A write failed: for good, for now, or perhaps not at all. Whatever is tried again is looked at first.
     fn write_failed(&mut self, error: &AwsError) {
         self.doubt();
         match error.fault {
+            Fault::Refused if self.may_pass(error) => {
+                self.service.refusals += 1;
+                let passing = AwsError { fault: Fault::Unavailable, ..error.clone() };
+                self.failed(Call::Write, &passing);
+            }
             Fault::Refused => self.abandon(OutcomeKind::Refused, error.to_string()),
             Fault::NotFound => self.abandon(OutcomeKind::Failed, error.to_string()),
             Fault::Denied | Fault::Credentials => {

@@ -20,8 +20,9 @@ impl Observer {
     /// A call failed.
     pub async fn inspect(&self, key: &ServiceKey, rollout: &Rollout) -> Result<Inspected, AwsError> {
         let registered = rollout.phase.revision().cloned();
-        let mut found = Inspected { service: None, registered, deployments: None, registration: None };
         let seen = self.service(key).await?;
+        let missing = seen.is_none();
+        let mut found = Inspected { missing, service: None, registered, deployments: None, registration: None };
         found.service = seen.and_then(Result::ok).filter(|service| service.active);
         let Some(seen) = &found.service else { return Ok(found) };
         match &rollout.phase {

@@ -367,12 +367,15 @@ struct Known<'a> {
 impl Known<'_> {
     fn assemble(self, request: &ObservationRequest) -> Result<Observation, AwsError> {
         let name = &request.key.service;
-        let (service, unrollable) = match self.services.get(name).cloned().transpose()?.flatten() {
+        let seen = self.services.get(name).cloned().transpose()?.flatten();
+        let missing = seen.is_none();
+        let (service, unrollable) = match seen {
             Some(Ok(service)) => (Some(service).filter(|service| service.active), None),
             Some(Err(why)) => (None, Some(why.to_string())),
             None => (None, None),
         };
         let mut facts = Facts {
+            missing,
             unrollable,
             current: None,
             base: None,
