@@ -203,7 +203,7 @@ impl Inspection<'_> {
         let home = |key: &RepositoryKey| {
             let region = self.contexts.get(&key.aws)?.region.clone();
             let best = facts.images.get(key).and_then(|answers| answers.best.as_ref());
-            Some((key.clone(), Home { region, account: best.map(|(_, image)| image.registry.clone()) }))
+            Some((key.clone(), Home { region, account: best.map(|(_, image)| image.registry.account.clone()) }))
         };
         rules.keys().filter_map(home).collect()
     }

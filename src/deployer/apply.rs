@@ -107,9 +107,7 @@ impl Deployer {
         // Another push may have come in meanwhile: only what was asked about is decided.
         let asked = ServiceState { wanted: pushes.clone(), ..known.clone() };
         let rules = rules.iter().map(|(repository, rule)| (repository.clone(), rule)).collect();
-        let region_of =
-            |repository: &RepositoryKey| self.contexts.get(&repository.aws).map(|context| context.region.clone());
-        let plan = plan::plan(&rules, region_of, &asked, facts, now);
+        let plan = plan::plan(&rules, &asked, facts, now);
         plan.write_down(pushes, known);
         self.gauge(key);
         self.dirty = true;

@@ -14,7 +14,7 @@ use crate::domain::image::ImageReference;
 use crate::domain::state::{Direction, Phase, Rollout};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, Fate, ServiceView};
+use crate::domain::view::{DeploymentView, Fate, ImageView, ServiceView};
 
 /// AWS refuses requests that are signed by a clock that differs by more than this.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(15);
@@ -171,12 +171,14 @@ async fn still_means_what_ran(contexts: &Contexts, base: &TaskDefinition, rollou
 
 /// What a reference by tag points to in ECR now.
 pub(super) async fn resolve(contexts: &Contexts, reference: &ImageReference<'_>) -> Option<Digest> {
-    let (account, region) = reference.registry()?;
+    let registry = reference.registry()?;
     let repository = RepositoryName::parse(reference.name.split_once('/')?.1).ok()?;
     let tag = Tag::parse(reference.tag.unwrap_or("latest")).ok()?;
-    for context in contexts.values().filter(|context| context.region.as_str() == region) {
+    for context in contexts.values().filter(|context| context.region.as_str() == registry.region) {
         let images = context.ecr.describe_tags(&repository, std::slice::from_ref(&tag)).await.unwrap_or_default();
-        let found = images.into_iter().find(|image| image.registry.as_str() == account && image.tags.contains(&tag));
+        let is_it =
+            |image: &ImageView| image.registry.account.as_str() == registry.account && image.tags.contains(&tag);
+        let found = images.into_iter().find(is_it);
         if let Some(image) = found {
             return Some(image.digest);
         }

@@ -137,7 +137,7 @@ async fn compare(
         };
         let is_its = |name: &str, reference: &ImageReference<'_>| match container {
             Some(wanted) => wanted == name,
-            None => reference.name.split_once('/').is_some_and(|(_, path)| path == repository.name.as_str()),
+            None => reference.is_in(None, &context.region, &repository.name),
         };
         let digests: BTreeSet<Digest> = current
             .containers()

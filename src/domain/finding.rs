@@ -135,14 +135,8 @@ fn of_container(
         return Some(Finding::new(Severity::Error, "unknown_container", name, message, remedy));
     }
     let home = homes.get(repository)?;
-    let is_from = |image: &str| {
-        let reference = ImageReference::split(image);
-        let path = reference.name.split_once('/').map(|(_, path)| path);
-        path == Some(repository.name.as_str())
-            && reference.registry().is_some_and(|(account, region)| {
-                region == home.region.as_str() && home.account.as_ref().is_none_or(|home| home.as_str() == account)
-            })
-    };
+    let is_from =
+        |image: &str| ImageReference::split(image).is_in(home.account.as_ref(), &home.region, &repository.name);
     if base.containers().any(|(_, image)| is_from(image)) {
         return None;
     }

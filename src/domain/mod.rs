@@ -3,6 +3,7 @@
 //! Nothing in here is async, names the AWS SDK, opens a file, reads a clock, logs or counts. `now` is an
 //! argument; a decision is a value with a typed reason, and somebody else carries it out.
 
+pub mod artifact;
 pub mod audit;
 pub mod downtime;
 pub mod event;

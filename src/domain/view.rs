@@ -6,7 +6,9 @@ use std::time::Duration;
 use globset::Glob;
 use jiff::Timestamp;
 
-use super::types::{AccountId, DeploymentId, Digest, Tag, TaskDefinitionArn};
+use super::artifact;
+use super::image::Registry;
+use super::types::{DeploymentId, Digest, Tag, TaskDefinitionArn};
 
 /// A service as DescribeServices gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,15 +143,17 @@ pub enum Fate {
 /// An image as DescribeImages gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageView {
-    /// The account of the registry.
-    pub registry: AccountId,
+    /// The registry that the image is in.
+    pub registry: Registry,
     /// The digest; of an image index for a multi-architecture image.
     pub digest: Digest,
     /// Its tags now.
     pub tags: Vec<Tag>,
     /// When it was pushed.
     pub pushed_at: Option<Timestamp>,
-    /// `artifactMediaType`.
+    /// `imageManifestMediaType`.
+    pub manifest_type: Option<String>,
+    /// `artifactMediaType`: the artifact type that the manifest names, or the media type of its configuration.
     pub artifact_type: Option<String>,
     /// Whether it refers to another image: a signature or attestation by the OCI 1.1 rules.
     pub refers: bool,
@@ -163,7 +167,7 @@ impl ImageView {
             return Some("it refers to another image (subject)".to_owned());
         }
         let kind = self.artifact_type.as_deref()?;
-        (!super::event::is_image_type(kind)).then(|| format!("its artifact type is {kind}"))
+        (!artifact::is_image(kind, self.manifest_type.as_deref())).then(|| format!("its artifact type is {kind}"))
     }
 }
 

@@ -78,7 +78,7 @@ pub fn best<'a>(policy: &dyn Policy, images: impl IntoIterator<Item = &'a ImageV
             continue;
         }
         for tag in &image.tags {
-            if super::event::artifact_tag(tag).is_some() {
+            if super::artifact::of_tag(tag).is_some() {
                 continue;
             }
             let pushed_at = image.pushed_at.unwrap_or(Timestamp::UNIX_EPOCH);
