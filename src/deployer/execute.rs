@@ -14,7 +14,7 @@ use crate::domain::image::ImageReference;
 use crate::domain::state::{Direction, Phase, Rollout};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, Fate, ImageView, ServiceView};
+use crate::domain::view::{DeploymentView, Fate, ImageView, RevisionWrite, ServiceView};
 
 /// AWS refuses requests that are signed by a clock that differs by more than this.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(15);
@@ -44,7 +44,17 @@ pub async fn update(
     replaces: &TaskDefinitionArn,
 ) -> Result<DeploymentView, AwsError> {
     wait_in_line(&context, &pace, key, Group::ServiceWrites, replaces).await?;
-    context.ecs.update_service(&key.cluster, &key.service, revision).await
+    let refused = match context.ecs.update_service(&key.cluster, &key.service, revision).await {
+        Err(error) if error.fault == Fault::Refused => error,
+        other => return other,
+    };
+    let Some(Ok(service)) = describe_service(&context, &pace, key).await? else { return Err(refused) };
+    match service.after_refusal_of(&RevisionWrite::UpdateService) {
+        Some(RevisionWrite::UpdateExpressGatewayService { service_arn }) => {
+            context.ecs.update_express_service(&key.cluster, &key.service, &service_arn, revision).await
+        }
+        Some(RevisionWrite::UpdateService) | None => Err(refused),
+    }
 }
 
 /// Waits until a write fits into its bucket. With hundreds of services that may take minutes, in which others go on: then the service must

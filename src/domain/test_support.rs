@@ -14,7 +14,7 @@ use super::state::{Direction, Phase, PushRef, Rollout, Target, WayBack};
 use super::task_definition::TaskDefinition;
 use super::types::{AccountId, DeploymentId, Digest, DnsSuffix, EventId, Region, ServiceKey, Tag, TaskDefinitionArn};
 use super::view::{
-    Controller, DeploymentView, ImageView, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
+    Controller, DeploymentView, ImageView, Management, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
 };
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -131,6 +131,7 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
         desired: 2,
         running: 2,
         controller: Controller::Ecs,
+        management: Management::Customer,
         scheduling: Scheduling::Replica,
         strategy: Strategy::Rolling,
         bake: std::time::Duration::ZERO,

@@ -23,6 +23,8 @@ pub struct ServiceView {
     pub running: i32,
     /// Who carries deployments out.
     pub controller: Controller,
+    /// Who looks after the resources around the service.
+    pub management: Management,
     /// How tasks are scheduled.
     pub scheduling: Scheduling,
     /// `deploymentConfiguration.strategy`.
@@ -50,6 +52,23 @@ impl ServiceView {
         self.deployments.iter().find(|deployment| deployment.primary)
     }
 
+    /// The call to make in place of one that ECS refused for good; `None` if there is no other for this service.
+    ///
+    /// AWS does not document whether UpdateService takes a new revision for an Express Mode service. It is tried first, because it changes
+    /// nothing but the revision; the call of Express Mode's own is what remains.
+    #[must_use]
+    pub fn after_refusal_of(&self, refused: &RevisionWrite) -> Option<RevisionWrite> {
+        match (refused, &self.management) {
+            (RevisionWrite::UpdateService, Management::Ecs { service_arn }) => {
+                Some(RevisionWrite::UpdateExpressGatewayService { service_arn: service_arn.clone() })
+            }
+            (RevisionWrite::UpdateService, Management::Customer)
+            | (RevisionWrite::UpdateExpressGatewayService { .. }, Management::Customer | Management::Ecs { .. }) => {
+                None
+            }
+        }
+    }
+
     /// A deployment by its id.
     #[must_use]
     pub fn deployment(&self, id: &DeploymentId) -> Option<&DeploymentView> {
@@ -73,6 +92,30 @@ pub enum Controller {
     Ecs,
     /// CODE_DEPLOY, EXTERNAL or one that is not known yet: UpdateService is refused.
     Other(String),
+}
+
+/// `resourceManagementType`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Management {
+    /// Whoever created the service looks after its load balancer, scaling and the like.
+    Customer,
+    /// ECS does: it is an Express Mode service.
+    Ecs {
+        /// The ARN of the service, by which Express Mode's own calls name it.
+        service_arn: String,
+    },
+}
+
+/// A call that sets a service to a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevisionWrite {
+    /// UpdateService, which ECS takes for every service of its own deployment controller.
+    UpdateService,
+    /// UpdateExpressGatewayService.
+    UpdateExpressGatewayService {
+        /// The ARN of the service.
+        service_arn: String,
+    },
 }
 
 /// `schedulingStrategy`.
@@ -211,6 +254,19 @@ impl RunningImages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_express_mode_service_has_a_second_call_and_only_one() {
+        let service_arn = "arn:aws:ecs:eu-west-1:111111111111:service/web/hello".to_owned();
+        let express = RevisionWrite::UpdateExpressGatewayService { service_arn: service_arn.clone() };
+        let service = |management| ServiceView { management, ..crate::domain::test_support::service(1, Vec::new()) };
+        let of_ecs = service(Management::Ecs { service_arn });
+        let of_customer = service(Management::Customer);
+        assert_eq!(of_ecs.after_refusal_of(&RevisionWrite::UpdateService), Some(express.clone()));
+        assert_eq!(of_ecs.after_refusal_of(&express), None);
+        assert_eq!(of_customer.after_refusal_of(&RevisionWrite::UpdateService), None);
+        assert_eq!(of_customer.after_refusal_of(&express), None);
+    }
 
     #[test]
     fn what_is_excepted_is_the_other_way_round() {
