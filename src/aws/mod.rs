@@ -198,6 +198,9 @@ pub trait Inventory: fmt::Debug + Send + Sync {
     /// The names of a cluster's services (at most 1000).
     async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError>;
 
+    /// The text of a repository's lifecycle policy, if it has one.
+    async fn lifecycle_policy(&self, repository: &RepositoryName) -> Result<Option<String>, AwsError>;
+
     /// The repositories (at most 1000).
     async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError>;
 }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod finding;
 pub mod image;
 pub mod intake;
+pub mod lifecycle;
 pub mod notice;
 pub mod plan;
 pub mod policy;
