@@ -135,9 +135,11 @@ async fn compare(
         else {
             continue;
         };
+        let best = facts.images.get(repository).and_then(|answers| answers.best.as_ref());
+        let account = best.map(|(_, image)| image.registry.account.clone());
         let is_its = |name: &str, reference: &ImageReference<'_>| match container {
             Some(wanted) => wanted == name,
-            None => reference.is_in(None, &context.region, &repository.name),
+            None => reference.is_in(account.as_ref(), &context.region, &repository.name),
         };
         let digests: BTreeSet<Digest> = current
             .containers()
