@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
 use tracing::{debug, warn};
 
 use crate::aws::{AwsError, Contexts};
@@ -14,23 +13,19 @@ use crate::domain::types::Tag;
 
 /// Pages of a repository that are read, of up to 1000 images each. What a larger repository holds is not judged.
 const PAGES: usize = 3;
-/// Repositories that are asked about at the same time: DescribeImages is shared with everybody in the account.
-const TOGETHER: usize = 4;
 
 /// The tags that are in these repositories now, those of the newest image first. A repository that cannot be asked, or has more images than
 /// a few pages, has no entry.
 pub async fn tags_of(contexts: &Contexts, repositories: BTreeSet<RepositoryKey>) -> BTreeMap<RepositoryKey, Vec<Tag>> {
-    let asked = repositories.into_iter().map(|repository| async move {
-        let tags = match all_tags(contexts, &repository).await {
-            Ok(tags) => tags,
-            Err(error) => {
-                debug!(%repository, %error, "the tags of the repository are not known");
-                None
-            }
-        };
-        Some((repository, tags?))
-    });
-    stream::iter(asked).buffer_unordered(TOGETHER).filter_map(async |answer| answer).collect().await
+    let mut found = BTreeMap::new();
+    // One after the other: DescribeImages is shared with everybody in the account, and nobody waits for this.
+    for repository in repositories {
+        match all_tags(contexts, &repository).await {
+            Ok(tags) => found.extend(tags.map(|tags| (repository, tags))),
+            Err(error) => debug!(%repository, %error, "the tags of the repository are not known"),
+        }
+    }
+    found
 }
 
 async fn all_tags(contexts: &Contexts, repository: &RepositoryKey) -> Result<Option<Vec<Tag>>, AwsError> {
