@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
     Container, CreatedAt, Deployment, DeploymentConfiguration, DeploymentControllerType, DeploymentRolloutState,
-    DesiredStatus, SchedulingStrategy, Service, ServiceDeploymentStatus, Task, TaskDefinitionField,
+    DesiredStatus, ResourceManagementType, SchedulingStrategy, Service, ServiceDeploymentStatus, Task,
+    TaskDefinitionField,
 };
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -28,7 +29,8 @@ use crate::domain::event::shorten;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use crate::domain::view::{
-    Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
+    Controller, DeploymentView, Fate, Management, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView,
+    Strategy,
 };
 
 /// DescribeServiceRevisions takes at most 20.
@@ -108,6 +110,27 @@ impl Ecs for SdkEcs {
             .and_then(view)
             .and_then(|view| view.primary().cloned())
             .ok_or_else(|| self.caller.unusable(OPERATION, "the answer names no PRIMARY deployment"))
+    }
+
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        service_arn: &str,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        const OPERATION: &str = "UpdateExpressGatewayService";
+        let request = self
+            .client
+            .update_express_gateway_service()
+            .service_arn(service_arn)
+            .task_definition_arn(revision.as_str());
+        self.caller.call(OPERATION, request.send()).await?;
+        let seen = self.describe_services(cluster, std::slice::from_ref(service)).await?.remove(service);
+        let primary = seen.and_then(Result::ok).and_then(|service| service.primary().cloned());
+        primary
+            .filter(|deployment| &deployment.task_definition == revision)
+            .ok_or_else(|| self.caller.unusable(OPERATION, "the service does not show its new deployment yet"))
     }
 
     async fn deployed_since(
@@ -232,7 +255,8 @@ fn why(task: &Task) -> Option<String> {
 fn unrollable(service: &Service) -> Unrollable {
     let controller = service.deployment_controller().map_or("ECS", |controller| controller.r#type().as_str());
     Unrollable(format!(
-        "the service has no task definition (its deployment controller is {controller}), so ECS cannot roll it"
+        "neither the service nor a PRIMARY deployment of it has a task definition (its deployment controller is {controller}), so ECS \
+         cannot roll it"
     ))
 }
 
@@ -240,12 +264,16 @@ fn view(service: &Service) -> Option<ServiceView> {
     let configuration = service.deployment_configuration();
     Some(ServiceView {
         active: service.status() == Some("ACTIVE"),
-        task_definition: TaskDefinitionArn::parse(service.task_definition()?).ok()?,
+        task_definition: TaskDefinitionArn::parse(revision_of(service)?).ok()?,
         desired: service.desired_count(),
         running: service.running_count(),
         controller: match service.deployment_controller().map(|controller| controller.r#type()) {
             None | Some(DeploymentControllerType::Ecs) => Controller::Ecs,
             Some(other) => Controller::Other(other.as_str().to_owned()),
+        },
+        management: match (service.resource_management_type(), service.service_arn()) {
+            (Some(ResourceManagementType::Ecs), Some(arn)) => Management::Ecs { service_arn: arn.to_owned() },
+            _ => Management::Customer,
         },
         scheduling: match service.scheduling_strategy() {
             Some(SchedulingStrategy::Daemon) => Scheduling::Daemon,
@@ -275,6 +303,12 @@ fn view(service: &Service) -> Option<ServiceView> {
             })
             .collect(),
     })
+}
+
+/// The revision that a service is set to. Express Mode services do not name it; their PRIMARY deployment does.
+fn revision_of(service: &Service) -> Option<&str> {
+    let primary = || service.deployments().iter().find(|deployment| deployment.status() == Some("PRIMARY"));
+    service.task_definition().or_else(|| primary()?.task_definition())
 }
 
 /// How long ECS itself waits in a deployment that shifts traffic, in all its steps.
@@ -340,5 +374,44 @@ impl Intercept for Captured {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ecs::types::{DeploymentController, builders::ServiceBuilder};
+
+    use super::*;
+
+    const OLD: &str = "arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:1";
+    const NEW: &str = "arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:2";
+    const ARN: &str = "arn:aws:ecs:eu-west-1:111111111111:service/web/hello";
+
+    fn rolling() -> ServiceBuilder {
+        let deployment = |id: &str, status: &str, revision: &str| {
+            Deployment::builder().id(id).status(status).task_definition(revision).build()
+        };
+        let deployments = [deployment("ecs-svc/1", "ACTIVE", OLD), deployment("ecs-svc/2", "PRIMARY", NEW)];
+        Service::builder().status("ACTIVE").set_deployments(Some(deployments.into()))
+    }
+
+    #[test]
+    fn the_revision_is_that_of_the_service_or_of_its_primary_deployment() {
+        let express = rolling().service_arn(ARN).resource_management_type(ResourceManagementType::Ecs).build();
+        let seen = view(&express).unwrap();
+        assert_eq!(seen.task_definition.as_str(), NEW);
+        assert_eq!(seen.management, Management::Ecs { service_arn: ARN.to_owned() });
+        let plain = view(&rolling().task_definition(OLD).build()).unwrap();
+        assert_eq!((plain.task_definition.as_str(), plain.management), (OLD, Management::Customer));
+        let customer = rolling().service_arn(ARN).resource_management_type(ResourceManagementType::Customer).build();
+        assert_eq!(view(&customer).unwrap().management, Management::Customer);
+    }
+
+    #[test]
+    fn a_service_of_task_sets_has_no_revision() {
+        let controller = DeploymentController::builder().r#type(DeploymentControllerType::External).build().unwrap();
+        let external = Service::builder().status("ACTIVE").deployment_controller(controller).build();
+        assert_eq!(view(&external), None);
+        assert!(unrollable(&external).to_string().contains("EXTERNAL"));
     }
 }

@@ -67,6 +67,17 @@ impl Ecs for RateLimited {
         self.ecs.update_service(cluster, service, revision).await
     }
 
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        service_arn: &str,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        self.take(Group::ServiceWrites).await;
+        self.ecs.update_express_service(cluster, service, service_arn, revision).await
+    }
+
     async fn deployed_since(
         &self,
         cluster: &EcsName,

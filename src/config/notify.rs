@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::given;
 use super::reader::Table;
 use crate::domain::notice::{Changes, Format, Interest};
 use crate::domain::state::OutcomeKind;
@@ -150,8 +151,8 @@ fn topic(text: &str) -> Result<String, String> {
 fn interest(table: &Table<'_>) -> Interest {
     Interest {
         outcomes: outcomes(table).unwrap_or_else(|| OutcomeKind::ALL.into()),
-        repositories: globs(table, "repositories"),
-        services: globs(table, "services"),
+        repositories: globs(table, "repositories", given::repository_glob),
+        services: globs(table, "services", given::service_glob),
         changes: table
             .word("changes", &[("none", Changes::None), ("watched", Changes::Watched), ("all", Changes::All)])
             .map_or(Changes::Watched, |found| found.value),
@@ -179,15 +180,16 @@ fn outcomes(table: &Table<'_>) -> Option<BTreeSet<OutcomeKind>> {
     Some(outcomes)
 }
 
-fn globs(table: &Table<'_>, key: &'static str) -> Option<GlobSet> {
+fn globs(table: &Table<'_>, key: &'static str, check: fn(&str) -> Result<&str, String>) -> Option<GlobSet> {
     let texts = table.texts(key)?;
     let mut set = GlobSetBuilder::new();
     for text in texts.value {
-        match Glob::new(text.value) {
+        let glob = check(text.value).and_then(|text| Glob::new(text).map_err(|error| error.kind().to_string()));
+        match glob {
             Ok(glob) => {
                 set.add(glob);
             }
-            Err(error) => table.wrong(text.at, key, error.kind().to_string()),
+            Err(message) => table.wrong(text.at, key, message),
         }
     }
     set.build().ok()

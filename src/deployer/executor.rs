@@ -142,8 +142,8 @@ impl Executor {
                 let answer = observer.register(&aws, &registration).await;
                 Input::Registered { ids, answer }
             })),
-            Write::Update { id, revision } => drop(self.jobs.spawn(async move {
-                let answer = Box::new(observer.update(&id.service, &revision).await);
+            Write::Update { id, revision, by } => drop(self.jobs.spawn(async move {
+                let answer = Box::new(observer.update(&id.service, &revision, &by).await);
                 Input::Updated { id, revision, answer }
             })),
         }

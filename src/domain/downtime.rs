@@ -153,6 +153,7 @@ mod tests {
             desired,
             running: desired,
             controller: Controller::Ecs,
+            management: crate::domain::view::Management::Customer,
             scheduling: Scheduling::Replica,
             strategy: Strategy::Rolling,
             bake: std::time::Duration::ZERO,

@@ -31,7 +31,7 @@ pub(super) fn by_digest(c: char) -> TaskDefinition {
 
 pub(super) fn decide(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Plan {
     let rules = BTreeMap::from([(repository_key(REPOSITORY), rule)]);
-    plan(&rules, |_| Some(region()), state, facts, at(100))
+    plan(&rules, state, facts, at(100))
 }
 
 pub(super) fn held_since(second: i64) -> Hold {
@@ -206,7 +206,7 @@ fn what_is_missing_is_said() {
     assert_eq!(reasons(&decide(&rule(), &state, &other)), [("e1", SkipReason::NoContainer)]);
     let no_tag = facts(by_tag(), REPOSITORY, &[]);
     assert_eq!(reasons(&decide(&rule(), &state, &no_tag)), [("e1", SkipReason::TagGone)]);
-    let unconfigured = plan(&BTreeMap::new(), |_| None, &state, &no_tag, at(100));
+    let unconfigured = plan(&BTreeMap::new(), &state, &no_tag, at(100));
     assert_eq!(reasons(&unconfigured), [("e1", SkipReason::NotConfigured)]);
     let mut signature = image('b', &["latest"]);
     signature.artifact_type = Some("application/vnd.cncf.helm.config.v1+json".to_owned());
@@ -306,7 +306,7 @@ fn two_repositories_make_one_revision() {
     );
     let mut facts = facts(current, REPOSITORY, &[image('b', &["latest"])]);
     facts.images.insert(repository_key("side"), answers(&[image('c', &["latest"])]));
-    let roll = plan(&rules, |_| Some(region()), &state, &facts, at(100)).roll.unwrap();
+    let roll = plan(&rules, &state, &facts, at(100)).roll.unwrap();
     assert_eq!(roll.rollout.images.len(), 2);
     assert_eq!(roll.rollout.targets.len(), 2);
 }

@@ -13,6 +13,7 @@ use crate::domain::state::Rollout;
 use crate::domain::steering::Refused;
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, ServiceKey, TaskDefinitionArn};
+use crate::domain::view::RevisionWrite;
 
 /// Names a rollout: the answer to a call that was made for it counts for no other one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,11 +125,13 @@ pub enum Write {
         /// The revision.
         registration: Box<Registration>,
     },
-    /// UpdateService.
+    /// UpdateService, or what an Express Mode service has in its place.
     Update {
         /// The rollout.
         id: RolloutId,
         /// The revision.
         revision: TaskDefinitionArn,
+        /// By which operation.
+        by: RevisionWrite,
     },
 }

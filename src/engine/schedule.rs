@@ -224,7 +224,7 @@ impl Engine {
         let mut recheck: BTreeMap<Place, Vec<ServiceKey>> = BTreeMap::new();
         let mut ready = self.ready_updates(now.moment);
         for key in self.waiting(now.moment, is_it) {
-            let Some(Workflow::Updating { intent, revision, turn }) =
+            let Some(Workflow::Updating { intent, revision, by, turn }) =
                 self.services.get_mut(&key).map(|service| &mut service.workflow)
             else {
                 continue;
@@ -240,7 +240,7 @@ impl Engine {
             } else if self.line.take(&key.aws, Group::ServiceWrites, now.moment) {
                 *turn = Turn::UnderWay { verified_at, since: now.moment };
                 let id = RolloutId { service: key.clone(), decided_at: intent.decided_at };
-                let write = Write::Update { id, revision: revision.clone() };
+                let write = Write::Update { id, revision: revision.clone(), by: by.clone() };
                 self.out.effects.push(permit.write(write));
             }
         }

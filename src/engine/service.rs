@@ -18,6 +18,7 @@ use crate::aws::AwsError;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{Order, ServiceState, State};
 use crate::domain::types::ServiceKey;
+use crate::domain::view::{Management, ServiceView};
 
 /// Answers without the service, one after the other, after which it is gone.
 const ABSENCES_BELIEVED: u32 = 4;
@@ -37,6 +38,8 @@ pub(super) struct Service {
     pub(super) refusals: u32,
     /// How often in a row ECS has not known the service.
     pub(super) absences: u32,
+    /// Who manages its resources, where that is not the customer: the service takes its revision by another operation then.
+    pub(super) management: Option<Management>,
 }
 
 /// A command of an operator that is not answered yet.
@@ -218,6 +221,13 @@ impl Handler<'_> {
             self.failed(call, &AwsError::unusable("ecs", "DescribeServices", message));
         }
         doubted
+    }
+
+    /// Notes who manages the resources of the service.
+    pub(super) fn saw_management(&mut self, service: Option<&ServiceView>) {
+        if let Some(service) = service {
+            self.service.management = Some(service.management.clone()).filter(|one| *one != Management::Customer);
+        }
     }
 
     /// A write that waits for its turn, decided on facts of this moment.

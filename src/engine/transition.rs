@@ -11,6 +11,7 @@ use crate::domain::settings::OnFailure;
 use crate::domain::state::{Deployed, Direction, Hold, Intent, Left, Ousted, Outcome, OutcomeKind, Rollout};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
+use crate::domain::view::RevisionWrite;
 
 /// The detail of a rollout that started no task.
 const UNPROVEN: &str = "updated, unproven: the desired count is 0, so no task has run the image yet";
@@ -23,7 +24,7 @@ impl Handler<'_> {
         let known = RegistrationKey::of(&self.key.aws, &intent);
         let intent = Box::new(intent);
         let next = match self.out.registrations.get(&known).cloned() {
-            Some(revision) => Workflow::Updating { intent, revision, turn },
+            Some(revision) => Workflow::Updating { intent, revision, by: RevisionWrite::UpdateService, turn },
             None => Workflow::Registering { intent, registration: Box::new(registration), turn },
         };
         self.enter(next);

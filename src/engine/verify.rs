@@ -10,7 +10,7 @@ use crate::aws::{AwsError, Fault};
 use crate::domain::rollout::{self, Resume, Tried};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
-use crate::domain::view::Fate;
+use crate::domain::view::{Fate, RevisionWrite};
 
 impl Handler<'_> {
     /// Asks ECS how far the rollout got, if that is to be done.
@@ -76,6 +76,7 @@ impl Handler<'_> {
     fn verified(&mut self, found: Inspected, tried: bool) {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let resume = rollout::resume(&rollout, found.service.as_ref(), found.registered.as_ref(), tried);
+        self.saw_management(found.service.as_ref());
         self.emit(ServiceEvent::Resumed(found_of(&resume)));
         let gone = || format!("the revision {} is gone", rollout.base.short());
         match resume {
@@ -115,7 +116,8 @@ impl Handler<'_> {
     pub(super) fn update_next(&mut self, revision: TaskDefinitionArn) {
         let turn = self.waiting();
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
-        self.enter(Workflow::Updating { intent: Box::new(intent), revision, turn });
+        let by = RevisionWrite::UpdateService;
+        self.enter(Workflow::Updating { intent: Box::new(intent), revision, by, turn });
     }
 }
 

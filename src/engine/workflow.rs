@@ -9,6 +9,7 @@ use crate::domain::rollout::Counts;
 use crate::domain::state::{Intent, OutcomeKind, Phase, Rollout};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
+use crate::domain::view::RevisionWrite;
 
 /// What is under way for one service.
 ///
@@ -48,6 +49,8 @@ pub(super) enum Workflow {
         intent: Box<Intent>,
         /// The revision.
         revision: TaskDefinitionArn,
+        /// By which operation.
+        by: RevisionWrite,
         /// The call.
         turn: Turn,
     },

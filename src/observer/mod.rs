@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::aws::{AwsContext, AwsError, CLUSTER_NOT_FOUND, Contexts, Fault, Services};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, ServiceKey, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, Fate};
+use crate::domain::view::{DeploymentView, Fate, RevisionWrite};
 use crate::engine::{ByService, Seen};
 
 pub use pending::Round;
@@ -90,8 +90,19 @@ impl Observer {
     ///
     /// # Errors
     /// The call failed.
-    pub async fn update(&self, key: &ServiceKey, revision: &TaskDefinitionArn) -> Result<DeploymentView, AwsError> {
-        self.context(&key.aws)?.ecs.update_service(&key.cluster, &key.service, revision).await
+    pub async fn update(
+        &self,
+        key: &ServiceKey,
+        revision: &TaskDefinitionArn,
+        by: &RevisionWrite,
+    ) -> Result<DeploymentView, AwsError> {
+        let ecs = &self.context(&key.aws)?.ecs;
+        match by {
+            RevisionWrite::UpdateService => ecs.update_service(&key.cluster, &key.service, revision).await,
+            RevisionWrite::UpdateExpressGatewayService { service_arn } => {
+                ecs.update_express_service(&key.cluster, &key.service, service_arn, revision).await
+            }
+        }
     }
 
     /// Why tasks of a deployment stopped.

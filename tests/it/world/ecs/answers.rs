@@ -9,7 +9,8 @@ use ecs_deployd::domain::state::{Phase, Rollout};
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
 use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use ecs_deployd::domain::view::{
-    Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
+    Controller, DeploymentView, Fate, Management, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView,
+    Strategy,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -61,6 +62,7 @@ impl Inner {
             desired: service.desired,
             running: service.desired,
             controller: Controller::Ecs,
+            management: Management::Customer,
             scheduling: Scheduling::Replica,
             strategy: if service.bake.is_zero() {
                 Strategy::Rolling
@@ -159,6 +161,23 @@ impl Ecs for World {
             let request =
                 json!({"cluster": cluster.as_str(), "service": service.as_str(), "taskDefinition": revision.as_str()});
             inner.record_change("UpdateService", "aws-sdk-rust/1 app/ecs-deployd", &request);
+            let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
+            Ok(inner.service_view(service).primary().unwrap().clone())
+        })
+        .await
+    }
+
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        _service_arn: &str,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        let fate = self.call("UpdateExpressGatewayService", format!("{cluster}/{service} {revision}")).await;
+        with_fate(fate, "ecs", "UpdateExpressGatewayService", || {
+            let mut inner = self.lock();
+            inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
             let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
             Ok(inner.service_view(service).primary().unwrap().clone())
         })
