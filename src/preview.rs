@@ -20,6 +20,7 @@ use crate::domain::skip::SkipReason;
 use crate::domain::state::{Decision, PushRef, ServiceState, State};
 use crate::domain::steering;
 use crate::domain::types::{ContextName, EventId, ServiceKey};
+use crate::domain::waiting::Waiting;
 use crate::engine::{Observation, ObservationRequest};
 use crate::health::Health;
 use crate::ledger::{self, LedgerError};
@@ -83,6 +84,9 @@ pub struct ServicePreview {
     pub state: String,
     /// The particulars.
     pub detail: String,
+    /// What waits, and where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// What a deployment would change.
     pub images: Vec<ImageChange>,
 }
@@ -162,6 +166,7 @@ pub async fn look(
                 let difference = decide(config, &key, &compared, &facts, now);
                 let mut row = difference_of(&key, name, &facts, &difference);
                 add_what_stands_against(&mut row, &known, unanswered.values());
+                row.waiting.clone_from(&known.waiting);
                 preview.services.push(row);
             }
         }
@@ -363,6 +368,7 @@ fn service(
         revision,
         state: state.to_owned(),
         detail,
+        waiting: None,
         images,
     }
 }

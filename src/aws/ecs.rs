@@ -10,9 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
-    Container, CreatedAt, Deployment, DeploymentConfiguration, DeploymentControllerType, DeploymentRolloutState,
-    DesiredStatus, ResourceManagementType, SchedulingStrategy, Service, ServiceDeploymentStatus, Task,
-    TaskDefinitionField,
+    Container, CreatedAt, Deployment, DeploymentAlarms, DeploymentConfiguration, DeploymentControllerType,
+    DeploymentLifecycleHook, DeploymentLifecycleHookAction, DeploymentLifecycleHookDetail,
+    DeploymentLifecycleHookStatus, DeploymentLifecycleHookTargetType, DeploymentRolloutState, DesiredStatus,
+    ResourceManagementType, SchedulingStrategy, Service, ServiceDeployment, ServiceDeploymentStatus,
+    StopServiceDeploymentStopType, Task, TaskDefinitionField,
 };
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -25,6 +27,7 @@ use jiff::Timestamp;
 
 use super::call::{Caller, timestamp};
 use super::{AwsError, Ecs, Services, Unrollable};
+use crate::domain::deployment::{HookAction, HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView};
 use crate::domain::event::shorten;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
@@ -174,6 +177,31 @@ impl Ecs for SdkEcs {
         Ok(deployed.into_iter().filter_map(|(arn, fate)| Some((revision_of(&arn)?, fate))).collect())
     }
 
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
+        let request = self.client.describe_service_deployments().set_service_deployment_arns(Some(arns.to_vec()));
+        let answer = self.caller.call("DescribeServiceDeployments", request.send()).await?;
+        Ok(answer.service_deployments().iter().filter_map(service_deployment).collect())
+    }
+
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {
+        let action = match action {
+            HookAction::Continue => DeploymentLifecycleHookAction::Continue,
+            HookAction::Rollback => DeploymentLifecycleHookAction::Rollback,
+        };
+        let request =
+            self.client.continue_service_deployment().service_deployment_arn(arn).hook_id(hook).action(action);
+        self.caller.call("ContinueServiceDeployment", request.send()).await.map(drop)
+    }
+
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError> {
+        let request = self
+            .client
+            .stop_service_deployment()
+            .service_deployment_arn(arn)
+            .stop_type(StopServiceDeploymentStopType::Rollback);
+        self.caller.call("StopServiceDeployment", request.send()).await.map(drop)
+    }
+
     async fn stopped_reasons(
         &self,
         cluster: &EcsName,
@@ -293,6 +321,7 @@ fn view(service: &Service) -> Option<ServiceView> {
             .and_then(|configuration| configuration.deployment_circuit_breaker())
             .is_some_and(|breaker| breaker.enable()),
         maximum_percent: configuration.and_then(|configuration| configuration.maximum_percent()),
+        lifecycle: lifecycle(service),
         deployments: service.deployments().iter().filter_map(deployment).collect(),
         events: service
             .events()
@@ -309,6 +338,53 @@ fn view(service: &Service) -> Option<ServiceView> {
 fn revision_of(service: &Service) -> Option<&str> {
     let primary = || service.deployments().iter().find(|deployment| deployment.status() == Some("PRIMARY"));
     service.task_definition().or_else(|| primary()?.task_definition())
+}
+
+fn lifecycle(service: &Service) -> Lifecycle {
+    let configuration = service.deployment_configuration();
+    let hook = |hook: &DeploymentLifecycleHook| LifecycleHook {
+        target: target_of(hook.target_type()),
+        stages: hook.lifecycle_stages().iter().map(|stage| stage.as_str().to_owned()).collect(),
+    };
+    let grace = service.health_check_grace_period_seconds().unwrap_or_default();
+    Lifecycle {
+        alarms: configuration.and_then(|configuration| configuration.alarms()).is_some_and(DeploymentAlarms::enable),
+        hooks: configuration.map(|one| one.lifecycle_hooks().iter().map(hook).collect()).unwrap_or_default(),
+        service_deployment: service.current_service_deployment().map(str::to_owned),
+        grace: Duration::from_secs(u64::try_from(grace).unwrap_or_default()),
+    }
+}
+
+/// Only a PAUSE hook has no target of its own; one that names none is Lambda's, as all were at first.
+fn target_of(target: Option<&DeploymentLifecycleHookTargetType>) -> HookTarget {
+    match target {
+        Some(DeploymentLifecycleHookTargetType::Pause) => HookTarget::Pause,
+        _ => HookTarget::Lambda,
+    }
+}
+
+fn service_deployment(one: &ServiceDeployment) -> Option<ServiceDeploymentView> {
+    let hook = |hook: &DeploymentLifecycleHookDetail| {
+        Some(HookView {
+            id: hook.hook_id()?.to_owned(),
+            target: target_of(hook.target_type()),
+            waits: matches!(
+                hook.status(),
+                Some(DeploymentLifecycleHookStatus::AwaitingAction | DeploymentLifecycleHookStatus::InProgress)
+            ),
+            expires_at: hook.expires_at().and_then(timestamp),
+        })
+    };
+    Some(ServiceDeploymentView {
+        arn: one.service_deployment_arn()?.to_owned(),
+        status: one.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        reason: one.status_reason().map(shorten).unwrap_or_default(),
+        stage: one.lifecycle_stage().map(|stage| stage.as_str().to_owned()),
+        traffic: one.target_service_revision().and_then(|target| target.requested_production_traffic_weight()),
+        hooks: one.lifecycle_hook_details().iter().filter_map(hook).collect(),
+        alarms: one.alarms().map(|alarms| alarms.triggered_alarm_names().to_vec()).unwrap_or_default(),
+        breaker: one.deployment_circuit_breaker().map(|breaker| (breaker.failure_count(), breaker.threshold())),
+    })
 }
 
 /// How long ECS itself waits in a deployment that shifts traffic, in all its steps.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
@@ -162,6 +163,15 @@ pub trait Ecs: fmt::Debug + Send + Sync {
         service: &EcsName,
         since: Timestamp,
     ) -> Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>;
+
+    /// Service deployments by ARN, at most 20: their stage, and the hooks that they wait at.
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError>;
+
+    /// Continues a service deployment that waits at a PAUSE hook, or rolls it back.
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError>;
+
+    /// Stops a service deployment: ECS rolls it back to the last one that was complete.
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError>;
 
     /// Why tasks of a deployment stopped, as ECS says it, for people: one text for each of the last tasks (at most 100).
     async fn stopped_reasons(

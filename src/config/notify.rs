@@ -138,6 +138,9 @@ fn receiver(table: &Table<'_>, context: &mut impl FnMut(&Table<'_>) -> Option<Co
     Some(Receiver::Webhook { url, format: format.map_or(Format::Json, |found| found.value) })
 }
 
+/// The word in `outcomes` for what waits.
+const WAITING: &str = "waiting";
+
 fn topic(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split(':').collect();
     match parts[..] {
@@ -149,8 +152,10 @@ fn topic(text: &str) -> Result<String, String> {
 }
 
 fn interest(table: &Table<'_>) -> Interest {
+    let (outcomes, waiting) = outcomes(table).unwrap_or_else(|| (OutcomeKind::ALL.into(), true));
     Interest {
-        outcomes: outcomes(table).unwrap_or_else(|| OutcomeKind::ALL.into()),
+        outcomes,
+        waiting,
         repositories: globs(table, "repositories", given::repository_glob),
         services: globs(table, "services", given::service_glob),
         changes: table
@@ -159,16 +164,21 @@ fn interest(table: &Table<'_>) -> Interest {
     }
 }
 
-fn outcomes(table: &Table<'_>) -> Option<BTreeSet<OutcomeKind>> {
+/// The ends of rollouts that a receiver wants to hear of, and whether it wants to hear of what waits.
+fn outcomes(table: &Table<'_>) -> Option<(BTreeSet<OutcomeKind>, bool)> {
     let texts = table.texts("outcomes")?;
-    let mut outcomes = BTreeSet::new();
+    let (mut outcomes, mut waiting) = (BTreeSet::new(), false);
     for text in texts.value {
+        if text.value == WAITING {
+            waiting = true;
+            continue;
+        }
         match OutcomeKind::ALL.into_iter().find(|kind| kind.as_str() == text.value) {
             Some(kind) => {
                 outcomes.insert(kind);
             }
             None => {
-                let known: Vec<&str> = OutcomeKind::ALL.into_iter().map(OutcomeKind::as_str).collect();
+                let known: Vec<&str> = OutcomeKind::ALL.into_iter().map(OutcomeKind::as_str).chain([WAITING]).collect();
                 table.wrong(
                     text.at,
                     "outcomes",
@@ -177,7 +187,7 @@ fn outcomes(table: &Table<'_>) -> Option<BTreeSet<OutcomeKind>> {
             }
         }
     }
-    Some(outcomes)
+    Some((outcomes, waiting))
 }
 
 fn globs(table: &Table<'_>, key: &'static str, check: fn(&str) -> Result<&str, String>) -> Option<GlobSet> {

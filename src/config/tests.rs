@@ -91,7 +91,7 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         ),
         (
             with("[[notify]]\nname = \"a\"\nwebhook = \"https://x\"\noutcomes = [\"broken\"]"),
-            "c.toml:4: notify[0].outcomes: \"broken\" is no outcome; there are completed, failed, timed_out, rolled_back, superseded, refused",
+            "c.toml:4: notify[0].outcomes: \"broken\" is no outcome; there are completed, failed, timed_out, rolled_back, superseded, refused, waiting",
         ),
         (
             with(

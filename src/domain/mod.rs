@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod audit;
+pub mod deployment;
 pub mod downtime;
 pub mod event;
 pub mod finding;
@@ -25,3 +26,4 @@ pub mod task_definition;
 pub(crate) mod test_support;
 pub mod types;
 pub mod view;
+pub mod waiting;

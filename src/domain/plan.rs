@@ -275,7 +275,7 @@ fn changes(
     // A better image that was there already is no push of this one.
     let still_held = |hold: &&Hold| &hold.digest == digest && !(choice.own && hold.is_ended_by(&choice.push));
     if let Some(hold) = state.held.get(choice.key).filter(still_held) {
-        return skip(SkipReason::Held, hold.reason.clone());
+        return skip(hold.skip_reason(), hold.reason.clone());
     }
     if let Some(detail) = runs_already(choice, state, facts) {
         return skip(SkipReason::AlreadyDeployed, detail);

@@ -278,6 +278,7 @@ fn a_newer_push_supersedes_and_keeps_the_way_back() {
         revision: arn(2),
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(3),
+        progressed_at: None,
     };
     let under_way = rollout(phase);
     let state = ServiceState { rollout: Some(under_way), ..wanting(&[push_ref("e2", "latest", 9)]) };
@@ -386,6 +387,7 @@ fn there_is_no_way_back_from_a_way_back() {
         revision: arn(2),
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(3),
+        progressed_at: None,
     };
     let mut failed = rollout(phase);
     let back = way_back(&failed, "x", at(9)).unwrap();

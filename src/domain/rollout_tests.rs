@@ -7,7 +7,12 @@ use crate::domain::view::ServiceEvent;
 const TIMEOUT: Duration = Duration::from_secs(900);
 
 fn rolling() -> Rollout {
-    rollout(Phase::Rolling { revision: arn(2), deployment: DeploymentId::parse("mine").unwrap(), since: at(3) })
+    rollout(Phase::Rolling {
+        revision: arn(2),
+        deployment: DeploymentId::parse("mine").unwrap(),
+        since: at(3),
+        progressed_at: None,
+    })
 }
 
 fn judged(service: &ServiceView, elapsed: u64) -> Progress {
@@ -121,7 +126,12 @@ fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_someb
     let long_ago = Rollout {
         replaces: arn(5),
         way_back: crate::domain::state::WayBack { revision: arn(5), pinned: BTreeMap::new(), targets: BTreeMap::new() },
-        phase: Phase::Rolling { revision: arn(6), deployment: DeploymentId::parse("mine").unwrap(), since: at(3) },
+        phase: Phase::Rolling {
+            revision: arn(6),
+            deployment: DeploymentId::parse("mine").unwrap(),
+            since: at(3),
+            progressed_at: None,
+        },
         ..rolling()
     };
     let set_to = |revision| {

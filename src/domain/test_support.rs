@@ -139,6 +139,7 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
         breaker: false,
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
+        lifecycle: super::deployment::Lifecycle::default(),
         deployments,
         events: Vec::new(),
     }

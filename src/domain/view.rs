@@ -7,6 +7,7 @@ use globset::Glob;
 use jiff::Timestamp;
 
 use super::artifact;
+use super::deployment::Lifecycle;
 use super::image::Registry;
 use super::types::{DeploymentId, Digest, Tag, TaskDefinitionArn};
 
@@ -39,6 +40,8 @@ pub struct ServiceView {
     pub minimum_healthy_percent: Option<i32>,
     /// `maximumPercent`, where ECS gives it.
     pub maximum_percent: Option<i32>,
+    /// What ECS itself waits for in the deployments of the service.
+    pub lifecycle: Lifecycle,
     /// The deployments, PRIMARY and others.
     pub deployments: Vec<DeploymentView>,
     /// The newest service events, newest first, a few.

@@ -11,6 +11,7 @@ mod durability;
 mod effect;
 mod event;
 mod history;
+mod hooks;
 mod input;
 mod judge;
 mod line;
@@ -187,6 +188,13 @@ impl Engine {
                     self.with(&key, now, |handler| handler.watched(&deployment, answer, asked_at));
                 }
             }
+            Input::Staged { service, deployment, seen, asked_at, answer } => {
+                self.with(&service, now, |handler| handler.staged(&deployment, *answer, &seen, asked_at));
+            }
+            Input::Continued { id, answer } => {
+                self.with(&id.service, now, |handler| handler.hook_answered(&id, answer));
+            }
+            Input::Stopped { service, answer } => self.with(&service, now, |handler| handler.stopped(answer)),
             Input::StoppedTasks { service, deployment, answer } => {
                 self.with(&service, now, |handler| handler.diagnosed(&deployment, answer));
             }

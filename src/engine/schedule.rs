@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Engine;
 use super::durability::Permit;
 use super::effect::{Effect, Place, Read, RolloutId, Write};
+use super::hooks::HookCall;
 use super::line::{FRESH, Rank};
 use super::now::{Moment, Now};
 use super::observation::ObservationRequest;
@@ -85,7 +86,8 @@ impl Engine {
         }
         let is_due = |service: &Service| {
             let due = matches!(service.workflow, Workflow::Verifying { inspection: Inspection::Due, .. });
-            due && service.calls.inspect.is_over(now.moment) && service.calls.write.is_over(now.moment)
+            let stopping = service.stop.is_some();
+            due && !stopping && service.calls.inspect.is_over(now.moment) && service.calls.write.is_over(now.moment)
         };
         for key in self.keys(is_due) {
             if self.rules.region(&key.aws).is_some() {
@@ -126,8 +128,29 @@ impl Engine {
     /// Makes the writes whose turn it is.
     pub(super) fn write(&mut self, permit: &Permit, now: Now) {
         self.line.begin();
+        self.answer_hooks(permit);
         self.register_next(permit, now);
         self.update_next(permit, now);
+    }
+
+    /// Tells ECS what operators have answered to its hooks, and which deployments to stop.
+    fn answer_hooks(&mut self, permit: &Permit) {
+        for (key, service) in &mut self.services {
+            let decided_at = service.workflow.intent().map(|intent| intent.decided_at);
+            if let (Some(answer), Some(decided_at)) = (&mut service.hook_answer, decided_at)
+                && answer.call == HookCall::Due
+            {
+                answer.call = HookCall::UnderWay;
+                let id = RolloutId { service: key.clone(), decided_at };
+                let (hook, action) = (answer.hook.clone(), answer.action);
+                self.out.effects.push(permit.write(Write::Continue { id, hook, action }));
+            }
+            if let Some((arn, call @ HookCall::Due)) = &mut service.stop {
+                *call = HookCall::UnderWay;
+                let write = Write::Stop { service: key.clone(), arn: arn.clone() };
+                self.out.effects.push(permit.write(write));
+            }
+        }
     }
 
     /// What ECS was not told of yet stops where an operator holds the service, or where it left the configuration. Going back goes on.

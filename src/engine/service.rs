@@ -8,6 +8,7 @@ use super::durability::Durability;
 use super::effect::{CommandId, Effect, Read, RolloutId};
 use super::event::{Event, ServiceEvent};
 use super::history;
+use super::hooks::{HookAnswer, HookCall};
 use super::notifications;
 use super::now::{Moment, Now};
 use super::registrations::Registrations;
@@ -40,6 +41,12 @@ pub(super) struct Service {
     pub(super) absences: u32,
     /// Who manages its resources, where that is not the customer: the service takes its revision by another operation then.
     pub(super) management: Option<Management>,
+    /// What an operator has answered to a hook of ECS.
+    pub(super) hook_answer: Option<HookAnswer>,
+    /// A service deployment that ECS is told to stop before the service is looked at.
+    pub(super) stop: Option<(String, HookCall)>,
+    /// Up to when ECS is given the time to begin its own rollback.
+    pub(super) ecs_goes_back_until: Option<Moment>,
 }
 
 /// A command of an operator that is not answered yet.
@@ -75,6 +82,8 @@ pub(super) enum Call<'a> {
     Write,
     /// How a rollout goes.
     Watch,
+    /// The stages of a rollout, where ECS tells them.
+    Stages,
 }
 
 /// The backoffs of a service's calls.
@@ -85,6 +94,7 @@ pub(super) struct Calls {
     pub(super) inspect: Backoff,
     pub(super) write: Backoff,
     pub(super) watch: Backoff,
+    pub(super) stages: Backoff,
 }
 
 impl Calls {
@@ -95,11 +105,12 @@ impl Calls {
             Call::Inspect => &mut self.inspect,
             Call::Write => &mut self.write,
             Call::Watch => &mut self.watch,
+            Call::Stages => &mut self.stages,
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Backoff> {
-        [&self.write, &self.watch, &self.inspect, &self.observe].into_iter().chain(self.resolve.values())
+        [&self.write, &self.watch, &self.inspect, &self.observe, &self.stages].into_iter().chain(self.resolve.values())
     }
 
     /// The error that matters most, if calls fail.
@@ -109,7 +120,11 @@ impl Calls {
 
     /// Whether an operator has to change something before a call can succeed.
     pub(super) fn need_operator(&self) -> bool {
-        self.all().any(Backoff::needs_operator)
+        // What the stages tell is not needed to go on.
+        [&self.write, &self.watch, &self.inspect, &self.observe]
+            .into_iter()
+            .chain(self.resolve.values())
+            .any(Backoff::needs_operator)
     }
 
     /// The moments at which calls may be made again.
@@ -174,8 +189,17 @@ impl Handler<'_> {
 
     /// Replaces what is under way. The record follows, as it is a view of it.
     pub(super) fn enter(&mut self, workflow: Workflow) {
-        if matches!(workflow, Workflow::Idle | Workflow::Rolling { .. }) {
-            self.service.refusals = 0;
+        match workflow {
+            Workflow::Idle => {
+                self.service.refusals = 0;
+                self.service.management = None;
+                self.service.ecs_goes_back_until = None;
+            }
+            Workflow::Rolling { .. } => {
+                self.service.refusals = 0;
+                self.service.ecs_goes_back_until = None;
+            }
+            Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {}
         }
         self.service.workflow = workflow;
         let rollout = self.service.workflow.rollout();

@@ -63,6 +63,9 @@ impl Handler<'_> {
         let superseded = intent.supersedes.take();
         let (since, watch) = (self.now.time, Watch::new(self.now));
         self.enter(Workflow::Rolling { intent: Box::new(intent), revision, deployment, since, watch });
+        if superseded.is_some() {
+            self.end_waiting();
+        }
         if let Some(superseded) = superseded {
             self.ended(&superseded, OutcomeKind::Superseded, "a newer push took its place".to_owned());
         }
@@ -72,6 +75,7 @@ impl Handler<'_> {
     pub(super) fn end(&mut self, kind: OutcomeKind, detail: String) -> Option<Rollout> {
         let rollout = self.service.workflow.rollout()?;
         self.enter(Workflow::Idle);
+        self.end_waiting();
         self.ended(&rollout, kind, detail);
         Some(rollout)
     }
@@ -180,6 +184,7 @@ impl Handler<'_> {
     /// The rollout under way has failed: what it brought is held, and the service goes back to what ran before.
     pub(super) fn rollout_failed(&mut self, kind: OutcomeKind, why: &str) {
         let on_failure = self.rules.settings(self.key).on_failure;
+        self.stop_instead();
         self.hold_digests(&format!("its rollout failed: {why}"));
         let Some(failed) = self.end(kind, why.to_owned()) else { return };
         if let Some(revision) = failed.phase.revision() {

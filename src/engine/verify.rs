@@ -8,7 +8,7 @@ use super::service::{Call, Handler};
 use super::workflow::{Inspection, Workflow};
 use crate::aws::{AwsError, Fault};
 use crate::domain::rollout::{self, Resume, Tried};
-use crate::domain::state::OutcomeKind;
+use crate::domain::state::{OutcomeKind, Rollout};
 use crate::domain::types::TaskDefinitionArn;
 use crate::domain::view::{Fate, RevisionWrite};
 
@@ -83,6 +83,10 @@ impl Handler<'_> {
             Resume::Register | Resume::Update(_) if rollout.is_forward() && !self.rules.has(self.key) => {
                 self.leave_configuration();
             }
+            Resume::Register | Resume::Update(_) if self.leaves_it_to_ecs(&rollout) => {
+                let error = AwsError::unusable("ecs", "DescribeServices", "ECS has not begun its own rollback yet");
+                self.failed(Call::Inspect, &error);
+            }
             Resume::Register => match found.registration {
                 Some(registration) => self.register_next(registration),
                 None if rollout.is_forward() => self.replan(gone()),
@@ -97,6 +101,11 @@ impl Handler<'_> {
             }
             Resume::Gone(why) => drop(self.end(OutcomeKind::Failed, why)),
         }
+    }
+
+    /// Whether ECS was told to go back by itself, and is given the time to begin.
+    fn leaves_it_to_ecs(&self, rollout: &Rollout) -> bool {
+        !rollout.is_forward() && self.service.ecs_goes_back_until.is_some_and(|until| self.now.moment < until)
     }
 
     fn register_next(&mut self, registration: crate::domain::task_definition::Registration) {

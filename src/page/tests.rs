@@ -33,6 +33,7 @@ fn outcome(result: &str, ended: i64) -> OutcomeStatus {
 
 fn plain(service: &str) -> ServiceStatus {
     ServiceStatus {
+        waiting: None,
         aws: "default".to_owned(),
         cluster: "web".to_owned(),
         service: service.to_owned(),

@@ -88,6 +88,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
                 reason: hold.reason.clone(),
             })
             .collect(),
+        waiting: known.waiting.clone(),
         undecided: known.wanted.values().map(Vec::len).sum(),
         trouble: None,
         history: known.history.iter().map(OutcomeStatus::of).collect(),

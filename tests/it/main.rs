@@ -22,4 +22,5 @@ mod others;
 mod simulation;
 mod steering;
 mod versions;
+mod waiting;
 mod world;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod rolling;
+mod stages;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,11 @@ use super::World;
 pub enum Health {
     /// They are stable after a while.
     After(Duration),
+    /// They replace the old ones steadily, one after the other.
+    Steady {
+        /// The time that each takes.
+        each: Duration,
+    },
     /// They never are.
     Never,
     /// They stop, one after the other, and nothing gives them up.
@@ -41,6 +47,14 @@ pub struct Service {
     was: Vec<(Timestamp, String)>,
     /// Of a blue/green deployment: how long ECS keeps the old tasks after the new ones run.
     pub bake: SignedDuration,
+    /// How long old tasks drain after the new ones run.
+    pub drains: SignedDuration,
+    /// The bake time of its alarms, where it has alarms.
+    pub alarm_bake: Option<SignedDuration>,
+    /// It has a PAUSE hook.
+    pub pauses: bool,
+    /// So many answers of DescribeServices do not have it.
+    pub hidden: u32,
     pub deployments: Vec<Deployment>,
     /// Every deployment that UpdateService started, in order.
     pub started: Vec<Started>,
@@ -77,6 +91,7 @@ pub struct Deployment {
     digests: Digests,
     health: Health,
     state: RolloutState,
+    pause: stages::Pause,
 }
 
 impl World {
@@ -106,6 +121,10 @@ impl World {
             breaker_rolls_back: false,
             active: true,
             bake: SignedDuration::ZERO,
+            drains: SignedDuration::ZERO,
+            alarm_bake: None,
+            pauses: false,
+            hidden: 0,
             deployments: vec![deployment],
             started: Vec::new(),
             stale: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Ecs, Fault, Services};
+use ecs_deployd::domain::deployment::{HookAction, ServiceDeploymentView};
 use ecs_deployd::domain::state::{Phase, Rollout};
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
 use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
@@ -32,6 +33,16 @@ impl Inner {
         events
     }
 
+    /// Whether this answer of DescribeServices does not have the service, although it is there.
+    fn hides(&mut self, cluster: &EcsName, name: &EcsName) -> bool {
+        let Some(service) = self.services.get_mut(&(cluster.as_str().to_owned(), name.as_str().to_owned())) else {
+            return false;
+        };
+        let hidden = service.hidden > 0;
+        service.hidden = service.hidden.saturating_sub(1);
+        hidden
+    }
+
     pub(super) fn service_view(&self, service: &Service) -> ServiceView {
         let now = self.now();
         let deployments = service
@@ -40,6 +51,17 @@ impl Inner {
             .enumerate()
             .map(|(index, deployment)| {
                 let done = deployment.state == RolloutState::Completed || index > 0;
+                let mine = &service.deployments[0];
+                let (new, old) = match mine.state {
+                    RolloutState::InProgress if service.deployments.len() > 1 => {
+                        service.tasks_in_progress(now.duration_since(mine.since))
+                    }
+                    _ => {
+                        let all = (service.desired, service.desired, 0);
+                        (if done { all } else { (service.desired, 0, service.desired) }, all)
+                    }
+                };
+                let (desired, running, pending) = if index == 0 { new } else { old };
                 let age = now.duration_since(deployment.since).as_secs();
                 let stops = deployment.health == Health::Stops && !done && service.desired > 0;
                 DeploymentView {
@@ -49,9 +71,9 @@ impl Inner {
                     since: Some(deployment.since),
                     state: (!service.classic).then_some(deployment.state),
                     reason: String::new(),
-                    desired: service.desired,
-                    running: if done { service.desired } else { 0 },
-                    pending: if done { 0 } else { service.desired },
+                    desired,
+                    running,
+                    pending,
                     failed: if stops { i32::try_from(age / 15).unwrap_or(i32::MAX) } else { 0 },
                 }
             })
@@ -74,6 +96,7 @@ impl Inner {
             breaker: service.breaker_rolls_back,
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
+            lifecycle: service.lifecycle(),
             deployments,
             events: self.events_of(service),
         }
@@ -90,11 +113,12 @@ impl Ecs for World {
             let names: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
             inner.check_permission("DescribeServices", cluster.as_str(), &names)?;
             inner.turn();
+            let services: Vec<&EcsName> = services.iter().filter(|name| !inner.hides(cluster, name)).collect();
             let found = services.iter().filter_map(|name| {
                 let service = inner.services.get(&(cluster.as_str().to_owned(), name.as_str().to_owned()))?;
                 let stale =
                     service.stale.as_ref().filter(|(until, _)| *until > inner.now()).map(|(_, view)| view.clone());
-                Some((name.clone(), Ok(stale.unwrap_or_else(|| inner.service_view(service)))))
+                Some(((*name).clone(), Ok(stale.unwrap_or_else(|| inner.service_view(service)))))
             });
             Ok(found.collect())
         })
@@ -212,6 +236,27 @@ impl Ecs for World {
             Ok(started.collect())
         })
         .await
+    }
+
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
+        assert!((1..=20).contains(&arns.len()), "DescribeServiceDeployments takes 1 to 20");
+        let fate = self.call("DescribeServiceDeployments", format!("{arns:?}")).await;
+        with_fate(fate, "ecs", "DescribeServiceDeployments", || {
+            let mut inner = self.lock();
+            inner.turn();
+            Ok(arns.iter().filter_map(|arn| inner.service_deployment(arn)).collect())
+        })
+        .await
+    }
+
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {
+        let fate = self.call("ContinueServiceDeployment", format!("{arn} {hook} {action:?}")).await;
+        with_fate(fate, "ecs", "ContinueServiceDeployment", || self.lock().answer_hook(arn, action)).await
+    }
+
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError> {
+        let fate = self.call("StopServiceDeployment", arn.to_owned()).await;
+        with_fate(fate, "ecs", "StopServiceDeployment", || self.lock().stop_service_deployment(arn)).await
     }
 
     async fn stopped_reasons(
