@@ -103,6 +103,7 @@ fn superseding() -> impl Strategy<Value = Rollout> {
 fn deployed() -> impl Strategy<Value = Deployed> {
     (1..99u64, of_repositories(target()), time(), prop::bool::ANY, prop::option::of(way_back())).prop_map(
         |(revision, targets, since, names_tags, way_back)| Deployed {
+            unproven: None,
             revision: arn(revision),
             targets,
             since,

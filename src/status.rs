@@ -273,6 +273,9 @@ pub struct Running {
     pub since: Timestamp,
     /// The images it brought.
     pub images: Vec<ImageStatus>,
+    /// No task has run it yet, as the desired count is 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
 }
 
 /// An image of one repository, and the push that asked for it.

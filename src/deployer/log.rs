@@ -126,6 +126,15 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         ServiceEvent::CommandAnswered { order, by, answer: Err(refused) } => {
             of_service!(warn, key, order = order.as_str(), by, %refused, "order refused");
         }
+        ServiceEvent::Proven(counts) => {
+            of_service!(
+                info,
+                key,
+                desired = counts.desired,
+                running = counts.running,
+                "tasks run the image that was unproven"
+            );
+        }
         ServiceEvent::Waits(waiting) => {
             let tag = waiting.tag.as_ref().map_or("", |tag| tag.as_str());
             of_service!(

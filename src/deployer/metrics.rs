@@ -50,6 +50,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::CallsRecovered
             | ServiceEvent::Unexplained { .. }
             | ServiceEvent::CommandAnswered { .. }
+            | ServiceEvent::Proven(_)
             | ServiceEvent::PendingDropped => {}
         },
         Event::HistoryGap { .. } | Event::StateUnwritable(_) | Event::StateWritable | Event::CommandUnknown { .. } => {}

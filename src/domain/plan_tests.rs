@@ -16,7 +16,7 @@ pub(super) fn rule() -> ServiceRule {
 pub(super) fn wanting(pushes: &[PushRef]) -> ServiceState {
     let mut state = ServiceState::default();
     for push in pushes {
-        let _ = state.want(&repository_key(REPOSITORY), push.clone());
+        state.want(&repository_key(REPOSITORY), push.clone());
     }
     state
 }
@@ -106,6 +106,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
     let target = Target { digest: digest('b'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     let known = ServiceState {
         deployed: Some(Deployed {
+            unproven: None,
             revision: arn(1),
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
@@ -131,6 +132,7 @@ fn a_then_b_then_a_again_is_deployed_again() {
     let target = Target { digest: digest('a'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     let state = ServiceState {
         deployed: Some(Deployed {
+            unproven: None,
             revision: arn(9),
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
@@ -297,7 +299,7 @@ fn two_repositories_make_one_revision() {
     let app = rule();
     let rules = BTreeMap::from([(repository_key(REPOSITORY), &app), (repository_key("side"), &side)]);
     let mut state = wanting(&[push_ref("e1", "latest", 5)]);
-    let _ = state.want(&repository_key("side"), push_ref("e2", "latest", 6));
+    state.want(&repository_key("side"), push_ref("e2", "latest", 6));
     let current = definition(
         1,
         &[

@@ -169,7 +169,7 @@ fn a_rollout_times_out_unless_it_is_complete() {
     let moving = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
     assert!(matches!(judged(&moving, 899), Progress::InProgress(_)));
     let Progress::TimedOut(why) = judged(&moving, 900) else { panic!() };
-    assert_eq!(why, "not stable after 15m: 2 of 2 tasks run, 0 starting, 0 failed");
+    assert_eq!(why, "not stable, and no progress for 15m: 2 of 2 tasks run, 0 starting, 0 failed");
     let done = service(2, vec![deployment("mine", true, 2, Some(RolloutState::Completed))]);
     assert!(matches!(judged(&done, 10_000), Progress::Completed(_)));
 }

@@ -270,6 +270,9 @@ pub struct Deployed {
     /// Where to go back to, should an operator order it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_back: Option<WayBack>,
+    /// The rollout that brought it, as long as no task has run it because the desired count was 0: it is judged when tasks first run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<Box<Rollout>>,
 }
 
 /// A revision that failed, and that the service was left with: because the configuration says so, or because the way back failed, too.

@@ -208,6 +208,8 @@ pub enum ServiceEvent {
         /// The answer.
         answer: Result<String, Refused>,
     },
+    /// Tasks run a revision that was rolled out while the desired count was 0.
+    Proven(Counts),
     /// Something waits for the service.
     Waits(Waiting),
     /// What waited there does not any more.

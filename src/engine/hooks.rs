@@ -6,7 +6,7 @@ use super::effect::RolloutId;
 use super::event::ServiceEvent;
 use super::now::Moment;
 use super::service::{Call, Command, Handler};
-use super::workflow::{Watch, Workflow};
+use super::workflow::Workflow;
 use crate::aws::AwsError;
 use crate::domain::deployment::{HookAction, HookTarget, ServiceDeploymentView};
 use crate::domain::state::{Hold, Order, OutcomeKind};
@@ -99,9 +99,8 @@ impl Handler<'_> {
     }
 
     fn waiting_at_hook(&self) -> Option<Waiting> {
-        let Workflow::Rolling { intent, watch: Watch { seen: Some(seen), .. }, .. } = &self.service.workflow else {
-            return None;
-        };
+        let Workflow::Rolling { intent, watch, .. } = &self.service.workflow else { return None };
+        let seen = watch.seen.as_ref()?;
         let hook = seen.waits_at()?;
         let (repository, target) = intent.targets.iter().next()?;
         let stage = seen.stage.clone().unwrap_or_default();

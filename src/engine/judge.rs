@@ -35,8 +35,10 @@ impl Handler<'_> {
             Ok(seen) if self.doubts_absence(Call::Watch, seen.is_none()) => {}
             Ok(seen) => {
                 self.succeeded(Call::Watch);
-                if self.rolls(deployment) {
-                    self.judge_or_ask(seen.and_then(Result::ok), deployment, asked_at);
+                let seen = seen.and_then(Result::ok);
+                match self.rolls(deployment) {
+                    true => self.judge_or_ask(seen, deployment, asked_at),
+                    false => self.prove(deployment, seen.as_ref(), asked_at),
                 }
             }
         }
@@ -121,7 +123,7 @@ impl Handler<'_> {
     }
 
     /// Asks why the tasks of a rollout stopped that has failed.
-    fn diagnose(&mut self, kind: OutcomeKind, why: String) {
+    pub(super) fn diagnose(&mut self, kind: OutcomeKind, why: String) {
         let Some((watch, deployment)) = self.watch_mut() else { return };
         if matches!(watch.ending, Ending::Diagnosing { .. }) {
             return;

@@ -19,6 +19,7 @@ mod notifications;
 mod now;
 mod observation;
 mod pages;
+mod prove;
 mod registrations;
 mod reload;
 mod rest;
@@ -69,6 +70,8 @@ pub struct Engine {
     services: BTreeMap<ServiceKey, Service>,
     /// The services with undecided pushes.
     pending: BTreeSet<ServiceKey>,
+    /// The services whose revision no task has run.
+    unproven: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
     line: Line,
     out: Out,
@@ -94,6 +97,7 @@ impl Engine {
             state,
             services: BTreeMap::new(),
             pending: BTreeSet::new(),
+            unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
             line: Line::default(),
             out: Out::default(),
@@ -248,6 +252,10 @@ impl Engine {
             match pending {
                 true => self.pending.insert(key.clone()),
                 false => self.pending.remove(&key),
+            };
+            match self.state.services.get(&key).and_then(prove::unproven).is_some() {
+                true => self.unproven.insert(key.clone()),
+                false => self.unproven.remove(&key),
             };
             self.count(&key);
         }

@@ -28,6 +28,7 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notice> {
             | ServiceEvent::Unexplained { .. }
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::PendingDropped
+            | ServiceEvent::Proven(_)
             | ServiceEvent::WaitsNoLonger(_)
             | ServiceEvent::Counted(_) => None,
         },

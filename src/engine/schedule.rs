@@ -10,6 +10,7 @@ use super::hooks::HookCall;
 use super::line::{FRESH, Rank};
 use super::now::{Moment, Now};
 use super::observation::ObservationRequest;
+use super::prove;
 use super::registrations::RegistrationKey;
 use super::service::{Question, Service};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
@@ -19,6 +20,9 @@ use crate::domain::types::{ContextName, DeploymentId, ServiceKey};
 
 /// DescribeServices takes at most 10 services of one cluster.
 pub const SERVICES_A_CALL: usize = 10;
+
+/// The deployments to look at in each cluster, and the shortest interval of their services.
+type Watched = BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, Duration)>;
 
 /// When the services of a cluster are looked at that ECS rolls.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +102,7 @@ impl Engine {
 
     /// Looks at the rollouts under way, ten services of a cluster a call, once in their interval.
     pub(super) fn watch_rollouts(&mut self, now: Now) {
-        let mut places: BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, Duration)> = BTreeMap::new();
+        let mut places: Watched = BTreeMap::new();
         for (key, service) in &self.services {
             let Workflow::Rolling { deployment, .. } = &service.workflow else { continue };
             if !service.calls.watch.is_over(now.moment) || self.rules.region(&key.aws).is_none() {
@@ -109,6 +113,9 @@ impl Engine {
             let (services, shortest) = places.entry(place).or_insert_with(|| (Vec::new(), interval));
             services.push((key.clone(), deployment.clone()));
             *shortest = (*shortest).min(interval);
+        }
+        for key in &self.unproven {
+            self.add_unproven(key, now.moment, &mut places);
         }
         self.watches.retain(|place, round| round.calls > 0 || places.contains_key(place));
         for (place, (services, interval)) in places {
@@ -122,6 +129,21 @@ impl Engine {
                 let (place, services) = (place.clone(), services.to_vec());
                 self.out.effects.push(Effect::Read(Read::Watch { place, asked_at: now.moment, services }));
             }
+        }
+    }
+
+    /// Adds a service whose revision no task has run yet.
+    fn add_unproven(&self, key: &ServiceKey, now: Moment, places: &mut Watched) {
+        let service = self.services.get(key);
+        let is_idle =
+            service.is_none_or(|service| service.workflow == Workflow::Idle && service.calls.watch.is_over(now));
+        if let Some((_, deployment)) = self.state.services.get(key).and_then(prove::unproven)
+            && is_idle
+            && self.rules.has(key)
+            && self.rules.region(&key.aws).is_some()
+        {
+            let place = places.entry((key.aws.clone(), key.cluster.clone()));
+            place.or_insert_with(|| (Vec::new(), prove::LOOK_EVERY)).0.push((key.clone(), deployment.clone()));
         }
     }
 

@@ -11,6 +11,7 @@ use super::history;
 use super::hooks::{HookAnswer, HookCall};
 use super::notifications;
 use super::now::{Moment, Now};
+use super::prove::Proving;
 use super::registrations::Registrations;
 use super::rules::Rules;
 use super::settled::Unsettled;
@@ -41,6 +42,8 @@ pub(super) struct Service {
     pub(super) absences: u32,
     /// Who manages its resources, where that is not the customer: the service takes its revision by another operation then.
     pub(super) management: Option<Management>,
+    /// What was seen of tasks that run its revision for the first time.
+    pub(super) proving: Option<Proving>,
     /// What an operator has answered to a hook of ECS.
     pub(super) hook_answer: Option<HookAnswer>,
     /// A service deployment that ECS is told to stop before the service is looked at.

@@ -61,7 +61,7 @@ impl Handler<'_> {
     pub(super) fn rolling(&mut self, revision: TaskDefinitionArn, deployment: DeploymentId) {
         let Some(mut intent) = self.service.workflow.intent().cloned() else { return };
         let superseded = intent.supersedes.take();
-        let (since, watch) = (self.now.time, Watch::new(self.now));
+        let (since, watch) = (self.now.time, Box::new(Watch::new(self.now)));
         self.enter(Workflow::Rolling { intent: Box::new(intent), revision, deployment, since, watch });
         if superseded.is_some() {
             self.end_waiting();
@@ -126,6 +126,7 @@ impl Handler<'_> {
         let now = self.now.time;
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let Some(revision) = rollout.phase.revision().cloned() else { return };
+        let unproven = self.runs_no_task().then(|| Box::new(rollout.clone()));
         let record = self.record_mut();
         if let Direction::Back { because } = &rollout.direction {
             record.deployed = Some(Deployed {
@@ -135,6 +136,7 @@ impl Handler<'_> {
                 // What its containers name was not looked at, so that the tasks have to be asked.
                 names_tags: true,
                 way_back: None,
+                unproven: None,
             });
             self.end(OutcomeKind::RolledBack, because.clone());
             return;
@@ -149,12 +151,13 @@ impl Handler<'_> {
             since: now,
             names_tags: rollout.names_tags,
             way_back: Some(rollout.way_back.clone()),
+            unproven: unproven.clone(),
         });
         for target in rollout.targets.values().filter(|target| !target.push.is_reconciliation()) {
             let after = Duration::try_from(now.duration_since(target.push.at)).unwrap_or_default();
             self.emit(ServiceEvent::PushStable(after));
         }
-        let detail = if self.runs_no_task() { UNPROVEN.to_owned() } else { String::new() };
+        let detail = if unproven.is_some() { UNPROVEN.to_owned() } else { String::new() };
         self.end(OutcomeKind::Completed, detail);
     }
 

@@ -66,7 +66,7 @@ pub(super) enum Workflow {
         /// When UpdateService was answered, or the deployment was found.
         since: Timestamp,
         /// What was seen of it.
-        watch: Watch,
+        watch: Box<Watch>,
     },
 }
 
@@ -189,7 +189,7 @@ impl Workflow {
             Phase::Rolling { revision, deployment, since, progressed_at } => {
                 let last = progressed_at.unwrap_or(since);
                 let before = Duration::try_from(now.time.duration_since(last)).unwrap_or_default();
-                let watch = Watch { before, progressed_at, ..Watch::new(now) };
+                let watch = Box::new(Watch { before, progressed_at, ..Watch::new(now) });
                 Self::Rolling { intent, revision, deployment, since, watch }
             }
         }

@@ -53,6 +53,7 @@ fn plain(service: &str) -> ServiceStatus {
 fn full() -> Status {
     let rolling = ServiceStatus {
         deployed: Some(Running {
+            unproven: false,
             revision: "arn:aws:ecs:eu-west-1:1:task-definition/app:7".to_owned(),
             since: at(100),
             images: vec![image(NASTY)],

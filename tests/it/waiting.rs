@@ -207,3 +207,43 @@ async fn a_release_is_not_lost_among_many_patches() {
     assert_eq!(world.settled_image("web", "lib", "app"), Some(v2));
     drop(process);
 }
+
+const UNPROVEN: &str = "updated, unproven: the desired count is 0, so no task has run the image yet";
+
+/// A service without tasks that was set to a new image, and is scaled up after an hour.
+async fn scaled_up(health: Health) -> (World, Process, String, String) {
+    let (world, disk, v0) = hello_world();
+    let fixed = world.register("hello", &[("app", &format!("{}@{v0}", crate::world::image_uri("hello")))]);
+    world.create_service("web", "hello", &fixed, 0);
+    let process = start(&world, &disk, &config(""));
+    pass(2).await;
+    let v1 = world.push("hello", "latest", "v1");
+    world.set_health(&v1, health);
+    pass(3600).await;
+    let status = process.status().await;
+    assert_eq!(status.services[0].history[0].detail, UNPROVEN);
+    assert!(status.services[0].deployed.as_ref().unwrap().unproven);
+    // What is known survives a restart.
+    process.kill().await;
+    let process = start(&world, &disk, &config(""));
+    pass(600).await;
+    world.scale("web", "hello", 2);
+    (world, process, v0, v1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_task_has_run_is_proven_when_tasks_first_run() {
+    let (_, process, _, _) = scaled_up(Health::After(seconds(20))).await;
+    pass(300).await;
+    assert!(!process.status().await.services[0].deployed.as_ref().unwrap().unproven);
+    assert_eq!((ended(&process, "failed"), process.metric(HELD)), (0.0, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_task_has_run_fails_when_its_tasks_never_run() {
+    let (world, process, v0, v1) = scaled_up(Health::Never).await;
+    pass(900).await;
+    assert_eq!((ended(&process, "failed"), ended(&process, "rolled_back")), (1.0, 1.0));
+    assert_eq!((runs(&world), process.metric(HELD)), (Some(v0), 1.0));
+    assert_eq!(process.status().await.services[0].held[0].digest, v1);
+}

@@ -92,6 +92,8 @@ pub struct Deployment {
     health: Health,
     state: RolloutState,
     pause: stages::Pause,
+    /// When tasks were first wanted of a deployment that was complete without any.
+    scaled_at: Option<Timestamp>,
 }
 
 impl World {
@@ -136,6 +138,16 @@ impl World {
     /// Changes a service as an operator would.
     pub fn edit_service(&self, cluster: &str, name: &str, edit: impl FnOnce(&mut Service)) {
         edit(self.lock().services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap());
+    }
+
+    /// Sets the desired count of a service. Its tasks are started anew, if there were none.
+    pub fn scale(&self, cluster: &str, name: &str, desired: i32) {
+        let mut inner = self.lock();
+        let now = inner.now();
+        let service = inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap();
+        if std::mem::replace(&mut service.desired, desired) == 0 {
+            service.deployments[0].scaled_at = Some(now);
+        }
     }
 
     /// Updates a service as another deployer would.

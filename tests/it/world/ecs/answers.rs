@@ -56,6 +56,10 @@ impl Inner {
                     RolloutState::InProgress if service.deployments.len() > 1 => {
                         service.tasks_in_progress(now.duration_since(mine.since))
                     }
+                    _ if mine.scaled_at.is_some_and(|at| !mine.runs_after(now.duration_since(at))) => {
+                        let none = (service.desired, 0, service.desired);
+                        (none, none)
+                    }
                     _ => {
                         let all = (service.desired, service.desired, 0);
                         (if done { all } else { (service.desired, 0, service.desired) }, all)

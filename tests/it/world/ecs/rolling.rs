@@ -69,6 +69,7 @@ impl Inner {
             health,
             state: RolloutState::InProgress,
             pause: Pause::default(),
+            scaled_at: None,
         }
     }
 

@@ -59,6 +59,13 @@ impl Service {
     }
 }
 
+impl Deployment {
+    /// Whether its tasks run so long after they were started.
+    pub(super) fn runs_after(&self, age: SignedDuration) -> bool {
+        matches!(self.health, Health::After(after) if age >= SignedDuration::try_from(after).unwrap())
+    }
+}
+
 fn arn_of(deployment: &Deployment) -> String {
     format!("arn:aws:ecs:eu-west-1:111111111111:service-deployment/{}", deployment.id)
 }
