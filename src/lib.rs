@@ -2,6 +2,7 @@
 //!
 //! One direction of flow: CloudTrail -> [`scheduler`] -> [`deployer`] -> ECS. See `ARCHITECTURE.md`.
 
+mod asking;
 pub mod aws;
 pub mod cli;
 pub mod clock;
@@ -23,4 +24,5 @@ pub mod preview;
 pub mod scheduler;
 pub mod signals;
 pub mod status;
+pub mod usage;
 mod wording;

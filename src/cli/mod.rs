@@ -3,6 +3,7 @@
 
 mod check;
 mod health;
+mod iam;
 mod notify;
 mod once;
 mod plan;
@@ -88,6 +89,8 @@ enum Command {
     Release(steer::Service),
     /// Takes a service back to what ran before, and holds what runs now
     Rollback(steer::RollbackOptions),
+    /// Prints the least-privilege IAM policy for the configuration: 0, or 1 if AWS could not be asked
+    Iam(iam::Options),
     /// Sends a test message to the receivers of notifications: 0 if all took it, 1 if not
     Notify(notify::Options),
     /// Asks the running daemon on this machine whether it works: 0 if it does, 1 if not
@@ -129,6 +132,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Hold(options) => steer::hold(&config, options),
         Command::Release(options) => steer::release(&config, options),
         Command::Rollback(options) => steer::rollback(&config, options),
+        Command::Iam(options) => iam::execute(&config, &options),
         Command::Notify(options) => notify::execute(&config, &options),
         Command::Health => health::execute(&source),
     }

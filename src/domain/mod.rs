@@ -10,6 +10,7 @@ pub mod finding;
 pub mod image;
 pub mod intake;
 pub mod notice;
+pub mod permission;
 pub mod plan;
 pub mod policy;
 pub mod rollout;
