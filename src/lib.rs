@@ -24,5 +24,6 @@ pub mod preview;
 pub mod scheduler;
 pub mod signals;
 pub mod status;
+pub mod survey;
 pub mod usage;
 mod wording;

@@ -4,6 +4,7 @@
 mod check;
 mod health;
 mod iam;
+mod init;
 mod notify;
 mod once;
 mod plan;
@@ -89,6 +90,8 @@ enum Command {
     Release(steer::Service),
     /// Takes a service back to what ran before, and holds what runs now
     Rollback(steer::RollbackOptions),
+    /// Asks ECS which services there are and prints a configuration for them: 0, or 1 if AWS could not be asked
+    Init(init::Options),
     /// Prints the least-privilege IAM policy for the configuration: 0, or 1 if AWS could not be asked
     Iam(iam::Options),
     /// Sends a test message to the receivers of notifications: 0 if all took it, 1 if not
@@ -117,6 +120,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     if matches!(arguments.command, Command::Health) {
         return health::execute(&source);
     }
+    if let Command::Init(options) = &arguments.command {
+        return init::execute(options);
+    }
     let config = match source.load() {
         Ok(config) => config,
         Err(error) => return fail(&error, BAD_CONFIGURATION),
@@ -132,6 +138,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Hold(options) => steer::hold(&config, options),
         Command::Release(options) => steer::release(&config, options),
         Command::Rollback(options) => steer::rollback(&config, options),
+        Command::Init(options) => init::execute(&options),
         Command::Iam(options) => iam::execute(&config, &options),
         Command::Notify(options) => notify::execute(&config, &options),
         Command::Health => health::execute(&source),

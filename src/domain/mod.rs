@@ -13,6 +13,7 @@ pub mod notice;
 pub mod permission;
 pub mod plan;
 pub mod policy;
+pub mod proposal;
 pub mod rollout;
 pub mod settings;
 pub mod skip;

@@ -18,6 +18,7 @@ mod checking;
 mod commands;
 mod daemon;
 mod gate;
+mod initial;
 mod permissions;
 mod scene;
 
