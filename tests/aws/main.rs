@@ -18,6 +18,7 @@ mod checking;
 mod commands;
 mod daemon;
 mod gate;
+mod infrastructure;
 mod initial;
 mod permissions;
 mod scene;
