@@ -25,6 +25,11 @@ use crate::engine::Observation;
 use crate::metrics::Metrics;
 use crate::preview;
 
+/// Services for which the calls are tried that hardly ever are made: one is like the next.
+const RARE_CALLS: usize = 20;
+/// How far back these calls look: far enough to find a deployment, of which the rest of the call depends.
+const RARE_CALLS_LOOK_BACK: SignedDuration = SignedDuration::from_hours(90 * 24);
+
 /// A finding, and where the configuration says what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Placed {
@@ -65,6 +70,7 @@ pub async fn look(config: &Config, places: &Places, contexts: &Contexts, now: Ti
     let views = inspection.of_repositories().await;
     inspection.of_lifecycles(&views).await;
     inspection.of_services(now).await;
+    inspection.of_rare_calls(now).await;
     let mut found = inspection.found;
     found.sort_by(|a, b| {
         (a.finding.severity, a.line, a.finding.code).cmp(&(b.finding.severity, b.line, b.finding.code))
@@ -221,6 +227,26 @@ impl Inspection<'_> {
             }
         }
         self.of_unselected(unselected).await;
+    }
+
+    /// What ECS is asked only after the answer of an UpdateService was lost. That it is denied shows now, and not then.
+    async fn of_rare_calls(&mut self, now: Timestamp) {
+        let keys: BTreeSet<ServiceKey> = self.config.services().map(|(_, rule)| rule.key.clone()).collect();
+        let asked = keys.into_iter().take(RARE_CALLS).filter_map(|key| {
+            let ecs = Arc::clone(&self.contexts.get(&key.aws)?.ecs);
+            Some(async move {
+                let answer = ecs.deployed_since(&key.cluster, &key.service, now - RARE_CALLS_LOOK_BACK).await;
+                (key, answer)
+            })
+        });
+        for (key, answer) in join_all(asked).await {
+            if let Err(error) = answer
+                && error.fault == Fault::Denied
+            {
+                let finding = of_error(&self.config.name_of(&key), &error);
+                self.add(self.line_of(&key, None), Finding { severity: Severity::Warning, ..finding });
+            }
+        }
     }
 
     /// Repositories that cannot be asked, or are not there, as far as nobody could list them.

@@ -11,6 +11,7 @@ mod credentials;
 mod ecr;
 mod ecs;
 mod error;
+mod identity;
 mod inventory;
 mod partition;
 mod rate_limited;
@@ -27,12 +28,13 @@ use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
-    ContextName, DeploymentId, Digest, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn,
+    ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
 };
 use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
 
 pub use connect::{ConnectError, connect};
 pub use error::{AwsError, Fault};
+pub use identity::{identities, profiles};
 
 /// The doors of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;
@@ -208,18 +210,25 @@ pub trait Topics: fmt::Debug + Send + Sync {
     async fn publish(&self, topic: &str, message: &Message) -> Result<(), AwsError>;
 }
 
-/// What there is in an account: only `check` asks, to tell which name may be meant.
+/// What there is in an account: `check` asks, to tell which name may be meant, and `init`, to write a configuration.
 #[async_trait]
 pub trait Inventory: fmt::Debug + Send + Sync {
-    /// The names of the clusters (at most 1000).
+    /// The names of the clusters (at most 10,000).
     async fn clusters(&self) -> Result<Vec<String>, AwsError>;
 
-    /// The names of a cluster's services (at most 1000).
+    /// The names of a cluster's services (at most 10,000; ECS allows 5,000).
     async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError>;
 
     /// The text of a repository's lifecycle policy, if it has one.
     async fn lifecycle_policy(&self, repository: &RepositoryName) -> Result<Option<String>, AwsError>;
 
-    /// The repositories (at most 1000).
+    /// The repositories (at most 10,000).
     async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError>;
+}
+
+/// AWS STS.
+#[async_trait]
+pub trait Identity: fmt::Debug + Send + Sync {
+    /// Whose the credentials of a context are. AWS denies this to nobody.
+    async fn principal(&self) -> Result<Principal, AwsError>;
 }
