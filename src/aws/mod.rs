@@ -22,12 +22,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::event::Record;
+use crate::domain::polling::Request;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn,
 };
 use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
 
+pub use crate::domain::polling::Window;
 pub use connect::{ConnectError, connect};
 pub use error::{AwsError, Fault};
 
@@ -49,15 +51,6 @@ pub struct AwsContext {
     pub inventory: Arc<dyn Inventory>,
     /// Topics that others listen to.
     pub topics: Arc<dyn Topics>,
-}
-
-/// The part of the event history that one scan reads: the same over all its pages. Both ends belong to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// From here.
-    pub start: Timestamp,
-    /// To here.
-    pub end: Timestamp,
 }
 
 /// One page of events.
@@ -90,7 +83,7 @@ pub struct Unrollable(pub String);
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
     /// One LookupEvents request for the events of a name, such as `PutImage`.
-    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError>;
+    async fn lookup(&self, event: &str, request: &Request) -> Result<LookupPage, AwsError>;
 }
 
 /// The code of the error that tells of a repository that is not there.

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tracing::{info, warn};
 
 use super::Deployer;
 use crate::clock;
 use crate::domain::audit::{self, Change, Concern};
 use crate::domain::notice::Notice;
+use crate::domain::state::AuditProgress;
 use crate::domain::types::{ContextName, ServiceKey};
 
 impl Deployer {
     /// A page of changes.
-    pub(super) fn changed(&mut self, context: &ContextName, changes: Vec<Change>, read_to: Option<Timestamp>) {
+    pub(super) fn changed(&mut self, context: &ContextName, changes: Vec<Change>, progress: Option<AuditProgress>) {
         for change in changes {
             if !audit::take(&mut self.state, context, &change) {
                 continue;
@@ -28,8 +29,8 @@ impl Deployer {
             // What is told must be on the disk, or it would be told again after a restart.
             self.dirty = true;
         }
-        if let (Some(known), Some(read_to)) = (self.state.audits.get_mut(context), read_to) {
-            known.cursor = Some(read_to);
+        if let (Some(known), Some(progress)) = (self.state.audits.get_mut(context), progress) {
+            known.advance(progress);
             self.stale_since.get_or_insert_with(clock::instant);
         }
     }
@@ -43,13 +44,10 @@ impl Deployer {
         self.config.services().map(|(_, rule)| &rule.key).find(is_it).cloned()
     }
 
-    /// Forgets what no round can read again.
+    /// Forgets the changes that are not read again.
     pub(super) fn forget_changes(&mut self, overlap: SignedDuration) {
         for known in self.state.audits.values_mut() {
-            let read_again = overlap.checked_add(SignedDuration::from_mins(1)).unwrap_or(SignedDuration::MAX);
-            if let Some(horizon) = known.cursor.and_then(|cursor| cursor.checked_sub(read_again).ok()) {
-                known.forget_before(horizon);
-            }
+            known.forget(overlap);
         }
     }
 }

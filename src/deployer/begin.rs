@@ -43,7 +43,9 @@ pub fn begin(found: Option<State>, config: &Config, now: Timestamp) -> Beginning
 /// Contexts that are read for the first time begin now.
 pub(super) fn begin_contexts(state: &mut State, config: &Config, now: Timestamp) {
     for context in config.polled_contexts() {
-        state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+        let known = state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+        let repositories = config.repositories.keys().filter(|key| &key.aws == context);
+        known.follow(repositories.map(|key| &key.name), now);
     }
     // Where nobody follows changes any more, nothing is known of how far they were read.
     let audited = config.audited_contexts();

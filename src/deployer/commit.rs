@@ -11,8 +11,6 @@ use crate::clock;
 
 /// The cursor alone is written this often: an older one costs only a longer re-read after a crash.
 const CURSOR_EVERY: Duration = Duration::from_secs(60);
-/// By then the scheduler has looked for what came late while nobody polled: from the cursor that was found at the start.
-const LATE_IS_OVER: Duration = Duration::from_secs(3 * 60 * 60);
 /// After a failed commit.
 const COMMIT_AGAIN: Duration = Duration::from_secs(5);
 /// What waited for the disk for longer than this may have been overtaken.
@@ -66,21 +64,13 @@ impl Deployer {
         }
     }
 
-    /// Forgets the events that no scan from the cursor can read again.
+    /// Forgets the events that are not read again.
     pub(super) fn forget(&mut self) {
         let overlap = SignedDuration::try_from(self.config.poll.overlap).unwrap_or(SignedDuration::MAX);
-        let read_again = overlap.max(crate::scheduler::READ_AGAIN);
         self.state.bound_history();
         self.forget_changes(overlap);
-        let (begun, found) = &self.begun;
-        let late = begun.elapsed() < LATE_IS_OVER;
-        for (name, context) in &mut self.state.contexts {
-            let found = found.get(name).copied().filter(|_| late);
-            let from = context.cursor.map(|cursor| found.map_or(cursor, |found| found.min(cursor)));
-            let horizon = from.and_then(|from| from.checked_sub(read_again + SignedDuration::from_mins(1)).ok());
-            if let Some(horizon) = horizon {
-                context.forget_before(horizon);
-            }
+        for context in self.state.contexts.values_mut() {
+            context.forget(overlap);
         }
     }
 }

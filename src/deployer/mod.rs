@@ -128,8 +128,6 @@ pub struct Deployer {
     commit_complaint: Option<String>,
     /// When it was last looked for what there is to do.
     settled_at: Instant,
-    /// The start, and the cursors that were found then.
-    begun: (Instant, BTreeMap<ContextName, Timestamp>),
     /// Counts the configurations: what was asked under an older one is not judged by a newer one.
     generation: u64,
     runs: BTreeMap<ServiceKey, Run>,
@@ -230,8 +228,6 @@ impl Deployer {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { config, contexts, ledger, state, clock, metrics, health, notices } = parts;
-        let cursors = state.contexts.iter().filter_map(|(name, context)| Some((name.clone(), context.cursor?)));
-        let begun = (clock::instant(), cursors.collect());
         let started_at = clock.now();
         let mut deployer = Self {
             config,
@@ -247,7 +243,6 @@ impl Deployer {
             commit_again: None,
             commit_complaint: None,
             settled_at: clock::instant(),
-            begun,
             generation: 0,
             runs: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -348,8 +343,8 @@ impl Deployer {
     /// A page of events.
     fn take(&mut self, batch: Batch) {
         let now = self.clock.now();
-        let Batch { context, readings, scanned_to, changes, audited_to } = batch;
-        self.changed(&context, changes, audited_to);
+        let Batch { context, readings, progress, changes, audited } = batch;
+        self.changed(&context, changes, audited);
         let opening = self.state.contexts.get(&context).is_some_and(|known| known.cursor.is_none());
         for reading in &readings {
             let verdict = intake::take(&mut self.state, &self.config.repositories, &context, reading, opening);
@@ -372,23 +367,22 @@ impl Deployer {
                 self.decided(push, &repository, Some(SkipReason::Superseded));
             }
         }
-        if let Some(since) = scanned_to.and_then(|to| self.gap(&context, to)) {
+        let read_to = progress.as_ref().and_then(|progress| progress.cursor);
+        if let Some(since) = read_to.and_then(|to| self.gap(&context, to)) {
             warn!(aws = %context, %since, "CloudTrail was not read for longer than it remembers: what ECR holds is compared with what the services run");
             begin::reconcile(&mut self.state, &self.config, now, |repository| repository.aws == context);
             self.dirty = true;
         }
-        if let (Some(known), Some(scanned_to)) = (self.state.contexts.get_mut(&context), scanned_to) {
-            // The first cursor ends the opening scan: it must be on disk soon, for a restart must not open again.
-            self.dirty |= known.cursor.is_none();
-            known.cursor = Some(scanned_to);
+        if let (Some(known), Some(progress)) = (self.state.contexts.get_mut(&context), progress) {
+            self.dirty |= known.advance(progress);
         }
         self.stale_since.get_or_insert_with(clock::instant);
     }
 
     /// Since when pushes were missed, if reading could go on only now from before what CloudTrail remembers. At a start that was seen to.
-    fn gap(&self, context: &ContextName, scanned_to: Timestamp) -> Option<Timestamp> {
+    fn gap(&self, context: &ContextName, read_to: Timestamp) -> Option<Timestamp> {
         let known = self.state.contexts.get(context)?;
-        known.unreadable_since(scanned_to).filter(|_| known.unreadable_since(self.started_at).is_none())
+        known.unreadable_since(read_to).filter(|_| known.unreadable_since(self.started_at).is_none())
     }
 
     /// Counts which pushes are undecided for how many services. A reconciliation is no push.
