@@ -18,6 +18,7 @@ mod harness;
 mod independence;
 mod notifying;
 mod others;
+mod polling;
 mod simulation;
 mod steering;
 mod versions;
