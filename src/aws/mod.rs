@@ -26,12 +26,14 @@ use jiff::Timestamp;
 
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
+use crate::domain::polling::Request;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
 };
 use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
 
+pub use crate::domain::polling::Window;
 pub use connect::{ConnectError, connect};
 pub use error::{AwsError, Fault};
 pub use identity::{identities, profiles};
@@ -64,15 +66,6 @@ impl AwsContext {
     }
 }
 
-/// The part of the event history that one scan reads: the same over all its pages. Both ends belong to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// From here.
-    pub start: Timestamp,
-    /// To here.
-    pub end: Timestamp,
-}
-
 /// One page of events.
 #[derive(Debug, Clone, Default)]
 pub struct LookupPage {
@@ -103,7 +96,7 @@ pub struct Unrollable(pub String);
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
     /// One LookupEvents request for the events of a name, such as `PutImage`.
-    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError>;
+    async fn lookup(&self, event: &str, request: &Request) -> Result<LookupPage, AwsError>;
 }
 
 /// The code of the error that tells of a repository that is not there.

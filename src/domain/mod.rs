@@ -16,6 +16,7 @@ pub mod notice;
 pub mod permission;
 pub mod plan;
 pub mod policy;
+pub mod polling;
 pub mod proposal;
 pub mod rate_limit;
 pub mod rollout;
