@@ -16,6 +16,7 @@ mod failures;
 mod flow;
 mod harness;
 mod independence;
+mod notices;
 mod notifying;
 mod others;
 mod simulation;
