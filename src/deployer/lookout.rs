@@ -15,6 +15,7 @@ use super::pace::{Group, Pace};
 use super::{Deployer, Place};
 use crate::aws::Contexts;
 use crate::clock::{self, Instant};
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::types::{EcsName, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::ServiceView;
 use crate::status::{ContainerStatus, RunsStatus, Status};
@@ -197,7 +198,8 @@ async fn look(
                         None => {
                             pace.take(&aws, Group::TaskDefinitions).await;
                             let found = context.ecs.describe_task_definition(revision.as_str()).await.ok();
-                            let own = |(name, image): (&str, &str)| (name.to_owned(), image.to_owned());
+                            let own =
+                                |(name, image): (&str, &str)| (printable(name, LONGEST), printable(image, LONGEST));
                             found.map(|found| found.containers().map(own).collect())
                         }
                     };

@@ -97,6 +97,7 @@ impl Deployer {
                     // Nobody looked: the tasks have to be asked.
                     names_tags: true,
                     way_back: None,
+                    pinned: rollout.way_back.pinned.clone(),
                 });
             }
             return self.end(key, OutcomeKind::RolledBack, because);
@@ -112,6 +113,7 @@ impl Deployer {
                 since: now,
                 names_tags: rollout.names_tags,
                 way_back: Some(rollout.way_back.clone()),
+                pinned: Default::default(),
             });
         }
         for target in rollout.targets.values().filter(|target| !target.push.is_reconciliation()) {

@@ -12,6 +12,7 @@ pub mod intake;
 pub mod notice;
 pub mod plan;
 pub mod policy;
+pub mod printable;
 pub mod rollout;
 pub mod settings;
 pub mod skip;

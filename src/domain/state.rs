@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::image::Pin;
+use super::printable;
 use super::settings::RepositoryKey;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
 
@@ -254,6 +255,9 @@ pub struct Deployed {
     /// Where to go back to, should an operator order it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_back: Option<WayBack>,
+    /// After going back to what no push brought here: the references of what ran, by container, pinned to its digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pinned: BTreeMap<String, String>,
 }
 
 /// A revision that failed, and that the service was left with: because the configuration says so, or because the way back failed, too.
@@ -303,6 +307,7 @@ pub enum Direction {
     /// To what ran before, because of a failure.
     Back {
         /// What failed, for people.
+        #[serde(deserialize_with = "printable::text")]
         because: String,
     },
 }
