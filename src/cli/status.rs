@@ -156,7 +156,7 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
             Tone::Bad,
             colour,
         ));
-        text.push_str("\n");
+        text.push('\n');
     }
     for context in &status.contexts {
         text.push_str(&context_text(context, now, colour));

@@ -186,7 +186,7 @@ mod tests {
             let is_bidi = |c: char| ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
             prop_assert!(!shown.chars().any(|c| forbidden.contains(&c) || is_bidi(c)));
             prop_assert!(is_printable(&shown));
-            prop_assert_eq!(printable(&shown, longest), shown.clone(), "its own result stays");
+            prop_assert_eq!(&printable(&shown, longest), &shown, "its own result stays");
             prop_assert_eq!(shown.chars().count(), text.chars().count().min(longest), "a character for a character");
         }
     }

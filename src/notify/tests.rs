@@ -126,7 +126,7 @@ fn no_deployment_is_dropped_for_a_change_and_no_change_that_matters_for_noise() 
     for number in 0..254 {
         assert!(push(&notice(100 + number, "")).unwrap().starts_with("change/e"), "{noise} of noise give way first");
     }
-    assert_eq!(push(&notice(400, "")), Some(changed.id.clone()), "then the change");
+    assert_eq!(push(&notice(400, "")), Some(changed.id), "then the change");
     let late = change(9000, "UpdateService", Concern::Watched);
     assert_eq!(push(&late), Some(late.id.clone()), "where only deployments wait, a change does not come in");
     assert_eq!(push(&notice(401, "")), Some(failed.id), "and a deployment gives way to newer deployments only");
