@@ -20,7 +20,7 @@ use crate::aws::{Contexts, Fault, Message};
 use crate::clock;
 use crate::config::{NotifySettings, Receiver};
 use crate::domain::notice::{Format, Notice};
-use crate::metrics::Metrics;
+use crate::metrics::{DeliveryOutcome, Metrics};
 
 /// From one attempt to the next, at first; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ impl Notices {
     pub fn tell(&self, notice: &Arc<Notice>) {
         for receiver in self.receivers.iter().filter(|receiver| receiver.settings.interest.covers(notice)) {
             if let Some(dropped) = receiver.queue.push(Arc::clone(notice)) {
-                receiver.metrics.notified(&receiver.settings.name, "dropped");
+                receiver.metrics.notified(&receiver.settings.name, DeliveryOutcome::Dropped);
                 warn!(
                     receiver = receiver.settings.name,
                     notice = dropped.id,
@@ -190,7 +190,7 @@ impl Post {
         }
     }
 
-    async fn deliver(&self, notice: &Notice) -> &'static str {
+    async fn deliver(&self, notice: &Notice) -> DeliveryOutcome {
         let begun = clock::instant();
         let mut pause = FIRST_PAUSE;
         let mut complained = false;
@@ -201,7 +201,7 @@ impl Post {
                         true => info!(receiver = self.name, notice = notice.id, "the notice was delivered after all"),
                         false => debug!(receiver = self.name, notice = notice.id, "notice delivered"),
                     }
-                    return "sent";
+                    return DeliveryOutcome::Sent;
                 }
                 Err(Undelivered::ForNow(why)) if begun.elapsed() < GIVE_UP_AFTER => {
                     if !complained {
@@ -216,7 +216,7 @@ impl Post {
                 }
                 Err(why) => {
                     error!(receiver = self.name, notice = notice.id, error = %why, "a notice was not delivered");
-                    return "failed";
+                    return DeliveryOutcome::Failed;
                 }
             }
             clock::sleep(pause).await;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::table::{Cell, Table, Tone, colour, paint, show};
-use super::{BAD_CONFIGURATION, FAILURE, block_on, fail, summary};
+use super::{Exit, block_on, fail, summary};
 use crate::config::{Config, Places, Source};
 use crate::domain::finding::Severity;
 use crate::inspection::{self, InspectionError, Placed};
@@ -17,7 +17,7 @@ pub(super) struct Options {
     #[arg(long)]
     offline: bool,
 
-    /// JSON for programs; its shape is described in the README
+    /// JSON for programs; docs/reference/json.md describes its members
     #[arg(long)]
     json: bool,
 }
@@ -31,8 +31,8 @@ pub(super) fn execute(source: &Source, config: &Config, options: &Options) -> Ex
         match block_on(inspection::inspect(config, &places)) {
             Err(code) => return code,
             Ok(Ok(found)) => found,
-            Ok(Err(error @ InspectionError::Connect(_))) => return fail(&error, BAD_CONFIGURATION),
-            Ok(Err(error)) => return fail(&error, FAILURE),
+            Ok(Err(error @ InspectionError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
+            Ok(Err(error)) => return fail(&error, Exit::Failure),
         }
     };
     if options.json {
@@ -43,7 +43,7 @@ pub(super) fn execute(source: &Source, config: &Config, options: &Options) -> Ex
     if count(&found, Severity::Error) + count(&found, Severity::Warning) == 0 {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(FAILURE)
+        ExitCode::from(Exit::Failure)
     }
 }
 
@@ -51,7 +51,8 @@ fn count(found: &[Placed], severity: Severity) -> usize {
     found.iter().filter(|one| one.finding.severity == severity).count()
 }
 
-fn json(name: &str, found: &[Placed]) -> serde_json::Value {
+/// What `--json` writes.
+pub(crate) fn json(name: &str, found: &[Placed]) -> serde_json::Value {
     serde_json::json!({
         "version": 1,
         "file": name,
@@ -71,13 +72,18 @@ fn text(name: &str, config: &Config, found: &[Placed], offline: bool, colour: bo
     }
     let mut table = Table::new(&["SEVERITY", "LINE", "ABOUT", "FINDING"]);
     for Placed { line, finding } in found {
-        let (word, tone) = match finding.severity {
-            Severity::Error => ("error", Tone::Bad),
-            Severity::Warning => ("warning", Tone::Warning),
-            Severity::Note => ("note", Tone::Faint),
+        let tone = match finding.severity {
+            Severity::Error => Tone::Bad,
+            Severity::Warning => Tone::Warning,
+            Severity::Note => Tone::Faint,
         };
         let line = line.map_or_else(|| "-".to_owned(), |line| line.to_string());
-        table.row(vec![Cell::new(word, tone), line.into(), (&finding.subject).into(), (&finding.message).into()]);
+        table.row(vec![
+            Cell::new(finding.severity.as_str(), tone),
+            line.into(),
+            (&finding.subject).into(),
+            (&finding.message).into(),
+        ]);
         if !finding.remedy.is_empty() {
             table.row(vec!["".into(), "".into(), "".into(), Cell::new(format!("-> {}", finding.remedy), Tone::Good)]);
         }

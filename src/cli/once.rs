@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use tracing::info;
 
 use super::table::{Cell, Table, Tone, bar, colour, show};
-use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::config::{Config, ServiceNames};
 use crate::domain::state::OutcomeKind;
 use crate::once::{self, OnceError, Report};
-use crate::status::{ServiceStatus, Status};
+use crate::status::{ServiceStatus, Status, Way};
 use crate::wording::{short_revision, span};
 
 pub(super) fn execute(config: Config) -> ExitCode {
@@ -22,9 +22,9 @@ pub(super) fn execute(config: Config) -> ExitCode {
     match report {
         Err(code) => code,
         Ok(Ok(report)) => tell(&report, &names),
-        Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, BAD_STATE),
-        Ok(Err(error @ OnceError::Connect(_))) => fail(&error, BAD_CONFIGURATION),
-        Ok(Err(error)) => fail(&error, FAILURE),
+        Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, Exit::BadState),
+        Ok(Err(error @ OnceError::Connect(_))) => fail(&error, Exit::BadConfiguration),
+        Ok(Err(error)) => fail(&error, Exit::Failure),
     }
 }
 
@@ -34,7 +34,7 @@ fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
         let tone = match outcome.result {
             OutcomeKind::Completed => Tone::Good,
             OutcomeKind::Superseded => Tone::Warning,
-            _ => Tone::Bad,
+            OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::RolledBack | OutcomeKind::Refused => Tone::Bad,
         };
         table.row(vec![
             names.of(key).into(),
@@ -58,9 +58,9 @@ fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
     }
     if let Some(why) = &report.rest.unwritten {
         eprintln!("ecs-deployd: {why}");
-        return ExitCode::from(BAD_STATE);
+        return ExitCode::from(Exit::BadState);
     }
-    if report.rest.is_well() && report.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
+    if report.rest.is_well() && report.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Failure) }
 }
 
 /// What is seen of the rollouts while they go on: lines that are written anew on a terminal, lines of the log elsewhere.
@@ -102,9 +102,9 @@ impl Progress {
 fn line(one: &ServiceStatus) -> Option<(String, String)> {
     let rollout = one.rollout.as_ref()?;
     let revision = rollout.revision.as_deref().map_or("registering", short_revision);
-    let back = if rollout.direction == "back" { "going back to " } else { "" };
+    let back = if rollout.direction == Way::Back { "going back to " } else { "" };
     let tasks = rollout.tasks.map_or_else(
-        || rollout.phase.clone(),
+        || rollout.phase.as_str().to_owned(),
         |tasks| {
             let failed = if tasks.failed > 0 { format!(", {} failed", tasks.failed) } else { String::new() };
             let bar = bar(tasks.running, tasks.desired);

@@ -16,8 +16,7 @@ impl Deployer {
     pub(super) fn note_verdict(&mut self, aws: &ContextName, verdict: &Verdict, now: Timestamp) {
         match &verdict.fate {
             Fate::Wanted(_) => self.recent.delivered(aws, now.duration_since(verdict.event.time)),
-            // Every re-read brings the first, every push of several architectures the second: they would push out what matters.
-            Fate::Skip { reason: SkipReason::Duplicate | SkipReason::Untagged, .. } => {}
+            Fate::Skip { reason, .. } if !reason.is_listed() => {}
             Fate::Skip { .. } if verdict.configured.is_none() && verdict.repository.is_some() => {}
             Fate::Skip { reason, detail } => self.state.note_decision(Decision {
                 aws: aws.clone(),

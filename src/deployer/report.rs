@@ -8,9 +8,9 @@ use tracing::{debug, error, info, warn};
 use crate::domain::intake::{Fate, Verdict};
 use crate::domain::plan::Plan;
 use crate::domain::rollout::{Counts, Resume};
-use crate::domain::skip::SkipReason;
 use crate::domain::state::{Direction, OutcomeKind, Rollout};
 use crate::domain::types::{ContextName, ServiceKey};
+use crate::logging::log_at;
 use crate::metrics::Metrics;
 
 /// A push event was read.
@@ -22,13 +22,7 @@ pub(super) fn seen(metrics: &Metrics, context: &ContextName, verdict: &Verdict, 
     match &verdict.fate {
         Fate::Skip { reason, detail } => {
             metrics.push_skipped(configured, *reason);
-            match reason {
-                SkipReason::Duplicate | SkipReason::NotConfigured | SkipReason::Untagged => {
-                    debug!(aws = %context, repository, tag, %reason, detail, event, "push skipped");
-                }
-                SkipReason::Malformed => warn!(aws = %context, repository, tag, %reason, detail, event, "push skipped"),
-                _ => info!(aws = %context, repository, tag, %reason, detail, event, "push skipped"),
-            }
+            log_at!(reason.level(), aws = %context, repository, tag, %reason, detail, event, "push skipped");
         }
         Fate::Wanted(services) => {
             let after = Duration::try_from(now.duration_since(verdict.event.time)).unwrap_or_default();

@@ -5,16 +5,15 @@ use regex_lite::Regex;
 
 use super::{By, Policy, Rank};
 use crate::domain::types::Tag;
+use crate::domain::words::words;
 
-/// How the captures of two tags are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// As whole numbers.
-    Numeric,
-    /// As text, byte by byte.
-    Alphabetical,
-    /// Not at all: the newest push wins.
-    Pushed,
+words! {
+    /// How the captures of two tags are compared.
+    pub enum Order {
+        Numeric = "numeric", "As whole numbers: the highest tag wins.";
+        Alphabetical = "alphabetical", "As text, byte by byte: the highest tag wins.";
+        Pushed = "pushed", "Not at all, and no capture is needed: the newest push wins.";
+    }
 }
 
 /// Admits the tags in which the expression finds a match.
