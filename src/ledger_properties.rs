@@ -182,7 +182,8 @@ fn decision() -> impl Strategy<Value = Decision> {
     })
 }
 
-fn state() -> impl Strategy<Value = State> {
+/// Any state.
+pub(crate) fn state() -> impl Strategy<Value = State> {
     let seen = || prop::collection::btree_map("[!-~]{1,40}".prop_map(|text| event_id(&text)), time(), 0..5);
     let context_name = || "[a-z]{1,9}".prop_map(|name| ContextName::parse(&name).unwrap());
     let context = (time(), prop::option::of(time()), seen()).prop_map(|(baseline, cursor, seen)| ContextState {

@@ -20,6 +20,8 @@ pub mod notify;
 pub mod once;
 mod page;
 pub mod preview;
+#[cfg(test)]
+mod reference;
 pub mod scheduler;
 pub mod signals;
 pub mod status;

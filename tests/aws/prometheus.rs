@@ -53,12 +53,12 @@ fn each_alert_is_tested_and_has_a_section_in_the_runbook() {
     }
 }
 
-/// A row of the README's table: a metric, its type and its labels.
+/// A row of the reference's table: a metric, its type and its labels.
 fn documented() -> Vec<(String, String, BTreeSet<String>)> {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let rows = readme.lines().filter(|line| line.starts_with("| `ecs_deployd_"));
+    let reference = fs::read_to_string("docs/reference/metrics.md").unwrap();
+    let rows = reference.lines().filter(|line| line.starts_with("| `ecs_deployd_"));
     rows.map(|row| {
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let labels = cells[2].split('`').skip(1).step_by(2).map(str::to_owned).collect();
         (cells[0].trim_matches('`').to_owned(), cells[1].to_owned(), labels)
     })
@@ -93,7 +93,7 @@ fn the_metrics_are_those_of_the_table_by_name_type_and_labels() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ecs_deployd_").map(|_| line.split(' ').nth(2).unwrap()))
         .collect();
-    assert_eq!(listed, typed, "the README's table and what is exposed");
+    assert_eq!(listed, typed, "the reference and what is exposed");
     for (name, kind, labels) in &table {
         assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} is no {kind}");
         assert!(text.lines().any(|line| line.starts_with(&format!("# HELP {name} "))), "{name} has no help");
