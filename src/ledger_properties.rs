@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::text::Text;
 use super::{parse, render};
+use crate::domain::deployment::HookTarget;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
@@ -18,6 +19,7 @@ use crate::domain::state::{
 use crate::domain::steering::Order;
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
 use crate::domain::types::{ContextName, DeploymentId, RepositoryName};
+use crate::domain::waiting::{Gate, Hook, Waiting};
 
 fn time() -> impl Strategy<Value = Timestamp> {
     (0..4_000_000_000i64, 0..1_000_000_000i32).prop_map(|(second, nano)| Timestamp::new(second, nano).unwrap())
@@ -64,16 +66,16 @@ fn way_back() -> impl Strategy<Value = WayBack> {
 }
 
 fn phase() -> impl Strategy<Value = Phase> {
-    let deployment = |(revision, since)| Phase::Rolling {
+    let deployment = |(revision, since, progressed_at)| Phase::Rolling {
         revision: arn(revision),
         deployment: DeploymentId::parse("ecs-svc/1234").unwrap(),
         since,
-        progressed_at: None,
+        progressed_at,
     };
     prop_oneof![
         Just(Phase::Intended),
         (1..99u64).prop_map(|revision| Phase::Registered { revision: arn(revision) }),
-        (1..99u64, time()).prop_map(deployment),
+        (1..99u64, time(), prop::option::of(time())).prop_map(deployment),
     ]
 }
 
@@ -104,9 +106,10 @@ fn superseding() -> impl Strategy<Value = Rollout> {
 
 fn deployed() -> impl Strategy<Value = Deployed> {
     let pinned = prop::collection::btree_map(text(), text(), 0..3);
-    (1..99u64, of_repositories(target()), time(), prop::bool::ANY, prop::option::of(way_back()), pinned).prop_map(
-        |(revision, targets, since, names_tags, way_back, pinned)| Deployed {
-            unproven: None,
+    let back = (prop::option::of(way_back()), prop::option::of(rollout()));
+    (1..99u64, of_repositories(target()), time(), prop::bool::ANY, back, pinned).prop_map(
+        |(revision, targets, since, names_tags, (way_back, unproven), pinned)| Deployed {
+            unproven: unproven.map(Box::new),
             revision: arn(revision),
             targets,
             since,
@@ -137,13 +140,34 @@ fn ordered() -> impl Strategy<Value = Ordered> {
         Just(Order::Release),
         prop::option::of(text()).prop_map(|reason| Order::Hold { reason }),
         prop::option::of(text()).prop_map(|to| Order::Rollback { to }),
+        prop::option::of(text()).prop_map(|image| Order::Approve { image }),
+        prop::option::of(text()).prop_map(|reason| Order::Reject { reason }),
     ];
     (time(), text(), order, text()).prop_map(|(at, by, order, answer)| Ordered { at, by, order, answer })
 }
 
+fn waiting() -> impl Strategy<Value = Waiting> {
+    let hook = (text(), prop::sample::select(HookTarget::ALL.to_vec()), text());
+    let hook = hook.prop_map(|(id, target, service_deployment)| Hook { id, target, service_deployment });
+    let ends = (prop::option::of(time()), prop::option::of(text()), prop::option::of(hook));
+    (time(), target(), text(), ends).prop_map(|(since, target, reason, (until, stage, hook))| Waiting {
+        gate: Gate::Pause,
+        since,
+        repository: repository_key("hello").name,
+        tag: target.push.tag,
+        digest: target.digest,
+        reason,
+        until,
+        stage,
+        hook,
+    })
+}
+
 fn service() -> impl Strategy<Value = ServiceState> {
-    let hold = (target(), text(), time())
-        .prop_map(|(target, reason, now)| Hold::new(&target, SignedDuration::ZERO, reason, now));
+    let hold = (target(), text(), time(), prop::bool::ANY).prop_map(|(target, reason, now, rejected)| Hold {
+        rejected,
+        ..Hold::new(&target, SignedDuration::ZERO, reason, now)
+    });
     let freeze = (time(), text(), text()).prop_map(|(since, by, reason)| Freeze { since, by, reason });
     let history = prop::collection::vec_deque(outcome(), 0..3);
     let orders = prop::collection::vec_deque(ordered(), 0..3);
@@ -156,9 +180,9 @@ fn service() -> impl Strategy<Value = ServiceState> {
     });
     let ousted = time().prop_map(|at| Ousted { digest: digest('b'), at });
     let against = (of_repositories(hold), prop::option::of(freeze), of_repositories(ousted), prop::option::of(left));
-    (asked, against, history, orders).prop_map(
-        |((wanted, decided, deployed, rollout), (held, frozen, ousted, left), history, orders)| ServiceState {
-            waiting: None,
+    (asked, against, prop::option::of(waiting()), history, orders).prop_map(
+        |((wanted, decided, deployed, rollout), (held, frozen, ousted, left), waiting, history, orders)| ServiceState {
+            waiting,
             wanted,
             decided,
             deployed,
@@ -189,7 +213,8 @@ fn decision() -> impl Strategy<Value = Decision> {
     })
 }
 
-fn state() -> impl Strategy<Value = State> {
+/// Any state.
+pub(crate) fn state() -> impl Strategy<Value = State> {
     let seen = || {
         let one = ("[!-~]{1,40}".prop_map(|text| event_id(&text)), time());
         prop::collection::vec(one, 0..5).prop_map(|all| {

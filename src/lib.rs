@@ -24,6 +24,8 @@ pub mod observer;
 pub mod once;
 mod page;
 pub mod preview;
+#[cfg(test)]
+mod reference;
 pub mod scheduler;
 pub mod signals;
 pub mod status;

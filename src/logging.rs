@@ -28,6 +28,20 @@ pub enum Format {
 /// A message, and the value of a field, have at most this many characters in the log of text.
 const LONGEST_VALUE: usize = 8 * 1024;
 
+/// Logs an event at a level that the domain names.
+macro_rules! log_at {
+    ($level:expr, $($event:tt)+) => {
+        match $level {
+            $crate::domain::level::Level::Debug => ::tracing::debug!($($event)+),
+            $crate::domain::level::Level::Info => ::tracing::info!($($event)+),
+            $crate::domain::level::Level::Warn => ::tracing::warn!($($event)+),
+            $crate::domain::level::Level::Error => ::tracing::error!($($event)+),
+        }
+    };
+}
+
+pub(crate) use log_at;
+
 /// How a report outside the log has to look.
 static FORM: std::sync::OnceLock<(Format, bool)> = std::sync::OnceLock::new();
 

@@ -21,7 +21,7 @@ use crate::aws::{Contexts, Fault, Message};
 use crate::clock;
 use crate::config::{NotifySettings, Receiver};
 use crate::domain::notice::{Format, Notice};
-use crate::metrics::Metrics;
+use crate::metrics::{DeliveryOutcome, Metrics};
 
 /// From one attempt to the next, at first; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -29,9 +29,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Then a notice is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60 * 60);
-
-/// The outcome, in the metric, of a notice that nobody tried to deliver to its end.
-const DROPPED: &str = "dropped";
 
 /// Why a notice was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +128,7 @@ impl Notices {
     pub fn tell(&self, notice: &Arc<Notice>) {
         for receiver in self.receivers.iter().filter(|receiver| receiver.settings.interest.covers(notice)) {
             if let Some(dropped) = receiver.line.queue.push(Arc::clone(notice)) {
-                receiver.line.metrics.notified(&receiver.settings.name, DROPPED);
+                receiver.line.metrics.notified(&receiver.settings.name, DeliveryOutcome::Dropped);
                 warn!(
                     receiver = receiver.settings.name,
                     notice = dropped.id,
@@ -158,7 +155,7 @@ impl Notices {
         for line in lines {
             let lost = line.queue.give_up();
             for _ in 0..lost {
-                line.metrics.notified(&line.name, DROPPED);
+                line.metrics.notified(&line.name, DeliveryOutcome::Dropped);
             }
             if lost > 0 {
                 warn!(
@@ -247,7 +244,7 @@ impl Post {
         }
     }
 
-    async fn deliver(&mut self, notice: &Notice) -> &'static str {
+    async fn deliver(&mut self, notice: &Notice) -> DeliveryOutcome {
         let begun = clock::instant();
         let mut pause = FIRST_PAUSE;
         let mut complained = false;
@@ -259,7 +256,7 @@ impl Post {
                         true => info!(receiver = self.name, notice = notice.id, "the notice was delivered after all"),
                         false => debug!(receiver = self.name, notice = notice.id, "notice delivered"),
                     }
-                    return "sent";
+                    return DeliveryOutcome::Sent;
                 }
                 Err(Undelivered::ForNow(why)) if begun.elapsed() < GIVE_UP_AFTER => {
                     if !complained {
@@ -274,7 +271,7 @@ impl Post {
                 }
                 Err(why) => {
                     error!(receiver = self.name, notice = notice.id, error = %why, "a notice was not delivered");
-                    return "failed";
+                    return DeliveryOutcome::Failed;
                 }
             }
             tokio::select! {

@@ -17,7 +17,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::notify::Notices;
 use crate::scheduler::{self, Shared};
-use crate::status::{ServiceStatus, Status};
+use crate::status::{ServiceStatus, Status, Step};
 
 /// From one look at the progress to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -132,7 +132,7 @@ fn limit(config: &Config) -> Duration {
 
 /// Whether ECS rolls something, and is seen to.
 fn is_rolling(status: &Status) -> bool {
-    let rolls = |one: &ServiceStatus| one.rollout.as_ref().is_some_and(|rollout| rollout.phase == "rolling");
+    let rolls = |one: &ServiceStatus| one.rollout.as_ref().is_some_and(|rollout| rollout.phase == Step::Rolling);
     status.services.iter().any(|one| rolls(one) && one.trouble.is_none())
 }
 

@@ -9,6 +9,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::domain::event::shorten;
 use crate::domain::printable::{LONGEST, printable};
+use crate::domain::words::words;
 
 /// A call to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,35 +30,15 @@ pub struct AwsError {
 /// The message of a call that was given up.
 const NO_ANSWER: &str = "no answer in time";
 
-/// What a failed call means for the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Too many calls; this one did nothing.
-    Throttled,
-    /// The role lacks the permission; this call did nothing.
-    Denied,
-    /// The credentials are missing, wrong or expired; this call did nothing.
-    Credentials,
-    /// The thing named is not there.
-    NotFound,
-    /// AWS will not do this, however often it is asked.
-    Refused,
-    /// No usable answer: a time-out, a reset, a server error, rubbish. The call may have taken effect.
-    Unavailable,
-}
-
-impl Fault {
-    /// The fault as it stands in the `outcome` label of metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "throttled",
-            Self::Denied => "denied",
-            Self::Credentials => "credentials",
-            Self::NotFound => "not_found",
-            Self::Refused => "refused",
-            Self::Unavailable => "unavailable",
-        }
+words! {
+    /// What a failed call means for the next one.
+    pub enum Fault {
+        Throttled = "throttled", "Too many calls. This one did nothing.";
+        Denied = "denied", "The role lacks the permission. The call did nothing.";
+        Credentials = "credentials", "The credentials are missing, wrong or expired. The call did nothing.";
+        NotFound = "not_found", "What the call names is not there.";
+        Refused = "refused", "AWS will not do this, however often it is asked.";
+        Unavailable = "unavailable", "No usable answer: a time-out, a reset, a server error. The call may have taken effect.";
     }
 }
 

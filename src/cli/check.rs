@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::table::{Cell, Table, Tone, colour, listed, paint, show};
-use super::{BAD_CONFIGURATION, FAILURE, block_on, fail, summary};
+use super::{Exit, block_on, fail, summary};
 use crate::config::{Config, Places, Source};
 use crate::domain::finding::{Finding, Severity};
 use crate::inspection::{self, InspectionError, Placed};
@@ -18,7 +18,7 @@ pub(super) struct Options {
     #[arg(long)]
     offline: bool,
 
-    /// JSON for programs; docs/reference/json.md describes its shape
+    /// JSON for programs; docs/reference/json.md describes its members
     #[arg(long)]
     json: bool,
 }
@@ -32,8 +32,8 @@ pub(super) fn execute(source: &Source, config: &Config, options: &Options) -> Ex
         match block_on(inspection::inspect(config, &places)) {
             Err(code) => return code,
             Ok(Ok(found)) => found,
-            Ok(Err(error @ InspectionError::Connect(_))) => return fail(&error, BAD_CONFIGURATION),
-            Ok(Err(error)) => return fail(&error, FAILURE),
+            Ok(Err(error @ InspectionError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
+            Ok(Err(error)) => return fail(&error, Exit::Failure),
         }
     };
     if options.json {
@@ -44,7 +44,7 @@ pub(super) fn execute(source: &Source, config: &Config, options: &Options) -> Ex
     if count(&found, Severity::Error) + count(&found, Severity::Warning) == 0 {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(FAILURE)
+        ExitCode::from(Exit::Failure)
     }
 }
 
@@ -52,7 +52,8 @@ fn count(found: &[Placed], severity: Severity) -> usize {
     found.iter().filter(|one| one.finding.severity == severity).count()
 }
 
-fn json(name: &str, found: &[Placed]) -> serde_json::Value {
+/// What `--json` writes.
+pub(crate) fn json(name: &str, found: &[Placed]) -> serde_json::Value {
     serde_json::json!({
         "version": 1,
         "file": name,
@@ -101,17 +102,22 @@ fn text(name: &str, config: &Config, found: &[Placed], offline: bool, colour: bo
     }
     let mut table = Table::new(&["SEVERITY", "LINE", "ABOUT", "FINDING"]);
     for Group { finding, places } in groups(found) {
-        let (word, tone) = match finding.severity {
-            Severity::Error => ("error", Tone::Bad),
-            Severity::Warning => ("warning", Tone::Warning),
-            Severity::Note => ("note", Tone::Faint),
+        let tone = match finding.severity {
+            Severity::Error => Tone::Bad,
+            Severity::Warning => Tone::Warning,
+            Severity::Note => Tone::Faint,
         };
         let line = places.iter().find_map(|(line, _)| *line).map_or_else(|| "-".to_owned(), |line| line.to_string());
         let about = match places[..] {
             [(_, subject)] => subject.to_owned(),
             _ => format!("{} of them", places.len()),
         };
-        table.row(vec![Cell::new(word, tone), line.into(), about.into(), (&finding.message).into()]);
+        table.row(vec![
+            Cell::new(finding.severity.as_str(), tone),
+            line.into(),
+            about.into(),
+            (&finding.message).into(),
+        ]);
         if places.len() > 1 {
             let names: Vec<String> = places.iter().map(|(line, subject)| named(*line, subject)).collect();
             for line in listed(&names).lines() {

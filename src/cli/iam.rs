@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::table::show;
-use super::{BAD_CONFIGURATION, FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::config::{AwsSettings, Config};
 use crate::domain::permission::{Policy, of_the_daemon};
 use crate::domain::types::ContextName;
@@ -24,19 +24,19 @@ pub(super) fn execute(config: &Config, options: &Options) -> ExitCode {
         Ok(name) => name,
         Err(message) => {
             logging::report(&message);
-            return ExitCode::from(BAD_CONFIGURATION);
+            return ExitCode::from(Exit::BadConfiguration);
         }
     };
     let usage = match block_on(usage::of_context(config, name)) {
         Err(code) => return code,
-        Ok(Err(error @ UsageError::Connect(_))) => return fail(&error, BAD_CONFIGURATION),
-        Ok(Err(error)) => return fail(&error, FAILURE),
+        Ok(Err(error @ UsageError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
+        Ok(Err(error)) => return fail(&error, Exit::Failure),
         Ok(Ok(usage)) => usage,
     };
     let policy = Policy::allowing(of_the_daemon(&usage), &usage);
     match policy.to_json() {
         Ok(text) => show(&text),
-        Err(error) => return fail(&error, FAILURE),
+        Err(error) => return fail(&error, Exit::Failure),
     }
     if policy.is_too_long() {
         eprintln!(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::table::show;
-use super::{FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::domain::proposal::Proposal;
 use crate::domain::types::{EcsName, Region};
 use crate::survey::{self, Question};
@@ -36,7 +36,7 @@ pub(super) fn execute(options: &Options) -> ExitCode {
     progress.end();
     match taken {
         Err(code) => code,
-        Ok(Err(error)) => fail(&error, FAILURE),
+        Ok(Err(error)) => fail(&error, Exit::Failure),
         Ok(Ok(snapshot)) => {
             let found = snapshot.services.len();
             let proposal = Proposal::of(snapshot);

@@ -1,7 +1,8 @@
 //! The commands: one file each.
 #![expect(clippy::print_stderr, reason = "talking to the terminal is what a command line is for")]
 
-mod check;
+pub(crate) mod check;
+mod exit;
 mod health;
 mod iam;
 mod init;
@@ -9,7 +10,7 @@ mod notify;
 mod once;
 mod plan;
 mod run;
-mod status;
+pub(crate) mod status;
 mod steer;
 mod table;
 
@@ -23,15 +24,10 @@ use crate::config::{Config, Source};
 use crate::logging::{self, Format};
 use crate::wording::counted;
 
+pub use exit::Exit;
+
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/ecs-deployd/config.toml";
-
-/// Something failed.
-const FAILURE: u8 = 1;
-/// Wrong usage or configuration; clap uses the same.
-const BAD_CONFIGURATION: u8 = 2;
-/// The state cannot be used.
-const BAD_STATE: u8 = 3;
 
 /// Rolls Amazon ECS services to the image that was just pushed to Amazon ECR, with no downtime.
 #[derive(Debug, Parser)]
@@ -129,7 +125,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     }
     let config = match source.load() {
         Ok(config) => config,
-        Err(error) => return fail(&error, BAD_CONFIGURATION),
+        Err(error) => return fail(&error, Exit::BadConfiguration),
     };
     match arguments.command {
         Command::Run => run::execute(source, config),
@@ -154,10 +150,25 @@ pub fn execute(arguments: Arguments) -> ExitCode {
 /// A daemon, and what runs unattended, tell what they do; who sits at a terminal sees it.
 fn quiet_enough(command: &Command) -> LogLevel {
     let attended = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    if matches!(command, Command::Run) || (matches!(command, Command::Once) && !attended) {
-        return LogLevel::Info;
+    match command {
+        Command::Run => LogLevel::Info,
+        Command::Once if !attended => LogLevel::Info,
+        Command::Once
+        | Command::Check(_)
+        | Command::Plan(_)
+        | Command::Status(_)
+        | Command::History(_)
+        | Command::Deploy(_)
+        | Command::Hold(_)
+        | Command::Release(_)
+        | Command::Rollback(_)
+        | Command::Approve(_)
+        | Command::Reject(_)
+        | Command::Init(_)
+        | Command::Iam(_)
+        | Command::Notify(_)
+        | Command::Health => LogLevel::Warn,
     }
-    LogLevel::Warn
 }
 
 fn source(path: Option<PathBuf>) -> Source {
@@ -173,14 +184,14 @@ fn source(path: Option<PathBuf>) -> Source {
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => Ok(runtime.block_on(work)),
-        Err(error) => Err(fail(&error, FAILURE)),
+        Err(error) => Err(fail(&error, Exit::Failure)),
     }
 }
 
 /// The one report of an error: its chain of causes, each once.
-fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+fn fail(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
     logging::report(&logging::chain(error));
-    ExitCode::from(code)
+    exit.into()
 }
 
 /// What a summary says about a configuration.

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tracing::info;
 
 use super::table::{Cell, Table, Tone, bar, colour, show};
-use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::config::{Config, ServiceNames};
 use crate::domain::state::OutcomeKind;
 use crate::once::{self, OnceError, Report};
-use crate::status::{ServiceStatus, Status};
+use crate::status::{ServiceStatus, Status, Way};
 use crate::wording::{short_revision, span};
 
 pub(super) fn execute(config: Config) -> ExitCode {
@@ -23,9 +23,9 @@ pub(super) fn execute(config: Config) -> ExitCode {
     match report {
         Err(code) => code,
         Ok(Ok(report)) => tell(&report, &names),
-        Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, BAD_STATE),
-        Ok(Err(error @ OnceError::Connect(_))) => fail(&error, BAD_CONFIGURATION),
-        Ok(Err(error)) => fail(&error, FAILURE),
+        Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, Exit::BadState),
+        Ok(Err(error @ OnceError::Connect(_))) => fail(&error, Exit::BadConfiguration),
+        Ok(Err(error)) => fail(&error, Exit::Failure),
     }
 }
 
@@ -42,9 +42,9 @@ fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
     }
     if let Some(why) = &report.rest.unwritten {
         eprintln!("ecs-deployd: {why}");
-        return ExitCode::from(BAD_STATE);
+        return ExitCode::from(Exit::BadState);
     }
-    if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
+    if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Failure) }
 }
 
 fn text(report: &Report, names: &ServiceNames, colour: bool) -> String {
@@ -53,7 +53,7 @@ fn text(report: &Report, names: &ServiceNames, colour: bool) -> String {
         let tone = match outcome.result {
             OutcomeKind::Completed => Tone::Good,
             OutcomeKind::Superseded => Tone::Warning,
-            _ => Tone::Bad,
+            OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::RolledBack | OutcomeKind::Refused => Tone::Bad,
         };
         table.row(vec![
             names.of(key).into(),
@@ -113,9 +113,9 @@ impl Progress {
 fn line(one: &ServiceStatus) -> Option<(String, String)> {
     let rollout = one.rollout.as_ref()?;
     let revision = rollout.revision.as_deref().map_or("registering", short_revision);
-    let back = if rollout.direction == "back" { "going back to " } else { "" };
+    let back = if rollout.direction == Way::Back { "going back to " } else { "" };
     let tasks = rollout.tasks.map_or_else(
-        || rollout.phase.clone(),
+        || rollout.phase.as_str().to_owned(),
         |tasks| {
             let failed = if tasks.failed > 0 { format!(", {} failed", tasks.failed) } else { String::new() };
             let bar = bar(tasks.running, tasks.desired);
@@ -135,7 +135,7 @@ mod tests {
         let report = |cut_off| Report { rest: Default::default(), unread: Vec::new(), cut_off };
         assert_eq!(text(&report(None), &names, false), "nothing to do\n");
         assert_eq!(text(&report(Some(Duration::from_secs(2100))), &names, false), "");
-        assert_eq!(tell(&report(Some(Duration::from_secs(2100))), &names), ExitCode::from(FAILURE));
+        assert_eq!(tell(&report(Some(Duration::from_secs(2100))), &names), ExitCode::from(Exit::Failure));
         assert_eq!(tell(&report(None), &names), ExitCode::SUCCESS);
     }
 }

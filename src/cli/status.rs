@@ -6,13 +6,17 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
 use super::table::{Cell, Table, Tone, bar, colour, listed, paint, show};
-use super::{BAD_STATE, FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::control::{self, Ask, Told, Unreachable};
+use crate::domain::finding::Severity;
 use crate::domain::printable::{LONGEST, PrintableText, printable};
+use crate::domain::state::OutcomeKind;
 use crate::ledger::{self, Found, LedgerError};
-use crate::status::{ContainerStatus, ContextStatus, ImageStatus, Origin, Running, ServiceStatus, Standing, Status};
+use crate::status::{
+    ContainerStatus, ContextStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus, Standing, Status, Way,
+};
 use crate::wording::{ago, counted, short_digest, short_revision, span};
 
 /// Pushes that are told of: for more there is `--json`.
@@ -20,7 +24,7 @@ const PUSHES: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// JSON for programs; docs/reference/json.md describes its shape
+    /// JSON for programs; docs/reference/json.md describes its members
     #[arg(long)]
     json: bool,
 }
@@ -31,7 +35,7 @@ pub(super) struct HistoryOptions {
     #[arg(value_name = "CLUSTER/SERVICE")]
     service: Option<String>,
 
-    /// JSON for programs; docs/reference/json.md describes its shape
+    /// JSON for programs; docs/reference/json.md describes its members
     #[arg(long)]
     json: bool,
 }
@@ -66,7 +70,7 @@ pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
         Some(Ok(key)) => Some(key),
         Some(Err(text)) => {
             eprintln!("ecs-deployd: {text}");
-            return ExitCode::from(FAILURE);
+            return ExitCode::from(Exit::Failure);
         }
     };
     with_status(config, |status, now| {
@@ -78,20 +82,25 @@ pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
         };
         let services: Vec<&ServiceStatus> = status.services.iter().filter(wanted).collect();
         if options.json {
-            let entries = |one: &&ServiceStatus| {
-                serde_json::json!({
-                    "aws": one.aws, "cluster": one.cluster, "service": one.service, "name": one.name,
-                    "history": one.history, "orders": one.orders,
-                })
-            };
-            let services: Vec<_> = services.iter().map(entries).collect();
-            print_json(&serde_json::json!({
-                "version": status.version, "at": status.at, "source": status.source, "services": services,
-            }));
+            print_json(&history_json(status, &services));
         } else {
             show(&history_text(&services, now, colour()));
         }
         ExitCode::SUCCESS
+    })
+}
+
+/// What `history --json` writes.
+pub(crate) fn history_json(status: &Status, services: &[&ServiceStatus]) -> serde_json::Value {
+    let entries = |one: &&ServiceStatus| {
+        serde_json::json!({
+            "aws": one.aws, "cluster": one.cluster, "service": one.service, "name": one.name,
+            "history": one.history, "orders": one.orders,
+        })
+    };
+    let services: Vec<_> = services.iter().map(entries).collect();
+    serde_json::json!({
+        "version": status.version, "at": status.at, "source": status.source, "services": services,
     })
 }
 
@@ -100,8 +109,8 @@ fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCod
     match block_on(obtain(config, now)) {
         Err(code) => code,
         Ok(Ok(status)) => show(&status, now),
-        Ok(Err(error @ StatusError::Ledger(_))) => fail(&error, BAD_STATE),
-        Ok(Err(error)) => fail(&error, FAILURE),
+        Ok(Err(error @ StatusError::Ledger(_))) => fail(&error, Exit::BadState),
+        Ok(Err(error)) => fail(&error, Exit::Failure),
     }
 }
 
@@ -222,16 +231,18 @@ fn pushes_text(status: &Status, now: Timestamp, colour: bool) -> String {
     let mut table = Table::new(&["PUSHED", "IMAGE", "SERVICE", "DECISION", "WHY"]);
     for push in status.pushes.iter().take(PUSHES) {
         let tag = push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-        let tone = match push.decision.as_str() {
-            "deploy" => Tone::Good,
-            "held" | "downtime" | "malformed" | "service_missing" | "no_container" => Tone::Warning,
-            _ => Tone::Faint,
+        let tone = match push.decision {
+            PushDecision::Deploy => Tone::Good,
+            PushDecision::Skipped(reason) => match reason.severity() {
+                Severity::Error | Severity::Warning => Tone::Warning,
+                Severity::Note => Tone::Faint,
+            },
         };
         table.row(vec![
             ago(push.pushed_at, now).into(),
             format!("{}{tag}", push.repository.as_deref().unwrap_or("?")).into(),
             push.service.as_deref().unwrap_or("-").into(),
-            Cell::new(&push.decision, tone),
+            Cell::new(push.decision.as_str(), tone),
             (&push.detail).into(),
         ]);
     }
@@ -286,7 +297,7 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         let tasks = rollout.tasks.map_or_else(String::new, |tasks| {
             format!(" {} {} of {} tasks", bar(tasks.running, tasks.desired), tasks.running, tasks.desired)
         });
-        let back = rollout.direction == "back";
+        let back = rollout.direction == Way::Back;
         let word = if back { "going back to" } else { "rolling to" };
         let took = span(now.duration_since(rollout.decided_at));
         return Cell::new(format!("{word} {revision}{tasks}, {took}"), if back { Tone::Bad } else { Tone::Warning });
@@ -297,7 +308,7 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         Standing::Back | Standing::Rolling => Cell::new("rolling", Tone::Warning),
         Standing::Held => Cell::new("held", Tone::Warning),
         Standing::Failed => {
-            let result = one.last_failure().map_or("failed", |last| last.result.as_str());
+            let result = one.last_failure().map_or(OutcomeKind::Failed, |last| last.result);
             Cell::new(format!("last deployment {result}"), Tone::Bad)
         }
         Standing::Undecided => {
@@ -343,10 +354,10 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
     for one in services {
         let name = &one.name;
         for outcome in &one.history {
-            let tone = match outcome.result.as_str() {
-                "completed" => Tone::Good,
-                "superseded" | "rolled_back" => Tone::Warning,
-                _ => Tone::Bad,
+            let tone = match outcome.result {
+                OutcomeKind::Completed => Tone::Good,
+                OutcomeKind::Superseded | OutcomeKind::RolledBack => Tone::Warning,
+                OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::Refused => Tone::Bad,
             };
             let took = span(outcome.ended_at.duration_since(outcome.decided_at));
             rows.push((
@@ -354,7 +365,7 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
                 vec![
                     ago(outcome.ended_at, now).into(),
                     name.into(),
-                    Cell::new(&outcome.result, tone),
+                    Cell::new(outcome.result.as_str(), tone),
                     outcome.revision.as_deref().map_or("", short_revision).into(),
                     took.into(),
                     images(&outcome.images).into(),

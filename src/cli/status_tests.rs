@@ -95,7 +95,7 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_it_is() {
         reason: nasty.to_owned(),
     };
     let failed = OutcomeStatus {
-        result: "failed".to_owned(),
+        result: OutcomeKind::Failed,
         decided_at: at(0),
         ended_at: at(9),
         revision: None,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::table::show;
-use super::{FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::config::Config;
 use crate::control::{self, Ask, Told};
 use crate::domain::steering::Order;
@@ -75,7 +75,7 @@ fn order(config: &Config, service: String, order: Order) -> ExitCode {
     let name = service.clone();
     let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service: service.into(), order })) {
         Err(code) => return code,
-        Ok(Err(error)) => return fail(&error, FAILURE),
+        Ok(Err(error)) => return fail(&error, Exit::Failure),
         Ok(Ok(told)) => told,
     };
     match told {
@@ -85,11 +85,11 @@ fn order(config: &Config, service: String, order: Order) -> ExitCode {
         }
         Told::Refused(text) => {
             eprintln!("ecs-deployd: {name}: refused: {text}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(Exit::Failure)
         }
         Told::Status(_) => {
             eprintln!("ecs-deployd: the daemon answered something else");
-            ExitCode::from(FAILURE)
+            ExitCode::from(Exit::Failure)
         }
     }
 }

@@ -3,7 +3,9 @@
 //! A valid configuration cannot say anything impossible: names, globs, durations and addresses are parsed here and nowhere else.
 
 mod build;
+mod forms;
 mod given;
+mod keys;
 mod names;
 mod notify;
 mod places;
@@ -16,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use keys::{Key, Need, SECTIONS, Section, Shape};
 pub use names::ServiceNames;
 pub use notify::{NotifySettings, Receiver, WebhookUrl};
 pub use places::Places;
@@ -25,6 +28,7 @@ use crate::domain::intake::Rules;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::types::{ContextName, ServiceKey};
+use crate::domain::words::words;
 
 /// A configuration has at most this many bytes. One with 10,000 services has about 2 MB.
 const LARGEST: u64 = 8 << 20;
@@ -109,13 +113,12 @@ pub struct StateSettings {
     pub when_missing: WhenMissing,
 }
 
-/// What a start without a state file means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenMissing {
-    /// Pushes before the start are not deployed.
-    Ignore,
-    /// ECR is compared with what the services run, and what differs is rolled.
-    Reconcile,
+words! {
+    /// What a start without a state file means.
+    pub enum WhenMissing {
+        Ignore = "ignore", "Pushes made before the start are not deployed.";
+        Reconcile = "reconcile", "What the policies select in ECR is compared with what the services run, and what differs is rolled.";
+    }
 }
 
 /// `[http]`

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::domain::audit::{Change, Concern};
-use crate::domain::skip::SkipReason;
 use crate::domain::state::{Outcome, OutcomeKind};
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::engine::{Event, Found, PushSkipped, ServiceEvent};
+use crate::logging::log_at;
 
 /// A line about one service.
 macro_rules! of_service {
@@ -46,13 +46,7 @@ fn push_skipped(skipped: &PushSkipped) {
     let PushSkipped { aws, repository, tag, event, reason, detail, .. } = skipped;
     let repository = repository.as_ref().map_or("?", |name| name.as_str());
     let tag = tag.as_ref().map_or("", |tag| tag.as_str());
-    match reason {
-        SkipReason::Duplicate | SkipReason::NotConfigured | SkipReason::Untagged => {
-            debug!(%aws, repository, tag, %reason, detail, %event, "push skipped");
-        }
-        SkipReason::Malformed => warn!(%aws, repository, tag, %reason, detail, %event, "push skipped"),
-        _ => info!(%aws, repository, tag, %reason, detail, %event, "push skipped"),
-    }
+    log_at!(reason.level(), %aws, repository, tag, %reason, detail, %event, "push skipped");
 }
 
 fn changed(aws: &ContextName, change: &Change, concern: Concern) {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::types::DeploymentId;
 use super::view::{DeploymentView, RolloutState, ServiceView, Strategy};
+use super::words::{words, words_in_json};
 
 /// How ECS carries out the deployments of a service, beside the counts of tasks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,15 +31,15 @@ pub struct LifecycleHook {
     pub stages: Vec<String>,
 }
 
-/// What acts at a lifecycle hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HookTarget {
-    /// A Lambda function.
-    Lambda,
-    /// Nothing: the deployment pauses until somebody continues it.
-    Pause,
+words! {
+    /// What acts at a lifecycle hook.
+    pub enum HookTarget {
+        Lambda = "lambda", "A Lambda function.";
+        Pause = "pause", "Nothing: the deployment pauses until somebody continues it.";
+    }
 }
+
+words_in_json!(HookTarget);
 
 /// What is done about a PAUSE hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

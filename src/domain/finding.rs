@@ -11,18 +11,18 @@ use super::plan::Facts;
 use super::policy::Policy;
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::types::{AccountId, Region, RepositoryName, Tag};
+use super::words::{words, words_in_json};
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// It does not work.
-    Error,
-    /// It is probably not meant.
-    Warning,
-    /// It is good to know.
-    Note,
+words! {
+    /// How bad a finding is.
+    pub enum Severity {
+        Error = "error", "It does not work.";
+        Warning = "warning", "It is probably not meant, or it is held back.";
+        Note = "note", "It is good to know.";
+    }
 }
+
+words_in_json!(Severity);
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

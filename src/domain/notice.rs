@@ -9,6 +9,7 @@ use super::audit::{Change, Concern};
 use super::state::{Outcome, OutcomeKind};
 use super::types::{ContextName, ServiceKey};
 use super::waiting::Waiting;
+use super::words::words;
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,15 +177,13 @@ impl Notice {
     }
 }
 
-/// How a webhook wants it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// This program's own JSON, for programs.
-    Json,
-    /// An incoming webhook of Slack, or of what understands the same.
-    Slack,
-    /// A webhook of a Microsoft Teams workflow.
-    Teams,
+words! {
+    /// How a webhook wants it.
+    pub enum Format {
+        Json = "json", "This program's own JSON, for programs.";
+        Slack = "slack", "An incoming webhook of Slack, or of what understands the same.";
+        Teams = "teams", "A webhook of a Microsoft Teams workflow.";
+    }
 }
 
 /// What somebody wants to hear.
@@ -202,15 +201,13 @@ pub struct Interest {
     pub changes: Changes,
 }
 
-/// Which changes to ECS somebody wants to hear of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changes {
-    /// None.
-    None,
-    /// Those of services of the configuration that somebody else made.
-    Watched,
-    /// All that are followed.
-    All,
+words! {
+    /// Which changes to ECS somebody wants to hear of.
+    pub enum Changes {
+        None = "none", "None.";
+        Watched = "watched", "Those of services of the configuration that somebody else made.";
+        All = "all", "All that are followed.";
+    }
 }
 
 impl Interest {

@@ -224,14 +224,7 @@ impl Plan {
 
     /// The pushes that stand, deployed or not.
     fn standing(&self) -> impl Iterator<Item = (&RepositoryKey, &PushRef)> {
-        let void = |reason| {
-            matches!(
-                reason,
-                SkipReason::TagGone | SkipReason::NotAnImage | SkipReason::TagMismatch | SkipReason::Superseded
-            )
-        };
-        let skipped =
-            self.skips.iter().filter(move |skip| !void(skip.reason)).map(|skip| (&skip.repository, &skip.push));
+        let skipped = self.skips.iter().filter(|skip| skip.reason.stands()).map(|skip| (&skip.repository, &skip.push));
         let rolled = self.roll.iter().flat_map(|roll| &roll.rollout.targets).map(|(key, target)| (key, &target.push));
         skipped.chain(rolled)
     }

@@ -157,6 +157,13 @@ text_type!(
     }
 );
 
+/// The context that needs no table in the configuration: the ambient credentials and Region.
+impl Default for ContextName {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 text_type!(
     /// An ECS cluster or service name: 1 to 255 letters, digits, `_` and `-` (ECS API reference).
     EcsName,

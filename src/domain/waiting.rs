@@ -5,27 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use super::deployment::HookTarget;
 use super::types::{Digest, RepositoryName, Tag};
+use super::words::{words, words_in_json};
 
-/// Where something waits: a closed set, the same in metrics, status and notifications.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Gate {
-    /// A lifecycle hook of ECS, at which its deployment waits.
-    Pause,
-}
-
-impl Gate {
-    /// Every gate.
-    pub const ALL: &[Self] = &[Self::Pause];
-
-    /// The gate as it stands in metrics and in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pause => "pause",
-        }
+words! {
+    /// Where something waits: a closed set, the same in metrics, status and notifications.
+    pub enum Gate {
+        Pause = "pause", "A lifecycle hook of ECS, at which its deployment waits for an answer.";
     }
 }
+
+words_in_json!(Gate);
 
 /// Something that waits for one service. It is kept in the state, so that it is told of once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

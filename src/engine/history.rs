@@ -56,7 +56,7 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
 /// out, as they come in numbers that would push out what matters; so are repositories that are not in the configuration.
 pub(super) fn record_skipped(state: &mut State, skipped: &PushSkipped, now: Timestamp) {
     let of_others = skipped.configured.is_none() && skipped.repository.is_some();
-    if matches!(skipped.reason, SkipReason::Duplicate | SkipReason::Untagged) || of_others {
+    if !skipped.reason.is_listed() || of_others {
         return;
     }
     state.note_decision(Decision {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::{ago, digest, timeline, tone};
 use crate::status::{
-    HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, Running, RunsStatus, ServiceStatus, Standing,
+    HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, Running, RunsStatus, ServiceStatus, Standing, Step, Way,
 };
 use crate::wording::{counted, short_revision, span};
 
@@ -26,11 +26,11 @@ fn word(standing: Standing) -> (&'static str, &'static str) {
 }
 
 /// How far a rollout got, in words.
-fn phase(phase: &str) -> &str {
-    match phase {
-        "intended" => "about to register the revision",
-        "registered" => "about to update the service",
-        other => other,
+fn step(step: Step) -> &'static str {
+    match step {
+        Step::Intended => "about to register the revision",
+        Step::Registered => "about to update the service",
+        Step::Rolling => "rolling",
     }
 }
 
@@ -135,11 +135,11 @@ fn rolling(rollout: &RolloutStatus, now: Timestamp) -> Markup {
     let counts = rollout.tasks.filter(|counts| counts.desired > 0);
     html! {
         div .note {
-            @if rollout.direction == "back" { "Going back to " } @else { "Rolling to " }
-            @if rollout.direction == "back" {
+            @if rollout.direction == Way::Back { "Going back to " } @else { "Rolling to " }
+            @if rollout.direction == Way::Back {
                 @if let Some(revision) = &rollout.revision { code { (short_revision(revision)) } } @else { "what ran before" }
             } @else { @for image in &rollout.images { span { (image_name(image)) " " } } }
-            span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (phase(&rollout.phase)) }
+            span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (step(rollout.phase)) }
             @if let Some(because) = &rollout.because { div { (because) } }
             @match counts {
                 Some(counts) => {
@@ -167,7 +167,7 @@ fn held(hold: &HoldStatus, now: Timestamp) -> Markup {
 fn ended(outcome: &OutcomeStatus, now: Timestamp) -> Markup {
     let took = span(outcome.ended_at.duration_since(outcome.decided_at));
     html! {
-        span .(tone(&outcome.result)) { (outcome.result) } " " (ago(outcome.ended_at, now)) " after " (took)
+        span .(tone(outcome.result)) { (outcome.result.as_str()) } " " (ago(outcome.ended_at, now)) " after " (took)
         @for image in &outcome.images { ", " (image_name(image)) }
         @if !outcome.detail.is_empty() { ": " (outcome.detail) }
     }

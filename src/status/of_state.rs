@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     ContainerStatus, ContextStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus, RolloutStatus, Running,
-    ServiceStatus, Status, VERSION,
+    ServiceStatus, Status, Step, VERSION, Way,
 };
 use crate::config::Config;
 use crate::domain::printable::{LONGEST, printable};
@@ -117,19 +117,18 @@ fn images<'a>(
 }
 
 fn rollout(rollout: &Rollout) -> RolloutStatus {
-    let (direction, because) = match &rollout.direction {
-        Direction::Forward => ("forward", None),
-        Direction::Back { because } => ("back", Some(because.clone())),
+    let because = match &rollout.direction {
+        Direction::Forward => None,
+        Direction::Back { because } => Some(because.clone()),
     };
-    let (phase, deployment) = match &rollout.phase {
-        Phase::Intended => ("intended", None),
-        Phase::Registered { .. } => ("registered", None),
-        Phase::Rolling { deployment, .. } => ("rolling", Some(deployment.to_string())),
+    let deployment = match &rollout.phase {
+        Phase::Intended | Phase::Registered { .. } => None,
+        Phase::Rolling { deployment, .. } => Some(deployment.to_string()),
     };
     RolloutStatus {
-        direction: direction.to_owned(),
+        direction: Way::of_direction(&rollout.direction),
         because,
-        phase: phase.to_owned(),
+        phase: Step::of_phase(&rollout.phase),
         revision: rollout.phase.revision().map(|revision| revision.as_str().to_owned()),
         deployment,
         decided_at: rollout.decided_at,
@@ -143,7 +142,7 @@ impl OutcomeStatus {
     #[must_use]
     pub fn of(outcome: &Outcome) -> Self {
         Self {
-            result: outcome.result.as_str().to_owned(),
+            result: outcome.result,
             decided_at: outcome.decided_at,
             ended_at: outcome.ended_at,
             revision: outcome.revision.as_ref().map(|revision| revision.as_str().to_owned()),

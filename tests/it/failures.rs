@@ -68,7 +68,7 @@ async fn tasks_that_keep_stopping_are_a_failure_where_no_breaker_says_so() {
     assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
     assert_eq!((process.metric(FAILED), process.metric(ROLLED_BACK)), (1.0, 1.0));
     let status = process.status().await;
-    let failed = status.services[0].history.iter().find(|outcome| outcome.result == "failed").unwrap();
+    let failed = status.services[0].history.iter().find(|outcome| outcome.result.as_str() == "failed").unwrap();
     assert!(failed.detail.contains("its tasks keep stopping: 3 failed in a row"), "{failed:#?}");
 }
 
@@ -82,7 +82,7 @@ async fn a_service_without_tasks_is_updated_and_that_proves_nothing() {
     pass(120).await;
     let status = process.status().await;
     let outcome = &status.services[0].history[0];
-    assert_eq!(outcome.result, "completed");
+    assert_eq!(outcome.result.as_str(), "completed");
     assert!(outcome.detail.starts_with("updated, unproven"), "{outcome:#?}");
 }
 

@@ -304,7 +304,7 @@ async fn a_plan_shows_what_a_start_after_a_hundred_days_does() {
     let [push] = plan.pushes.as_slice() else { panic!("{plan:#?}") };
     assert_eq!((push.event.as_str(), push.decision.as_str()), ("reconcile", "deploy"), "{push:#?}");
     assert!(push.detail.contains(v1.as_str()), "{push:#?}");
-    assert_eq!(plan.services[0].state, "differs");
+    assert_eq!(plan.services[0].state.as_str(), "differs");
     assert_eq!((world.started("web", "hello").len(), world.settled_image("web", "hello", "app")), (0, Some(v0)));
     let _process = start(&world, &disk, &config(""));
     pass(300).await;
@@ -372,6 +372,6 @@ async fn a_deployment_that_shifts_traffic_is_complete_when_it_has_baked() {
     assert_eq!(status.services[0].rollout.as_ref().map(|rollout| rollout.phase.as_str()), Some("rolling"));
     pass(6 * 60).await;
     let status = process.status().await;
-    assert_eq!(status.services[0].history[0].result, "completed");
+    assert_eq!(status.services[0].history[0].result.as_str(), "completed");
     assert!(status.services[0].rollout.is_none());
 }

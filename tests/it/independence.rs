@@ -121,7 +121,7 @@ async fn a_failure_that_is_seen_together_with_a_push_is_a_failure_all_the_same()
     assert_eq!(held, [bad.as_str()], "the sidecar did nothing wrong");
     assert_eq!(world.settled_image("web", "pair", "app"), Some(v0));
     assert_eq!(world.settled_image("web", "pair", "side"), Some(side));
-    let failed = status.services[0].history.iter().find(|outcome| outcome.result == "failed").unwrap();
+    let failed = status.services[0].history.iter().find(|outcome| outcome.result.as_str() == "failed").unwrap();
     assert!(
         failed.detail.contains("unable to place a task") && failed.detail.contains("CannotPullContainerError"),
         "{}",

@@ -67,14 +67,14 @@ async fn what_waits_and_what_was_told_outlives_a_reload() {
     scene.world.break_topic(OLD, Some(Fault::Unavailable));
     let waiting = scene.tell().await;
     pass(300).await;
-    assert_eq!(scene.told(OLD), [delivered.id.clone()]);
+    assert_eq!(scene.told(OLD), *std::slice::from_ref(&delivered.id));
     scene.reload(&[("ops", NEW)]);
     pass(2).await;
-    assert_eq!(scene.told(NEW), [waiting.id.clone()], "at once, and where the new configuration says");
+    assert_eq!(scene.told(NEW), *std::slice::from_ref(&waiting.id), "at once, and where the new configuration says");
     scene.notices.tell(&delivered);
     scene.notices.tell(&waiting);
     pass(2).await;
-    assert_eq!(scene.told(NEW), [waiting.id.clone()], "a repetition is known over a reload");
+    assert_eq!(scene.told(NEW), *std::slice::from_ref(&waiting.id), "a repetition is known over a reload");
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ async fn a_rollback_goes_to_the_digest_that_ran_before_and_holds_what_ran() {
     let runs_now = status.services[0].deployed.as_ref().unwrap();
     assert!(runs_now.revision.contains("task-definition/hello:3"), "a copy of hello:1, pinned: {}", runs_now.revision);
     assert_eq!(status.services[0].held[0].digest, v1);
-    assert_eq!(status.services[0].history[0].result, "rolled_back");
+    assert_eq!(status.services[0].history[0].result.as_str(), "rolled_back");
     assert_eq!(
         (status.services[0].orders[0].by.as_str(), status.services[0].orders[0].order.as_str()),
         ("alice", "rollback")

@@ -6,16 +6,15 @@ use regex_lite::Regex;
 use super::samples::samples_of_key;
 use super::{By, Numbers, Policy, Rank};
 use crate::domain::types::Tag;
+use crate::domain::words::words;
 
-/// How the captures of two tags are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// As whole numbers, or as several with dots and dashes between them.
-    Numeric,
-    /// As text, byte by byte.
-    Alphabetical,
-    /// Not at all: the newest push wins.
-    Pushed,
+words! {
+    /// How the captures of two tags are compared.
+    pub enum Order {
+        Numeric = "numeric", "As whole numbers, or as several with dots and dashes between them: the highest tag wins.";
+        Alphabetical = "alphabetical", "As text, byte by byte: the highest tag wins.";
+        Pushed = "pushed", "Not at all, and no capture is needed: the newest push wins.";
+    }
 }
 
 /// Admits the tags in which the expression finds a match.
