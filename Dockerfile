@@ -7,11 +7,13 @@ WORKDIR /build
 COPY . .
 # The build context has no .git: the commit that --version and the metric build_info tell is given.
 ARG COMMIT=unknown
+# Another profile of Cargo.toml compiles faster, for a test of the image.
+ARG PROFILE=release
 # local-aws and packaging are members of the workspace, so cargo wants to see them; they are not built.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    ECS_DEPLOYD_COMMIT="$COMMIT" cargo build --release --locked --package ecs-deployd --bin ecs-deployd \
-    && cp target/release/ecs-deployd /ecs-deployd \
+    ECS_DEPLOYD_COMMIT="$COMMIT" cargo build --profile "$PROFILE" --locked --package ecs-deployd --bin ecs-deployd \
+    && cp "target/$PROFILE/ecs-deployd" /ecs-deployd \
     && mkdir --mode=0700 /state /control
 
 # The program is linked to glibc and libgcc and reads the CA certificates of /etc/ssl/certs at its start; distroless/cc has

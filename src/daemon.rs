@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
+use crate::admission;
 use crate::aws::{self, ConnectError, Contexts};
 use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, Source, WhenMissing};
@@ -105,6 +106,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         repositories = config.repositories.len(), services = config.services().count(), contexts = tasks.schedulers.len(), "started"
     );
     warn_of_doubtful(&config);
+    tokio::spawn(admission::warn_of_policies(Arc::clone(&config), contexts.clone()));
     let notices = Notices::start(&config.notify, &contexts, &metrics);
     let parts = Parts {
         config: Arc::clone(&config),

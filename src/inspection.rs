@@ -1,5 +1,7 @@
 //! `check`: asks AWS whether the configuration fits what is there. Changes nothing.
 
+mod lifecycles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,12 +9,13 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::admission;
 use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, ConnectError, Contexts, Fault, Window};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places};
 use crate::daemon::SAFE_OVERLAP;
 use crate::domain::event;
-use crate::domain::finding::{self, Finding, Home, Severity, nearest};
+use crate::domain::finding::{self, Finding, Home, NOTHING_SELECTED, Severity, nearest};
 use crate::domain::plan::Facts;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::State;
@@ -59,7 +62,8 @@ pub async fn look(config: &Config, places: &Places, contexts: &Contexts, now: Ti
     let mut inspection = Inspection { config, places, contexts, found: Vec::new() };
     inspection.of_file();
     inspection.of_contexts(now).await;
-    inspection.of_repositories().await;
+    let views = inspection.of_repositories().await;
+    inspection.of_lifecycles(&views).await;
     inspection.of_services(now).await;
     let mut found = inspection.found;
     found.sort_by(|a, b| {
@@ -121,7 +125,9 @@ impl Inspection<'_> {
         }
     }
 
-    async fn of_repositories(&mut self) {
+    /// Gives the repositories that are there, as far as they could be listed.
+    async fn of_repositories(&mut self) -> BTreeMap<RepositoryKey, RepositoryView> {
+        let mut views = BTreeMap::new();
         let names: BTreeSet<&ContextName> = self.config.repositories.keys().map(|key| &key.aws).collect();
         let asked = names.into_iter().filter_map(|name| self.contexts.get(name).map(|context| (name, context)));
         let answers =
@@ -148,13 +154,42 @@ impl Inspection<'_> {
                         if let Some(finding) = of_repository(key, &rule.services, &there) {
                             self.add(line, finding);
                         }
+                        let view = there.iter().find(|one| one.name == key.name.as_str());
+                        views.extend(view.map(|view| (key.clone(), view.clone())));
                     }
                 }
             }
         }
+        views
+    }
+
+    async fn of_lifecycles(&mut self, views: &BTreeMap<RepositoryKey, RepositoryView>) {
+        let config = self.config;
+        let (found, denied) = lifecycles::findings(self.contexts, config.repositories.keys(), views).await;
+        for (key, finding) in found {
+            self.add(self.places.repository(key.aws.as_str(), key.name.as_str()), finding);
+        }
+        for (aws, finding) in denied {
+            self.add(self.places.context(aws.as_str()), finding);
+        }
+    }
+
+    /// Policies that select no image: a warning where there are tags that they do not admit, else the note that it is.
+    async fn of_unselected(&mut self, notes: Vec<(ServiceKey, RepositoryKey, Finding)>) {
+        let repositories = notes.iter().map(|(_, repository, _)| repository.clone()).collect();
+        let tags = admission::tags_of(self.contexts, repositories).await;
+        for (key, repository, note) in notes {
+            let rules = self.config.rules_of(&key);
+            let doubt = rules.get(&repository).zip(tags.get(&repository)).and_then(|(rule, tags)| {
+                finding::of_tags(&self.config.name_of(&key), &repository.name, rule.policy.as_ref(), tags)
+            });
+            let line = self.line_of(&key, Some(&repository));
+            self.add(line, doubt.unwrap_or(note));
+        }
     }
 
     async fn of_services(&mut self, now: Timestamp) {
+        let mut unselected = Vec::new();
         let observed = preview::ask(self.config, self.contexts, &State::default(), now).await;
         for (request, facts) in observed {
             let key = request.key;
@@ -175,11 +210,17 @@ impl Inspection<'_> {
                     let homes = self.homes(&rules, &facts);
                     for (repository, finding) in finding::of_service(&self.config.name_of(&key), &rules, &homes, &facts)
                     {
-                        self.add(self.line_of(&key, repository.as_ref()), finding);
+                        match repository {
+                            Some(repository) if finding.code == NOTHING_SELECTED => {
+                                unselected.push((key.clone(), repository, finding));
+                            }
+                            other => self.add(self.line_of(&key, other.as_ref()), finding),
+                        }
                     }
                 }
             }
         }
+        self.of_unselected(unselected).await;
     }
 
     /// Repositories that cannot be asked, or are not there, as far as nobody could list them.
@@ -204,7 +245,7 @@ impl Inspection<'_> {
         let home = |key: &RepositoryKey| {
             let region = self.contexts.get(&key.aws)?.region.clone();
             let best = facts.images.get(key).and_then(|answers| answers.best.as_ref());
-            Some((key.clone(), Home { region, account: best.map(|(_, image)| image.registry.clone()) }))
+            Some((key.clone(), Home { region, account: best.map(|(_, image)| image.registry.account.clone()) }))
         };
         rules.keys().filter_map(home).collect()
     }

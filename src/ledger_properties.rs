@@ -66,6 +66,7 @@ fn phase() -> impl Strategy<Value = Phase> {
         revision: arn(revision),
         deployment: DeploymentId::parse("ecs-svc/1234").unwrap(),
         since,
+        progressed_at: None,
     };
     prop_oneof![
         Just(Phase::Intended),
@@ -102,6 +103,7 @@ fn superseding() -> impl Strategy<Value = Rollout> {
 fn deployed() -> impl Strategy<Value = Deployed> {
     (1..99u64, of_repositories(target()), time(), prop::bool::ANY, prop::option::of(way_back())).prop_map(
         |(revision, targets, since, names_tags, way_back)| Deployed {
+            unproven: None,
             revision: arn(revision),
             targets,
             since,
@@ -152,6 +154,7 @@ fn service() -> impl Strategy<Value = ServiceState> {
     let against = (of_repositories(hold), prop::option::of(freeze), of_repositories(ousted), prop::option::of(left));
     (asked, against, history, orders).prop_map(
         |((wanted, decided, deployed, rollout), (held, frozen, ousted, left), history, orders)| ServiceState {
+            waiting: None,
             wanted,
             decided,
             deployed,

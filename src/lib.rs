@@ -2,6 +2,7 @@
 //!
 //! One direction of flow: CloudTrail -> [`scheduler`] -> [`deployer`] -> ECS. See `ARCHITECTURE.md`.
 
+pub mod admission;
 pub mod aws;
 pub mod cli;
 pub mod clock;

@@ -16,6 +16,7 @@ use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
+use crate::domain::waiting::Gate;
 use crate::engine::ServiceCounts;
 
 /// The `repository` label of pushes to repositories that are not in the configuration. No ECR repository can have this name.
@@ -36,6 +37,7 @@ pub struct Metrics {
     push_to_stable: HistogramVec,
     held: IntGaugeVec,
     undecided: IntGaugeVec,
+    waiting: IntGaugeVec,
     aws_requests: IntCounterVec,
     aws_request_duration: HistogramVec,
     state_commits: IntCounterVec,
@@ -155,6 +157,13 @@ impl Metrics {
                         "Pushes to the service that wait for a decision: seconds, unless AWS cannot be asked.",
                     ),
                     service,
+                )?,
+            )?,
+            waiting: add(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("waiting", "1 while something waits at the gate for the service."),
+                    &["cluster", "service", "gate"],
                 )?,
             )?,
             aws_requests: add(
@@ -312,6 +321,15 @@ impl Metrics {
     /// A service runs a push completely.
     pub fn push_stable(&self, service: &ServiceKey, after: Duration) {
         self.push_to_stable.with_label_values(&labels(service)).observe(after.as_secs_f64());
+    }
+
+    /// Whether something waits at a gate for a service. The series ends with the waiting.
+    pub fn waits(&self, service: &ServiceKey, gate: Gate, waits: bool) {
+        let [cluster, name] = labels(service);
+        match waits {
+            true => self.waiting.with_label_values(&[cluster, name, gate.as_str()]).set(1),
+            false => drop(self.waiting.remove_label_values(&[cluster, name, gate.as_str()])),
+        }
     }
 
     /// A request to AWS was answered, or not.

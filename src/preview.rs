@@ -20,6 +20,7 @@ use crate::domain::skip::SkipReason;
 use crate::domain::state::{Decision, PushRef, ServiceState, State};
 use crate::domain::steering;
 use crate::domain::types::{ContextName, EventId, ServiceKey};
+use crate::domain::waiting::Waiting;
 use crate::engine::{Observation, ObservationRequest};
 use crate::health::Health;
 use crate::ledger::{self, LedgerError};
@@ -83,6 +84,9 @@ pub struct ServicePreview {
     pub state: String,
     /// The particulars.
     pub detail: String,
+    /// What waits, and where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// What a deployment would change.
     pub images: Vec<ImageChange>,
 }
@@ -156,12 +160,13 @@ pub async fn look(
                     known.wanted.retain(|repository, _| !unanswered.contains_key(repository));
                     known
                 };
-                let pushes = decide(config, contexts, &key, &answered(known.clone()), &facts, now);
+                let pushes = decide(config, &key, &answered(known.clone()), &facts, now);
                 note_pushes(&name, &pushes, &mut decided);
                 let compared = answered(compared(config, &key, &known, now));
-                let difference = decide(config, contexts, &key, &compared, &facts, now);
+                let difference = decide(config, &key, &compared, &facts, now);
                 let mut row = difference_of(&key, name, &facts, &difference);
                 add_what_stands_against(&mut row, &known, unanswered.values());
+                row.waiting.clone_from(&known.waiting);
                 preview.services.push(row);
             }
         }
@@ -265,17 +270,9 @@ fn compared(config: &Config, key: &ServiceKey, known: &ServiceState, now: Timest
     compared
 }
 
-fn decide(
-    config: &Config,
-    contexts: &Contexts,
-    key: &ServiceKey,
-    known: &ServiceState,
-    facts: &Facts,
-    now: Timestamp,
-) -> Plan {
+fn decide(config: &Config, key: &ServiceKey, known: &ServiceState, facts: &Facts, now: Timestamp) -> Plan {
     let rules = config.rules_of(key);
-    let region_of = |repository: &RepositoryKey| contexts.get(&repository.aws).map(|context| context.region.clone());
-    plan::plan(&rules, region_of, known, facts, now)
+    plan::plan(&rules, known, facts, now)
 }
 
 fn note_pushes(name: &str, plan: &Plan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
@@ -371,6 +368,7 @@ fn service(
         revision,
         state: state.to_owned(),
         detail,
+        waiting: None,
         images,
     }
 }

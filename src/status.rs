@@ -12,6 +12,7 @@ use crate::domain::audit::{Change, Concern};
 use crate::domain::rollout::Counts;
 use crate::domain::state::{Decision, Freeze, Ordered};
 use crate::domain::types::ContextName;
+use crate::domain::waiting::Waiting;
 
 /// The version of the shape. What is added does not change it.
 const VERSION: u32 = 1;
@@ -206,6 +207,9 @@ pub struct ServiceStatus {
     pub frozen: Option<Freeze>,
     /// Digests that are held.
     pub held: Vec<HoldStatus>,
+    /// What waits, and where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// Pushes that are not decided yet.
     pub undecided: usize,
     /// The call to AWS that keeps failing.
@@ -269,6 +273,9 @@ pub struct Running {
     pub since: Timestamp,
     /// The images it brought.
     pub images: Vec<ImageStatus>,
+    /// No task has run it yet, as the desired count is 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
 }
 
 /// An image of one repository, and the push that asked for it.

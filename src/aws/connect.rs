@@ -16,6 +16,7 @@ use super::credentials::{Renewing, Source};
 use super::ecr::SdkEcr;
 use super::ecs::SdkEcs;
 use super::inventory::SdkInventory;
+use super::partition;
 use super::topics::SdkTopics;
 use super::{AwsContext, Contexts};
 use crate::config::AwsSettings;
@@ -64,6 +65,9 @@ async fn context(
     let ambient = base.region().ok_or_else(|| ConnectError::NoRegion(name.clone()))?.as_ref();
     let region = Region::parse(ambient)
         .map_err(|_| ConnectError::NotARegion { context: name.clone(), region: ambient.to_owned() })?;
+    let suffix = partition::dns_suffix(&region)
+        .await
+        .ok_or_else(|| ConnectError::NotARegion { context: name.clone(), region: ambient.to_owned() })?;
     let credentials = Renewing::new(settings.clone(), http.clone());
     // The retries of the credential providers stay; those of the calls are the scheduler's and the deployer's.
     let config = base
@@ -81,14 +85,14 @@ async fn context(
         ecs_caller: caller("ecs"),
     });
     let context = AwsContext {
-        region,
+        region: region.clone(),
         inventory,
         topics: Arc::new(SdkTopics { client: aws_sdk_sns::Client::new(&config), caller: caller("sns") }),
         cloudtrail: Arc::new(SdkCloudTrail {
             client: aws_sdk_cloudtrail::Client::new(&config),
             caller: caller("cloudtrail"),
         }),
-        ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr") }),
+        ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr"), region, suffix }),
         ecs: Arc::new(SdkEcs { client: ecs, caller: caller("ecs") }),
     };
     Ok(context.rate_limited())

@@ -5,7 +5,7 @@ use aws_sdk_ecr::types::ImageTagMutability;
 
 use super::call::Caller;
 use super::{AwsError, Inventory};
-use crate::domain::types::EcsName;
+use crate::domain::types::{EcsName, RepositoryName};
 use crate::domain::view::RepositoryView;
 
 /// Pages that are read.
@@ -47,6 +47,15 @@ impl Inventory for SdkInventory {
             }
         }
         Ok(names)
+    }
+
+    async fn lifecycle_policy(&self, repository: &RepositoryName) -> Result<Option<String>, AwsError> {
+        let request = self.ecr.get_lifecycle_policy().repository_name(repository.as_str());
+        match self.ecr_caller.call("GetLifecyclePolicy", request.send()).await {
+            Ok(answer) => Ok(answer.lifecycle_policy_text),
+            Err(error) if error.code == "LifecyclePolicyNotFoundException" => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError> {

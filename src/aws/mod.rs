@@ -12,6 +12,7 @@ mod ecr;
 mod ecs;
 mod error;
 mod inventory;
+mod partition;
 mod rate_limited;
 mod topics;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
@@ -136,11 +138,21 @@ pub trait Ecs: fmt::Debug + Send + Sync {
     /// Registers a revision. Not repeatable: an attempt of which the answer was lost may have registered one.
     async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError>;
 
-    /// Sets a service to a revision, and changes nothing else of it. Gives its PRIMARY deployment.
+    /// Sets a service to a revision by UpdateService, and changes nothing else of it. Gives its PRIMARY deployment.
     async fn update_service(
         &self,
         cluster: &EcsName,
         service: &EcsName,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError>;
+
+    /// The same for an Express Mode service by UpdateExpressGatewayService, which names the service by its ARN. Its answer tells of no
+    /// deployment, so the service is described afterwards; as long as that does not show the new one, the answer counts as unusable.
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        service_arn: &str,
         revision: &TaskDefinitionArn,
     ) -> Result<DeploymentView, AwsError>;
 
@@ -151,6 +163,15 @@ pub trait Ecs: fmt::Debug + Send + Sync {
         service: &EcsName,
         since: Timestamp,
     ) -> Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>;
+
+    /// Service deployments by ARN, at most 20: their stage, and the hooks that they wait at.
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError>;
+
+    /// Continues a service deployment that waits at a PAUSE hook, or rolls it back.
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError>;
+
+    /// Stops a service deployment: ECS rolls it back to the last one that was complete.
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError>;
 
     /// Why tasks of a deployment stopped, as ECS says it, for people: one text for each of the last tasks (at most 100).
     async fn stopped_reasons(
@@ -195,6 +216,9 @@ pub trait Inventory: fmt::Debug + Send + Sync {
 
     /// The names of a cluster's services (at most 1000).
     async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError>;
+
+    /// The text of a repository's lifecycle policy, if it has one.
+    async fn lifecycle_policy(&self, repository: &RepositoryName) -> Result<Option<String>, AwsError>;
 
     /// The repositories (at most 1000).
     async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError>;

@@ -88,6 +88,10 @@ enum Command {
     Release(steer::Service),
     /// Takes a service back to what ran before, and holds what runs now
     Rollback(steer::RollbackOptions),
+    /// Lets go what waits for an approval, or continues a deployment that pauses at a hook of ECS
+    Approve(steer::ApproveOptions),
+    /// Holds what waits for an approval; a deployment that pauses at a hook of ECS is rolled back
+    Reject(steer::HoldOptions),
     /// Sends a test message to the receivers of notifications: 0 if all took it, 1 if not
     Notify(notify::Options),
     /// Asks the running daemon on this machine whether it works: 0 if it does, 1 if not
@@ -129,6 +133,8 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Hold(options) => steer::hold(&config, options),
         Command::Release(options) => steer::release(&config, options),
         Command::Rollback(options) => steer::rollback(&config, options),
+        Command::Approve(options) => steer::approve(&config, options),
+        Command::Reject(options) => steer::reject(&config, options),
         Command::Notify(options) => notify::execute(&config, &options),
         Command::Health => health::execute(&source),
     }

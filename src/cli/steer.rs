@@ -1,4 +1,4 @@
-//! `deploy`, `hold`, `release`, `rollback`: orders to the running daemon.
+//! `deploy`, `hold`, `release`, `rollback`, `approve`, `reject`: orders to the running daemon.
 
 use std::process::ExitCode;
 
@@ -35,6 +35,24 @@ pub(super) struct RollbackOptions {
     /// The revision: a number, FAMILY:NUMBER or an ARN [default: what ran before]
     #[arg(long, value_name = "REVISION")]
     to: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveOptions {
+    #[command(flatten)]
+    service: Service,
+
+    /// The image that is meant: refused if another one waits
+    #[arg(long, value_name = "TAG-OR-DIGEST")]
+    image: Option<String>,
+}
+
+pub(super) fn approve(config: &Config, options: ApproveOptions) -> ExitCode {
+    order(config, options.service.service, Order::Approve { image: options.image })
+}
+
+pub(super) fn reject(config: &Config, options: HoldOptions) -> ExitCode {
+    order(config, options.service.service, Order::Reject { reason: options.reason })
 }
 
 pub(super) fn deploy(config: &Config, options: Service) -> ExitCode {

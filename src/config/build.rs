@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::given;
 use super::reader::{Finding, Findings, Found, Table, is_http};
 use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
@@ -15,7 +16,7 @@ use crate::domain::audit::EventName;
 use crate::domain::intake::Rules;
 use crate::domain::policy::{Order, PatternPolicy, Policy, TagsPolicy, VersionPolicy};
 use crate::domain::settings::{Base, DeploySettings, DowntimeMode, OnFailure, PinMode, RepositoryRule, ServiceRule};
-use crate::domain::types::{ContextName, EcsName, Region, RepositoryName, ServiceKey};
+use crate::domain::types::{ContextName, EcsName, Region, ServiceKey};
 
 /// CloudTrail keeps its event history for 90 days.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -298,7 +299,7 @@ fn repository(
     deploy: &DeploySettings,
     settled: &mut Settled,
 ) -> Option<RepositoryRule> {
-    let name = table.parsed("name", RepositoryName::parse);
+    let name = table.parsed("name", given::repository);
     if !table.has("name") {
         table.missing("name", "is missing: the exact name of the ECR repository");
     }
@@ -425,17 +426,17 @@ fn service(
     repository_policy: Option<&Arc<dyn Policy>>,
     defaults: &DeploySettings,
 ) -> Option<ServiceRule> {
-    let name = |key: &'static str| {
-        let found = table.parsed(key, ecs_name);
+    let name = |key: &'static str, parse: fn(&str) -> Result<EcsName, String>| {
+        let found = table.parsed(key, parse);
         if !table.has(key) {
             table.missing(key, "is missing");
         }
         found.map(|found| found.value)
     };
-    let cluster = name("cluster");
-    let service = name("service");
+    let cluster = name("cluster", given::cluster);
+    let service = name("service", given::service);
     let context = if table.has("aws") { context_name(&table, aws) } else { repository_context.cloned() };
-    let container = text(table.text("container"));
+    let container = table.parsed("container", given::container).map(|found| found.value);
     let own_policy = policy(&table);
     let deploy = deploy(&table, defaults);
     table.finish();
@@ -444,15 +445,5 @@ fn service(
         container,
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
-    })
-}
-
-fn ecs_name(text: &str) -> Result<EcsName, String> {
-    EcsName::parse(text).map_err(|error| {
-        if text.starts_with("arn:") {
-            format!("expected the name, not the ARN: {:?}", text.rsplit('/').next().unwrap_or(text))
-        } else {
-            error.to_string()
-        }
     })
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::given;
 use super::reader::Table;
 use crate::domain::notice::{Changes, Format, Interest};
 use crate::domain::state::OutcomeKind;
@@ -137,6 +138,9 @@ fn receiver(table: &Table<'_>, context: &mut impl FnMut(&Table<'_>) -> Option<Co
     Some(Receiver::Webhook { url, format: format.map_or(Format::Json, |found| found.value) })
 }
 
+/// The word in `outcomes` for what waits.
+const WAITING: &str = "waiting";
+
 fn topic(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split(':').collect();
     match parts[..] {
@@ -148,26 +152,33 @@ fn topic(text: &str) -> Result<String, String> {
 }
 
 fn interest(table: &Table<'_>) -> Interest {
+    let (outcomes, waiting) = outcomes(table).unwrap_or_else(|| (OutcomeKind::ALL.into(), true));
     Interest {
-        outcomes: outcomes(table).unwrap_or_else(|| OutcomeKind::ALL.into()),
-        repositories: globs(table, "repositories"),
-        services: globs(table, "services"),
+        outcomes,
+        waiting,
+        repositories: globs(table, "repositories", given::repository_glob),
+        services: globs(table, "services", given::service_glob),
         changes: table
             .word("changes", &[("none", Changes::None), ("watched", Changes::Watched), ("all", Changes::All)])
             .map_or(Changes::Watched, |found| found.value),
     }
 }
 
-fn outcomes(table: &Table<'_>) -> Option<BTreeSet<OutcomeKind>> {
+/// The ends of rollouts that a receiver wants to hear of, and whether it wants to hear of what waits.
+fn outcomes(table: &Table<'_>) -> Option<(BTreeSet<OutcomeKind>, bool)> {
     let texts = table.texts("outcomes")?;
-    let mut outcomes = BTreeSet::new();
+    let (mut outcomes, mut waiting) = (BTreeSet::new(), false);
     for text in texts.value {
+        if text.value == WAITING {
+            waiting = true;
+            continue;
+        }
         match OutcomeKind::ALL.into_iter().find(|kind| kind.as_str() == text.value) {
             Some(kind) => {
                 outcomes.insert(kind);
             }
             None => {
-                let known: Vec<&str> = OutcomeKind::ALL.into_iter().map(OutcomeKind::as_str).collect();
+                let known: Vec<&str> = OutcomeKind::ALL.into_iter().map(OutcomeKind::as_str).chain([WAITING]).collect();
                 table.wrong(
                     text.at,
                     "outcomes",
@@ -176,18 +187,19 @@ fn outcomes(table: &Table<'_>) -> Option<BTreeSet<OutcomeKind>> {
             }
         }
     }
-    Some(outcomes)
+    Some((outcomes, waiting))
 }
 
-fn globs(table: &Table<'_>, key: &'static str) -> Option<GlobSet> {
+fn globs(table: &Table<'_>, key: &'static str, check: fn(&str) -> Result<&str, String>) -> Option<GlobSet> {
     let texts = table.texts(key)?;
     let mut set = GlobSetBuilder::new();
     for text in texts.value {
-        match Glob::new(text.value) {
+        let glob = check(text.value).and_then(|text| Glob::new(text).map_err(|error| error.kind().to_string()));
+        match glob {
             Ok(glob) => {
                 set.add(glob);
             }
-            Err(error) => table.wrong(text.at, key, error.kind().to_string()),
+            Err(message) => table.wrong(text.at, key, message),
         }
     }
     set.build().ok()

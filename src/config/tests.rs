@@ -39,6 +39,31 @@ fn the_defaults_are_those_that_are_documented() {
 }
 
 #[test]
+fn what_is_copied_with_its_surroundings_is_refused_with_the_name() {
+    let registry = "111111111111.dkr.ecr.eu-west-1.amazonaws.com";
+    for (text, expected) in [
+        (
+            GOOD.replace("name = \"hello\"", &format!("name = \"{registry}/hello\"")),
+            "c.toml:3: repository[0].name: expected the name of the repository, without its registry and without a tag: \"hello\"",
+        ),
+        (
+            GOOD.replace("\"web\"", "\"arn:aws:ecs:eu-west-1:111111111111:cluster/web\""),
+            "c.toml:6: repository[0].service[0].cluster: expected the name, not the ARN: \"web\"",
+        ),
+        (
+            GOOD.replace("name = \"hello\"", "name = \"arn:aws:ecr:eu-west-1:111111111111:repository/hello\""),
+            "c.toml:3: repository[0].name: expected the name, not the ARN: \"hello\"",
+        ),
+        (
+            format!("[[notify]]\nname = \"a\"\nwebhook = \"https://x\"\nrepositories = [\"{registry}/hello\"]{GOOD}"),
+            "c.toml:4: notify[0].repositories: expected the name of the repository, without its registry and without a tag: \"hello\"",
+        ),
+    ] {
+        assert_eq!(errors(&text), [expected]);
+    }
+}
+
+#[test]
 fn every_error_is_one_line_with_its_place_and_its_remedy() {
     let with = |extra: &str| format!("{extra}{GOOD}");
     for (text, expected) in [
@@ -66,7 +91,7 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         ),
         (
             with("[[notify]]\nname = \"a\"\nwebhook = \"https://x\"\noutcomes = [\"broken\"]"),
-            "c.toml:4: notify[0].outcomes: \"broken\" is no outcome; there are completed, failed, timed_out, rolled_back, superseded, refused",
+            "c.toml:4: notify[0].outcomes: \"broken\" is no outcome; there are completed, failed, timed_out, rolled_back, superseded, refused, waiting",
         ),
         (
             with(

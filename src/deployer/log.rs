@@ -126,6 +126,23 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         ServiceEvent::CommandAnswered { order, by, answer: Err(refused) } => {
             of_service!(warn, key, order = order.as_str(), by, %refused, "order refused");
         }
+        ServiceEvent::Proven(counts) => {
+            of_service!(
+                info,
+                key,
+                desired = counts.desired,
+                running = counts.running,
+                "tasks run the image that was unproven"
+            );
+        }
+        ServiceEvent::Waits(waiting) => {
+            let tag = waiting.tag.as_ref().map_or("", |tag| tag.as_str());
+            of_service!(
+                info, key, gate = waiting.gate.as_str(), repository = %waiting.repository, tag, digest = %waiting.digest,
+                stage = waiting.stage, until = waiting.until.map(tracing::field::display), reason = waiting.reason, "waiting"
+            );
+        }
+        ServiceEvent::WaitsNoLonger(gate) => of_service!(info, key, gate = gate.as_str(), "waits no longer"),
         ServiceEvent::PendingDropped => {
             of_service!(info, key, "no longer in the configuration: its undecided pushes are dropped");
         }

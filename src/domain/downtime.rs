@@ -148,11 +148,13 @@ mod tests {
 
     fn service(desired: i32, minimum: i32, maximum: i32) -> ServiceView {
         ServiceView {
+            lifecycle: crate::domain::deployment::Lifecycle::default(),
             active: true,
             task_definition: TaskDefinitionArn::parse("arn:aws:ecs:r:1:task-definition/f:1").unwrap(),
             desired,
             running: desired,
             controller: Controller::Ecs,
+            management: crate::domain::view::Management::Customer,
             scheduling: Scheduling::Replica,
             strategy: Strategy::Rolling,
             bake: std::time::Duration::ZERO,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::artifact;
 use super::skip::SkipReason;
 use super::types::{AccountId, Digest, EventId, Region, RepositoryName, Tag};
 
@@ -133,8 +134,10 @@ pub fn read(record: &Record) -> Reading {
         TagOf::Absent => return skip(SkipReason::Untagged, String::new()),
         TagOf::Invalid(text) => return skip(SkipReason::Malformed, format!("{} is not an image tag", shorten(&text))),
     };
-    if let Some(why) =
-        tag.as_ref().and_then(artifact_tag).or_else(|| manifest(&body).as_ref().and_then(artifact_manifest))
+    if let Some(why) = tag
+        .as_ref()
+        .and_then(artifact::of_tag)
+        .or_else(|| artifact::of_manifest(&manifest(&body)?, manifest_type(&body)))
     {
         return skip(SkipReason::NotAnImage, why);
     }
@@ -244,48 +247,10 @@ fn manifest(body: &Body) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// The tags that cosign gives to what it attaches to an image: `sha256-<digest>` with or without an ending.
-#[must_use]
-pub fn artifact_tag(tag: &Tag) -> Option<String> {
-    let rest = tag.as_str().strip_prefix("sha256-")?;
-    let (hex, ending) = rest.split_at_checked(64)?;
-    let attached = hex.bytes().all(|b| b.is_ascii_hexdigit()) && (ending.is_empty() || ending.starts_with('.'));
-    attached.then(|| format!("the tag {tag} marks a signature or attestation"))
-}
-
-fn artifact_manifest(manifest: &Value) -> Option<String> {
-    if manifest["subject"].is_object() {
-        return Some("the manifest refers to another image (subject)".to_owned());
-    }
-    if let Some(kind) = text_of(&manifest["artifactType"]) {
-        return Some(format!("the manifest is an artifact of type {}", shorten(kind)));
-    }
-    if let Some(config) = text_of(&manifest["config"]["mediaType"]).filter(|kind| !is_image_type(kind)) {
-        return Some(format!("the manifest's configuration is of type {}", shorten(config)));
-    }
-    let layers = manifest["layers"].as_array()?;
-    let signature = layers
-        .iter()
-        .filter_map(|layer| text_of(&layer["mediaType"]))
-        .find(|kind| kind.contains("cosign") || kind.contains("in-toto") || kind.contains("dsse"))?;
-    Some(format!("the manifest's layer is of type {}", shorten(signature)))
-}
-
-/// Whether a media type is that of a container image: its configuration, or a manifest or index (which some registries
-/// give as the artifact type of a plain image).
-#[must_use]
-pub fn is_image_type(media_type: &str) -> bool {
-    const IMAGE: &[&str] = &[
-        "application/vnd.docker.container.image.v1+json",
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.oci.image.index.v1+json",
-    ];
-    IMAGE.contains(&media_type)
+/// The media type of the manifest, which the manifest itself need not hold.
+fn manifest_type(body: &Body) -> Option<&str> {
+    text_of(&body.request_parameters["imageManifestMediaType"])
+        .or_else(|| text_of(&body.response_elements["image"]["imageManifestMediaType"]))
 }
 
 fn is_cut_out(value: &Value) -> bool {

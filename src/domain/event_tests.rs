@@ -137,6 +137,17 @@ fn signatures_and_attestations_are_not_images() {
 }
 
 #[test]
+fn the_media_type_of_the_manifest_may_stand_beside_it() {
+    let mut image = body();
+    image["requestParameters"]["imageManifest"] =
+        json!(json!({"config": {"mediaType": "application/octet-stream"}}).to_string());
+    assert_eq!(skipped(&image).0, SkipReason::NotAnImage);
+    image["requestParameters"]["imageManifestMediaType"] =
+        json!("application/vnd.docker.distribution.manifest.v2+json");
+    push(&image);
+}
+
+#[test]
 fn what_cannot_be_understood_is_malformed_and_has_an_identity() {
     for (text, id) in [("", None), ("{", Some("e1")), ("[]", Some("e1")), ("{\"eventName\": 7}", None)] {
         let record = Record { id: id.map(str::to_owned), time: None, body: Some(text.to_owned()) };

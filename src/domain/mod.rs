@@ -3,12 +3,15 @@
 //! Nothing in here is async, names the AWS SDK, opens a file, reads a clock, logs or counts. `now` is an
 //! argument; a decision is a value with a typed reason, and somebody else carries it out.
 
+pub mod artifact;
 pub mod audit;
+pub mod deployment;
 pub mod downtime;
 pub mod event;
 pub mod finding;
 pub mod image;
 pub mod intake;
+pub mod lifecycle;
 pub mod notice;
 pub mod plan;
 pub mod policy;
@@ -23,3 +26,4 @@ pub mod task_definition;
 pub(crate) mod test_support;
 pub mod types;
 pub mod view;
+pub mod waiting;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::audit::{Change, Concern};
 use super::state::{Outcome, OutcomeKind};
 use super::types::{ContextName, ServiceKey};
+use super::waiting::Waiting;
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum About {
     Deployment(Named, Outcome),
     /// Somebody changed something in ECS: a service of the configuration, or something else.
     Change(ContextName, Box<Change>, Option<Named>, Concern),
+    /// Something waits.
+    Waiting(Named, Waiting),
     /// Somebody wants to see whether notices arrive.
     Test,
 }
@@ -85,6 +88,18 @@ impl Notice {
         }
     }
 
+    /// Something waits.
+    #[must_use]
+    pub fn of_waiting(service: Named, waiting: &Waiting) -> Self {
+        let key = &service.key;
+        let at = waiting.hook.as_ref().map(|hook| format!("/{}", hook.id)).unwrap_or_default();
+        Self {
+            id: format!("{}/{key}/waiting/{}/{}{at}", key.aws, waiting.gate.as_str(), waiting.digest),
+            at: waiting.since,
+            about: About::Waiting(service, waiting.clone()),
+        }
+    }
+
     /// A test.
     #[must_use]
     pub fn test(now: Timestamp) -> Self {
@@ -95,7 +110,7 @@ impl Notice {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match &self.about {
-            About::Test => Severity::Info,
+            About::Test | About::Waiting(..) => Severity::Info,
             About::Change(_, change, _, Concern::Watched) if !change.scales => Severity::Warning,
             About::Change(..) => Severity::Info,
             About::Deployment(_, outcome) => match outcome.result {
@@ -111,6 +126,10 @@ impl Notice {
     pub fn title(&self) -> String {
         match &self.about {
             About::Test => "ecs-deployd: this is a test, all is well".to_owned(),
+            About::Waiting(service, waiting) => {
+                let tag = waiting.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+                format!("{}: waiting ({}{tag})", service.name, waiting.repository)
+            }
             About::Change(_, change, _, concern) => {
                 let by = if *concern == Concern::Ours { "ecs-deployd" } else { change.who.as_str() };
                 let refused = change.error.as_ref().map(|error| format!(" (refused: {error})")).unwrap_or_default();
@@ -144,6 +163,7 @@ impl Notice {
     pub fn detail(&self) -> String {
         match &self.about {
             About::Test => String::new(),
+            About::Waiting(_, waiting) => waiting.reason.clone(),
             About::Change(_, change, _, concern) => {
                 let whose = match concern {
                     Concern::Watched => "somebody else than ecs-deployd changed a service of the configuration; ",
@@ -172,6 +192,8 @@ pub enum Format {
 pub struct Interest {
     /// Deployments that end like this.
     pub outcomes: BTreeSet<OutcomeKind>,
+    /// What waits.
+    pub waiting: bool,
     /// Of images from these repositories; `None`: any.
     pub repositories: Option<GlobSet>,
     /// Of these services, `CLUSTER/SERVICE`, or with the AWS context before it where that is a part of the name; `None`: any.
@@ -197,6 +219,11 @@ impl Interest {
     pub fn covers(&self, notice: &Notice) -> bool {
         match &notice.about {
             About::Test => true,
+            About::Waiting(service, waiting) => {
+                let wanted =
+                    self.repositories.as_ref().is_none_or(|wanted| wanted.is_match(waiting.repository.as_str()));
+                self.waiting && wanted && self.of_service(service)
+            }
             About::Change(_, change, watched, concern) => match self.changes {
                 Changes::None => false,
                 Changes::Watched => {
@@ -263,7 +290,13 @@ mod tests {
     }
 
     fn all() -> Interest {
-        Interest { outcomes: OutcomeKind::ALL.into(), repositories: None, services: None, changes: Changes::Watched }
+        Interest {
+            outcomes: OutcomeKind::ALL.into(),
+            waiting: true,
+            repositories: None,
+            services: None,
+            changes: Changes::Watched,
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::skip::SkipReason;
 use super::state::{Direction, Hold, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
 use super::task_definition::{Registration, TaskDefinition};
-use super::types::{AccountId, Digest, Region, Tag};
+use super::types::{AccountId, Digest, Tag};
 use super::view::{ImageView, RunningImages, ServiceView};
 
 mod select;
@@ -32,9 +32,9 @@ pub struct Answers {
 impl Answers {
     /// The account of the registry, as far as an image tells.
     #[must_use]
-    pub fn registry(&self) -> Option<&AccountId> {
+    pub fn account(&self) -> Option<&AccountId> {
         let best = self.best.as_ref().map(|(_, image)| image);
-        self.by_tag.values().chain(best).map(|image| &image.registry).next()
+        self.by_tag.values().chain(best).map(|image| &image.registry.account).next()
     }
 
     /// ECR knows nothing.
@@ -106,10 +106,9 @@ pub struct Roll {
     pub registration: Registration,
 }
 
-/// Decides. `rules` are the service's rules by repository; `region_of` tells the Region of a repository's context.
+/// Decides. `rules` are the service's rules by repository.
 pub fn plan(
     rules: &BTreeMap<RepositoryKey, &ServiceRule>,
-    region_of: impl Fn(&RepositoryKey) -> Option<Region>,
     state: &ServiceState,
     facts: &Facts,
     now: Timestamp,
@@ -121,7 +120,7 @@ pub fn plan(
             plan.skip_all(key, pushes, SkipReason::NotConfigured, "the service is not under this repository any more");
             continue;
         };
-        if let Some(choice) = select(&mut plan, key, rule, &region_of, pushes, state, facts) {
+        if let Some(choice) = select(&mut plan, key, rule, pushes, state, facts) {
             selected.push(choice);
         }
     }
@@ -276,7 +275,7 @@ fn changes(
     // A better image that was there already is no push of this one.
     let still_held = |hold: &&Hold| &hold.digest == digest && !(choice.own && hold.is_ended_by(&choice.push));
     if let Some(hold) = state.held.get(choice.key).filter(still_held) {
-        return skip(SkipReason::Held, hold.reason.clone());
+        return skip(hold.skip_reason(), hold.reason.clone());
     }
     if let Some(detail) = runs_already(choice, state, facts) {
         return skip(SkipReason::AlreadyDeployed, detail);

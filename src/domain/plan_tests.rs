@@ -16,7 +16,7 @@ pub(super) fn rule() -> ServiceRule {
 pub(super) fn wanting(pushes: &[PushRef]) -> ServiceState {
     let mut state = ServiceState::default();
     for push in pushes {
-        let _ = state.want(&repository_key(REPOSITORY), push.clone());
+        state.want(&repository_key(REPOSITORY), push.clone());
     }
     state
 }
@@ -31,7 +31,7 @@ pub(super) fn by_digest(c: char) -> TaskDefinition {
 
 pub(super) fn decide(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Plan {
     let rules = BTreeMap::from([(repository_key(REPOSITORY), rule)]);
-    plan(&rules, |_| Some(region()), state, facts, at(100))
+    plan(&rules, state, facts, at(100))
 }
 
 pub(super) fn held_since(second: i64) -> Hold {
@@ -106,6 +106,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
     let target = Target { digest: digest('b'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     let known = ServiceState {
         deployed: Some(Deployed {
+            unproven: None,
             revision: arn(1),
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
@@ -131,6 +132,7 @@ fn a_then_b_then_a_again_is_deployed_again() {
     let target = Target { digest: digest('a'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     let state = ServiceState {
         deployed: Some(Deployed {
+            unproven: None,
             revision: arn(9),
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
@@ -206,7 +208,7 @@ fn what_is_missing_is_said() {
     assert_eq!(reasons(&decide(&rule(), &state, &other)), [("e1", SkipReason::NoContainer)]);
     let no_tag = facts(by_tag(), REPOSITORY, &[]);
     assert_eq!(reasons(&decide(&rule(), &state, &no_tag)), [("e1", SkipReason::TagGone)]);
-    let unconfigured = plan(&BTreeMap::new(), |_| None, &state, &no_tag, at(100));
+    let unconfigured = plan(&BTreeMap::new(), &state, &no_tag, at(100));
     assert_eq!(reasons(&unconfigured), [("e1", SkipReason::NotConfigured)]);
     let mut signature = image('b', &["latest"]);
     signature.artifact_type = Some("application/vnd.cncf.helm.config.v1+json".to_owned());
@@ -278,6 +280,7 @@ fn a_newer_push_supersedes_and_keeps_the_way_back() {
         revision: arn(2),
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(3),
+        progressed_at: None,
     };
     let under_way = rollout(phase);
     let state = ServiceState { rollout: Some(under_way), ..wanting(&[push_ref("e2", "latest", 9)]) };
@@ -296,7 +299,7 @@ fn two_repositories_make_one_revision() {
     let app = rule();
     let rules = BTreeMap::from([(repository_key(REPOSITORY), &app), (repository_key("side"), &side)]);
     let mut state = wanting(&[push_ref("e1", "latest", 5)]);
-    let _ = state.want(&repository_key("side"), push_ref("e2", "latest", 6));
+    state.want(&repository_key("side"), push_ref("e2", "latest", 6));
     let current = definition(
         1,
         &[
@@ -306,7 +309,7 @@ fn two_repositories_make_one_revision() {
     );
     let mut facts = facts(current, REPOSITORY, &[image('b', &["latest"])]);
     facts.images.insert(repository_key("side"), answers(&[image('c', &["latest"])]));
-    let roll = plan(&rules, |_| Some(region()), &state, &facts, at(100)).roll.unwrap();
+    let roll = plan(&rules, &state, &facts, at(100)).roll.unwrap();
     assert_eq!(roll.rollout.images.len(), 2);
     assert_eq!(roll.rollout.targets.len(), 2);
 }
@@ -386,6 +389,7 @@ fn there_is_no_way_back_from_a_way_back() {
         revision: arn(2),
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(3),
+        progressed_at: None,
     };
     let mut failed = rollout(phase);
     let back = way_back(&failed, "x", at(9)).unwrap();

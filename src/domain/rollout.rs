@@ -52,7 +52,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn of(deployment: &DeploymentView) -> Self {
+    /// The counts of a deployment.
+    #[must_use]
+    pub fn of(deployment: &DeploymentView) -> Self {
         Self {
             desired: deployment.desired,
             running: deployment.running,
@@ -65,8 +67,8 @@ impl Counts {
 /// How long a rollout has been rolling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed {
-    /// Since UpdateService was answered, or its deployment was found. What was before this process is by the wall clock, which may have
-    /// jumped.
+    /// Since it last made progress, or since UpdateService was answered. What was before this process is by the wall clock, which may
+    /// have jumped.
     pub rolling: Duration,
     /// Of which this process has watched: by a clock that does not jump.
     pub watched: Duration,
@@ -95,22 +97,14 @@ pub fn progress(
         Some(mine) if !mine.primary => displaced(rollout, service, revision, true),
         Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
         // In a deployment that shifts traffic what ran before still serves: ECS itself decides when it is given up.
-        Some(mine)
-            if service.strategy == Strategy::Rolling && !service.breaker && mine.failed >= too_many(mine.desired) =>
-        {
+        Some(mine) if service.strategy == Strategy::Rolling && !service.breaker && keeps_stopping(mine) => {
             let events = last_events(service, rollout);
             Progress::Failed(format!("its tasks keep stopping: {} failed in a row{events}", mine.failed))
         }
         // ECS's own waiting is no failure to get stable.
-        Some(mine) if elapsed.rolling >= timeout + service.bake => Progress::TimedOut(format!(
-            "not stable after {}: {} of {} tasks run, {} starting, {} failed{}",
-            humantime::format_duration(Duration::from_secs((timeout + service.bake).as_secs())),
-            mine.running,
-            mine.desired,
-            mine.pending,
-            mine.failed,
-            last_events(service, rollout),
-        )),
+        Some(mine) if elapsed.rolling >= timeout + service.bake => {
+            Progress::TimedOut(not_stable(mine, service, rollout, timeout + service.bake))
+        }
         Some(mine) => Progress::InProgress(Counts::of(mine)),
         None if fresh => Progress::InProgress(Counts::default()),
         None => displaced(rollout, service, revision, false),
@@ -128,6 +122,26 @@ fn is_complete(mine: &DeploymentView, service: &ServiceView) -> bool {
                 && mine.desired == service.desired
         }
     }
+}
+
+/// Says of a deployment that has made no progress how far it got.
+#[must_use]
+pub fn not_stable(mine: &DeploymentView, service: &ServiceView, rollout: &Rollout, within: Duration) -> String {
+    format!(
+        "not stable, and no progress for {}: {} of {} tasks run, {} starting, {} failed{}",
+        humantime::format_duration(Duration::from_secs(within.as_secs())),
+        mine.running,
+        mine.desired,
+        mine.pending,
+        mine.failed,
+        last_events(service, rollout),
+    )
+}
+
+/// Whether as many tasks of a deployment failed in a row as a circuit breaker would call a failure.
+#[must_use]
+pub fn keeps_stopping(mine: &DeploymentView) -> bool {
+    mine.failed >= too_many(mine.desired)
 }
 
 /// Where a service has no circuit breaker, this many tasks that failed in a row are what that would call a failure: half of the desired

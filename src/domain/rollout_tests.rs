@@ -7,7 +7,12 @@ use crate::domain::view::ServiceEvent;
 const TIMEOUT: Duration = Duration::from_secs(900);
 
 fn rolling() -> Rollout {
-    rollout(Phase::Rolling { revision: arn(2), deployment: DeploymentId::parse("mine").unwrap(), since: at(3) })
+    rollout(Phase::Rolling {
+        revision: arn(2),
+        deployment: DeploymentId::parse("mine").unwrap(),
+        since: at(3),
+        progressed_at: None,
+    })
 }
 
 fn judged(service: &ServiceView, elapsed: u64) -> Progress {
@@ -121,7 +126,12 @@ fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_someb
     let long_ago = Rollout {
         replaces: arn(5),
         way_back: crate::domain::state::WayBack { revision: arn(5), pinned: BTreeMap::new(), targets: BTreeMap::new() },
-        phase: Phase::Rolling { revision: arn(6), deployment: DeploymentId::parse("mine").unwrap(), since: at(3) },
+        phase: Phase::Rolling {
+            revision: arn(6),
+            deployment: DeploymentId::parse("mine").unwrap(),
+            since: at(3),
+            progressed_at: None,
+        },
         ..rolling()
     };
     let set_to = |revision| {
@@ -159,7 +169,7 @@ fn a_rollout_times_out_unless_it_is_complete() {
     let moving = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
     assert!(matches!(judged(&moving, 899), Progress::InProgress(_)));
     let Progress::TimedOut(why) = judged(&moving, 900) else { panic!() };
-    assert_eq!(why, "not stable after 15m: 2 of 2 tasks run, 0 starting, 0 failed");
+    assert_eq!(why, "not stable, and no progress for 15m: 2 of 2 tasks run, 0 starting, 0 failed");
     let done = service(2, vec![deployment("mine", true, 2, Some(RolloutState::Completed))]);
     assert!(matches!(judged(&done, 10_000), Progress::Completed(_)));
 }

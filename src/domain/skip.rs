@@ -57,6 +57,8 @@ reasons! {
     ServiceMissing => "service_missing",
     /// No container of the service's task definition comes from the repository.
     NoContainer => "no_container",
+    /// An operator rejected the digest for the service.
+    Rejected => "rejected",
 }
 
 impl std::fmt::Display for SkipReason {

@@ -9,6 +9,7 @@ use super::image::Pin;
 use super::policy::{By, Policy};
 use super::settings::RepositoryKey;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
+use super::waiting::Waiting;
 
 mod decision;
 mod hold;
@@ -180,6 +181,9 @@ pub struct ServiceState {
     /// An operator holds the whole service: nothing is deployed to it before a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Freeze>,
+    /// What waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// The last outcomes, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Outcome>,
@@ -266,6 +270,9 @@ pub struct Deployed {
     /// Where to go back to, should an operator order it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_back: Option<WayBack>,
+    /// The rollout that brought it, as long as no task has run it because the desired count was 0: it is judged when tasks first run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<Box<Rollout>>,
 }
 
 /// A revision that failed, and that the service was left with: because the configuration says so, or because the way back failed, too.
@@ -397,6 +404,9 @@ pub enum Phase {
         deployment: DeploymentId,
         /// When UpdateService was answered, or the deployment was found.
         since: Timestamp,
+        /// When it was last seen to make progress: the deadline for progress goes on from there after a restart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        progressed_at: Option<Timestamp>,
     },
 }
 

@@ -167,6 +167,7 @@ mod tests {
     fn deployed() -> ServiceState {
         let forward = rollout(Phase::Intended);
         let deployed = Deployed {
+            unproven: None,
             revision: arn(2),
             targets: forward.targets,
             since: at(5),

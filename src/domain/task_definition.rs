@@ -200,7 +200,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::types::{AccountId, Region, RepositoryName};
+    use crate::domain::test_support::registry;
+    use crate::domain::types::RepositoryName;
 
     fn described() -> Value {
         json!({
@@ -221,11 +222,7 @@ mod tests {
     }
 
     fn repository() -> Repository {
-        Repository {
-            account: AccountId::parse("111111111111").unwrap(),
-            region: Region::parse("eu-west-1").unwrap(),
-            name: RepositoryName::parse("api").unwrap(),
-        }
+        Repository { registry: registry(), name: RepositoryName::parse("api").unwrap() }
     }
 
     #[test]

@@ -124,6 +124,19 @@ text_type!(
 );
 
 text_type!(
+    /// The DNS suffix that the hosts of an AWS partition share, like `amazonaws.com`: labels of lower-case letters, digits and `-`.
+    DnsSuffix,
+    "a DNS suffix",
+    |text| {
+        text.len() <= 253
+            && text.split('.').all(|label| {
+                !label.is_empty()
+                    && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            })
+    }
+);
+
+text_type!(
     /// The name that the configuration gives to an AWS context (an account and Region with credentials).
     ContextName,
     "an AWS context name (1 to 64 letters, digits, _ and -)",

@@ -6,7 +6,10 @@ use std::time::Duration;
 use globset::Glob;
 use jiff::Timestamp;
 
-use super::types::{AccountId, DeploymentId, Digest, Tag, TaskDefinitionArn};
+use super::artifact;
+use super::deployment::Lifecycle;
+use super::image::Registry;
+use super::types::{DeploymentId, Digest, Tag, TaskDefinitionArn};
 
 /// A service as DescribeServices gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct ServiceView {
     pub running: i32,
     /// Who carries deployments out.
     pub controller: Controller,
+    /// Who looks after the resources around the service.
+    pub management: Management,
     /// How tasks are scheduled.
     pub scheduling: Scheduling,
     /// `deploymentConfiguration.strategy`.
@@ -35,6 +40,8 @@ pub struct ServiceView {
     pub minimum_healthy_percent: Option<i32>,
     /// `maximumPercent`, where ECS gives it.
     pub maximum_percent: Option<i32>,
+    /// What ECS itself waits for in the deployments of the service.
+    pub lifecycle: Lifecycle,
     /// The deployments, PRIMARY and others.
     pub deployments: Vec<DeploymentView>,
     /// The newest service events, newest first, a few.
@@ -71,6 +78,47 @@ pub enum Controller {
     Ecs,
     /// CODE_DEPLOY, EXTERNAL or one that is not known yet: UpdateService is refused.
     Other(String),
+}
+
+/// `resourceManagementType`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Management {
+    /// Whoever created the service looks after its load balancer, scaling and the like.
+    Customer,
+    /// ECS does: it is an Express Mode service.
+    Ecs {
+        /// The ARN of the service, by which Express Mode's own calls name it.
+        service_arn: String,
+    },
+}
+
+impl Management {
+    /// The call to make in place of one that ECS refused for good; `None` if there is no other for this service.
+    ///
+    /// AWS does not document whether UpdateService takes a new revision for an Express Mode service. It is tried first, because it changes
+    /// nothing but the revision; the call of Express Mode's own is what remains.
+    #[must_use]
+    pub fn after_refusal_of(&self, refused: &RevisionWrite) -> Option<RevisionWrite> {
+        match (refused, self) {
+            (RevisionWrite::UpdateService, Self::Ecs { service_arn }) => {
+                Some(RevisionWrite::UpdateExpressGatewayService { service_arn: service_arn.clone() })
+            }
+            (RevisionWrite::UpdateService, Self::Customer)
+            | (RevisionWrite::UpdateExpressGatewayService { .. }, Self::Customer | Self::Ecs { .. }) => None,
+        }
+    }
+}
+
+/// A call that sets a service to a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevisionWrite {
+    /// UpdateService, which ECS takes for every service of its own deployment controller.
+    UpdateService,
+    /// UpdateExpressGatewayService.
+    UpdateExpressGatewayService {
+        /// The ARN of the service.
+        service_arn: String,
+    },
 }
 
 /// `schedulingStrategy`.
@@ -141,15 +189,17 @@ pub enum Fate {
 /// An image as DescribeImages gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageView {
-    /// The account of the registry.
-    pub registry: AccountId,
+    /// The registry that the image is in.
+    pub registry: Registry,
     /// The digest; of an image index for a multi-architecture image.
     pub digest: Digest,
     /// Its tags now.
     pub tags: Vec<Tag>,
     /// When it was pushed.
     pub pushed_at: Option<Timestamp>,
-    /// `artifactMediaType`.
+    /// `imageManifestMediaType`.
+    pub manifest_type: Option<String>,
+    /// `artifactMediaType`: the artifact type that the manifest names, or the media type of its configuration.
     pub artifact_type: Option<String>,
     /// Whether it refers to another image: a signature or attestation by the OCI 1.1 rules.
     pub refers: bool,
@@ -163,7 +213,7 @@ impl ImageView {
             return Some("it refers to another image (subject)".to_owned());
         }
         let kind = self.artifact_type.as_deref()?;
-        (!super::event::is_image_type(kind)).then(|| format!("its artifact type is {kind}"))
+        (!artifact::is_image(kind, self.manifest_type.as_deref())).then(|| format!("its artifact type is {kind}"))
     }
 }
 
@@ -207,6 +257,17 @@ impl RunningImages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_express_mode_service_has_a_second_call_and_only_one() {
+        let service_arn = "arn:aws:ecs:eu-west-1:111111111111:service/web/hello".to_owned();
+        let express = RevisionWrite::UpdateExpressGatewayService { service_arn: service_arn.clone() };
+        let (of_ecs, of_customer) = (Management::Ecs { service_arn }, Management::Customer);
+        assert_eq!(of_ecs.after_refusal_of(&RevisionWrite::UpdateService), Some(express.clone()));
+        assert_eq!(of_ecs.after_refusal_of(&express), None);
+        assert_eq!(of_customer.after_refusal_of(&RevisionWrite::UpdateService), None);
+        assert_eq!(of_customer.after_refusal_of(&express), None);
+    }
 
     #[test]
     fn what_is_excepted_is_the_other_way_round() {

@@ -16,6 +16,7 @@ use crate::domain::steering::Refused;
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EventId, RepositoryName, ServiceKey, Tag, TaskDefinitionArn,
 };
+use crate::domain::waiting::{Gate, Waiting};
 
 /// Something that happened to the daemon as a whole, to a push, or to a service.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,6 +208,12 @@ pub enum ServiceEvent {
         /// The answer.
         answer: Result<String, Refused>,
     },
+    /// Tasks run a revision that was rolled out while the desired count was 0.
+    Proven(Counts),
+    /// Something waits for the service.
+    Waits(Waiting),
+    /// What waited there does not any more.
+    WaitsNoLonger(Gate),
     /// The service left the configuration: its undecided pushes are dropped.
     PendingDropped,
     /// The counts that are shown of the service.

@@ -45,6 +45,9 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
         | ServiceEvent::CallsRecovered
         | ServiceEvent::Unexplained { .. }
         | ServiceEvent::PendingDropped
+        | ServiceEvent::Proven(_)
+        | ServiceEvent::Waits(_)
+        | ServiceEvent::WaitsNoLonger(_)
         | ServiceEvent::Counted(_) => {}
     }
 }

@@ -9,10 +9,11 @@ use super::observation::{ByService, Inspected, Location, Observation, Observatio
 use super::rules::Rules;
 use crate::aws::AwsError;
 use crate::domain::audit::Change;
+use crate::domain::deployment::ServiceDeploymentView;
 use crate::domain::event::Reading;
 use crate::domain::state::Order;
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, Fate};
+use crate::domain::view::{DeploymentView, Fate, ServiceView};
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -68,6 +69,33 @@ pub enum Input {
         services: Vec<(ServiceKey, DeploymentId)>,
         /// The answers.
         answers: ByService<Option<Seen>>,
+    },
+    /// The stage of a service deployment.
+    Staged {
+        /// The service.
+        service: ServiceKey,
+        /// The deployment that is watched.
+        deployment: DeploymentId,
+        /// The service as it was seen before.
+        seen: Box<ServiceView>,
+        /// When that was asked.
+        asked_at: Moment,
+        /// The answer; `None` if ECS does not know the service deployment.
+        answer: Box<Result<Option<ServiceDeploymentView>, AwsError>>,
+    },
+    /// ECS took the answer to a hook, or did not.
+    Continued {
+        /// The rollout.
+        id: RolloutId,
+        /// The answer.
+        answer: Result<(), AwsError>,
+    },
+    /// ECS stops a deployment, or does not.
+    Stopped {
+        /// The service.
+        service: ServiceKey,
+        /// The answer.
+        answer: Result<(), AwsError>,
     },
     /// Why tasks of a deployment stopped; empty, if there are no reasons or they were not told in time.
     StoppedTasks {

@@ -11,6 +11,7 @@ mod durability;
 mod effect;
 mod event;
 mod history;
+mod hooks;
 mod input;
 mod judge;
 mod line;
@@ -18,6 +19,7 @@ mod notifications;
 mod now;
 mod observation;
 mod pages;
+mod prove;
 mod registrations;
 mod reload;
 mod rest;
@@ -68,6 +70,8 @@ pub struct Engine {
     services: BTreeMap<ServiceKey, Service>,
     /// The services with undecided pushes.
     pending: BTreeSet<ServiceKey>,
+    /// The services whose revision no task has run.
+    unproven: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
     line: Line,
     out: Out,
@@ -93,6 +97,7 @@ impl Engine {
             state,
             services: BTreeMap::new(),
             pending: BTreeSet::new(),
+            unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
             line: Line::default(),
             out: Out::default(),
@@ -187,6 +192,13 @@ impl Engine {
                     self.with(&key, now, |handler| handler.watched(&deployment, answer, asked_at));
                 }
             }
+            Input::Staged { service, deployment, seen, asked_at, answer } => {
+                self.with(&service, now, |handler| handler.staged(&deployment, *answer, &seen, asked_at));
+            }
+            Input::Continued { id, answer } => {
+                self.with(&id.service, now, |handler| handler.hook_answered(&id, answer));
+            }
+            Input::Stopped { service, answer } => self.with(&service, now, |handler| handler.stopped(answer)),
             Input::StoppedTasks { service, deployment, answer } => {
                 self.with(&service, now, |handler| handler.diagnosed(&deployment, answer));
             }
@@ -240,6 +252,10 @@ impl Engine {
             match pending {
                 true => self.pending.insert(key.clone()),
                 false => self.pending.remove(&key),
+            };
+            match self.state.services.get(&key).and_then(prove::unproven).is_some() {
+                true => self.unproven.insert(key.clone()),
+                false => self.unproven.remove(&key),
             };
             self.count(&key);
         }

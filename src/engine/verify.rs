@@ -8,9 +8,9 @@ use super::service::{Call, Handler};
 use super::workflow::{Inspection, Workflow};
 use crate::aws::{AwsError, Fault};
 use crate::domain::rollout::{self, Resume, Tried};
-use crate::domain::state::OutcomeKind;
+use crate::domain::state::{OutcomeKind, Rollout};
 use crate::domain::types::TaskDefinitionArn;
-use crate::domain::view::Fate;
+use crate::domain::view::{Fate, RevisionWrite};
 
 impl Handler<'_> {
     /// Asks ECS how far the rollout got, if that is to be done.
@@ -76,11 +76,16 @@ impl Handler<'_> {
     fn verified(&mut self, found: Inspected, tried: bool) {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let resume = rollout::resume(&rollout, found.service.as_ref(), found.registered.as_ref(), tried);
+        self.saw_management(found.service.as_ref());
         self.emit(ServiceEvent::Resumed(found_of(&resume)));
         let gone = || format!("the revision {} is gone", rollout.base.short());
         match resume {
             Resume::Register | Resume::Update(_) if rollout.is_forward() && !self.rules.has(self.key) => {
                 self.leave_configuration();
+            }
+            Resume::Register | Resume::Update(_) if self.leaves_it_to_ecs(&rollout) => {
+                let error = AwsError::unusable("ecs", "DescribeServices", "ECS has not begun its own rollback yet");
+                self.failed(Call::Inspect, &error);
             }
             Resume::Register => match found.registration {
                 Some(registration) => self.register_next(registration),
@@ -96,6 +101,11 @@ impl Handler<'_> {
             }
             Resume::Gone(why) => drop(self.end(OutcomeKind::Failed, why)),
         }
+    }
+
+    /// Whether ECS was told to go back by itself, and is given the time to begin.
+    fn leaves_it_to_ecs(&self, rollout: &Rollout) -> bool {
+        !rollout.is_forward() && self.service.ecs_goes_back_until.is_some_and(|until| self.now.moment < until)
     }
 
     fn register_next(&mut self, registration: crate::domain::task_definition::Registration) {
@@ -115,7 +125,8 @@ impl Handler<'_> {
     pub(super) fn update_next(&mut self, revision: TaskDefinitionArn) {
         let turn = self.waiting();
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
-        self.enter(Workflow::Updating { intent: Box::new(intent), revision, turn });
+        let by = RevisionWrite::UpdateService;
+        self.enter(Workflow::Updating { intent: Box::new(intent), revision, by, turn });
     }
 }
 

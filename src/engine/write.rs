@@ -9,7 +9,7 @@ use super::workflow::{Inspection, Recorded, Turn, Workflow};
 use crate::aws::{AwsError, Fault};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
-use crate::domain::view::DeploymentView;
+use crate::domain::view::{DeploymentView, RevisionWrite};
 
 /// Refusals of one rollout that are taken for passing ones.
 const REFUSALS_THAT_MAY_PASS: u32 = 3;
@@ -28,7 +28,8 @@ impl Handler<'_> {
                 self.emit(ServiceEvent::RevisionRegistered(revision.clone()));
                 self.out.registrations.add(RegistrationKey::of(&self.key.aws, intent.as_ref()), revision.clone());
                 let turn = turn.next(self.now.moment);
-                self.enter(Workflow::Updating { intent, revision: revision.clone(), turn });
+                let by = RevisionWrite::UpdateService;
+                self.enter(Workflow::Updating { intent, revision: revision.clone(), by, turn });
             }
             Err(error) => self.write_failed(error),
         }
@@ -55,8 +56,18 @@ impl Handler<'_> {
                 let message = format!("its PRIMARY deployment rolls {}", primary.task_definition.short());
                 self.write_failed(&AwsError::unusable("ecs", "UpdateService", message));
             }
+            Err(error) if error.fault == Fault::Refused && self.update_otherwise() => {}
             Err(error) => self.write_failed(&error),
         }
+    }
+
+    /// Tries the other operation that the service has for its revision, if it has one. Whether it does.
+    fn update_otherwise(&mut self) -> bool {
+        let management = self.service.management.clone();
+        let waiting = self.waiting();
+        let Workflow::Updating { by, turn, .. } = &mut self.service.workflow else { return false };
+        let next = management.and_then(|management| management.after_refusal_of(by));
+        next.map(|next| (*by, *turn) = (next, waiting)).is_some()
     }
 
     /// A service that waited for its update was looked at once more.

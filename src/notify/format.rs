@@ -30,6 +30,16 @@ fn of_programs(notice: &Notice) -> Value {
     });
     match &notice.about {
         About::Test => value["kind"] = json!("test"),
+        About::Waiting(service, waiting) => {
+            let key = &service.key;
+            value["kind"] = json!("waiting");
+            let mut about =
+                json!({"aws": key.aws.as_str(), "cluster": key.cluster.as_str(), "service": key.service.as_str()});
+            if let (Some(about), Ok(Value::Object(waiting))) = (about.as_object_mut(), serde_json::to_value(waiting)) {
+                about.extend(waiting);
+            }
+            value["waiting"] = about;
+        }
         About::Change(aws, change, _, concern) => {
             value["kind"] = json!("change");
             value["change"] = json!(ChangeStatus::of(aws, change, *concern));
@@ -105,6 +115,13 @@ pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
     let mut attributes = vec![("severity", notice.severity().as_str().to_owned())];
     match &notice.about {
         About::Test => attributes.push(("kind", "test".to_owned())),
+        About::Waiting(Named { key, .. }, waiting) => attributes.extend([
+            ("kind", "waiting".to_owned()),
+            ("aws", key.aws.to_string()),
+            ("cluster", key.cluster.to_string()),
+            ("service", key.service.to_string()),
+            ("gate", waiting.gate.as_str().to_owned()),
+        ]),
         About::Change(aws, change, watched, concern) => {
             attributes.extend([
                 ("kind", "change".to_owned()),

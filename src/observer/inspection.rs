@@ -8,6 +8,7 @@ use crate::domain::state::{Phase, Rollout};
 use crate::domain::steering::{self, Named};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{ContextName, Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
+use crate::domain::view::ImageView;
 use crate::engine::{Inspected, Location, Unlocated};
 
 /// Revisions that are looked at, newest first, for the one that a crash may have left.
@@ -63,13 +64,14 @@ impl Observer {
 
     /// What a reference by tag points to in ECR now.
     async fn resolve(&self, reference: &ImageReference<'_>) -> Option<Digest> {
-        let (account, region) = reference.registry()?;
+        let registry = reference.registry()?;
         let repository = RepositoryName::parse(reference.name.split_once('/')?.1).ok()?;
         let tag = Tag::parse(reference.tag.unwrap_or("latest")).ok()?;
-        for context in self.contexts.values().filter(|context| context.region.as_str() == region) {
+        for context in self.contexts.values().filter(|context| context.region.as_str() == registry.region) {
             let images = context.ecr.describe_tags(&repository, std::slice::from_ref(&tag)).await.unwrap_or_default();
-            let found =
-                images.into_iter().find(|image| image.registry.as_str() == account && image.tags.contains(&tag));
+            let is_it =
+                |image: &ImageView| image.registry.account.as_str() == registry.account && image.tags.contains(&tag);
+            let found = images.into_iter().find(is_it);
             if let Some(image) = found {
                 return Some(image.digest);
             }

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, Shared, join, join_all};
 
 use super::{Observer, no_context, with_retries};
 use crate::aws::{AwsContext, AwsError, Fault, REPOSITORY_NOT_FOUND};
-use crate::domain::image::{ImageReference, Repository};
+use crate::domain::image::ImageReference;
 use crate::domain::plan::{Answers, Facts};
 use crate::domain::policy::{self, By, Policy};
 use crate::domain::settings::{Base, RepositoryKey};
@@ -340,16 +340,14 @@ fn digests_that_run(
     let (Some(current), Some((_, container))) = (&facts.current, request.rules.get(repository)) else {
         return Vec::new();
     };
-    let account = facts.images.get(repository).and_then(Answers::registry);
-    let from = account.map(|account| Repository {
-        account: account.clone(),
-        region: context.region.clone(),
-        name: repository.name.clone(),
-    });
-    let Some(from) = from else { return Vec::new() };
+    let account = facts.images.get(repository).and_then(Answers::account);
+    let follows = |name: &str, image: &str| match container {
+        Some(wanted) => wanted == name,
+        None => ImageReference::split(image).is_in(account, &context.region, &repository.name),
+    };
     let digests: BTreeSet<Digest> = current
-        .matching(&from, container.as_deref())
-        .into_iter()
+        .containers()
+        .filter(|(name, image)| follows(name, image))
         .filter_map(|(name, image)| ImageReference::split(image).pinned().or_else(|| facts.running.only(name).cloned()))
         .collect();
     digests.into_iter().take(TAGS_A_CALL).collect()

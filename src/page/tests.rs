@@ -33,6 +33,7 @@ fn outcome(result: &str, ended: i64) -> OutcomeStatus {
 
 fn plain(service: &str) -> ServiceStatus {
     ServiceStatus {
+        waiting: None,
         aws: "default".to_owned(),
         cluster: "web".to_owned(),
         service: service.to_owned(),
@@ -52,6 +53,7 @@ fn plain(service: &str) -> ServiceStatus {
 fn full() -> Status {
     let rolling = ServiceStatus {
         deployed: Some(Running {
+            unproven: false,
             revision: "arn:aws:ecs:eu-west-1:1:task-definition/app:7".to_owned(),
             since: at(100),
             images: vec![image(NASTY)],

@@ -74,6 +74,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
             revision: deployed.revision.as_str().to_owned(),
             since: deployed.since,
             images: images(&deployed.targets),
+            unproven: deployed.unproven.is_some(),
         }),
         runs: None,
         rollout: known.rollout.as_ref().map(rollout),
@@ -88,6 +89,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
                 reason: hold.reason.clone(),
             })
             .collect(),
+        waiting: known.waiting.clone(),
         undecided: known.wanted.values().map(Vec::len).sum(),
         trouble: None,
         history: known.history.iter().map(OutcomeStatus::of).collect(),

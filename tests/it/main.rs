@@ -23,4 +23,5 @@ mod scene;
 mod simulation;
 mod steering;
 mod versions;
+mod waiting;
 mod world;

@@ -77,6 +77,7 @@ fn a_tag_that_moved_on_stands_as_of_the_push_that_moved_it() {
 fn deployed(revision: u64, letter: char, since: i64) -> Deployed {
     let target = Target { digest: digest(letter), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     Deployed {
+        unproven: None,
         revision: arn(revision),
         targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
         since: at(since),

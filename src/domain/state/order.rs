@@ -23,6 +23,18 @@ pub enum Order {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
+    /// Let go what waits for an approval.
+    Approve {
+        /// The tag or digest that is meant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
+    },
+    /// Hold what waits for an approval.
+    Reject {
+        /// Why, for the others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
 }
 
 impl Order {
@@ -34,6 +46,8 @@ impl Order {
             Self::Hold { .. } => "hold",
             Self::Release => "release",
             Self::Rollback { .. } => "rollback",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
         }
     }
 }
