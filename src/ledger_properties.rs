@@ -11,12 +11,12 @@ use super::{parse, render};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{
-    AuditState, ContextState, Decision, Deployed, Direction, Freeze, Hold, Left, Ordered, Ousted, Outcome, OutcomeKind,
-    Phase, PushRef, Rollout, ServiceState, State, Target, WayBack,
+    AuditRound, AuditState, ContextState, Decision, Deployed, Direction, Freeze, Hold, Left, Ordered, Ousted, Outcome,
+    OutcomeKind, Phase, PushRef, ReadingProgress, Rollout, Seen, ServiceState, Span, State, Target, WayBack,
 };
 use crate::domain::steering::Order;
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
-use crate::domain::types::{ContextName, DeploymentId};
+use crate::domain::types::{ContextName, DeploymentId, RepositoryName};
 
 fn time() -> impl Strategy<Value = Timestamp> {
     (0..4_000_000_000i64, 0..1_000_000_000i32).prop_map(|(second, nano)| Timestamp::new(second, nano).unwrap())
@@ -186,17 +186,47 @@ fn decision() -> impl Strategy<Value = Decision> {
 }
 
 fn state() -> impl Strategy<Value = State> {
-    let seen = || prop::collection::btree_map("[!-~]{1,40}".prop_map(|text| event_id(&text)), time(), 0..5);
+    let seen = || {
+        let one = ("[!-~]{1,40}".prop_map(|text| event_id(&text)), time());
+        prop::collection::vec(one, 0..5).prop_map(|all| {
+            let unique: BTreeMap<_, _> = all.into_iter().collect();
+            unique.into_iter().collect::<Seen>()
+        })
+    };
+    let span = || (time(), time()).prop_map(|(from, to)| Span { from, to });
     let context_name = || "[a-z]{1,9}".prop_map(|name| ContextName::parse(&name).unwrap());
-    let context = (time(), prop::option::of(time()), seen()).prop_map(|(baseline, cursor, seen)| ContextState {
-        baseline,
-        cursor,
-        seen,
+    let progress = (
+        prop::option::of(time()),
+        prop::option::of(time()),
+        prop::collection::vec(span(), 0..3),
+        prop::option::of(span()),
+        prop::option::of(time()),
+    )
+        .prop_map(|(cursor, recent, unread, reread, reread_to)| ReadingProgress {
+            cursor,
+            recent,
+            unread,
+            reread,
+            reread_to,
+        });
+    let repository = "[a-z]{2,9}".prop_map(|name| RepositoryName::parse(&name).unwrap());
+    let followed = prop::option::of(prop::collection::btree_map(repository, time(), 0..3));
+    let context = (time(), progress, followed, seen()).prop_map(|(baseline, progress, followed, seen)| {
+        let followed = followed.map(|followed| followed.into_iter().collect());
+        let mut context = ContextState { followed, seen, baseline, ..ContextState::new(baseline) };
+        context.advance(progress);
+        context
     });
     let contexts = prop::collection::btree_map(context_name(), context, 0..3);
     let services = prop::collection::btree_map("[a-z]{1,9}".prop_map(|name| service_key(&name)), service(), 0..4);
-    let audit =
-        (time(), prop::option::of(time()), seen()).prop_map(|(since, cursor, seen)| AuditState { since, cursor, seen });
+    let round = (time(), time(), time()).prop_map(|(from, to, below)| AuditRound {
+        from,
+        to,
+        event: "RunTask".to_owned(),
+        below,
+    });
+    let audit = (time(), prop::option::of(time()), prop::option::of(round), prop::option::of(time()), seen())
+        .prop_map(|(since, cursor, round, forgotten_to, seen)| AuditState { since, cursor, round, forgotten_to, seen });
     let audits = prop::collection::btree_map(context_name(), audit, 0..3);
     let decisions = prop::collection::vec_deque(decision(), 0..4);
     (contexts, services, audits, decisions).prop_map(|(contexts, services, audits, decisions)| {

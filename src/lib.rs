@@ -3,6 +3,7 @@
 //! One direction of flow: CloudTrail -> [`scheduler`] -> [`deployer`] -> ECS. See `ARCHITECTURE.md`.
 
 pub mod admission;
+mod asking;
 pub mod aws;
 pub mod cli;
 pub mod clock;
@@ -26,4 +27,6 @@ pub mod preview;
 pub mod scheduler;
 pub mod signals;
 pub mod status;
+pub mod survey;
+pub mod usage;
 mod wording;

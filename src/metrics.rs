@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -28,6 +28,8 @@ pub struct Metrics {
     registry: Registry,
     polls: IntCounterVec,
     last_successful_poll: GaugeVec,
+    reread_lag: GaugeVec,
+    unread_history: GaugeVec,
     lookup_requests: IntCounterVec,
     pushes: IntCounterVec,
     push_delivery: HistogramVec,
@@ -89,6 +91,22 @@ impl Metrics {
                 gauge(
                     "last_successful_poll_timestamp_seconds",
                     "When CloudTrail was last read to the end of its pages, in seconds since the epoch.",
+                    &["aws"],
+                )?,
+            )?,
+            reread_lag: add(
+                &registry,
+                gauge(
+                    "reread_lag_seconds",
+                    "How far behind the reading of CloudTrail is: the age of the time up to which every push is read, or for how long late events are being looked for already.",
+                    &["aws"],
+                )?,
+            )?,
+            unread_history: add(
+                &registry,
+                gauge(
+                    "unread_history_seconds",
+                    "How much of CloudTrail's event history is still to be read in the background, in seconds of its time.",
                     &["aws"],
                 )?,
             )?,
@@ -249,7 +267,9 @@ impl Metrics {
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *expected, now);
         for gone in before.contexts.difference(&expected.contexts) {
-            let _ = self.last_successful_poll.remove_label_values(&[gone.as_str()]);
+            for gauge in [&self.last_successful_poll, &self.reread_lag, &self.unread_history] {
+                let _ = gauge.remove_label_values(&[gone.as_str()]);
+            }
         }
         for (cluster, service) in before.services.difference(&expected.services) {
             for gauge in [&self.deployments_in_progress, &self.held, &self.undecided] {
@@ -268,6 +288,12 @@ impl Metrics {
         if outcome == PollOutcome::Ok {
             self.last_successful_poll.with_label_values(&[context.as_str()]).set(seconds(now));
         }
+    }
+
+    /// How far behind the reading is, and how much of the history is still to be read.
+    pub fn reading(&self, context: &ContextName, lag: SignedDuration, backlog: SignedDuration) {
+        self.reread_lag.with_label_values(&[context.as_str()]).set(lag.as_secs_f64());
+        self.unread_history.with_label_values(&[context.as_str()]).set(backlog.as_secs_f64());
     }
 
     /// A LookupEvents request is sent.

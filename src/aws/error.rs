@@ -23,6 +23,9 @@ pub struct AwsError {
     pub message: String,
 }
 
+/// The message of a call that was given up.
+const NO_ANSWER: &str = "no answer in time";
+
 /// What a failed call means for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -69,6 +72,12 @@ impl AwsError {
         action.filter(is_action).map_or_else(|| format!("{}:{}", self.api, self.operation), str::to_owned)
     }
 
+    /// Whether no answer came in time, so that a smaller question may be answered.
+    #[must_use]
+    pub fn is_time_out(&self) -> bool {
+        self.fault == Fault::Unavailable && self.code.is_empty() && self.message == NO_ANSWER
+    }
+
     /// What the operator can do about it, where there is something.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
@@ -87,6 +96,12 @@ impl AwsError {
         Self { api, operation, fault: Fault::Unavailable, code: String::new(), message: message.into() }
     }
 
+    /// A call that was not answered in time.
+    #[must_use]
+    pub fn timed_out(api: &'static str, operation: &'static str) -> Self {
+        Self::unusable(api, operation, NO_ANSWER)
+    }
+
     pub(super) fn from_sdk<E>(api: &'static str, operation: &'static str, error: &SdkError<E, Response>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -100,7 +115,7 @@ impl AwsError {
                 make(fault_of(code, &message, status), code, message)
             }
             SdkError::ConstructionFailure(_) => make(Fault::Refused, "", chain(error)),
-            SdkError::TimeoutError(_) => make(Fault::Unavailable, "", "no answer in time".to_owned()),
+            SdkError::TimeoutError(_) => Self::timed_out(api, operation),
             other if is_about_credentials(other) => make(Fault::Credentials, "", chain(other)),
             other => make(Fault::Unavailable, "", chain(other)),
         }

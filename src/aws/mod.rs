@@ -11,6 +11,7 @@ mod credentials;
 mod ecr;
 mod ecs;
 mod error;
+mod identity;
 mod inventory;
 mod partition;
 mod rate_limited;
@@ -25,14 +26,17 @@ use jiff::Timestamp;
 
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
+use crate::domain::polling::Request;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
-    ContextName, DeploymentId, Digest, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn,
+    ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
 };
 use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
 
+pub use crate::domain::polling::Window;
 pub use connect::{ConnectError, connect};
 pub use error::{AwsError, Fault};
+pub use identity::{identities, profiles};
 
 /// The doors of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;
@@ -60,15 +64,6 @@ impl AwsContext {
     pub fn rate_limited(self) -> Self {
         Self { ecs: Arc::new(rate_limited::RateLimited::new(self.ecs)), ..self }
     }
-}
-
-/// The part of the event history that one scan reads: the same over all its pages. Both ends belong to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// From here.
-    pub start: Timestamp,
-    /// To here.
-    pub end: Timestamp,
 }
 
 /// One page of events.
@@ -101,7 +96,7 @@ pub struct Unrollable(pub String);
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
     /// One LookupEvents request for the events of a name, such as `PutImage`.
-    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError>;
+    async fn lookup(&self, event: &str, request: &Request) -> Result<LookupPage, AwsError>;
 }
 
 /// The code of the error that tells of a repository that is not there.
@@ -208,18 +203,25 @@ pub trait Topics: fmt::Debug + Send + Sync {
     async fn publish(&self, topic: &str, message: &Message) -> Result<(), AwsError>;
 }
 
-/// What there is in an account: only `check` asks, to tell which name may be meant.
+/// What there is in an account: `check` asks, to tell which name may be meant, and `init`, to write a configuration.
 #[async_trait]
 pub trait Inventory: fmt::Debug + Send + Sync {
-    /// The names of the clusters (at most 1000).
+    /// The names of the clusters (at most 10,000).
     async fn clusters(&self) -> Result<Vec<String>, AwsError>;
 
-    /// The names of a cluster's services (at most 1000).
+    /// The names of a cluster's services (at most 10,000; ECS allows 5,000).
     async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError>;
 
     /// The text of a repository's lifecycle policy, if it has one.
     async fn lifecycle_policy(&self, repository: &RepositoryName) -> Result<Option<String>, AwsError>;
 
-    /// The repositories (at most 1000).
+    /// The repositories (at most 10,000).
     async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError>;
+}
+
+/// AWS STS.
+#[async_trait]
+pub trait Identity: fmt::Debug + Send + Sync {
+    /// Whose the credentials of a context are. AWS denies this to nobody.
+    async fn principal(&self) -> Result<Principal, AwsError>;
 }

@@ -3,6 +3,8 @@
 
 mod check;
 mod health;
+mod iam;
+mod init;
 mod notify;
 mod once;
 mod plan;
@@ -92,6 +94,10 @@ enum Command {
     Approve(steer::ApproveOptions),
     /// Holds what waits for an approval; a deployment that pauses at a hook of ECS is rolled back
     Reject(steer::HoldOptions),
+    /// Asks ECS which services there are and prints a configuration for them: 0, or 1 if AWS could not be asked
+    Init(init::Options),
+    /// Prints the least-privilege IAM policy for the configuration: 0, or 1 if AWS could not be asked
+    Iam(iam::Options),
     /// Sends a test message to the receivers of notifications: 0 if all took it, 1 if not
     Notify(notify::Options),
     /// Asks the running daemon on this machine whether it works: 0 if it does, 1 if not
@@ -118,6 +124,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     if matches!(arguments.command, Command::Health) {
         return health::execute(&source);
     }
+    if let Command::Init(options) = &arguments.command {
+        return init::execute(options);
+    }
     let config = match source.load() {
         Ok(config) => config,
         Err(error) => return fail(&error, BAD_CONFIGURATION),
@@ -135,6 +144,8 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Rollback(options) => steer::rollback(&config, options),
         Command::Approve(options) => steer::approve(&config, options),
         Command::Reject(options) => steer::reject(&config, options),
+        Command::Init(options) => init::execute(&options),
+        Command::Iam(options) => iam::execute(&config, &options),
         Command::Notify(options) => notify::execute(&config, &options),
         Command::Health => health::execute(&source),
     }

@@ -8,7 +8,7 @@ use super::event::{EventRef, Push, Reading};
 use super::policy::{By, Policy};
 use super::settings::{RepositoryKey, RepositoryRule};
 use super::skip::SkipReason;
-use super::state::{ContextState, PushRef, State};
+use super::state::{PushRef, State};
 use super::types::{ContextName, RepositoryName, ServiceKey, Tag};
 
 /// The configured repositories, by context and name.
@@ -63,15 +63,18 @@ pub fn take(
     };
     let rule = repository.and_then(|name| rules.get(&RepositoryKey { aws: context.clone(), name: name.clone() }));
     let mut displaced = Vec::new();
-    let known = state.contexts.get_mut(context).map(|known| (seen_before(known, event), known.baseline));
+    let known = state.contexts.get_mut(context).map(|known| {
+        let since = repository.map_or(known.baseline, |name| known.followed_since(name));
+        (known.remember(event, rule.is_some()), known.baseline, since)
+    });
     let fate = match (known, reading) {
         (None, _) => skip(SkipReason::NotConfigured, "the AWS context is not in the configuration"),
-        (Some((true, _)), _) => skip(SkipReason::Duplicate, "the event was read before"),
+        (Some((true, ..)), _) => skip(SkipReason::Duplicate, "the event was read before"),
         (Some(_), Reading::Foreign) => return None,
         (Some(_), Reading::Skip(skipped)) => skip(skipped.reason, &skipped.detail),
-        (Some((false, baseline)), Reading::Push(push)) => {
+        (Some((false, baseline, since)), Reading::Push(push)) => {
             let second = SignedDuration::from_millis(999);
-            let early = push.event.time < baseline || (opening && push.event.time <= baseline + second);
+            let early = push.event.time < since || (opening && push.event.time <= baseline + second);
             of_push(state, push, rule, early, &mut displaced)
         }
     };
@@ -83,13 +86,6 @@ pub fn take(
         fate,
         displaced,
     })
-}
-
-/// Remembers the event; true if it (or its twin in another account) was remembered already.
-fn seen_before(context: &mut ContextState, event: &EventRef) -> bool {
-    let twin = event.shared_id.as_ref().is_some_and(|id| context.seen.insert(id.clone(), event.time).is_some());
-    let same = context.seen.insert(event.id.clone(), event.time).is_some();
-    twin || same
 }
 
 fn skip(reason: SkipReason, detail: &str) -> Fate {
@@ -124,7 +120,10 @@ fn of_push(
         return skip(SkipReason::TagMismatch, "no policy of the repository admits the tag");
     }
     if early {
-        return skip(SkipReason::BeforeStart, "the push is older than the first start");
+        return skip(
+            SkipReason::BeforeStart,
+            "the push is older than the first start, or than the repository in the configuration",
+        );
     }
     let key = rule.key();
     let wanted = PushRef {

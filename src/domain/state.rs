@@ -11,18 +11,22 @@ use super::settings::RepositoryKey;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
 use super::waiting::Waiting;
 
+mod auditing;
 mod decision;
 mod hold;
 mod order;
 mod outcome;
 mod reading;
+mod seen;
 mod shared_map;
 
+pub use auditing::{AuditProgress, AuditRound, AuditState};
 pub use decision::Decision;
 pub use hold::{Freeze, Hold, Ousted};
 pub use order::{Order, Ordered};
 pub use outcome::{Outcome, OutcomeKind};
-pub use reading::{AuditState, ContextState, EVENT_HISTORY};
+pub use reading::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, Span, before};
+pub use seen::{Seen, Strangers};
 pub use shared_map::SharedMap;
 
 /// The version of the format that this program writes.

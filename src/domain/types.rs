@@ -137,6 +137,17 @@ text_type!(
 );
 
 text_type!(
+    /// An AWS partition, with which every ARN begins: `aws`, `aws-cn`, `aws-us-gov` and others.
+    Partition,
+    "an AWS partition",
+    |text| {
+        (3..=32).contains(&text.len())
+            && text.starts_with("aws")
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+text_type!(
     /// The name that the configuration gives to an AWS context (an account and Region with credentials).
     ContextName,
     "an AWS context name (1 to 64 letters, digits, _ and -)",
@@ -162,6 +173,23 @@ text_type!(
     "an ECS deployment id",
     |text| (1..=255).contains(&text.len())
 );
+
+impl ContextName {
+    /// `default`, the one context that needs no table in the configuration.
+    #[must_use]
+    pub fn of_default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+/// Whose credentials are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The account.
+    pub account: AccountId,
+    /// The partition that the account belongs to.
+    pub partition: Partition,
+}
 
 /// A task definition revision: `arn:aws:ecs:REGION:ACCOUNT:task-definition/FAMILY:REVISION`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,7 +1,5 @@
 //! What comes in: a closed set.
 
-use jiff::Timestamp;
-
 use super::durability::Receipt;
 use super::effect::{CommandId, Place, RolloutId};
 use super::now::Moment;
@@ -11,7 +9,7 @@ use crate::aws::AwsError;
 use crate::domain::audit::Change;
 use crate::domain::deployment::ServiceDeploymentView;
 use crate::domain::event::Reading;
-use crate::domain::state::Order;
+use crate::domain::state::{AuditProgress, Order, ReadingProgress};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, ServiceView};
 
@@ -158,10 +156,10 @@ pub struct Page {
     pub context: ContextName,
     /// The push events, newest first.
     pub readings: Vec<Reading>,
-    /// With the last page of a scan: everything up to here was read.
-    pub scanned_to: Option<Timestamp>,
+    /// How far the events are read, once the page is durable.
+    pub progress: Option<ReadingProgress>,
     /// Changes to ECS.
     pub changes: Vec<Change>,
-    /// With the last of those: all of them up to here were read.
-    pub audited_to: Option<Timestamp>,
+    /// How far the changes are read, once they are durable.
+    pub audited: Option<AuditProgress>,
 }

@@ -78,8 +78,6 @@ pub struct Engine {
     /// Counts the configurations: what was asked under an older one is not decided under a newer one.
     generation: u64,
     started_at: Timestamp,
-    /// How far events were read when the process started.
-    found_cursors: BTreeMap<ContextName, Timestamp>,
     /// The counts that were told last, where they are not zero.
     counted: BTreeMap<ServiceKey, ServiceCounts>,
     /// The time of the last transition: what was due then has been seen to.
@@ -90,8 +88,6 @@ impl Engine {
     /// Takes up the work where the state says that it was left.
     #[must_use]
     pub fn new(rules: Rules, state: State, now: Now) -> Self {
-        let cursors = state.contexts.iter().filter_map(|(name, context)| Some((name.clone(), context.cursor?)));
-        let found_cursors = cursors.collect();
         let mut engine = Self {
             rules,
             state,
@@ -103,7 +99,6 @@ impl Engine {
             out: Out::default(),
             generation: 0,
             started_at: now.time,
-            found_cursors,
             counted: BTreeMap::new(),
             handled_at: now.moment,
         };
@@ -303,15 +298,15 @@ impl Engine {
 
     fn commit(&mut self, now: Now) {
         if self.out.durability.is_commit_due(now.moment) {
-            self.forget(now.moment);
+            self.forget();
             let snapshot = self.out.durability.commit(self.state.clone());
             self.out.effects.push(Effect::Commit(snapshot));
         }
     }
 
     /// The state for the last commit of all.
-    pub fn last_snapshot(&mut self, now: Now) -> Snapshot {
-        self.forget(now.moment);
+    pub fn last_snapshot(&mut self) -> Snapshot {
+        self.forget();
         self.out.durability.commit(self.state.clone())
     }
 

@@ -46,7 +46,9 @@ pub(super) fn begin_contexts(state: &mut State, config: &Config, now: Timestamp)
     // A context that leaves the configuration and returns is new: what was pushed in between is not deployed.
     state.contexts.retain(|context, _| polled.contains(&context));
     for context in polled {
-        state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+        let known = state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+        let repositories = config.repositories.keys().filter(|key| &key.aws == context);
+        known.follow(repositories.map(|key| &key.name), now);
     }
     // Where nobody follows changes any more, nothing is known of how far they were read.
     let audited = config.audited_contexts();

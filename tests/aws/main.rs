@@ -19,6 +19,9 @@ mod daemon;
 mod exposed;
 mod gate;
 mod hook;
+mod infrastructure;
+mod initial;
+mod permissions;
 mod scene;
 
 mod deploying;

@@ -19,6 +19,7 @@ mod harness;
 mod independence;
 mod notifying;
 mod others;
+mod polling;
 mod scene;
 mod simulation;
 mod steering;
