@@ -64,7 +64,7 @@ fn approve(image: Option<&str>) -> Order {
 #[tokio::test(start_paused = true)]
 async fn a_deployment_pauses_at_a_hook_until_it_is_approved() {
     let (mut scene, v1) = paused().await;
-    let waiting = scene.service().await.waiting.clone().unwrap();
+    let waiting = scene.service().await.waiting.unwrap();
     assert_eq!((waiting.digest.as_str(), waiting.stage.as_deref()), (v1.as_str(), Some("POST_SCALE_UP")));
     assert!(waiting.reason.contains("ecs-deployd approve web/hello"), "{}", waiting.reason);
     // It waits on after a restart.
