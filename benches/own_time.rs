@@ -113,6 +113,7 @@ fn commits(services: usize) -> (usize, Vec<Duration>) {
         let target = Target { digest, push: pushes[0].clone(), image_pushed_at: None };
         known.deployed = Some(Deployed {
             unproven: None,
+            pinned: std::collections::BTreeMap::new(),
             revision,
             targets: [(repository, target)].into(),
             since: now,

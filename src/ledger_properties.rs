@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::text::Text;
 use super::{parse, render};
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{
@@ -22,8 +23,9 @@ fn time() -> impl Strategy<Value = Timestamp> {
     (0..4_000_000_000i64, 0..1_000_000_000i32).prop_map(|(second, nano)| Timestamp::new(second, nano).unwrap())
 }
 
+/// A text as it comes in: what is not fit to be shown is taken out of it again when it is read.
 fn text() -> impl Strategy<Value = String> {
-    ".{0,40}"
+    ".{0,40}".prop_map(|text| printable(&text, LONGEST))
 }
 
 fn push() -> impl Strategy<Value = PushRef> {
@@ -101,14 +103,16 @@ fn superseding() -> impl Strategy<Value = Rollout> {
 }
 
 fn deployed() -> impl Strategy<Value = Deployed> {
-    (1..99u64, of_repositories(target()), time(), prop::bool::ANY, prop::option::of(way_back())).prop_map(
-        |(revision, targets, since, names_tags, way_back)| Deployed {
+    let pinned = prop::collection::btree_map(text(), text(), 0..3);
+    (1..99u64, of_repositories(target()), time(), prop::bool::ANY, prop::option::of(way_back()), pinned).prop_map(
+        |(revision, targets, since, names_tags, way_back, pinned)| Deployed {
             unproven: None,
             revision: arn(revision),
             targets,
             since,
             names_tags,
             way_back,
+            pinned,
         },
     )
 }

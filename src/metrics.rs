@@ -205,7 +205,7 @@ impl Metrics {
                 &registry,
                 counter(
                     "notifications_total",
-                    "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited).",
+                    "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited, or the program stopped).",
                     &["receiver", "outcome"],
                 )?,
             )?,

@@ -276,6 +276,17 @@ pub struct Running {
     /// No task has run it yet, as the desired count is 0.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unproven: bool,
+    /// After going back to what no push brought here: what its containers run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerStatus>,
+}
+
+impl Running {
+    /// Whether it is known here which images the revision runs. Else ECS has to be asked what it names.
+    #[must_use]
+    pub fn names_images(&self) -> bool {
+        !self.images.is_empty() || !self.containers.is_empty()
+    }
 }
 
 /// An image of one repository, and the push that asked for it.
@@ -349,6 +360,8 @@ pub struct OutcomeStatus {
 pub enum Standing {
     /// A call to AWS keeps failing.
     Trouble,
+    /// ECS was asked and shows no such service, or could not be asked.
+    Unseen,
     /// It is rolled back.
     Back,
     /// Something is held.
@@ -375,6 +388,7 @@ impl ServiceStatus {
             _ if self.trouble.is_some() => Standing::Trouble,
             Some(rollout) if rollout.direction == "back" => Standing::Back,
             Some(_) => Standing::Rolling,
+            None if self.runs.as_ref().is_some_and(|runs| runs.trouble.is_some()) => Standing::Unseen,
             None if self.frozen.is_some() || !self.held.is_empty() => Standing::Held,
             None if self.last_failure().is_some() => Standing::Failed,
             None if self.undecided > 0 => Standing::Undecided,

@@ -29,6 +29,7 @@ use super::call::{Caller, timestamp};
 use super::{AwsError, Ecs, Services, Unrollable};
 use crate::domain::deployment::{HookAction, HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView};
 use crate::domain::event::shorten;
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use crate::domain::view::{
@@ -282,6 +283,7 @@ fn why(task: &Task) -> Option<String> {
 
 fn unrollable(service: &Service) -> Unrollable {
     let controller = service.deployment_controller().map_or("ECS", |controller| controller.r#type().as_str());
+    let controller = shorten(controller);
     Unrollable(format!(
         "neither the service nor a PRIMARY deployment of it has a task definition (its deployment controller is {controller}), so ECS \
          cannot roll it"
@@ -297,7 +299,7 @@ fn view(service: &Service) -> Option<ServiceView> {
         running: service.running_count(),
         controller: match service.deployment_controller().map(|controller| controller.r#type()) {
             None | Some(DeploymentControllerType::Ecs) => Controller::Ecs,
-            Some(other) => Controller::Other(other.as_str().to_owned()),
+            Some(other) => Controller::Other(shorten(other.as_str())),
         },
         management: match (service.resource_management_type(), service.service_arn()) {
             (Some(ResourceManagementType::Ecs), Some(arn)) => Management::Ecs { service_arn: arn.to_owned() },
@@ -312,7 +314,7 @@ fn view(service: &Service) -> Option<ServiceView> {
             .map(|strategy| strategy.as_str())
         {
             None | Some("ROLLING") => Strategy::Rolling,
-            Some(other) => Strategy::Shifting(other.to_owned()),
+            Some(other) => Strategy::Shifting(shorten(other)),
         },
         minimum_healthy_percent: configuration.and_then(|configuration| configuration.minimum_healthy_percent()),
         bake: bake_time(configuration),
@@ -328,7 +330,10 @@ fn view(service: &Service) -> Option<ServiceView> {
             .iter()
             .take(EVENTS)
             .filter_map(|event| {
-                Some(ServiceEvent { at: timestamp(event.created_at()?)?, message: event.message()?.to_owned() })
+                Some(ServiceEvent {
+                    at: timestamp(event.created_at()?)?,
+                    message: printable(event.message()?, LONGEST),
+                })
             })
             .collect(),
     })
@@ -416,7 +421,7 @@ fn deployment(deployment: &Deployment) -> Option<DeploymentView> {
             DeploymentRolloutState::Failed => RolloutState::Failed,
             _ => RolloutState::InProgress,
         }),
-        reason: deployment.rollout_state_reason().unwrap_or_default().to_owned(),
+        reason: printable(deployment.rollout_state_reason().unwrap_or_default(), LONGEST),
         desired: deployment.desired_count(),
         running: deployment.running_count(),
         pending: deployment.pending_count(),

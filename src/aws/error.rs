@@ -7,6 +7,9 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use crate::domain::event::shorten;
+use crate::domain::printable::{LONGEST, printable};
+
 /// A call to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{api}:{operation}: {}{message}", if code.is_empty() { String::new() } else { format!("{code}: ") })]
@@ -93,7 +96,8 @@ impl AwsError {
     /// An answer that cannot be used.
     #[must_use]
     pub fn unusable(api: &'static str, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { api, operation, fault: Fault::Unavailable, code: String::new(), message: message.into() }
+        let message = printable(&message.into(), LONGEST);
+        Self { api, operation, fault: Fault::Unavailable, code: String::new(), message }
     }
 
     /// A call that was not answered in time.
@@ -106,7 +110,14 @@ impl AwsError {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let make = |fault, code: &str, message: String| Self { api, operation, fault, code: code.to_owned(), message };
+        // What AWS, a proxy or a credential process says is shown to people.
+        let make = |fault, code: &str, message: String| Self {
+            api,
+            operation,
+            fault,
+            code: shorten(code),
+            message: printable(&message, LONGEST),
+        };
         match error {
             SdkError::ServiceError(service) => {
                 let status = service.raw().status().as_u16();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -29,6 +30,24 @@ pub(super) fn execute(config: Config) -> ExitCode {
 }
 
 fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
+    show(&text(report, names, colour()));
+    for error in &report.unread {
+        eprintln!("ecs-deployd: CloudTrail cannot be read: {error}");
+    }
+    if let Some(limit) = report.cut_off {
+        eprintln!(
+            "ecs-deployd: stopped after {}, which is the limit of `once`, before everything was read and decided; the next run goes on from there",
+            humantime::format_duration(Duration::from_secs(limit.as_secs()))
+        );
+    }
+    if let Some(why) = &report.rest.unwritten {
+        eprintln!("ecs-deployd: {why}");
+        return ExitCode::from(BAD_STATE);
+    }
+    if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
+}
+
+fn text(report: &Report, names: &ServiceNames, colour: bool) -> String {
     let mut table = Table::new(&["SERVICE", "RESULT", "REVISION", "TOOK", "DETAIL"]);
     for (key, outcome) in &report.rest.ended {
         let tone = match outcome.result {
@@ -49,18 +68,10 @@ fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
         table.row(vec![names.of(key).into(), result, "-".into(), "-".into(), why.into()]);
     }
     match table.is_empty() {
-        true if report.unread.is_empty() => show("nothing to do\n"),
-        true => {}
-        false => show(&table.render(colour())),
+        true if report.is_well() => "nothing to do\n".to_owned(),
+        true => String::new(),
+        false => table.render(colour),
     }
-    for error in &report.unread {
-        eprintln!("ecs-deployd: CloudTrail cannot be read: {error}");
-    }
-    if let Some(why) = &report.rest.unwritten {
-        eprintln!("ecs-deployd: {why}");
-        return ExitCode::from(BAD_STATE);
-    }
-    if report.rest.is_well() && report.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
 }
 
 /// What is seen of the rollouts while they go on: lines that are written anew on a terminal, lines of the log elsewhere.
@@ -112,4 +123,19 @@ fn line(one: &ServiceStatus) -> Option<(String, String)> {
         },
     );
     Some((one.name.clone(), format!("{back}{revision} {tasks}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_to_do_is_said_only_where_everything_was_read() {
+        let names = ServiceNames::default();
+        let report = |cut_off| Report { rest: Default::default(), unread: Vec::new(), cut_off };
+        assert_eq!(text(&report(None), &names, false), "nothing to do\n");
+        assert_eq!(text(&report(Some(Duration::from_secs(2100))), &names, false), "");
+        assert_eq!(tell(&report(Some(Duration::from_secs(2100))), &names), ExitCode::from(FAILURE));
+        assert_eq!(tell(&report(None), &names), ExitCode::SUCCESS);
+    }
 }

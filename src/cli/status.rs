@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::table::{Cell, Table, Tone, bar, colour, paint, show};
+use super::table::{Cell, Table, Tone, bar, colour, listed, paint, show};
 use super::{BAD_STATE, FAILURE, block_on, fail};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::control::{self, Ask, Told, Unreachable};
+use crate::domain::printable::{LONGEST, PrintableText, printable};
 use crate::ledger::{self, Found, LedgerError};
-use crate::status::{ContextStatus, ImageStatus, Origin, Running, ServiceStatus, Standing, Status};
+use crate::status::{ContainerStatus, ContextStatus, ImageStatus, Origin, Running, ServiceStatus, Standing, Status};
 use crate::wording::{ago, counted, short_digest, short_revision, span};
 
 /// Pushes that are told of: for more there is `--json`.
@@ -42,7 +43,7 @@ enum StatusError {
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
     #[error("the daemon answered something else: {0}")]
-    Strange(String),
+    Strange(PrintableText),
 }
 
 pub(super) fn status(config: &Config, options: &Options) -> ExitCode {
@@ -133,13 +134,13 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
         Origin::StateFile => paint("no daemon answers; this is what the state file says\n\n", Tone::Warning, colour),
     };
     let mut table = Table::new(&["SERVICE", "RUNS", "REVISION", "SINCE", "STATE"]);
-    let mut notes = String::new();
+    let mut notes = Notes::default();
     for one in &status.services {
         let name = &one.name;
         let (runs, revision, since) = what_runs(one, now);
         table.row(vec![name.into(), runs.into(), revision.into(), since.into(), state_of(one, now)]);
         for note in notes_of(one) {
-            notes.push_str(&format!("{}  {note}\n", paint(name, Tone::Warning, colour)));
+            notes.add(name, &note);
         }
     }
     if table.is_empty() {
@@ -147,13 +148,15 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     } else {
         text.push_str(&table.render(colour));
     }
-    if !notes.is_empty() {
-        text.push('\n');
-        text.push_str(&notes);
-    }
+    text.push_str(&notes.render(colour));
     text.push('\n');
     if let Some(trouble) = status.daemon.as_ref().and_then(|daemon| daemon.state_trouble.as_ref()) {
-        text.push_str(&paint(&format!("nothing is deployed until this is mended: {trouble}\n"), Tone::Bad, colour));
+        text.push_str(&paint(
+            &printable(&format!("nothing is deployed until this is mended: {trouble}"), LONGEST),
+            Tone::Bad,
+            colour,
+        ));
+        text.push('\n');
     }
     for context in &status.contexts {
         text.push_str(&context_text(context, now, colour));
@@ -162,27 +165,52 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     text
 }
 
+/// What is to be known of the services, in the order of its first mention: what holds for many is said once.
+#[derive(Debug, Default)]
+struct Notes(Vec<(String, Vec<String>)>);
+
+impl Notes {
+    fn add(&mut self, name: &str, note: &str) {
+        let note = printable(note, LONGEST);
+        match self.0.iter_mut().find(|(known, _)| *known == note) {
+            Some((_, names)) => names.push(name.to_owned()),
+            None => self.0.push((note, vec![name.to_owned()])),
+        }
+    }
+
+    fn render(&self, colour: bool) -> String {
+        let mut text = String::new();
+        for (index, (note, names)) in self.0.iter().enumerate() {
+            text.push_str(if index == 0 { "\n" } else { "" });
+            text.push_str(&match &names[..] {
+                [name] => format!("{}  {note}\n", paint(name, Tone::Warning, colour)),
+                names => {
+                    let count = paint(&format!("{} services", names.len()), Tone::Warning, colour);
+                    format!("{count}  {note}\n{}", listed(names))
+                }
+            });
+        }
+        text
+    }
+}
+
 /// What it runs, its revision, and since when: as ECS says, or, where nobody asked ECS, what was deployed last.
 fn what_runs(one: &ServiceStatus, now: Timestamp) -> (String, String, String) {
     let seen = one.runs.as_ref().and_then(|runs| Some((runs, runs.revision.as_ref()?)));
     let rolled = one.rollout.as_ref().and_then(|rollout| rollout.revision.as_ref());
     let ours = |deployed: &Running| {
-        (images(&deployed.images), short_revision(&deployed.revision).to_owned(), ago(deployed.since, now))
+        let runs = if deployed.images.is_empty() { containers(&deployed.containers) } else { images(&deployed.images) };
+        (runs, short_revision(&deployed.revision).to_owned(), ago(deployed.since, now))
     };
     match (seen, &one.deployed) {
-        (Some((_, revision)), Some(deployed)) if revision == &deployed.revision || Some(revision) == rolled => {
+        (Some((_, revision)), Some(deployed))
+            if (revision == &deployed.revision && deployed.names_images()) || Some(revision) == rolled =>
+        {
             ours(deployed)
         }
         (Some((runs, revision)), _) => {
-            let containers = runs.containers.iter().map(|container| {
-                let path = container.image.rsplit_once('/').map_or(container.image.as_str(), |(_, path)| path);
-                match path.split_once("@sha256:") {
-                    Some((path, digest)) => format!("{path} {}", short_digest(digest)),
-                    None => path.to_owned(),
-                }
-            });
             let since = runs.since.map(|since| ago(since, now)).unwrap_or_default();
-            (containers.collect::<Vec<_>>().join(", "), short_revision(revision).to_owned(), since)
+            (containers(&runs.containers), short_revision(revision).to_owned(), since)
         }
         (None, Some(deployed)) => ours(deployed),
         (None, None) => ("not deployed by ecs-deployd yet".to_owned(), String::new(), String::new()),
@@ -226,8 +254,22 @@ fn context_text(context: &ContextStatus, now: Timestamp, colour: bool) -> String
     }
     match &context.trouble {
         None => paint(&format!("{line}\n"), Tone::Faint, colour),
-        Some(trouble) => paint(&format!("{line}; it cannot be read now: {trouble}\n"), Tone::Bad, colour),
+        Some(trouble) => {
+            let trouble = printable(trouble, LONGEST);
+            paint(&format!("{line}; it cannot be read now: {trouble}\n"), Tone::Bad, colour)
+        }
     }
+}
+
+fn containers(containers: &[ContainerStatus]) -> String {
+    let one = |container: &ContainerStatus| {
+        let path = container.image.rsplit_once('/').map_or(container.image.as_str(), |(_, path)| path);
+        match path.split_once("@sha256:") {
+            Some((path, digest)) => format!("{path} {}", short_digest(digest)),
+            None => path.to_owned(),
+        }
+    };
+    containers.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn images(images: &[ImageStatus]) -> String {
@@ -251,6 +293,7 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
     }
     match one.standing() {
         Standing::Trouble => Cell::new("a call to AWS fails", Tone::Bad),
+        Standing::Unseen => Cell::new("not seen in ECS", Tone::Bad),
         Standing::Back | Standing::Rolling => Cell::new("rolling", Tone::Warning),
         Standing::Held => Cell::new("held", Tone::Warning),
         Standing::Failed => {
@@ -262,6 +305,7 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         }
         Standing::Changed => Cell::new("changed by somebody else", Tone::Warning),
         Standing::Steady => Cell::new("ok", Tone::Good),
+        Standing::Untouched if one.runs.is_none() => Cell::new("not looked at", Tone::Faint),
         Standing::Untouched => Cell::new("ok", Tone::Faint),
     }
 }
@@ -281,6 +325,9 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
         ));
     }
     notes.extend(one.trouble.clone());
+    notes.extend(
+        one.runs.as_ref().and_then(|runs| runs.trouble.clone()).filter(|why| Some(why) != one.trouble.as_ref()),
+    );
     if one.held.is_empty() {
         notes.extend(one.last_failure().map(|last| format!("{}: {}", last.result, last.detail)));
     }
@@ -332,3 +379,7 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
     }
     table.render(colour)
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

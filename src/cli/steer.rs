@@ -73,7 +73,7 @@ pub(super) fn rollback(config: &Config, options: RollbackOptions) -> ExitCode {
 
 fn order(config: &Config, service: String, order: Order) -> ExitCode {
     let name = service.clone();
-    let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service, order })) {
+    let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service: service.into(), order })) {
         Err(code) => return code,
         Ok(Err(error)) => return fail(&error, FAILURE),
         Ok(Ok(told)) => told,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -11,6 +12,9 @@ use super::reader::Table;
 use crate::domain::notice::{Changes, Format, Interest};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::ContextName;
+
+/// No more than this is read of a file that holds an address, in bytes.
+const LONGEST_URL: u64 = 64 * 1024;
 
 /// One receiver, and what it wants to hear.
 #[derive(Debug, Clone)]
@@ -68,8 +72,13 @@ impl WebhookUrl {
     pub fn read(&self) -> Result<String, String> {
         let text = match self {
             Self::Literal(url) => return Ok(url.clone()),
-            Self::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| format!("webhook_file {} cannot be read: {error}", path.display()))?,
+            Self::File(path) => {
+                let mut text = String::new();
+                std::fs::File::open(path)
+                    .and_then(|file| file.take(LONGEST_URL).read_to_string(&mut text))
+                    .map_err(|error| format!("webhook_file {} cannot be read: {error}", path.display()))?;
+                text
+            }
         };
         let url = text.trim();
         if is_url(url) {

@@ -11,6 +11,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use crate::domain::printable::is_printable;
+
 /// What is set to more than this is a mistake, or a way to say never.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -114,7 +116,17 @@ impl<'a> Table<'a> {
             self.wrong(found.at, key, "must not be empty");
             return None;
         }
-        Some(found)
+        self.shown(key, found)
+    }
+
+    /// A text that can be shown as it is. Values stand in the log and on terminals, so one that is not is refused, not altered.
+    fn shown(&self, key: &str, found: Found<&'a str>) -> Option<Found<&'a str>> {
+        if is_printable(found.value) {
+            return Some(found);
+        }
+        // The value is not repeated: it may be a secret.
+        self.wrong(found.at, key, "must not contain control characters, line breaks or invisible marks");
+        None
     }
 
     /// A text with a form of its own.
@@ -191,7 +203,7 @@ impl<'a> Table<'a> {
         let mut texts = Vec::new();
         for item in found.value.iter() {
             match item.get_ref().as_str() {
-                Some(text) => texts.push(Found { value: text, at: item.span().start }),
+                Some(text) => texts.extend(self.shown(key, Found { value: text, at: item.span().start })),
                 None => self.wrong(
                     item.span().start,
                     key,

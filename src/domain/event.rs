@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact;
+use super::printable::printable;
 use super::skip::SkipReason;
 use super::types::{AccountId, Digest, EventId, Region, RepositoryName, Tag};
 
@@ -271,9 +272,13 @@ fn present(value: &Value) -> Option<String> {
     }
 }
 
-/// A record is somebody else's input: what of it reaches a log line is short and printable.
+/// The longest text that is taken from a record, in characters.
+const DETAIL: usize = 200;
+
+/// What of a text in a record reaches the log, the state and people.
+#[must_use]
 pub fn shorten(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+    printable(text, DETAIL)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -17,6 +17,7 @@ pub mod permission;
 pub mod plan;
 pub mod policy;
 pub mod polling;
+pub mod printable;
 pub mod proposal;
 pub mod rate_limit;
 pub mod rollout;

@@ -112,6 +112,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
             since: at(1),
             names_tags: false,
             way_back: None,
+            pinned: BTreeMap::new(),
         }),
         ..state.clone()
     };
@@ -138,6 +139,7 @@ fn a_then_b_then_a_again_is_deployed_again() {
             since: at(1),
             names_tags: false,
             way_back: None,
+            pinned: BTreeMap::new(),
         }),
         ..wanting(&[push_ref("e2", "latest", 9)])
     };

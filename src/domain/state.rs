@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image::Pin;
 use super::policy::{By, Policy};
+use super::printable;
 use super::settings::RepositoryKey;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
 use super::waiting::Waiting;
@@ -277,6 +278,9 @@ pub struct Deployed {
     /// The rollout that brought it, as long as no task has run it because the desired count was 0: it is judged when tasks first run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven: Option<Box<Rollout>>,
+    /// After going back to what no push brought here: the references of what ran, by container, pinned to its digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pinned: BTreeMap<String, String>,
 }
 
 /// A revision that failed, and that the service was left with: because the configuration says so, or because the way back failed, too.
@@ -371,6 +375,7 @@ pub enum Direction {
     /// To what ran before, because of a failure.
     Back {
         /// What failed, for people.
+        #[serde(deserialize_with = "printable::text")]
         because: String,
     },
 }

@@ -177,6 +177,7 @@ mod tests {
                 pinned: BTreeMap::from([("app".to_owned(), "x@y".to_owned())]),
                 targets: BTreeMap::new(),
             }),
+            pinned: BTreeMap::new(),
         };
         ServiceState { deployed: Some(deployed), ..ServiceState::default() }
     }

@@ -168,10 +168,10 @@ text_type!(
 );
 
 text_type!(
-    /// The id of an ECS deployment (`ecs-svc/...`). A rollout is judged by its own id alone.
+    /// The id of an ECS deployment (`ecs-svc/...`): graphic ASCII. A rollout is judged by its own id alone.
     DeploymentId,
     "an ECS deployment id",
-    |text| (1..=255).contains(&text.len())
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 );
 
 impl ContextName {
@@ -204,12 +204,12 @@ impl TaskDefinitionArn {
     /// Parses a full ARN.
     ///
     /// # Errors
-    /// [`Malformed`] when a part is missing or the revision is not a number.
+    /// [`Malformed`] when a part is missing, the revision is not a number, or something else than graphic ASCII stands in it.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let malformed = || Malformed::new("a task definition ARN", text);
         let family_at = text.find(":task-definition/").ok_or_else(malformed)? + ":task-definition/".len();
         let (family, revision) = text[family_at..].rsplit_once(':').ok_or_else(malformed)?;
-        if !text.starts_with("arn:") || family.is_empty() {
+        if !text.starts_with("arn:") || family.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(malformed());
         }
         let revision = revision.parse().map_err(|_| malformed())?;
@@ -322,7 +322,13 @@ mod tests {
     fn a_task_definition_arn_gives_family_and_revision() {
         let arn = TaskDefinitionArn::parse("arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:12").unwrap();
         assert_eq!((arn.family(), arn.revision(), arn.short()), ("hello", 12, "hello:12"));
-        for bad in ["hello:12", "arn:aws:ecs:r:1:task-definition/hello", "arn:aws:ecs:r:1:task-definition/:1"] {
+        for bad in [
+            "hello:12",
+            "arn:aws:ecs:r:1:task-definition/hello",
+            "arn:aws:ecs:r:1:task-definition/:1",
+            "arn:aws:ecs:r:1:task-definition/hel\nlo:1",
+            "arn:aws:ecs:r:1:task-definition/\u{202e}hello:1",
+        ] {
             assert!(TaskDefinitionArn::parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,5 +1,6 @@
 //! The beginnings and ends of rollouts, on which all other transitions are built.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event::ServiceEvent;
@@ -137,6 +138,7 @@ impl Handler<'_> {
                 names_tags: true,
                 way_back: None,
                 unproven: None,
+                pinned: rollout.way_back.pinned.clone(),
             });
             self.end(OutcomeKind::RolledBack, because.clone());
             return;
@@ -152,6 +154,7 @@ impl Handler<'_> {
             names_tags: rollout.names_tags,
             way_back: Some(rollout.way_back.clone()),
             unproven: unproven.clone(),
+            pinned: BTreeMap::new(),
         });
         for target in rollout.targets.values().filter(|target| !target.push.is_reconciliation()) {
             let after = Duration::try_from(now.duration_since(target.push.at)).unwrap_or_default();

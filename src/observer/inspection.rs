@@ -3,6 +3,7 @@
 use super::{Observer, with_retries};
 use crate::aws::{AwsError, Fault};
 use crate::domain::image::ImageReference;
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::rollout::long_before;
 use crate::domain::state::{Phase, Rollout};
 use crate::domain::steering::{self, Named};
@@ -143,6 +144,7 @@ impl Observer {
     /// The containers of a revision and the images that they name, for those who look.
     pub async fn images_of(&self, aws: &ContextName, revision: &TaskDefinitionArn) -> Option<Vec<(String, String)>> {
         let found = self.context(aws).ok()?.ecs.describe_task_definition(revision.as_str()).await.ok()?;
-        Some(found.containers().map(|(name, image)| (name.to_owned(), image.to_owned())).collect())
+        let shown = |(name, image): (&str, &str)| (printable(name, LONGEST), printable(image, LONGEST));
+        Some(found.containers().map(shown).collect())
     }
 }

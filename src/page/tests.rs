@@ -57,6 +57,7 @@ fn full() -> Status {
             revision: "arn:aws:ecs:eu-west-1:1:task-definition/app:7".to_owned(),
             since: at(100),
             images: vec![image(NASTY)],
+            containers: Vec::new(),
         }),
         rollout: Some(RolloutStatus {
             direction: "forward".to_owned(),

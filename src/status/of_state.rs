@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
-    ContextStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus, RolloutStatus, Running, ServiceStatus,
-    Status, VERSION,
+    ContainerStatus, ContextStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus, RolloutStatus, Running,
+    ServiceStatus, Status, VERSION,
 };
 use crate::config::Config;
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::rollout::Counts;
 use crate::domain::state::{Direction, Outcome, Phase, Rollout, ServiceState, State, Target};
 use crate::domain::types::ServiceKey;
@@ -75,6 +76,11 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
             since: deployed.since,
             images: images(&deployed.targets),
             unproven: deployed.unproven.is_some(),
+            containers: deployed
+                .pinned
+                .iter()
+                .map(|(name, image)| ContainerStatus { name: name.clone(), image: printable(image, LONGEST) })
+                .collect(),
         }),
         runs: None,
         rollout: known.rollout.as_ref().map(rollout),

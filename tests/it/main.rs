@@ -17,6 +17,7 @@ mod failures;
 mod flow;
 mod harness;
 mod independence;
+mod notices;
 mod notifying;
 mod others;
 mod polling;

@@ -83,6 +83,7 @@ fn deployed(revision: u64, letter: char, since: i64) -> Deployed {
         since: at(since),
         names_tags: false,
         way_back: None,
+        pinned: BTreeMap::new(),
     }
 }
 

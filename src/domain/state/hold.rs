@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::super::printable;
 use super::super::skip::SkipReason;
 use super::super::types::Digest;
 use super::{PushRef, Target};
@@ -15,9 +16,10 @@ pub struct Freeze {
     /// Since when.
     pub since: Timestamp,
     /// The operator.
+    #[serde(deserialize_with = "printable::text")]
     pub by: String,
     /// Why, if the operator said so.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "printable::text", skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
@@ -45,6 +47,7 @@ pub struct Hold {
     /// Since when.
     pub since: Timestamp,
     /// Why, for people.
+    #[serde(deserialize_with = "printable::text")]
     pub reason: String,
     /// When it was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::super::printable;
 use super::super::settings::RepositoryKey;
 use super::super::types::TaskDefinitionArn;
 use super::Target;
@@ -24,7 +25,7 @@ pub struct Outcome {
     /// When it ended.
     pub ended_at: Timestamp,
     /// What to know about it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "printable::text", skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
