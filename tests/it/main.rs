@@ -21,6 +21,7 @@ mod notices;
 mod notifying;
 mod others;
 mod polling;
+mod scene;
 mod simulation;
 mod steering;
 mod versions;
