@@ -216,10 +216,13 @@ impl Ecs for SdkEcs {
         let mut running = RunningImages::default();
         let running_tasks =
             answer.tasks.unwrap_or_default().into_iter().filter(|task| task.last_status() == Some("RUNNING"));
-        for container in running_tasks.flat_map(|task| task.containers.unwrap_or_default()) {
-            let digest = container.image_digest().and_then(|digest| Digest::parse(digest).ok());
-            if let (Some(name), Some(digest)) = (container.name, digest) {
-                running.digests.entry(name).or_default().insert(digest);
+        for task in running_tasks {
+            let revision = task.task_definition_arn().and_then(|arn| TaskDefinitionArn::parse(arn).ok());
+            for container in task.containers() {
+                let digest = container.image_digest().and_then(|digest| Digest::parse(digest).ok());
+                if let (Some(name), Some(digest)) = (container.name(), digest) {
+                    running.add(revision.clone(), name, digest);
+                }
             }
         }
         Ok(running)

@@ -90,6 +90,8 @@ pub(super) struct Kind {
     pub(super) bakes: bool,
     /// CloudTrail's page tokens are of no use after a few seconds.
     pub(super) short_tokens: bool,
+    /// Images that run are deleted from ECR before services are compared with it.
+    pub(super) expires: bool,
 }
 
 impl Kind {
@@ -106,6 +108,7 @@ impl Kind {
             leaves: is(7, 10),
             bakes: is(8, 20),
             short_tokens: is(9, 30),
+            expires: is(10, 60),
         }
     }
 }
@@ -131,6 +134,8 @@ pub(super) struct Life {
     pub(super) spoiled: BTreeSet<&'static str>,
     /// Repositories of which a tag was away for a while.
     pub(super) vanished: BTreeSet<&'static str>,
+    /// Images that ran when they were deleted from ECR.
+    pub(super) expired: BTreeSet<String>,
     pub(super) absent: Duration,
     /// Of what was told before this, ECR knows more than events do.
     pub(super) compared_at: jiff::Timestamp,
@@ -163,6 +168,7 @@ impl Life {
             ordered: BTreeSet::new(),
             spoiled: BTreeSet::new(),
             vanished: BTreeSet::new(),
+            expired: BTreeSet::new(),
             absent: Duration::ZERO,
             compared_at: began,
             began,
@@ -216,6 +222,9 @@ impl Life {
     pub(super) fn start(&mut self) {
         if self.process.is_none() {
             self.say("start");
+            if self.disk.state().is_none() {
+                self.compared_at = self.world.now();
+            }
             self.process = Some(start(&self.world, &self.disk, &self.config()));
         }
     }

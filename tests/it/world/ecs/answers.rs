@@ -1,6 +1,5 @@
 //! What ECS answers.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -249,9 +248,11 @@ impl Ecs for World {
                     continue;
                 }
                 let last = service.deployments.last().unwrap();
+                let revision = TaskDefinitionArn::parse(&last.revision).unwrap();
                 for (container, digest) in &last.digests {
-                    let digest = digest.as_deref().and_then(|digest| Digest::parse(digest).ok());
-                    running.digests.entry(container.clone()).or_insert_with(BTreeSet::new).extend(digest);
+                    if let Some(digest) = digest.as_deref().and_then(|digest| Digest::parse(digest).ok()) {
+                        running.add(Some(revision.clone()), container, digest);
+                    }
                 }
             }
             Ok(running)
