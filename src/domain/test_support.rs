@@ -137,6 +137,7 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
         bake: std::time::Duration::ZERO,
         load_balanced: true,
         breaker: false,
+        rolls_back: false,
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
         deployments,

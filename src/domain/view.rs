@@ -33,6 +33,8 @@ pub struct ServiceView {
     pub load_balanced: bool,
     /// Whether ECS's own circuit breaker ends a deployment whose tasks keep failing.
     pub breaker: bool,
+    /// Whether ECS itself goes back to the last deployment that completed, after its circuit breaker or an alarm has ended one.
+    pub rolls_back: bool,
     /// How long ECS itself waits before a deployment that shifts traffic is complete.
     pub bake: Duration,
     /// `minimumHealthyPercent`, where ECS gives it.

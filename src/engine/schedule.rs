@@ -84,8 +84,9 @@ impl Engine {
             return;
         }
         let is_due = |service: &Service| {
-            let due = matches!(service.workflow, Workflow::Verifying { inspection: Inspection::Due, .. });
-            due && service.calls.inspect.is_over(now.moment) && service.calls.write.is_over(now.moment)
+            service.workflow.is_inspection_due(now.moment)
+                && service.calls.inspect.is_over(now.moment)
+                && service.calls.write.is_over(now.moment)
         };
         for key in self.keys(is_due) {
             if self.rules.region(&key.aws).is_some() {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use ecs_deployd::domain::steering::Order;
+use jiff::SignedDuration;
 
 use crate::harness::{config, hello_world, pass, start};
 use crate::world::{Health, World, image_uri};
 
+const FAILED: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="failed",service="hello"}"#;
 const ROLLED_BACK: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="rolled_back",service="hello"}"#;
 
 /// A policy, the tag of what is left in ECR, and that of what runs and was deleted.
@@ -171,5 +173,33 @@ async fn one_more_question_is_asked_only_where_something_is_being_rolled_out() {
             .until("it is updated", Duration::from_secs(60), |world| world.count().contains_key("UpdateService"))
             .await;
         assert_eq!(world.count()["DescribeTaskDefinition"], 1 + usize::from(being_rolled_out));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ecs_is_not_overridden_while_it_begins_to_go_back_by_itself() {
+    for (begins_after, updated) in [(0, 2), (20, 2), (45, 2), (600, 3)] {
+        let (world, disk, _) = hello_world();
+        let process = start(&world, &disk, &config(""));
+        pass(2).await;
+        let good = world.push("hello", "latest", "good");
+        pass(120).await;
+        world.edit_service("web", "hello", |service| {
+            service.breaker_rolls_back = true;
+            service.begins_back_after = SignedDuration::from_secs(begins_after);
+        });
+        let bad = world.push("hello", "latest", "bad");
+        world.set_health(&bad, Health::BreaksAfter(Duration::from_secs(30)));
+        pass(240).await;
+        assert_eq!(world.settled_image("web", "hello", "app"), Some(good), "{begins_after}");
+        assert_eq!((process.metric(FAILED), process.metric(ROLLED_BACK)), (1.0, 1.0), "{begins_after}");
+        let log = world.log_of("web", "hello");
+        assert_eq!(log.len(), updated, "{begins_after}: {log:#?}");
+        if let [_, bad, back] = &log[..] {
+            // It broke after 30 s, was seen within 5 s more, and ECS had a minute.
+            let took = back.at.duration_since(bad.at).as_secs();
+            assert!((90..=97).contains(&took), "{took}");
+        }
+        process.kill().await;
     }
 }

@@ -92,6 +92,8 @@ pub(super) struct Kind {
     pub(super) short_tokens: bool,
     /// Images that run are deleted from ECR before services are compared with it.
     pub(super) expires: bool,
+    /// ECS takes its time before it goes back by itself.
+    pub(super) hesitates: bool,
 }
 
 impl Kind {
@@ -109,6 +111,7 @@ impl Kind {
             bakes: is(8, 20),
             short_tokens: is(9, 30),
             expires: is(10, 60),
+            hesitates: is(11, 30),
         }
     }
 }
@@ -203,9 +206,11 @@ impl Life {
         let revision = self.world.register(family, &images);
         self.world.create_service(cluster, name, &revision, if self.kind.idle && name == "b" { 0 } else { 2 });
         let (classic, breaker, lag) = (self.rng.percent(30), self.rng.percent(40), self.rng.below(8));
+        let hesitates = self.kind.hesitates;
         self.world.edit_service(cluster, name, |service| {
             service.classic = classic;
             service.breaker_rolls_back = breaker && !classic;
+            service.begins_back_after = SignedDuration::from_secs(if hesitates { 25 } else { 0 });
             service.lag = SignedDuration::from_secs(i64::try_from(lag).unwrap());
         });
         if self.kind.bakes && name == "s" {

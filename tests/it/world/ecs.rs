@@ -32,6 +32,8 @@ pub struct Service {
     pub maximum: i32,
     pub classic: bool,
     pub breaker_rolls_back: bool,
+    /// How long after a failure ECS begins to go back by itself.
+    pub begins_back_after: SignedDuration,
     pub active: bool,
     /// What the deployment that was complete last ran.
     ran: Digests,
@@ -104,6 +106,7 @@ impl World {
             maximum: 200,
             classic: false,
             breaker_rolls_back: false,
+            begins_back_after: SignedDuration::ZERO,
             active: true,
             bake: SignedDuration::ZERO,
             deployments: vec![deployment],

@@ -71,6 +71,7 @@ impl Inner {
             bake: Duration::try_from(service.bake).unwrap(),
             load_balanced: service.classic,
             breaker: service.breaker_rolls_back,
+            rolls_back: service.breaker_rolls_back,
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
             deployments,
