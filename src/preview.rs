@@ -329,7 +329,10 @@ fn pushes_of(
             };
             then.map(again).collect()
         }
-        Fate::Skip { reason, detail } => vec![one(None, reason.as_str(), detail.clone())],
+        Fate::Skip { reason, detail } => {
+            let detail = verdict.explained(detail, |key| config.name_of(key));
+            vec![one(None, reason.as_str(), detail)]
+        }
         Fate::Wanted(_) if displaced.contains(&verdict.event.id) => {
             vec![one(None, SkipReason::Superseded.as_str(), "many newer ones wait".to_owned())]
         }

@@ -11,6 +11,7 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notice> {
             ServiceEvent::RolloutEnded { outcome, .. } | ServiceEvent::Refused(outcome) => {
                 Some(Notice::of_deployment(rules.named(key), outcome))
             }
+            ServiceEvent::HeldPushedAgain(push) => Some(Notice::of_held_push(rules.named(key), push)),
             ServiceEvent::PushSkipped { .. }
             | ServiceEvent::Warned(_)
             | ServiceEvent::RolloutDecided { .. }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use ecs_deployd::domain::steering::Order;
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use crate::harness::{config, hello_world, pass, start};
-use crate::world::{Health, World, image_uri};
+use crate::world::{Health, World, image_uri, manifest_digest};
 
 const FAILED: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="failed",service="hello"}"#;
 const ROLLED_BACK: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="rolled_back",service="hello"}"#;
+const TOPIC: &str = "arn:aws:sns:eu-west-1:111111111111:ops";
 
 /// A policy, the tag of what is left in ECR, and that of what runs and was deleted.
 const POLICIES: [(&str, &str, &str); 3] = [
@@ -202,4 +204,46 @@ async fn ecs_is_not_overridden_while_it_begins_to_go_back_by_itself() {
         }
         process.kill().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pushing_again_what_is_held_says_how_to_try_it_again() {
+    let (world, disk, _) = hello_world();
+    let receiver = format!("\n[[notify]]\nname = \"ops\"\nsns = \"{TOPIC}\"\noutcomes = [\"failed\"]\n");
+    let process = start(&world, &disk, &(config("") + &receiver));
+    pass(2).await;
+    let bad = world.push("hello", "latest", "bad");
+    world.set_health(&bad, Health::BreaksAfter(Duration::from_secs(30)));
+    pass(300).await;
+    assert_eq!(process.metric(FAILED), 1.0);
+    let again = |digest: &str| {
+        let digest = digest.to_owned();
+        world.tell_of_no_push("hello", "latest", |body| {
+            body["errorCode"] = "ImageAlreadyExistsException".into();
+            body["responseElements"] = Value::Null;
+            body["requestParameters"]["imageDigest"] = digest.into();
+        });
+    };
+    again(&manifest_digest("another"));
+    pass(60).await;
+    let told = |kind: &str| -> Vec<Value> {
+        let messages = world.messages(TOPIC).into_iter().map(|message| serde_json::from_str(&message.text).unwrap());
+        messages.filter(|notice: &Value| notice["kind"] == kind).collect()
+    };
+    assert_eq!(told("held_push"), Vec::<Value>::new(), "that one is not held");
+    again(&bad);
+    pass(120).await;
+    let notices = told("held_push");
+    assert_eq!(notices.len(), 1, "once: {notices:#?}");
+    let push = &notices[0]["push"];
+    assert_eq!((&push["tag"], &push["digest"]), (&"latest".into(), &bad.as_str().into()));
+    assert_eq!(push["release"], "ecs-deployd release web/hello");
+    let decision = process.status().await.pushes[0].clone();
+    assert_eq!((decision.decision.as_str(), decision.tag.as_deref()), ("failed_push", Some("latest")));
+    assert!(decision.detail.contains("to try it again: ecs-deployd release web/hello"), "{}", decision.detail);
+    // What was said to be typed does it.
+    world.set_health(&bad, Health::After(Duration::from_secs(10)));
+    process.order("web/hello", Order::Release).await.unwrap();
+    pass(120).await;
+    assert_eq!(world.settled_image("web", "hello", "app"), Some(bad));
 }
