@@ -338,7 +338,10 @@ fn pushes_of(
             };
             then.map(again).collect()
         }
-        Fate::Skip { reason, detail } => vec![one(None, PushForecast::Skipped(*reason), detail.clone())],
+        Fate::Skip { reason, detail } => {
+            let detail = verdict.explained(detail, |key| config.name_of(key));
+            vec![one(None, PushForecast::Skipped(*reason), detail)]
+        }
         Fate::Wanted(_) if displaced.contains(&verdict.event.id) => {
             vec![one(None, PushForecast::Skipped(SkipReason::Superseded), "many newer ones wait".to_owned())]
         }

@@ -245,10 +245,13 @@ impl Ecs for SdkEcs {
         let mut running = RunningImages::default();
         let running_tasks =
             answer.tasks.unwrap_or_default().into_iter().filter(|task| task.last_status() == Some("RUNNING"));
-        for container in running_tasks.flat_map(|task| task.containers.unwrap_or_default()) {
-            let digest = container.image_digest().and_then(|digest| Digest::parse(digest).ok());
-            if let (Some(name), Some(digest)) = (container.name, digest) {
-                running.digests.entry(name).or_default().insert(digest);
+        for task in running_tasks {
+            let revision = task.task_definition_arn().and_then(|arn| TaskDefinitionArn::parse(arn).ok());
+            for container in task.containers() {
+                let digest = container.image_digest().and_then(|digest| Digest::parse(digest).ok());
+                if let (Some(name), Some(digest)) = (container.name(), digest) {
+                    running.add(revision.clone(), name, digest);
+                }
             }
         }
         Ok(running)
@@ -322,6 +325,7 @@ fn view(service: &Service) -> Option<ServiceView> {
         breaker: configuration
             .and_then(|configuration| configuration.deployment_circuit_breaker())
             .is_some_and(|breaker| breaker.enable()),
+        rolls_back: rolls_back(configuration),
         maximum_percent: configuration.and_then(|configuration| configuration.maximum_percent()),
         lifecycle: lifecycle(service),
         deployments: service.deployments().iter().filter_map(deployment).collect(),
@@ -392,6 +396,14 @@ fn service_deployment(one: &ServiceDeployment) -> Option<ServiceDeploymentView> 
     })
 }
 
+/// Whether the circuit breaker or the alarms of a service have ECS go back by itself.
+fn rolls_back(configuration: Option<&DeploymentConfiguration>) -> bool {
+    let breaker = configuration.and_then(|configuration| configuration.deployment_circuit_breaker());
+    let alarms = configuration.and_then(|configuration| configuration.alarms());
+    breaker.is_some_and(|breaker| breaker.enable() && breaker.rollback())
+        || alarms.is_some_and(|alarms| alarms.enable() && alarms.rollback())
+}
+
 /// How long ECS itself waits in a deployment that shifts traffic, in all its steps.
 fn bake_time(configuration: Option<&DeploymentConfiguration>) -> Duration {
     let Some(configuration) = configuration else { return Duration::ZERO };
@@ -460,7 +472,8 @@ impl Intercept for Captured {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ecs::types::{DeploymentController, builders::ServiceBuilder};
+    use aws_sdk_ecs::types::builders::ServiceBuilder;
+    use aws_sdk_ecs::types::{DeploymentAlarms, DeploymentCircuitBreaker, DeploymentController};
 
     use super::*;
 
@@ -486,6 +499,26 @@ mod tests {
         assert_eq!((plain.task_definition.as_str(), plain.management), (OLD, Management::Customer));
         let customer = rolling().service_arn(ARN).resource_management_type(ResourceManagementType::Customer).build();
         assert_eq!(view(&customer).unwrap().management, Management::Customer);
+    }
+
+    #[test]
+    fn ecs_goes_back_by_itself_where_an_enabled_breaker_or_enabled_alarms_say_so() {
+        let breaker = |enable, rollback| DeploymentCircuitBreaker::builder().enable(enable).rollback(rollback).build();
+        let alarms = |enable, rollback| {
+            let alarms = DeploymentAlarms::builder().enable(enable).rollback(rollback).alarm_names("alarm");
+            alarms.build().unwrap()
+        };
+        for enable in [false, true] {
+            for rollback in [false, true] {
+                let with_breaker =
+                    DeploymentConfiguration::builder().deployment_circuit_breaker(breaker(enable, rollback));
+                let with_alarms = DeploymentConfiguration::builder().alarms(alarms(enable, rollback));
+                for configuration in [with_breaker.build(), with_alarms.build()] {
+                    assert_eq!(rolls_back(Some(&configuration)), enable && rollback, "{configuration:?}");
+                }
+            }
+        }
+        assert!(!rolls_back(None) && !rolls_back(Some(&DeploymentConfiguration::builder().build())));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::domain::audit::{Change, Concern};
+use crate::domain::notice::HeldPush;
 use crate::domain::state::{Outcome, OutcomeKind};
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::engine::{Event, Found, PushSkipped, ServiceEvent};
@@ -68,6 +69,11 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         ServiceEvent::PushSkipped { repository, push, reason, detail } => {
             let tag = push.tag.as_ref().map_or("", |tag| tag.as_str());
             of_service!(info, key, repository = %repository.name, tag, %reason, detail, event = %push.event, "push skipped");
+        }
+        ServiceEvent::HeldPushedAgain(push) => {
+            let HeldPush { repository, tag, digest, event, reason, release, .. } = push;
+            let tag = tag.as_ref().map_or("", |tag| tag.as_str());
+            of_service!(warn, key, %repository, tag, %digest, held_because = reason, remedy = release, %event, "a push failed as ECR has the image already, and the image is held: to try it again, release the service");
         }
         ServiceEvent::Warned(warning) => of_service!(warn, key, warning, "the service is rolled in spite of a warning"),
         ServiceEvent::Refused(outcome) => {

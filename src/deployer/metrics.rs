@@ -37,6 +37,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             ServiceEvent::Waits(waiting) => metrics.waits(key, waiting.gate, true),
             ServiceEvent::WaitsNoLonger(gate) => metrics.waits(key, *gate, false),
             ServiceEvent::PushSkipped { .. }
+            | ServiceEvent::HeldPushedAgain(_)
             | ServiceEvent::Warned(_)
             | ServiceEvent::RolloutDecided { .. }
             | ServiceEvent::Resumed(_)

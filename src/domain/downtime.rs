@@ -160,6 +160,7 @@ mod tests {
             bake: std::time::Duration::ZERO,
             load_balanced: false,
             breaker: false,
+            rolls_back: false,
             minimum_healthy_percent: Some(minimum),
             maximum_percent: Some(maximum),
             deployments: Vec::new(),

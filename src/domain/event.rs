@@ -16,6 +16,8 @@ use super::types::{AccountId, Digest, EventId, Region, RepositoryName, Tag};
 
 /// The name of the event that tells of a push.
 pub const PUT_IMAGE: &str = "PutImage";
+/// The error code of a push that changes nothing: ECR has the same manifest under the same tag (Amazon ECR API Reference, PutImage).
+const IMAGE_ALREADY_EXISTS: &str = "ImageAlreadyExistsException";
 
 /// One event as LookupEvents gives it: the envelope's members that matter, and the record as text.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +63,17 @@ pub struct Skipped {
     pub reason: SkipReason,
     /// The particulars: an error code, what is missing.
     pub detail: String,
+    /// The image, where the push failed because ECR has it already: a pipeline was run again, for example.
+    pub repeats: Option<Repeated>,
+}
+
+/// What a push tried to push although ECR has it already, under the same tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// The tag, as far as the record has it.
+    pub tag: Option<Tag>,
+    /// The digest, as far as the record has it or tells it by the manifest.
+    pub digest: Option<Digest>,
 }
 
 /// A successful push.
@@ -120,11 +133,13 @@ pub fn read(record: &Record) -> Reading {
     };
     let repository = repository_name(&body);
     let skip = |reason, detail: String| {
-        Reading::Skip(Skipped { event: event.clone(), repository: repository.clone(), reason, detail })
+        Reading::Skip(Skipped { event: event.clone(), repository: repository.clone(), reason, detail, repeats: None })
     };
     if let Some(code) = present(&body.error_code) {
         let message = present(&body.error_message).unwrap_or_default();
-        return skip(SkipReason::FailedPush, shorten(&format!("{code}: {message}")));
+        let detail = shorten(&format!("{code}: {message}"));
+        let repeats = (code == IMAGE_ALREADY_EXISTS).then(|| repeated(&body));
+        return Reading::Skip(Skipped { event, repository, reason: SkipReason::FailedPush, detail, repeats });
     }
     let Some(name) = repository.clone() else {
         return skip(SkipReason::Malformed, "the record names no repository".to_owned());
@@ -161,7 +176,16 @@ fn unreadable(record: &Record, text: &str, detail: &str) -> Reading {
         repository: None,
         reason: SkipReason::Malformed,
         detail: shorten(detail),
+        repeats: None,
     })
+}
+
+fn repeated(body: &Body) -> Repeated {
+    let tag = match tag_of(body) {
+        TagOf::Tag(tag) => Some(tag),
+        TagOf::Absent | TagOf::CutOut | TagOf::Invalid(_) => None,
+    };
+    Repeated { tag, digest: digest_of(body) }
 }
 
 fn event_ref(record: &Record, body: &Body, text: &str) -> Option<EventRef> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::audit::{Change, Concern};
 use super::state::{Outcome, OutcomeKind};
-use super::types::{ContextName, ServiceKey};
+use super::types::{ContextName, Digest, EventId, RepositoryName, ServiceKey, Tag};
 use super::waiting::Waiting;
 use super::words::words;
 
@@ -40,8 +40,29 @@ pub enum About {
     Change(ContextName, Box<Change>, Option<Named>, Concern),
     /// Something waits.
     Waiting(Named, Waiting),
+    /// A push failed because ECR has the image already, and that image is held for a service.
+    HeldPush(Named, HeldPush),
     /// Somebody wants to see whether notices arrive.
     Test,
+}
+
+/// A push of an image that is held for a service. ECR has the image already, so the push failed, and nothing comes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPush {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The tag, as far as the record has it.
+    pub tag: Option<Tag>,
+    /// The digest.
+    pub digest: Digest,
+    /// The event that told of the push.
+    pub event: EventId,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// Why the image is held.
+    pub reason: String,
+    /// The command that has it tried again.
+    pub release: String,
 }
 
 /// How much it matters.
@@ -101,6 +122,17 @@ impl Notice {
         }
     }
 
+    /// A push failed because ECR has the image already, and that image is held.
+    #[must_use]
+    pub fn of_held_push(service: Named, push: &HeldPush) -> Self {
+        let key = &service.key;
+        Self {
+            id: format!("held_push/{}/{key}/{}", key.aws, push.event),
+            at: push.pushed_at,
+            about: About::HeldPush(service, push.clone()),
+        }
+    }
+
     /// A test.
     #[must_use]
     pub fn test(now: Timestamp) -> Self {
@@ -112,6 +144,7 @@ impl Notice {
     pub fn severity(&self) -> Severity {
         match &self.about {
             About::Test | About::Waiting(..) => Severity::Info,
+            About::HeldPush(..) => Severity::Warning,
             About::Change(_, change, _, Concern::Watched) if !change.scales => Severity::Warning,
             About::Change(..) => Severity::Info,
             About::Deployment(_, outcome) => match outcome.result {
@@ -130,6 +163,10 @@ impl Notice {
             About::Waiting(service, waiting) => {
                 let tag = waiting.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
                 format!("{}: waiting ({}{tag})", service.name, waiting.repository)
+            }
+            About::HeldPush(service, push) => {
+                let tag = push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+                format!("{}: pushing {}{tag} again changed nothing, it is held", service.name, push.repository)
             }
             About::Change(_, change, _, concern) => {
                 let by = if *concern == Concern::Ours { "ecs-deployd" } else { change.who.as_str() };
@@ -171,6 +208,9 @@ impl Notice {
                     Concern::Ours | Concern::Others => "",
                 };
                 format!("{whose}from {} with {}", change.source, change.agent)
+            }
+            About::HeldPush(_, push) => {
+                format!("ECR has the image already; to try it again: {}; held because {}", push.release, push.reason)
             }
             About::Deployment(_, outcome) => outcome.detail.clone(),
         }
@@ -230,6 +270,13 @@ impl Interest {
                 }
                 Changes::All => watched.as_ref().is_none_or(|service| self.of_service(service)),
             },
+            About::HeldPush(service, push) => {
+                // Whoever hears of what leads to a hold hears of the way out of it.
+                let led = [OutcomeKind::Failed, OutcomeKind::TimedOut, OutcomeKind::RolledBack];
+                let of_repository =
+                    self.repositories.as_ref().is_none_or(|wanted| wanted.is_match(push.repository.as_str()));
+                led.iter().any(|outcome| self.outcomes.contains(outcome)) && self.of_service(service) && of_repository
+            }
             About::Deployment(service, outcome) => {
                 // What was refused before an image was chosen is about every repository of the service.
                 let of_repository = self.repositories.as_ref().is_none_or(|wanted| {
@@ -255,7 +302,7 @@ mod tests {
 
     use super::*;
     use crate::domain::state::Target;
-    use crate::domain::test_support::{at, digest, push_ref, repository_key, service_key};
+    use crate::domain::test_support::{at, digest, event_id, push_ref, repository_key, service_key, tag};
 
     fn outcome(result: OutcomeKind, repositories: &[&str]) -> Outcome {
         let target = |name: &&str| {
@@ -317,6 +364,37 @@ mod tests {
             assert_eq!(interest.covers(&failed), of_failed, "{interest:?}");
             assert_eq!(interest.covers(&refused), of_refused, "{interest:?}");
             assert!(interest.covers(&Notice::test(at(1))));
+        }
+    }
+
+    #[test]
+    fn whoever_hears_of_failures_hears_how_to_try_again_what_is_held() {
+        let push = HeldPush {
+            repository: repository_key("app").name,
+            tag: Some(tag("v1")),
+            digest: digest('a'),
+            event: event_id("e9"),
+            pushed_at: at(9),
+            reason: "its rollout failed".to_owned(),
+            release: "ecs-deployd release test/web/shop".to_owned(),
+        };
+        let notice = Notice::of_held_push(named("test"), &push);
+        assert!(
+            notice.title().ends_with("/shop: pushing app:v1 again changed nothing, it is held"),
+            "{}",
+            notice.title()
+        );
+        assert!(notice.detail().contains("to try it again: ecs-deployd release test/web/shop"), "{}", notice.detail());
+        let only = |outcomes: &[OutcomeKind]| Interest { outcomes: outcomes.iter().copied().collect(), ..all() };
+        for (interest, told) in [
+            (all(), true),
+            (only(&[OutcomeKind::TimedOut]), true),
+            (only(&[OutcomeKind::Completed, OutcomeKind::Superseded]), false),
+            (Interest { repositories: globs(&["other"]), ..all() }, false),
+            (Interest { services: globs(&["test/*/shop"]), ..all() }, true),
+            (Interest { services: globs(&["live/*/shop"]), ..all() }, false),
+        ] {
+            assert_eq!(interest.covers(&notice), told, "{interest:?}");
         }
     }
 

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::domain::policy::VersionPolicy;
 use crate::domain::settings::PinMode;
@@ -44,7 +42,9 @@ pub(super) fn reasons(plan: &Plan) -> Vec<(&str, SkipReason)> {
 }
 
 pub(super) fn runs(container: &str, c: char) -> RunningImages {
-    RunningImages { digests: BTreeMap::from([(container.to_owned(), BTreeSet::from([digest(c)]))]) }
+    let mut running = RunningImages::default();
+    running.add(Some(arn(1)), container, digest(c));
+    running
 }
 
 /// A repository that was gone through: the best of it, and pushed tags that are there.
@@ -124,7 +124,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
     assert!(decide(&rule(), &state, &facts(by_tag(), REPOSITORY, &latest)).roll.is_some());
     // Two digests run: not the one.
     let mut mixed = tasks;
-    mixed.running.digests.get_mut("app").unwrap().insert(digest('c'));
+    mixed.running.add(Some(arn(1)), "app", digest('c'));
     assert!(decide(&rule(), &state, &mixed).roll.is_some());
 }
 
@@ -242,8 +242,8 @@ fn the_way_back_is_pinned_wherever_a_tag_may_move() {
         decide(&rule(), &state, &facts)
     };
     let mut running = runs("app", 'a');
-    running.digests.insert("side".to_owned(), BTreeSet::from([digest('e')]));
-    running.digests.insert("envoy".to_owned(), BTreeSet::from([digest('f')]));
+    running.add(Some(arn(1)), "side", digest('e'));
+    running.add(Some(arn(1)), "envoy", digest('f'));
     let pinned = BTreeMap::from([
         ("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('a'))),
         ("side".to_owned(), format!("{}@{}", image_name("side"), digest('e'))),
@@ -253,12 +253,40 @@ fn the_way_back_is_pinned_wherever_a_tag_may_move() {
     assert!(plan.warnings.is_empty());
 
     // One task was replaced since the push: it runs the new image by the old revision.
-    running.digests.get_mut("app").unwrap().insert(digest('b'));
+    running.add(Some(arn(1)), "app", digest('b'));
     assert_eq!(plan_of(running).roll.unwrap().rollout.way_back.pinned, pinned);
 
     let unknown = plan_of(RunningImages::default());
     assert_eq!(unknown.warnings.len(), 2, "{:?}", unknown.warnings);
     assert!(unknown.roll.unwrap().rollout.way_back.pinned.is_empty());
+}
+
+#[test]
+fn the_way_back_is_the_last_deployment_that_completed() {
+    let good = definition(1, &[("app", &format!("{}:latest", image_name(REPOSITORY)))]);
+    let theirs = definition(2, &[("app", &format!("{}:latest", image_name(REPOSITORY))), ("new", "theirs:1")]);
+    let mut running = runs("app", 'a');
+    // A task of theirs runs what the tag meant later.
+    running.add(Some(arn(2)), "app", digest('c'));
+    let target = Target { digest: digest('a'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
+    let targets = BTreeMap::from([(repository_key(REPOSITORY), target)]);
+    let deployed = Deployed {
+        revision: arn(1),
+        targets: targets.clone(),
+        since: at(1),
+        names_tags: true,
+        way_back: None,
+        unproven: None,
+        pinned: std::collections::BTreeMap::new(),
+    };
+    let state = ServiceState { deployed: Some(deployed), ..wanting(&[push_ref("e1", "latest", 5)]) };
+    let facts = Facts { completed: Some(good), running, ..facts(theirs, REPOSITORY, &[image('b', &["latest"])]) };
+    let plan = decide(&rule(), &state, &facts);
+    let rollout = plan.roll.unwrap().rollout;
+    assert_eq!((rollout.replaces, rollout.base), (arn(2), arn(2)), "made from what the service is set to");
+    let pinned = BTreeMap::from([("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('a')))]);
+    assert_eq!(rollout.way_back, WayBack { revision: arn(1), pinned, targets });
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
 }
 
 #[test]

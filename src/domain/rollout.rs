@@ -14,6 +14,8 @@ use super::view::{DeploymentView, Fate, RolloutState, ServiceView, Strategy};
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
 /// Different lines of a service's log that are told.
 const EVENTS_TOLD: usize = 3;
+/// How long ECS is given to begin its own way back after it has given a deployment up.
+const OWN_ROLLBACK: SignedDuration = SignedDuration::from_mins(1);
 /// From when on an answer without my deployment is believed.
 const SETTLED_AFTER: Duration = Duration::from_secs(20);
 
@@ -265,6 +267,18 @@ pub fn resume(
             rollout.replaces.short()
         )),
     }
+}
+
+/// How long ECS may still take to go back by itself, where it is about to: it has given up the deployment that a way back is from, and the
+/// service is set to have it undone. To update the service in that gap would override what ECS is doing.
+#[must_use]
+pub fn time_for_own_rollback(rollout: &Rollout, service: Option<&ServiceView>, now: Timestamp) -> Option<Duration> {
+    let service = service.filter(|service| service.active && service.rolls_back && !rollout.is_forward())?;
+    let given_up = service.primary().filter(|primary| primary.state == Some(RolloutState::Failed))?;
+    // A clock that was set back meanwhile makes nobody wait.
+    let since = now.duration_since(rollout.decided_at);
+    let waits = given_up.task_definition == rollout.replaces && !since.is_negative() && since < OWN_ROLLBACK;
+    waits.then(|| Duration::try_from(OWN_ROLLBACK - since).unwrap_or_default())
 }
 
 /// Whether an update was made before its answer was lost, and undone since: by the circuit breaker or by an operator.

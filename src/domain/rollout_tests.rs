@@ -255,3 +255,25 @@ fn a_revision_that_was_tried_and_undone_is_not_tried_again() {
         matches!(resume(&registered, Some(&before), None, true), Resume::Failed(revision, _) if revision == arn(2))
     );
 }
+
+#[test]
+fn ecs_is_given_a_minute_to_go_back_by_itself() {
+    let back = crate::domain::plan::way_back(&rolling(), "x", at(10)).unwrap();
+    let failed = |state, revision| service(revision, vec![deployment("d1", true, revision, Some(state))]);
+    let seen = |rolls_back| ServiceView { rolls_back, ..failed(RolloutState::Failed, 2) };
+    let time =
+        |rollout: &Rollout, service: &ServiceView, second| time_for_own_rollback(rollout, Some(service), at(second));
+    assert_eq!(time(&back, &seen(true), 10), Some(Duration::from_secs(60)));
+    assert_eq!(time(&back, &seen(true), 40), Some(Duration::from_secs(30)));
+    assert_eq!(time(&back, &seen(true), 70), None, "it did not begin");
+    assert_eq!(time(&back, &seen(true), 9), None, "the clock was set back");
+    assert_eq!(time(&back, &seen(false), 10), None, "it is not set to");
+    let forward = Rollout { direction: Direction::Forward, ..back.clone() };
+    assert_eq!(time(&forward, &seen(true), 10), None);
+    for other in
+        [failed(RolloutState::InProgress, 2), failed(RolloutState::Failed, 3), failed(RolloutState::Completed, 1)]
+    {
+        assert_eq!(time(&back, &ServiceView { rolls_back: true, ..other }, 10), None, "something else is PRIMARY");
+    }
+    assert_eq!(time_for_own_rollback(&back, None, at(10)), None);
+}

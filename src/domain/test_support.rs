@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::image::Registry;
+use super::image::{ImageReference, Registry};
 use super::plan::{Answers, Facts};
 use super::policy::{Policy, TagsPolicy};
 use super::settings::{DeploySettings, RepositoryKey, RepositoryRule, ServiceRule};
@@ -137,6 +137,7 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
         bake: std::time::Duration::ZERO,
         load_balanced: true,
         breaker: false,
+        rolls_back: false,
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
         lifecycle: super::deployment::Lifecycle::default(),
@@ -145,9 +146,11 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
     }
 }
 
-/// A service that runs a revision completely.
+/// A service that runs a revision completely. ECR still has the images that it names by digest, without a tag.
 pub(crate) fn facts(current: TaskDefinition, repository: &str, images: &[ImageView]) -> Facts {
     let revision = current.arn().revision();
+    let pinned = current.containers().filter_map(|(_, image)| ImageReference::split(image).pinned());
+    let running = pinned.map(|digest| ImageView { digest, ..image('0', &[]) }).collect();
     Facts {
         service: Some(service(revision, vec![deployment("d0", true, revision, Some(RolloutState::Completed))])),
         missing: false,
@@ -156,7 +159,8 @@ pub(crate) fn facts(current: TaskDefinition, repository: &str, images: &[ImageVi
         current: Some(current),
         running: RunningImages::default(),
         images: BTreeMap::from([(repository_key(repository), answers(images))]),
-        runs_since: BTreeMap::new(),
+        completed: None,
+        running_in_ecr: BTreeMap::from([(repository_key(repository), running)]),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::AwsError;
 use crate::domain::audit::{Change, Concern};
-use crate::domain::notice::Named;
+use crate::domain::notice::{HeldPush, Named};
 use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
@@ -119,6 +119,8 @@ pub enum ServiceEvent {
         /// The particulars.
         detail: String,
     },
+    /// An image that is held for the service was to be pushed again. ECR has it already, so the push failed.
+    HeldPushedAgain(HeldPush),
     /// A rollout is begun although something about it is doubtful.
     Warned(String),
     /// ECS cannot, or must not, roll the service.

@@ -32,7 +32,8 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
             let ordered = Ordered { at: now, by: by.clone(), order: order.clone(), answer };
             state.services.get_or_default(key.clone()).note_order(ordered);
         }
-        ServiceEvent::Warned(_)
+        ServiceEvent::HeldPushedAgain(_)
+        | ServiceEvent::Warned(_)
         | ServiceEvent::Resumed(_)
         | ServiceEvent::RevisionRegistered(_)
         | ServiceEvent::ServiceUpdated { .. }

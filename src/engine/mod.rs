@@ -139,7 +139,7 @@ impl Engine {
             service::Question::Idle | service::Question::Asked => None,
         });
         services
-            .flat_map(|service| service.calls.wakes())
+            .flat_map(|service| service.calls.wakes().chain(service.workflow.wake()))
             .chain(asks)
             .chain(self.watches.values().filter_map(WatchRound::wake))
             .chain(self.line.wake())

@@ -12,6 +12,7 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notice> {
                 Some(Notice::of_deployment(rules.named(key), outcome))
             }
             ServiceEvent::Waits(waiting) => Some(Notice::of_waiting(rules.named(key), waiting)),
+            ServiceEvent::HeldPushedAgain(push) => Some(Notice::of_held_push(rules.named(key), push)),
             ServiceEvent::PushSkipped { .. }
             | ServiceEvent::Warned(_)
             | ServiceEvent::RolloutDecided { .. }

@@ -10,12 +10,13 @@ use super::now::Now;
 use super::start;
 use crate::domain::audit;
 use crate::domain::audit::Change;
-use crate::domain::event::Reading;
-use crate::domain::intake::{self, Fate, Verdict};
+use crate::domain::event::{EventRef, Reading};
+use crate::domain::intake::{self, Fate, HeldImage, Verdict, release_command};
+use crate::domain::notice::HeldPush;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{AuditProgress, PushRef};
-use crate::domain::types::{ContextName, ServiceKey};
+use crate::domain::types::{ContextName, ServiceKey, Tag};
 
 impl Engine {
     /// A page of events.
@@ -45,9 +46,17 @@ impl Engine {
     fn reading(&mut self, context: &ContextName, reading: &Reading, opening: bool, now: Now) {
         let rules = &self.rules.config().repositories;
         let Some(verdict) = intake::take(&mut self.state, rules, context, reading, opening) else { return };
-        let Verdict { event, repository, configured, tag, fate, displaced } = verdict;
+        let explained = match &verdict.fate {
+            Fate::Skip { detail, .. } => verdict.explained(detail, |key| self.rules.named(key).name),
+            Fate::Wanted(_) => String::new(),
+        };
+        let Verdict { event, repository, configured, tag, fate, displaced, held } = verdict;
+        if let Some(repository) = &configured {
+            self.held_again(repository, tag.as_ref(), &event, held, now);
+        }
         match (fate, repository) {
-            (Fate::Skip { reason, detail }, repository) => {
+            (Fate::Skip { reason, .. }, repository) => {
+                let detail = explained;
                 let (event, pushed_at) = (event.id.clone(), event.time);
                 let aws = context.clone();
                 let skipped = PushSkipped {
@@ -78,6 +87,29 @@ impl Engine {
         }
         if let Some(repository) = configured {
             self.displaced(&repository, displaced, now);
+        }
+    }
+
+    /// An image that is held was to be pushed again, which changed nothing, as ECR has it already.
+    fn held_again(
+        &mut self,
+        repository: &RepositoryKey,
+        tag: Option<&Tag>,
+        event: &EventRef,
+        held: Vec<HeldImage>,
+        now: Now,
+    ) {
+        for HeldImage { service, digest, reason } in held {
+            let push = HeldPush {
+                repository: repository.name.clone(),
+                tag: tag.cloned(),
+                digest,
+                event: event.id.clone(),
+                pushed_at: event.time,
+                reason,
+                release: release_command(&self.rules.named(&service).name),
+            };
+            self.with(&service, now, |handler| handler.emit(ServiceEvent::HeldPushedAgain(push)));
         }
     }
 

@@ -89,7 +89,7 @@ impl Engine {
             return;
         }
         let is_due = |service: &Service| {
-            let due = matches!(service.workflow, Workflow::Verifying { inspection: Inspection::Due, .. });
+            let due = service.workflow.is_inspection_due(now.moment);
             let stopping = service.stop.is_some();
             due && !stopping && service.calls.inspect.is_over(now.moment) && service.calls.write.is_over(now.moment)
         };

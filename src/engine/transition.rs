@@ -144,7 +144,9 @@ impl Handler<'_> {
             return;
         }
         // What another repository brought is still there if nobody else changed the service since.
-        let before = record.deployed.take().filter(|deployed| deployed.revision == rollout.way_back.revision);
+        let from_ours = rollout.replaces == rollout.way_back.revision || record.made(&rollout.replaces);
+        let before =
+            record.deployed.take().filter(|deployed| from_ours && deployed.revision == rollout.way_back.revision);
         let mut targets = before.map(|deployed| deployed.targets).unwrap_or_default();
         targets.extend(rollout.targets.clone());
         record.deployed = Some(Deployed {

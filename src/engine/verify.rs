@@ -1,5 +1,7 @@
 //! How far an unfinished rollout got, by what ECS says.
 
+use std::time::Duration;
+
 use super::effect::{Read, RolloutId};
 use super::event::{Found, ServiceEvent};
 use super::observation::Inspected;
@@ -77,6 +79,9 @@ impl Handler<'_> {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let resume = rollout::resume(&rollout, found.service.as_ref(), found.registered.as_ref(), tried);
         self.saw_management(found.service.as_ref());
+        if let Some(time) = rollout::time_for_own_rollback(&rollout, found.service.as_ref(), self.now.time) {
+            return self.inspect_again_within(time);
+        }
         self.emit(ServiceEvent::Resumed(found_of(&resume)));
         let gone = || format!("the revision {} is gone", rollout.base.short());
         match resume {
@@ -106,6 +111,14 @@ impl Handler<'_> {
     /// Whether ECS was told to go back by itself, and is given the time to begin.
     fn leaves_it_to_ecs(&self, rollout: &Rollout) -> bool {
         !rollout.is_forward() && self.service.ecs_goes_back_until.is_some_and(|until| self.now.moment < until)
+    }
+
+    /// ECS is about to go back by itself: whether it has begun to is asked again, at the end of this time at the latest.
+    fn inspect_again_within(&mut self, time: Duration) {
+        let at = self.now.moment.plus(self.rules.settings(self.key).observe_interval.min(time));
+        if let Workflow::Verifying { inspection, .. } = &mut self.service.workflow {
+            *inspection = Inspection::Again(at);
+        }
     }
 
     fn register_next(&mut self, registration: crate::domain::task_definition::Registration) {

@@ -86,6 +86,19 @@ pub(super) enum Inspection {
     Due,
     /// It is under way.
     UnderWay,
+    /// It is to be repeated at this moment: ECS is about to go back by itself.
+    Again(Moment),
+}
+
+impl Inspection {
+    /// Whether it is to be begun now.
+    fn is_due(self, now: Moment) -> bool {
+        match self {
+            Self::Due => true,
+            Self::UnderWay => false,
+            Self::Again(at) => at <= now,
+        }
+    }
 }
 
 /// A write to ECS.
@@ -229,6 +242,26 @@ impl Workflow {
         match self {
             Self::Idle | Self::Rolling { .. } => true,
             Self::Verifying { .. } | Self::Registering { .. } | Self::Updating { .. } => false,
+        }
+    }
+
+    /// Whether ECS is to be asked now how far the rollout got.
+    pub(super) fn is_inspection_due(&self, now: Moment) -> bool {
+        match self {
+            Self::Verifying { inspection, .. } => inspection.is_due(now),
+            Self::Idle | Self::Registering { .. } | Self::Updating { .. } | Self::Rolling { .. } => false,
+        }
+    }
+
+    /// When ECS is asked again how far the rollout got, if that waits.
+    pub(super) fn wake(&self) -> Option<Moment> {
+        match self {
+            Self::Verifying { inspection: Inspection::Again(at), .. } => Some(*at),
+            Self::Idle
+            | Self::Verifying { .. }
+            | Self::Registering { .. }
+            | Self::Updating { .. }
+            | Self::Rolling { .. } => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::notice::{About, Format, Named, Notice, Severity};
+use crate::domain::types::Tag;
 use crate::status::{ChangeStatus, OutcomeStatus};
 
 /// The version of the JSON shape. What is added does not change it.
@@ -43,6 +44,14 @@ fn of_programs(notice: &Notice) -> Value {
         About::Change(aws, change, _, concern) => {
             value["kind"] = json!("change");
             value["change"] = json!(ChangeStatus::of(aws, change, *concern));
+        }
+        About::HeldPush(Named { key, .. }, push) => {
+            value["kind"] = json!("held_push");
+            value["push"] = json!({
+                "aws": key.aws.as_str(), "cluster": key.cluster.as_str(), "service": key.service.as_str(),
+                "repository": push.repository.as_str(), "tag": push.tag.as_ref().map(Tag::as_str), "digest": push.digest.as_str(),
+                "event": push.event.as_str(), "pushed_at": push.pushed_at, "held_because": push.reason, "release": push.release,
+            });
         }
         About::Deployment(service, outcome) => {
             let key = &service.key;
@@ -133,6 +142,12 @@ pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
                 attributes.extend([("cluster", key.cluster.to_string()), ("service", key.service.to_string())]);
             }
         }
+        About::HeldPush(Named { key, .. }, _) => attributes.extend([
+            ("kind", "held_push".to_owned()),
+            ("aws", key.aws.to_string()),
+            ("cluster", key.cluster.to_string()),
+            ("service", key.service.to_string()),
+        ]),
         About::Deployment(Named { key, .. }, outcome) => attributes.extend([
             ("kind", "deployment".to_owned()),
             ("aws", key.aws.to_string()),

@@ -28,7 +28,7 @@ enum Weight {
 impl Weight {
     fn of(notice: &Notice) -> Self {
         match &notice.about {
-            About::Deployment(..) | About::Waiting(..) | About::Test => Self::Deployment,
+            About::HeldPush(..) | About::Deployment(..) | About::Waiting(..) | About::Test => Self::Deployment,
             About::Change(_, change, _, Concern::Watched) if !change.scales => Self::Change,
             About::Change(_, _, _, Concern::Watched | Concern::Ours | Concern::Others) => Self::Noise,
         }

@@ -72,7 +72,7 @@ fn a_subject_is_what_sns_takes() {
     assert_eq!(format::subject(&test), "ecs-deployd: this is a test, all is well");
     let mut outcome = match notice(5, "").about {
         About::Deployment(_, outcome) => outcome,
-        About::Test | About::Change(..) | About::Waiting(..) => unreachable!(),
+        About::Test | About::Change(..) | About::Waiting(..) | About::HeldPush(..) => unreachable!(),
     };
     for number in 0..20 {
         let target = outcome.targets.values().next().unwrap().clone();

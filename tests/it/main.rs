@@ -15,6 +15,7 @@ mod crash;
 mod documents;
 mod failures;
 mod flow;
+mod going_back;
 mod harness;
 mod independence;
 mod notices;

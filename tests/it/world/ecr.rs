@@ -72,6 +72,14 @@ impl World {
         self.lock().repositories[repository].tags.contains_key(tag)
     }
 
+    /// Deletes an image with its tags, as a lifecycle policy does.
+    pub fn delete_image(&self, repository: &str, digest: &str) {
+        let mut inner = self.lock();
+        let repository = inner.repositories.get_mut(repository).unwrap();
+        repository.images.remove(digest);
+        repository.tags.retain(|_, of| of != digest);
+    }
+
     pub fn delete_tag(&self, repository: &str, tag: &str) {
         self.lock().repositories.get_mut(repository).unwrap().tags.remove(tag);
     }

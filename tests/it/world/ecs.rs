@@ -38,6 +38,8 @@ pub struct Service {
     pub maximum: i32,
     pub classic: bool,
     pub breaker_rolls_back: bool,
+    /// How long after a failure ECS begins to go back by itself.
+    pub begins_back_after: SignedDuration,
     pub active: bool,
     /// What the deployment that was complete last ran.
     ran: Digests,
@@ -121,6 +123,7 @@ impl World {
             maximum: 200,
             classic: false,
             breaker_rolls_back: false,
+            begins_back_after: SignedDuration::ZERO,
             active: true,
             bake: SignedDuration::ZERO,
             drains: SignedDuration::ZERO,

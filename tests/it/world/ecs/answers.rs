@@ -1,6 +1,5 @@
 //! What ECS answers.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -98,6 +97,7 @@ impl Inner {
             bake: Duration::try_from(service.bake).unwrap(),
             load_balanced: service.classic,
             breaker: service.breaker_rolls_back,
+            rolls_back: service.breaker_rolls_back,
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
             lifecycle: service.lifecycle(),
@@ -298,9 +298,11 @@ impl Ecs for World {
                     continue;
                 }
                 let last = service.deployments.last().unwrap();
+                let revision = TaskDefinitionArn::parse(&last.revision).unwrap();
                 for (container, digest) in &last.digests {
-                    let digest = digest.as_deref().and_then(|digest| Digest::parse(digest).ok());
-                    running.digests.entry(container.clone()).or_insert_with(BTreeSet::new).extend(digest);
+                    if let Some(digest) = digest.as_deref().and_then(|digest| Digest::parse(digest).ok()) {
+                        running.add(Some(revision.clone()), container, digest);
+                    }
                 }
             }
             Ok(running)

@@ -180,9 +180,10 @@ impl Inner {
                     }
                     primary.state = RolloutState::Completed;
                 }
-                Health::BreaksAfter(after) if reached(after) && primary.state == RolloutState::InProgress => {
+                Health::BreaksAfter(after) if reached(after) && primary.state != RolloutState::Completed => {
                     primary.state = RolloutState::Failed;
-                    if service.breaker_rolls_back {
+                    let begins_back = after + Duration::try_from(service.begins_back_after).unwrap();
+                    if service.breaker_rolls_back && reached(begins_back) && service.deployments.len() > 1 {
                         breaks.push(key.clone());
                     }
                 }
