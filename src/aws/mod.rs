@@ -12,6 +12,7 @@ mod ecr;
 mod ecs;
 mod error;
 mod inventory;
+mod remedy;
 mod topics;
 
 use std::collections::BTreeMap;
