@@ -128,6 +128,8 @@ pub fn all(config: &Config, contexts: &Contexts, state: &State, shared: &Shared)
 enum Interrupted {
     /// CloudTrail could not be read.
     Failed(AwsError),
+    /// The first answer showed that the clock was wrong: the window is not the one that was meant.
+    ClockCorrected,
     /// Nobody takes the pages any more.
     Closed,
 }
@@ -167,6 +169,8 @@ impl Scheduler {
                     self.metrics.polled(&self.context, PollOutcome::Error, self.clock.now());
                     self.complain(&mut complaint, &error);
                 }
+                // A clock that is corrected again and again; the next poll reads from the same place.
+                Err(Interrupted::ClockCorrected) => {}
                 Err(Interrupted::Closed) => return,
             }
             let next = begun + self.polling.interval;
@@ -186,7 +190,7 @@ impl Scheduler {
     pub async fn poll_once(mut self) -> Result<(), AwsError> {
         self.cursor.get_or_insert(self.clock.now());
         match self.poll(&mut Budget::new(self.polling.rate), None).await {
-            Ok(_) | Err(Interrupted::Closed) => Ok(()),
+            Ok(_) | Err(Interrupted::ClockCorrected | Interrupted::Closed) => Ok(()),
             Err(Interrupted::Failed(error)) => Err(error),
         }
     }
@@ -205,28 +209,41 @@ impl Scheduler {
     }
 
     async fn poll(&self, budget: &mut Budget, read_late: Option<Timestamp>) -> Result<Timestamp, Interrupted> {
-        let now = self.clock.now();
-        let mut window = window(now, self.cursor, self.polling.overlap);
-        if let Some(read_to) = read_late {
-            window.start = window.start.min(first_of_late(now, read_to, self.baseline, self.polling.overlap));
-        }
         let mut restarts = 0;
         loop {
-            match self.scan(window, now, budget, read_late.is_some()).await {
+            let now = self.clock.now();
+            match self.scan(self.window(now, read_late), now, budget, read_late.is_some()).await {
                 Err(Interrupted::Failed(error)) if error.code == "InvalidNextTokenException" && restarts < RESTARTS => {
-                    restarts += 1;
                     debug!(aws = %self.context, "the page token went stale; the scan begins anew");
+                }
+                Err(Interrupted::ClockCorrected) if restarts < RESTARTS => {
+                    debug!(aws = %self.context, "the clock was corrected; the scan begins anew");
                 }
                 Err(other) => return Err(other),
                 Ok(()) => return Ok(now),
             }
+            restarts += 1;
         }
+    }
+
+    fn window(&self, now: Timestamp, read_late: Option<Timestamp>) -> Window {
+        let mut window = window(now, self.cursor, self.polling.overlap);
+        if let Some(read_to) = read_late {
+            // A start that lies ahead is one by a clock that was wrong.
+            let baseline = self.baseline.map(|baseline| baseline.min(now));
+            window.start = window.start.min(first_of_late(now, read_to, baseline, self.polling.overlap));
+        }
+        window
     }
 
     async fn scan(&self, window: Window, now: Timestamp, budget: &mut Budget, late: bool) -> Result<(), Interrupted> {
         let mut next: Option<String> = None;
+        let correction = self.clock.correction();
         loop {
             let page = self.page(window, next.as_ref(), budget).await.map_err(Interrupted::Failed)?;
+            if next.is_none() && self.clock.correction() != correction {
+                return Err(Interrupted::ClockCorrected);
+            }
             if page.next.is_some() && page.next == next {
                 let error =
                     AwsError::unusable("cloudtrail", "LookupEvents", "the token of the next page is that of this page");

@@ -50,3 +50,48 @@ async fn the_budget_spaces_requests() {
     budget.take().await;
     assert_eq!(begun.elapsed(), Duration::from_secs(106), "an idle time is not saved up");
 }
+
+/// An event history whose first answer shows that the clock is wrong.
+#[derive(Debug)]
+struct Correcting {
+    clock: Arc<crate::clock::CorrectedClock>,
+    windows: std::sync::Mutex<Vec<Window>>,
+}
+
+#[async_trait::async_trait]
+impl CloudTrail for Correcting {
+    async fn lookup(&self, _: &str, window: Window, _: Option<String>) -> Result<LookupPage, AwsError> {
+        self.windows.lock().unwrap().push(window);
+        self.clock.correct(SignedDuration::from_hours(-8));
+        Ok(LookupPage::default())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_by_a_clock_that_was_wrong_is_read_again_by_the_right_one() {
+    let clock = Arc::new(crate::clock::CorrectedClock::default());
+    let wrong = clock.now();
+    let cloudtrail = Arc::new(Correcting { clock: Arc::clone(&clock), windows: std::sync::Mutex::default() });
+    let (batches, mut pages) = mpsc::channel(4);
+    let scheduler = Scheduler {
+        context: ContextName::parse("default").unwrap(),
+        cloudtrail: Arc::<Correcting>::clone(&cloudtrail),
+        polling: Polling { interval: Duration::from_secs(30), overlap: OVERLAP, rate: 1.0 },
+        cursor: Some(wrong),
+        baseline: Some(wrong),
+        clock: Arc::<crate::clock::CorrectedClock>::clone(&clock),
+        metrics: Arc::new(Metrics::new("1", "c", wrong).unwrap()),
+        health: Arc::new(Health::new()),
+        batches,
+        auditor: None,
+    };
+    scheduler.poll_once().await.unwrap();
+    let read_to = pages.recv().await.unwrap().scanned_to.unwrap();
+    assert!(pages.recv().await.is_none(), "what the wrong window showed is not handed on");
+    let windows = cloudtrail.windows.lock().unwrap();
+    assert_eq!(windows.len(), 2);
+    let near = |time: Timestamp| {
+        time.duration_since(wrong - SignedDuration::from_hours(8)).abs() < SignedDuration::from_secs(10)
+    };
+    assert!(near(read_to) && near(windows[1].end) && !near(windows[0].end), "{windows:?}, {read_to}");
+}

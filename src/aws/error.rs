@@ -114,6 +114,10 @@ impl AwsError {
         self.fault == Fault::Refused && self.code == "InvalidParameterException" && !self.is_about_lost_revision()
     }
 
+    pub(super) fn without_credentials(api: &'static str, operation: &'static str, message: String) -> Self {
+        Self { api, operation, fault: Fault::Credentials, code: String::new(), message }
+    }
+
     /// An answer that cannot be used.
     #[must_use]
     pub fn unusable(api: &'static str, operation: &'static str, message: impl Into<String>) -> Self {

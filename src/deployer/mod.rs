@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -39,6 +39,7 @@ use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::intake::{self, Fate};
 use crate::domain::notice::Notice;
+use crate::domain::opening;
 use crate::domain::plan::Pushes;
 use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
@@ -144,6 +145,8 @@ pub struct Deployer {
     recent: recent::Recent,
     lookout: lookout::Lookout,
     started_at: Timestamp,
+    /// The correction of the clock that the state knows of.
+    correction: SignedDuration,
     notices: Notices,
     /// What is told once it is on the disk.
     untold: Vec<Arc<Notice>>,
@@ -232,7 +235,7 @@ impl Deployer {
         let Parts { config, contexts, ledger, state, clock, metrics, health, notices } = parts;
         let cursors = state.contexts.iter().filter_map(|(name, context)| Some((name.clone(), context.cursor?)));
         let begun = (clock::instant(), cursors.collect());
-        let started_at = clock.now();
+        let (started_at, correction) = (clock.now(), clock.correction());
         let mut deployer = Self {
             config,
             contexts,
@@ -258,6 +261,7 @@ impl Deployer {
             recent: recent::Recent::default(),
             lookout: lookout::Lookout::default(),
             started_at,
+            correction,
             notices,
             untold: Vec::new(),
         };
@@ -347,6 +351,9 @@ impl Deployer {
 
     /// A page of events.
     fn take(&mut self, batch: Batch) {
+        let correction = self.clock.correction();
+        opening::clock_corrected(&mut self.state, correction - self.correction);
+        self.correction = correction;
         let now = self.clock.now();
         let Batch { context, readings, scanned_to, changes, audited_to } = batch;
         self.changed(&context, changes, audited_to);

@@ -4,12 +4,14 @@
 //! argument; a decision is a value with a typed reason, and somebody else carries it out.
 
 pub mod audit;
+pub mod clock_offset;
 pub mod downtime;
 pub mod event;
 pub mod finding;
 pub mod image;
 pub mod intake;
 pub mod notice;
+pub mod opening;
 pub mod plan;
 pub mod policy;
 pub mod rollout;

@@ -16,7 +16,9 @@ mod browser;
 mod burst;
 mod checking;
 mod commands;
+mod credentials;
 mod daemon;
+mod fake;
 mod gate;
 mod scene;
 
@@ -30,3 +32,4 @@ mod prometheus;
 mod refused;
 mod running;
 mod starting;
+mod wrong_clock;
