@@ -51,10 +51,10 @@ pub fn start(format: Format, level: LevelFilter, no_colour: bool) {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let text = format::format().with_target(false).with_ansi(ansi);
     match (format, journal) {
-        (Format::Text, false) => registry.with(lines.with_ansi(ansi).event_format(text)).init(),
+        (Format::Text, false) => registry.with(lines.with_ansi(ansi).event_format(OneLine(text))).init(),
         // The journal has times of its own.
         (Format::Text, true) => {
-            registry.with(lines.with_ansi(false).event_format(WithPriority(text.without_time()))).init();
+            registry.with(lines.with_ansi(false).event_format(WithPriority(OneLine(text.without_time())))).init();
         }
         (Format::Json, _) => {
             let json = format::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
@@ -74,6 +74,23 @@ fn is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let same = |file: std::fs::Metadata| stream == format!("{}:{}", file.dev(), file.ino());
     std::fs::metadata("/proc/self/fd/2").is_ok_and(same)
+}
+
+/// Keeps an event on one line, whatever is in its fields: what AWS, a program or a library says may have several.
+struct OneLine<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for OneLine<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.0.format_event(ctx, Writer::new(&mut text), event)?;
+        let line = text.trim_end_matches('\n').replace("\r\n", "\\n").replace(['\n', '\r'], "\\n");
+        writeln!(writer, "{line}")
+    }
 }
 
 /// Puts before each line what the journal takes its priority from (sd-daemon(3)).
@@ -108,4 +125,37 @@ pub fn chain(error: &dyn Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Debug, Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_it_says() {
+        let log = Log::default();
+        let text = format::format().with_target(false).with_ansi(false).without_time();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).event_format(OneLine(text));
+        let _guard = tracing_subscriber::registry().with(lines).set_default();
+        tracing::warn!(error = %"first\nsecond\r\nthird", "failed");
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, " WARN failed error=first\\nsecond\\nthird\n");
+    }
 }

@@ -45,6 +45,7 @@ pub struct Metrics {
     state_commits: IntCounterVec,
     notifications: IntCounterVec,
     audit_events: IntCounterVec,
+    clock_offset: Gauge,
     reload_successful: Gauge,
     reload_success_timestamp: Gauge,
     expected: Mutex<Expected>,
@@ -215,6 +216,13 @@ impl Metrics {
                     "audit_events_total",
                     "Changes to ECS that were read, by the name of the call.",
                     &["aws", "event"],
+                )?,
+            )?,
+            clock_offset: add(
+                &registry,
+                Gauge::new(
+                    "clock_offset_seconds",
+                    "AWS's time less the machine's clock, as AWS's answers show it; 0 below five seconds.",
                 )?,
             )?,
             reload_successful: add(
@@ -395,6 +403,11 @@ impl Metrics {
     /// The state file was written, or not.
     pub fn committed(&self, ok: bool) {
         self.state_commits.with_label_values(&[if ok { "ok" } else { "error" }]).inc();
+    }
+
+    /// What has to be added to the machine's time to have AWS's.
+    pub fn clock_offset(&self, offset: SignedDuration) {
+        self.clock_offset.set(offset.as_secs_f64());
     }
 
     /// The configuration was loaded at a time, or could not be.
