@@ -9,6 +9,7 @@ const FAILED: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="fai
 const TIMED_OUT: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="timed_out",service="hello"}"#;
 const ROLLED_BACK: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="rolled_back",service="hello"}"#;
 const SUPERSEDED: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="superseded",service="hello"}"#;
+const REFUSED: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="refused",service="hello"}"#;
 const HELD: &str = r#"ecs_deployd_held{cluster="web",service="hello"}"#;
 
 #[tokio::test(start_paused = true)]
@@ -157,10 +158,7 @@ async fn a_service_that_cannot_be_replaced_without_downtime_is_refused() {
     pass(120).await;
     assert_eq!(world.settled_image("web", "hello", "app"), Some(v0));
     assert_eq!(process.metric(r#"ecs_deployd_pushes_total{outcome="downtime",repository="hello"}"#), 1.0);
-    assert_eq!(
-        process.metric(r#"ecs_deployd_deployments_total{cluster="web",outcome="refused",service="hello"}"#),
-        1.0
-    );
+    assert_eq!(process.metric(REFUSED), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,4 +278,23 @@ async fn a_newer_push_of_what_runs_ends_the_hold_too() {
     assert_eq!(process.metric(HELD), 0.0);
     assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
     assert_eq!(world.started("web", "hello").len(), 3, "good, bad, and back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_may_pass_is_tried_again_and_one_about_a_lost_revision_is_not() {
+    for (message, updates) in [
+        ("Unable to assume the service linked role.", 4),
+        ("TaskDefinition is inactive", 1),
+        ("TaskDefinition not found.", 1),
+    ] {
+        let (world, disk, v0) = hello_world();
+        let process = start(&world, &disk, &config(""));
+        pass(2).await;
+        world.refuse_operation("UpdateService", "InvalidParameterException", message);
+        world.push("hello", "latest", "new");
+        pass(600).await;
+        assert_eq!((process.metric(REFUSED), world.count()["UpdateService"]), (1.0, updates), "{message}");
+        assert_eq!(world.settled_image("web", "hello", "app"), Some(v0), "{message}");
+        process.kill().await;
+    }
 }
