@@ -90,6 +90,7 @@ impl Metrics {
         let registry = Registry::new_custom(Some(NAMESPACE.to_owned()), None)?;
         let families = Families::register(&registry)?;
         families.build_info.with([version, commit]).set(1.0);
+        families.clock_offset_seconds.with([]).set(0.0);
         for outcome in CommitOutcome::ALL {
             families.state_commits_total.appear([outcome.as_str()]);
         }

@@ -72,7 +72,7 @@ fn one_push_to_many_services_costs_what_it_must() {
 }
 
 #[test]
-fn an_idle_daemon_asks_cloudtrail_and_nothing_else() {
+fn an_idle_daemon_asks_cloudtrail_and_nothing_else_once_it_has_seen_the_tags_at_its_start() {
     let scene = Scene::new(1);
     let home = Home::new(&scene.config(1));
     let daemon = home.start();
@@ -81,10 +81,11 @@ fn an_idle_daemon_asks_cloudtrail_and_nothing_else() {
         daemon.metric(r#"ecs_deployd_lookup_requests_total{aws="default"}"#).filter(|polls| *polls >= 4.0)
     });
     // The emulator does not record LookupEvents itself.
-    assert_eq!(scene.client.recorded_calls(Caller::Others).unwrap(), BTreeMap::new());
+    let at_start = BTreeMap::from([("DescribeImages".to_owned(), 1)]);
+    assert_eq!(scene.client.recorded_calls(Caller::Others).unwrap(), at_start);
     let (_, text) = daemon.get("/metrics");
     let requests: Vec<&str> = text.lines().filter(|line| line.starts_with("ecs_deployd_aws_requests_total")).collect();
-    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert_eq!(requests.len(), 2, "{requests:?}");
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::fs;
 
 use crate::exposed::exposed;
 
-/// A row of the README's table: a metric, its type and its labels.
+/// A row of the reference: a metric, its type and its labels.
 fn documented() -> Vec<(String, String, BTreeSet<String>)> {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let rows = readme.lines().filter(|line| line.starts_with("| `ecs_deployd_"));
+    let reference = fs::read_to_string("docs/reference/metrics.md").unwrap();
+    let rows = reference.lines().filter(|line| line.starts_with("| `ecs_deployd_"));
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let labels = cells[2].split('`').skip(1).step_by(2).map(str::to_owned).collect();
@@ -21,13 +21,14 @@ fn documented() -> Vec<(String, String, BTreeSet<String>)> {
 fn the_metrics_are_those_of_the_table_by_name_type_and_labels() {
     let (_home, text) = exposed();
 
-    let table = documented();
+    // Nothing waits at a hook here: the emulator has none. The series is looked at where a rollout does.
+    let table: Vec<_> = documented().into_iter().filter(|(name, ..)| name != "ecs_deployd_waiting").collect();
     let listed: BTreeSet<&str> = table.iter().map(|(name, _, _)| name.as_str()).collect();
     let typed: BTreeSet<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ecs_deployd_").map(|_| line.split(' ').nth(2).unwrap()))
         .collect();
-    assert_eq!(listed, typed, "the README's table and what is exposed");
+    assert_eq!(listed, typed, "the reference and what is exposed");
     for (name, kind, labels) in &table {
         assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} is no {kind}");
         assert!(text.lines().any(|line| line.starts_with(&format!("# HELP {name} "))), "{name} has no help");

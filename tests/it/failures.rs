@@ -235,3 +235,19 @@ async fn a_failure_does_not_count_against_a_later_rollout_of_the_same_image() {
     assert_eq!(scene.runs(), Some(bad));
     assert_eq!((scene.ended("failed"), scene.ended("completed")), (1.0, 1.0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_may_pass_is_tried_again_and_one_about_a_lost_revision_is_not() {
+    for (message, updates) in [
+        ("Unable to assume the service linked role.", 4),
+        ("TaskDefinition is inactive", 1),
+        ("TaskDefinition not found.", 1),
+    ] {
+        let scene = Scene::hello().started().await;
+        scene.world.refuse_operation("UpdateService", "InvalidParameterException", message);
+        scene.push("new");
+        pass(600).await;
+        assert_eq!((scene.ended("refused"), scene.world.count()["UpdateService"]), (1.0, updates), "{message}");
+        assert_eq!(scene.runs(), Some(scene.v0.clone()), "{message}");
+    }
+}

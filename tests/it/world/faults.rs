@@ -10,6 +10,8 @@ use super::{Inner, World};
 pub enum Fate {
     /// It fails and has no effect.
     Fails(Fault),
+    /// AWS refuses it, in these words.
+    Refuses { code: &'static str, message: &'static str },
     /// It takes effect, and the answer is lost.
     AnswerLost,
     /// It is never answered, and has no effect: the process dies meanwhile.
@@ -53,7 +55,12 @@ impl World {
 
     /// Every call of this operation fails from here on.
     pub fn break_operation(&self, operation: &'static str, fault: Fault) {
-        self.lock().broken.insert(operation, fault);
+        self.lock().broken.insert(operation, Fate::Fails(fault));
+    }
+
+    /// Every call of this operation is refused from here on, in these words.
+    pub fn refuse_operation(&self, operation: &'static str, code: &'static str, message: &'static str) {
+        self.lock().broken.insert(operation, Fate::Refuses { code, message });
     }
 
     /// The role has no permission for a service: whatever names it is denied, and so are others that are named with it.
@@ -111,6 +118,9 @@ pub(super) async fn with_fate<T>(
     match fate {
         None => effect(),
         Some(Fate::Fails(fault)) => Err(error(api, operation, fault, "")),
+        Some(Fate::Refuses { code, message }) => {
+            Err(AwsError { message: message.to_owned(), ..error(api, operation, Fault::Refused, code) })
+        }
         Some(Fate::AnswerLost) => {
             let _ = effect();
             Err(error(api, operation, Fault::Unavailable, ""))

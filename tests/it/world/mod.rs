@@ -46,7 +46,7 @@ pub struct Inner {
     latency: Duration,
     calls: Vec<Call>,
     fates: Vec<(usize, Fate)>,
-    broken: BTreeMap<&'static str, ecs_deployd::aws::Fault>,
+    broken: BTreeMap<&'static str, Fate>,
     /// Services that the role must not touch, by cluster and name.
     forbidden: std::collections::BTreeSet<(String, String)>,
     /// Repositories that cannot be asked.
@@ -186,7 +186,7 @@ impl World {
             let number = inner.calls.len();
             inner.calls.push(Call { operation, detail, at, others: self.others });
             let struck = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
-            let broken = inner.broken.get(operation).map(|fault| Fate::Fails(*fault));
+            let broken = inner.broken.get(operation).copied();
             let refused = inner.limits.refuse(operation, at).or_else(|| inner.refuse_clock()).map(Fate::Fails);
             let fate =
                 struck.or(broken).or(refused).or_else(|| inner.weather.as_mut().and_then(|weather| weather.fate()));
