@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
-use super::{log, metrics};
+use super::{log, metrics, writes};
 use crate::clock;
 use crate::domain::state::Order;
 use crate::engine::{Answer, ByService, CommandId, Effect, Input, Place, Read, Seen, Snapshot, Write};
@@ -143,19 +143,19 @@ impl Executor {
         let observer = self.observer.clone();
         match write {
             Write::Register { aws, ids, registration } => drop(self.jobs.spawn(async move {
-                let answer = observer.register(&aws, &registration).await;
+                let answer = writes::register(&observer, &aws, &registration).await;
                 Input::Registered { ids, answer }
             })),
             Write::Continue { id, hook, action } => drop(self.jobs.spawn(async move {
-                let answer = observer.continue_deployment(&id.service, &hook, action).await;
+                let answer = writes::continue_deployment(&observer, &id.service, &hook, action).await;
                 Input::Continued { id, answer }
             })),
             Write::Stop { service, arn } => drop(self.jobs.spawn(async move {
-                let answer = observer.stop_deployment(&service, &arn).await;
+                let answer = writes::stop_deployment(&observer, &service, &arn).await;
                 Input::Stopped { service, answer }
             })),
             Write::Update { id, revision, by } => drop(self.jobs.spawn(async move {
-                let answer = Box::new(observer.update(&id.service, &revision, &by).await);
+                let answer = Box::new(writes::update(&observer, &id.service, &revision, &by).await);
                 Input::Updated { id, revision, answer }
             })),
         }

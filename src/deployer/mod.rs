@@ -9,6 +9,7 @@ mod metrics;
 mod recent;
 mod service_cache;
 mod status;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;
