@@ -187,13 +187,21 @@ impl Metrics {
         self.families.push_delivery_seconds.with([repository.as_str()]).observe(after.as_secs_f64());
     }
 
-    /// What is counted of a service now. A series of what is not in the configuration any more ends.
+    /// What is counted of a service now. A series of what is not in the configuration any more ends, and that of a gate with the waiting.
     pub fn service_counts(&self, service: &ServiceKey, counts: ServiceCounts) {
         let [in_progress, held, undecided] = self.of_services();
         for (gauge, value) in [(in_progress, counts.rolling), (held, counts.held), (undecided, counts.undecided)] {
             match counts.configured || counts.rolling > 0 {
                 true => gauge.with(labels(service)).set(number(value)),
                 false => gauge.remove(labels(service)),
+            }
+        }
+        for gate in Gate::ALL {
+            let [cluster, name] = labels(service);
+            let labels = [cluster, name, gate.as_str()];
+            match counts.waiting == Some(gate) {
+                true => self.families.waiting.with(labels).set(1.0),
+                false => self.families.waiting.remove(labels),
             }
         }
     }
@@ -214,16 +222,6 @@ impl Metrics {
     /// A service runs a push completely.
     pub fn push_stable(&self, service: &ServiceKey, after: Duration) {
         self.families.push_to_stable_seconds.with(labels(service)).observe(after.as_secs_f64());
-    }
-
-    /// Whether something waits at a gate for a service. The series ends with the waiting.
-    pub fn waits(&self, service: &ServiceKey, gate: Gate, waits: bool) {
-        let [cluster, name] = labels(service);
-        let labels = [cluster, name, gate.as_str()];
-        match waits {
-            true => self.families.waiting.with(labels).set(1.0),
-            false => self.families.waiting.remove(labels),
-        }
     }
 
     /// A request to AWS was answered, or failed.

@@ -326,6 +326,9 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
     if let Some(freeze) = &one.frozen {
         notes.push(freeze.to_string());
     }
+    if let Some(waiting) = &one.waiting {
+        notes.push(waiting.to_string());
+    }
     for hold in &one.held {
         notes.push(format!(
             "{} {} is held since {}: {}",

@@ -1,5 +1,7 @@
 use super::*;
 use crate::domain::state::Freeze;
+use crate::domain::test_support::{digest, repository_key, tag};
+use crate::domain::waiting::{Gate, Waiting};
 use crate::status::{HoldStatus, OutcomeStatus, RunsStatus};
 
 fn at(second: i64) -> Timestamp {
@@ -82,6 +84,24 @@ fn a_note_that_holds_for_many_services_is_said_once_with_their_names() {
     let text = shown((0..30).map(trouble).collect());
     assert_eq!(text.matches(denied).count(), 1, "{text}");
     assert!(text.contains(&format!("30 services  {denied}\n    web/s0, web/s1,")), "{text}");
+}
+
+#[test]
+fn what_waits_is_said_with_its_stage_and_what_to_do() {
+    let waiting = Waiting {
+        gate: Gate::Pause,
+        since: at(0),
+        repository: repository_key("team/app").name,
+        tag: Some(tag("1.4")),
+        digest: digest('a'),
+        reason: "ECS pauses at POST_SCALE_UP; continue with: ecs-deployd approve web/a".to_owned(),
+        until: Some(at(600)),
+        stage: Some("POST_SCALE_UP".to_owned()),
+        hook: None,
+    };
+    let text = shown(vec![ServiceStatus { waiting: Some(waiting), ..plain("a") }]);
+    assert!(text.contains("team/app:1.4 waits since 2027-01-15T08:00:00Z: ECS pauses at POST_SCALE_UP"), "{text}");
+    assert!(text.contains("the waiting ends by itself at 2027-01-15T08:10:00Z"), "{text}");
 }
 
 #[test]

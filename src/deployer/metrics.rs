@@ -34,9 +34,9 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             ServiceEvent::Refused(_) => metrics.deployment_refused(key),
             ServiceEvent::PushStable(after) => metrics.push_stable(key, *after),
             ServiceEvent::Counted(counts) => metrics.service_counts(key, *counts),
-            ServiceEvent::Waits(waiting) => metrics.waits(key, waiting.gate, true),
-            ServiceEvent::WaitsNoLonger(gate) => metrics.waits(key, *gate, false),
-            ServiceEvent::PushSkipped { .. }
+            ServiceEvent::Waits(_)
+            | ServiceEvent::WaitsNoLonger(_)
+            | ServiceEvent::PushSkipped { .. }
             | ServiceEvent::HeldPushedAgain(_)
             | ServiceEvent::Warned(_)
             | ServiceEvent::RolloutDecided { .. }

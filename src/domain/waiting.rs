@@ -1,5 +1,7 @@
 //! What waits, where, and for what.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,17 @@ pub struct Hook {
     pub target: HookTarget,
     /// The service deployment that waits.
     pub service_deployment: String,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+        write!(f, "{}{tag} waits since {:.0}: {}", self.repository, self.since, self.reason)?;
+        match self.until {
+            Some(until) => write!(f, "; the waiting ends by itself at {until:.0}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Waiting {

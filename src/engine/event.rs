@@ -248,6 +248,8 @@ pub struct ServiceCounts {
     pub held: usize,
     /// Pushes that are not decided.
     pub undecided: usize,
+    /// Where something waits for one of the services.
+    pub waiting: Option<Gate>,
     /// Whether one of the services is in the configuration.
     pub configured: bool,
 }

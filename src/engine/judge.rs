@@ -61,7 +61,7 @@ impl Handler<'_> {
         let timeout = self.rules.settings(self.key).timeout;
         let Workflow::Rolling { watch, revision, deployment, .. } = &mut self.service.workflow else { return };
         watch.note_progress(service, deployment, asked_at, self.now.time);
-        let without_progress = watch.before.min(timeout) + asked_at.since(watch.progressed);
+        let without_progress = watch.before.min(timeout / 2) + asked_at.since(watch.progressed);
         let elapsed = Elapsed { rolling: without_progress, watched: asked_at.since(watch.from) };
         let revision = revision.clone();
         self.keep_progress();

@@ -267,6 +267,7 @@ impl Engine {
         for key in same {
             let Some(known) = self.state.services.get(&key) else { continue };
             counts.rolling += usize::from(known.rollout.is_some());
+            counts.waiting = counts.waiting.or(known.waiting.as_ref().map(|waiting| waiting.gate));
             if self.rules.has(&key) {
                 counts.held += usize::from(known.is_held());
                 counts.undecided += known.wanted.values().map(Vec::len).sum::<usize>();

@@ -135,7 +135,8 @@ impl Turn {
 pub(super) struct Watch {
     /// Since when this process watches it.
     pub(super) from: Moment,
-    /// How long it had made no progress before that, by the wall clock, which may have jumped; zero once it makes progress.
+    /// How long it had made no progress before that, by the wall clock, which may have jumped; zero once it makes progress. Nobody may have
+    /// looked meanwhile, so at most half the timeout counts: a rollout that went on has the other half to show it.
     pub(super) before: Duration,
     /// What it has reached.
     pub(super) reached: Milestones,

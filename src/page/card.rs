@@ -105,6 +105,7 @@ pub(super) fn draw(one: &ServiceStatus, now: Timestamp) -> Markup {
                 @if one.undecided > 0 { dt { "Waiting" } dd { (counted(one.undecided, "push", "pushes")) " for a decision" } }
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
+            @if let Some(waiting) = &one.waiting { p .note .warn { (waiting.to_string()) } }
             @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (why) } }
             @if let Some(freeze) = &one.frozen {
                 p .note .warn {

@@ -37,6 +37,22 @@ async fn a_rollout_that_goes_on_steadily_has_all_the_time_it_needs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_downtime_longer_than_the_timeout_makes_no_steady_rollout_late_and_no_stuck_one_endless() {
+    for (health, ends) in [(Health::Steady { each: seconds(120) }, "completed"), (Health::Never, "timed_out")] {
+        let mut scene = Scene::hello().edited(|service| service.desired = 10).started().await;
+        scene.push_that(health, "v1");
+        pass(200).await;
+        scene.kill().await;
+        pass(600).await;
+        scene.start();
+        pass(60).await;
+        assert_eq!(scene.ended("timed_out"), 0.0, "{ends}");
+        pass(1200).await;
+        assert_eq!(scene.ended(ends), 1.0, "{ends}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn tasks_that_drain_are_no_time_out() {
     let scene = Scene::hello().edited(|service| service.drains = SignedDuration::from_mins(15)).started().await;
     let v1 = scene.push("v1");
@@ -71,6 +87,7 @@ async fn a_deployment_pauses_at_a_hook_until_it_is_approved() {
     scene.restart().await;
     pass(1200).await;
     assert!(scene.world.is_paused("web", "hello"));
+    assert_eq!(scene.metric(PAUSED), 1.0);
     let refused = scene.order(approve(Some("release-9"))).await.unwrap_err().0;
     assert!(refused.contains("another image waits") && refused.contains(&v1), "{refused}");
     let answer = scene.order(approve(Some("latest"))).await.unwrap();
