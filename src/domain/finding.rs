@@ -1,5 +1,7 @@
 //! What is worth saying about a service before anything is deployed to it: facts to findings.
 
+mod waits;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -109,6 +111,8 @@ fn of_its_settings(rules: &BTreeMap<RepositoryKey, &ServiceRule>, name: &str, fa
         };
         found.push(Finding::new(severity, "downtime", name, downtime.reason, remedy));
     }
+    let timeout = rules.values().next().map(|rule| rule.deploy.timeout);
+    found.extend(timeout.map(|timeout| waits::of_service(name, service, timeout)).unwrap_or_default());
     let Some(current) = &facts.current else { return found };
     if service.desired == 0 {
         let message = "its desired count is 0: a deployment updates it and proves nothing";
