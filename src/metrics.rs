@@ -1,4 +1,4 @@
-//! The metrics: what is recorded, and how. The struct owns its registry; the table of all metrics is in [`families`].
+//! The metrics: what is recorded, and how. The struct owns its registry; the table of all metrics is in `families`.
 //!
 //! Labels come only from the configuration or from closed sets, so that nobody who pushes an image can make new series.
 

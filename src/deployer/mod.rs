@@ -1,6 +1,6 @@
 //! The deployer task: the loop around the [`Engine`], the single owner of the state and the only writer of ECS.
 //!
-//! What comes in is handed to the engine together with the time; what the engine wants done is carried out by the [`Executor`], whose answers
+//! What comes in is handed to the engine together with the time; what the engine wants done is carried out by the `Executor`, whose answers
 //! come in again. Calls run side by side, so that a slow service holds up no other one.
 
 mod executor;

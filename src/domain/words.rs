@@ -1,6 +1,6 @@
 //! Closed sets of words.
 //!
-//! A word stands in the configuration, in metrics, in the log or in JSON. Each set is declared once with [`words!`]: the variants of its
+//! A word stands in the configuration, in metrics, in the log or in JSON. Each set is declared once with `words!`: the variants of its
 //! enum, the text of each and its meaning. Readers, label values, `Display` and the reference documents derive from that declaration.
 
 /// A closed set of words.
