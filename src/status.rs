@@ -316,6 +316,22 @@ pub struct RolloutStatus {
     pub images: Vec<ImageStatus>,
     /// Its tasks, as they were seen last.
     pub tasks: Option<Counts>,
+    /// ECS's lifecycle stage, where ECS tells one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The share of the production traffic that the new tasks get, in percent, where ECS moves traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<f64>,
+}
+
+impl RolloutStatus {
+    /// Where ECS is with it, for people; empty where ECS does not tell.
+    #[must_use]
+    pub fn stage_and_traffic(&self) -> String {
+        let stage = self.stage.as_ref().map(|stage| format!(", {stage}")).unwrap_or_default();
+        let traffic = self.traffic.map(|percent| format!(", {percent} % of the traffic")).unwrap_or_default();
+        format!("{stage}{traffic}")
+    }
 }
 
 /// A held digest.

@@ -122,7 +122,7 @@ fn line(one: &ServiceStatus) -> Option<(String, String)> {
             format!("{bar} {} of {} run, {} starting{failed}", tasks.running, tasks.desired, tasks.pending)
         },
     );
-    Some((one.name.clone(), format!("{back}{revision} {tasks}")))
+    Some((one.name.clone(), format!("{back}{revision} {tasks}{}", rollout.stage_and_traffic())))
 }
 
 #[cfg(test)]

@@ -300,7 +300,8 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         let back = rollout.direction == Way::Back;
         let word = if back { "going back to" } else { "rolling to" };
         let took = span(now.duration_since(rollout.decided_at));
-        return Cell::new(format!("{word} {revision}{tasks}, {took}"), if back { Tone::Bad } else { Tone::Warning });
+        let text = format!("{word} {revision}{tasks}{}, {took}", rollout.stage_and_traffic());
+        return Cell::new(text, if back { Tone::Bad } else { Tone::Warning });
     }
     match one.standing() {
         Standing::Trouble => Cell::new("a call to AWS fails", Tone::Bad),

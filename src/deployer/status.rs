@@ -24,8 +24,8 @@ impl Deployer {
                 context.trouble = trouble;
             }
         }
-        for (key, counts, error) in self.engine.details() {
-            status.add_details(key, counts, error);
+        for (key, details) in self.engine.details() {
+            status.add_details(key, &details);
         }
         self.services.add_to(&mut status);
         status

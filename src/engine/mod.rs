@@ -62,6 +62,19 @@ use workflow::Workflow;
 /// The engine is woken at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// What is known of a service beside its record.
+#[derive(Debug, Clone, Copy)]
+pub struct Details<'a> {
+    /// The tasks of its rollout.
+    pub counts: Option<Counts>,
+    /// ECS's lifecycle stage of its rollout, where ECS tells one.
+    pub stage: Option<&'a str>,
+    /// The share of the production traffic that the new tasks get, in percent, where ECS moves traffic.
+    pub traffic: Option<f64>,
+    /// The error of a call that keeps failing.
+    pub last_error: Option<&'a String>,
+}
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Engine {
@@ -343,17 +356,24 @@ impl Engine {
         self.out.durability.is_durable()
     }
 
-    /// What is known of services beside the record: the tasks of a rollout, and the error of a call that keeps failing.
-    pub fn details(&self) -> impl Iterator<Item = (&ServiceKey, Option<Counts>, Option<&String>)> {
+    /// What is known of services beside the record.
+    pub fn details(&self) -> impl Iterator<Item = (&ServiceKey, Details<'_>)> {
         self.services.iter().map(|(key, service)| {
-            let counts = match &service.workflow {
-                Workflow::Rolling { watch, .. } => watch.counts,
+            let watch = match &service.workflow {
+                Workflow::Rolling { watch, .. } => Some(watch),
                 Workflow::Idle
                 | Workflow::Verifying { .. }
                 | Workflow::Registering { .. }
                 | Workflow::Updating { .. } => None,
             };
-            (key, counts, service.calls.last_error())
+            let seen = watch.and_then(|watch| watch.seen.as_ref());
+            let details = Details {
+                counts: watch.and_then(|watch| watch.counts),
+                stage: seen.and_then(|seen| seen.stage.as_deref()),
+                traffic: seen.and_then(|seen| seen.traffic),
+                last_error: service.calls.last_error(),
+            };
+            (key, details)
         })
     }
 }

@@ -140,7 +140,7 @@ fn rolling(rollout: &RolloutStatus, now: Timestamp) -> Markup {
             @if rollout.direction == Way::Back {
                 @if let Some(revision) = &rollout.revision { code { (short_revision(revision)) } } @else { "what ran before" }
             } @else { @for image in &rollout.images { span { (image_name(image)) " " } } }
-            span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (step(rollout.phase)) }
+            span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (step(rollout.phase)) (rollout.stage_and_traffic()) }
             @if let Some(because) = &rollout.because { div { (because) } }
             @match counts {
                 Some(counts) => {

@@ -69,6 +69,8 @@ fn full() -> Status {
             decided_at: at(3500),
             images: vec![image("v2")],
             tasks: Some(Counts { desired: 4, running: 1, pending: 2, failed: 1 }),
+            stage: Some("POST_SCALE_UP".to_owned()),
+            traffic: Some(10.0),
         }),
         history: vec![outcome(OutcomeKind::Completed, 3000), outcome(OutcomeKind::Failed, 2000)],
         ..plain("rolls")

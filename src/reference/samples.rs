@@ -119,6 +119,8 @@ fn service() -> ServiceStatus {
             decided_at: at(),
             images: vec![image()],
             tasks: Some(Counts::default()),
+            stage: some(),
+            traffic: Some(10.0),
         }),
         frozen: Some(Freeze { since: at(), by: text(), reason: text() }),
         held: vec![HoldStatus { repository: text(), digest: text(), since: at(), reason: text() }],

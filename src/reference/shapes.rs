@@ -210,6 +210,12 @@ static ROLLOUT: Shape = Shape {
         ("decided_at", Time, "When it was decided."),
         ("images", List(&Object(&IMAGE)), "The images that it brings, or takes away."),
         ("tasks", OrNull(&Object(&TASKS)), "Its tasks, as they were seen last."),
+        ("stage", Optional(&Text), "ECS's lifecycle stage, such as `POST_SCALE_UP`, where ECS tells one."),
+        (
+            "traffic",
+            Optional(&Number),
+            "The share of the production traffic that the new tasks get, in percent, where ECS moves traffic.",
+        ),
     ],
 };
 

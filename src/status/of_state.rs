@@ -8,9 +8,9 @@ use super::{
 };
 use crate::config::Config;
 use crate::domain::printable::{LONGEST, printable};
-use crate::domain::rollout::Counts;
 use crate::domain::state::{Direction, Outcome, Phase, Rollout, ServiceState, State, Target};
 use crate::domain::types::ServiceKey;
+use crate::engine::Details;
 
 impl Status {
     /// What the configuration and the state say.
@@ -55,11 +55,13 @@ impl Status {
     }
 
     /// What only the running daemon knows of a service.
-    pub fn add_details(&mut self, key: &ServiceKey, tasks: Option<Counts>, trouble: Option<&String>) {
+    pub fn add_details(&mut self, key: &ServiceKey, details: &Details<'_>) {
         if let Some(found) = self.service_mut(key) {
-            found.trouble = trouble.cloned();
+            found.trouble = details.last_error.cloned();
             if let Some(rollout) = &mut found.rollout {
-                rollout.tasks = tasks;
+                rollout.tasks = details.counts;
+                rollout.stage = details.stage.map(str::to_owned);
+                rollout.traffic = details.traffic;
             }
         }
     }
@@ -134,6 +136,8 @@ fn rollout(rollout: &Rollout) -> RolloutStatus {
         decided_at: rollout.decided_at,
         images: images(&rollout.targets),
         tasks: None,
+        stage: None,
+        traffic: None,
     }
 }
 

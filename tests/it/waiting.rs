@@ -80,7 +80,9 @@ fn approve(image: Option<&str>) -> Order {
 #[tokio::test(start_paused = true)]
 async fn a_deployment_pauses_at_a_hook_until_it_is_approved() {
     let (mut scene, v1) = paused().await;
-    let waiting = scene.service().await.waiting.unwrap();
+    let service = scene.service().await;
+    assert_eq!(service.rollout.unwrap().stage.as_deref(), Some("POST_SCALE_UP"));
+    let waiting = service.waiting.unwrap();
     assert_eq!((waiting.digest.as_str(), waiting.stage.as_deref()), (v1.as_str(), Some("POST_SCALE_UP")));
     assert!(waiting.reason.contains("ecs-deployd approve web/hello"), "{}", waiting.reason);
     // It waits on after a restart.
