@@ -26,6 +26,8 @@ mod schedule;
 mod service;
 mod settled;
 mod start;
+#[cfg(test)]
+mod tests;
 mod transition;
 mod verify;
 mod workflow;
