@@ -242,3 +242,13 @@ fn a_service_that_left_the_configuration_before_the_start() {
     scene.committed();
     assert_eq!(scene.after(5), ["read: watch web/hello d2"]);
 }
+
+#[test]
+fn nothing_is_decided_anew_for_a_service_that_left_the_configuration() {
+    let mut scene = started_under(OTHER, forward(registered(2)));
+    scene.services.insert(service_key("hello"), running(7));
+    assert_eq!(scene.inspected(Some(2))[0], "event: web/hello found overtaken");
+    scene.all_committed();
+    assert!(scene.known("hello").wanted.is_empty());
+    assert!(scene.engine.is_at_rest());
+}
