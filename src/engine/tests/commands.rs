@@ -214,6 +214,16 @@ fn a_command_is_answered_although_its_service_left_the_configuration() {
 }
 
 #[test]
+fn a_deployment_that_waits_is_refused_when_its_service_leaves_the_configuration() {
+    let mut scene = Scene::new();
+    scene.command(Order::Deploy);
+    scene.committed();
+    let refused = "event: web/hello deploy by alice refused";
+    assert_eq!(scene.reload(OTHER), ["event: web/hello drops its pending pushes", refused, "commit"]);
+    assert_eq!(scene.committed(), ["reply 1: refused: the service left the configuration"]);
+}
+
+#[test]
 fn every_command_at_every_stage() {
     for stage in Stage::ALL {
         for back in [false, true] {
