@@ -1,17 +1,37 @@
 # docker build --build-arg COMMIT="$(git rev-parse --short=12 HEAD)" --tag ecs-deployd .
+# docker buildx build --platform linux/amd64,linux/arm64 ...    for both processors
 #
 # BuildKit is needed (the default since Docker 23): the cache mounts keep the compiled dependencies between builds.
 
-FROM rust:1.95-slim-bookworm AS build
+# The builder runs on the processor of the machine that builds, and compiles for the one that the image is for: nothing is emulated.
+FROM --platform=$BUILDPLATFORM rust:1.95-slim-bookworm AS build
+ARG BUILDARCH
+ARG TARGETARCH
+RUN if [ "$TARGETARCH" != "$BUILDARCH" ]; then \
+        case "$TARGETARCH" in \
+            amd64) target=x86_64-unknown-linux-gnu; packages="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+            arm64) target=aarch64-unknown-linux-gnu; packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+            *) echo "there is no build for $TARGETARCH, only for amd64 and arm64" >&2; exit 1 ;; \
+        esac \
+        && apt-get update && apt-get install --yes --no-install-recommends $packages && rm -rf /var/lib/apt/lists/* \
+        && rustup target add "$target"; \
+    fi
 WORKDIR /build
 COPY . .
 # The build context has no .git: the commit that --version and the metric build_info tell is given.
 ARG COMMIT=unknown
+# Another profile of Cargo.toml compiles faster, for a test of the image.
+ARG PROFILE=release
 # local-aws and packaging are members of the workspace, so cargo wants to see them; they are not built.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    ECS_DEPLOYD_COMMIT="$COMMIT" cargo build --release --locked --package ecs-deployd --bin ecs-deployd \
-    && cp target/release/ecs-deployd /ecs-deployd \
+    if [ "$TARGETARCH" = "$BUILDARCH" ]; then target=; else \
+        case "$TARGETARCH" in amd64) target=x86_64-unknown-linux-gnu ;; arm64) target=aarch64-unknown-linux-gnu ;; esac; \
+    fi \
+    && CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc ECS_DEPLOYD_COMMIT="$COMMIT" \
+        cargo build --profile "$PROFILE" --locked --package ecs-deployd --bin ecs-deployd ${target:+--target "$target"} \
+    && cp "target/${target:+$target/}$PROFILE/ecs-deployd" /ecs-deployd \
     && mkdir --mode=0700 /state /control
 
 # The program is linked to glibc and libgcc and reads the CA certificates of /etc/ssl/certs at its start; distroless/cc has

@@ -112,6 +112,8 @@ fn commits(services: usize) -> (usize, Vec<Duration>) {
         known.decided.insert(repository.clone(), pushes[0].clone());
         let target = Target { digest, push: pushes[0].clone(), image_pushed_at: None };
         known.deployed = Some(Deployed {
+            unproven: None,
+            pinned: std::collections::BTreeMap::new(),
             revision,
             targets: [(repository, target)].into(),
             since: now,

@@ -1,23 +1,26 @@
 //! The control socket: how operators steer the running daemon.
 //!
 //! One JSON text a line, one answer, and the connection ends. Whoever may open the socket may steer: its mode is 0660, and who may enter its
-//! folder is up to the folder's owner. Who asked is taken from the socket, not from what they say.
+//! folder is up to the folder's owner. Who asked is taken from the socket, not from what they say. What they say is foreign text, and so is
+//! what a daemon answers.
 
-use std::fs::Permissions;
+mod caller;
+
+use std::fs::{Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use crate::clock;
 use crate::deployer::{OrderOf, Request};
+use crate::domain::printable::PrintableText;
 use crate::domain::steering::{Order, Refused};
 use crate::status::Status;
 
@@ -30,6 +33,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Conversations at a time.
 const CONVERSATIONS: usize = 16;
 
+/// How often the socket is opened anew where somebody else comes between.
+const ATTEMPTS: usize = 3;
+
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,7 +45,7 @@ pub enum Ask {
     /// Something to do.
     Order {
         /// `CLUSTER/SERVICE`.
-        service: String,
+        service: PrintableText,
         /// What.
         order: Order,
     },
@@ -52,39 +58,84 @@ pub enum Told {
     /// How things are.
     Status(Box<Status>),
     /// It is done, or on its way.
-    Done(String),
+    Done(PrintableText),
     /// It is not done.
-    Refused(String),
+    Refused(PrintableText),
 }
 
-/// The socket. Its file is removed when this is dropped.
+/// The socket. Its file is removed when this is dropped, unless another one has taken its place.
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
+    file: Option<FileId>,
     listener: UnixListener,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if self.file.is_some() && self.file == FileId::at(&self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(found: &Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
+
+    fn at(path: &Path) -> Option<Self> {
+        std::fs::symlink_metadata(path).ok().as_ref().map(Self::of)
+    }
+}
+
+/// Why the socket is not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    /// Another daemon answers there: its operators would steer this one.
+    #[error(
+        "another daemon answers on the control socket {path}: stop it, or give this one another [control] socket",
+        path = .0.display()
+    )]
+    Taken(PathBuf),
+    /// It cannot be opened.
+    #[error("the control socket {path} cannot be opened", path = .path.display())]
+    Failed {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
 impl Socket {
-    /// Opens the socket. One that a daemon left behind is replaced: only the owner of the state gets here.
+    /// Opens the socket. One that a daemon left behind when it died is replaced.
     ///
     /// # Errors
-    /// It cannot be opened.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        match std::fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something that is no socket")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+    /// Another daemon has it, or it cannot be opened.
+    pub async fn open(path: &Path) -> Result<Self, NotOpened> {
+        let failed = |source| NotOpened::Failed { path: path.to_owned(), source };
+        // Somebody else may come between the look and the opening: then there is another look.
+        for _ in 0..ATTEMPTS {
+            clear(path).await?;
+            match UnixListener::bind(path) {
+                Ok(listener) => {
+                    let file = FileId::at(path);
+                    std::fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(failed)?;
+                    return Ok(Self { path: path.to_owned(), file, listener });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, Permissions::from_mode(0o660))?;
-        Ok(Self { path: path.to_owned(), listener })
+        Err(NotOpened::Taken(path.to_owned()))
     }
 
     /// Answers until told to stop.
@@ -115,8 +166,36 @@ impl Socket {
     }
 }
 
+/// Removes a socket that nobody answers on any more.
+async fn clear(path: &Path) -> Result<(), NotOpened> {
+    let failed = |source| NotOpened::Failed { path: path.to_owned(), source };
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => FileId::of(&found),
+        Ok(_) => {
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "there is something that is no socket")));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    match clock::within(ASK_WITHIN, UnixStream::connect(path)).await {
+        Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => return Err(failed(error)),
+        // Whoever has too many connections to take another one is there, too.
+        Some(Ok(_) | Err(_)) | None => return Err(NotOpened::Taken(path.to_owned())),
+    }
+    // What was seen to be abandoned, and not what another daemon has put in its place since.
+    if FileId::at(path) != Some(found) {
+        return Ok(());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    }
+}
+
 async fn converse(stream: UnixStream, requests: &mpsc::Sender<Request>) -> io::Result<()> {
-    let by = operator(stream.peer_cred()?);
+    let by = caller::of(stream.peer_cred()?.uid());
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST));
@@ -126,7 +205,7 @@ async fn converse(stream: UnixStream, requests: &mpsc::Sender<Request>) -> io::R
     };
     let told = match serde_json::from_str(&line) {
         Ok(ask) => answer(ask, by, requests).await,
-        Err(error) => Told::Refused(format!("not understood: {error}")),
+        Err(error) => Told::Refused(format!("not understood: {error}").into()),
     };
     let mut text = serde_json::to_vec(&told)?;
     text.push(b'\n');
@@ -136,8 +215,8 @@ async fn converse(stream: UnixStream, requests: &mpsc::Sender<Request>) -> io::R
     }
 }
 
-async fn answer(ask: Ask, by: String, requests: &mpsc::Sender<Request>) -> Told {
-    let late = || Told::Refused("no answer in time; `status` and the log tell what became of it".to_owned());
+async fn answer(ask: Ask, by: PrintableText, requests: &mpsc::Sender<Request>) -> Told {
+    let late = || Told::Refused("no answer in time; `status` and the log tell what became of it".into());
     match ask {
         Ask::Status => {
             let (answer, answered) = oneshot::channel();
@@ -148,10 +227,10 @@ async fn answer(ask: Ask, by: String, requests: &mpsc::Sender<Request>) -> Told 
         }
         Ask::Order { service, order } => {
             let (answer, answered) = oneshot::channel();
-            let order = Request::Order(OrderOf { service, order, by, answer });
+            let order = Request::Order(OrderOf { service: service.into(), order, by: by.into(), answer });
             match clock::within(ANSWER_WITHIN, asked(requests, order, answered)).await.flatten() {
-                Some(Ok(text)) => Told::Done(text),
-                Some(Err(Refused(text))) => Told::Refused(text),
+                Some(Ok(text)) => Told::Done(text.into()),
+                Some(Err(Refused(text))) => Told::Refused(text.into()),
                 None => late(),
             }
         }
@@ -161,18 +240,6 @@ async fn answer(ask: Ask, by: String, requests: &mpsc::Sender<Request>) -> Told 
 async fn asked<T>(requests: &mpsc::Sender<Request>, request: Request, answered: oneshot::Receiver<T>) -> Option<T> {
     requests.send(request).await.ok()?;
     answered.await.ok()
-}
-
-/// Who is at the other end, by name where the machine's own list of users has one.
-fn operator(peer: UCred) -> String {
-    let uid = peer.uid().to_string();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| format!("uid {uid}"))
 }
 
 /// Why a daemon was not reached.
@@ -221,3 +288,7 @@ pub async fn ask(path: &Path, ask: &Ask) -> Result<Told, Unreachable> {
         None => Err(broken(io::ErrorKind::TimedOut.into())),
     }
 }
+
+#[cfg(test)]
+#[path = "control/tests.rs"]
+mod tests;

@@ -12,11 +12,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
+use crate::admission;
 use crate::aws::{self, ConnectError, Contexts};
 use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, Source, WhenMissing};
-use crate::control::Socket;
-use crate::deployer::{self, Deployer, Inbox, Parts, Reload, Request};
+use crate::control::{NotOpened, Socket};
+use crate::deployer::{self, Deployer, Inbox, Parts, Reload};
 use crate::domain::state::State;
 use crate::domain::types::ContextName;
 use crate::health::Health;
@@ -54,6 +55,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// Another daemon has the control socket.
+    #[error(transparent)]
+    Control(NotOpened),
     /// Signals cannot be taken over.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -84,6 +88,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         .await
         .map_err(|source| RunError::Listen { address: config.http.listen, source })?;
     let address = listener.local_addr().unwrap_or(config.http.listen);
+    let control = open_control(&config.control.socket).await?;
     let contexts = aws::connect(&config.aws, &metrics).await?;
     let (stop, stopped) = watch::channel(false);
     let (asks, requests) = mpsc::channel(WAITING_REQUESTS);
@@ -105,6 +110,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         repositories = config.repositories.len(), services = config.services().count(), contexts = tasks.schedulers.len(), "started"
     );
     warn_of_doubtful(&config);
+    tokio::spawn(admission::warn_of_policies(Arc::clone(&config), contexts.clone()));
     let notices = Notices::start(&config.notify, &contexts, &metrics);
     let parts = Parts {
         config: Arc::clone(&config),
@@ -116,7 +122,9 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         health: Arc::clone(&health),
         notices: notices.clone(),
     };
-    open_control(&config.control.socket, asks, stopped.clone());
+    if let Some(socket) = control {
+        drop(tokio::spawn(socket.serve(asks, stopped.clone())));
+    }
     let inbox = Inbox { batches: pages, reloads: reloaded, requests, stop: stopped };
     let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
@@ -125,14 +133,18 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     supervisor.supervise(&mut wishes, deployer, http, &stop).await
 }
 
-/// Lets operators steer. A daemon that cannot be steered still deploys.
-fn open_control(path: &Path, asks: mpsc::Sender<Request>, stopped: watch::Receiver<bool>) {
-    match Socket::open(path) {
-        Ok(socket) => drop(tokio::spawn(socket.serve(asks, stopped))),
-        Err(error) => warn!(
-            path = %path.display(), %error,
-            "the control socket cannot be opened: deploy, hold, release and rollback do not reach this daemon; create its folder for this user, or set another [control] socket"
-        ),
+/// Lets operators steer. A daemon that cannot be steered still deploys; one whose operators would steer another one does not start.
+async fn open_control(path: &Path) -> Result<Option<Socket>, RunError> {
+    match Socket::open(path).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(taken @ NotOpened::Taken(_)) => Err(RunError::Control(taken)),
+        Err(NotOpened::Failed { path, source }) => {
+            warn!(
+                path = %path.display(), error = %source,
+                "the control socket cannot be opened: deploy, hold, release and rollback do not reach this daemon; create its folder for this user, or set another [control] socket"
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -312,7 +324,7 @@ impl Supervisor {
         self.warn_of_fixed(&config);
         warn_of_doubtful(&config);
         let config = Arc::new(config);
-        let notices = Notices::start(&config.notify, &contexts, &self.metrics);
+        let notices = self.notices.reload(&config.notify, &contexts, &self.metrics);
         self.notices = notices.clone();
         let reload = Reload { config: Arc::clone(&config), contexts, notices };
         // First the deployer, then the schedulers: what they read from here on is judged by the new configuration.

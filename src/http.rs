@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -20,12 +21,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use crate::clock;
-use crate::deployer::Request;
+use crate::deployer;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::page::{self, View};
 
-use bounded::Bounded;
+use bounded::{Bounded, Visit};
 use snapshot::Snapshots;
 
 /// The content type of Prometheus's text format.
@@ -45,7 +46,7 @@ pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    asks: mpsc::Sender<Request>,
+    asks: mpsc::Sender<deployer::Request>,
     mut stop: watch::Receiver<bool>,
 ) {
     let router = Router::new()
@@ -56,12 +57,14 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .fallback(not_found)
         .method_not_allowed_fallback(read_only)
+        .layer(middleware::from_fn(note_request))
         .with_state(Served { metrics, health, snapshots: Arc::new(Snapshots::new(asks)) });
     let mut stopping = stop.clone();
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    let serving = axum::serve(Bounded::new(listener), router).with_graceful_shutdown(stopped);
+    let serving = axum::serve(Bounded::new(listener), router.into_make_service_with_connect_info::<Visit>())
+        .with_graceful_shutdown(stopped);
     let too_late = async {
         let _ = stopping.wait_for(|stop| *stop).await;
         clock::sleep(LAST_ANSWERS_WITHIN).await;
@@ -72,6 +75,12 @@ pub async fn serve(
         },
         () = too_late => warn!("stopped before the last HTTP connections were closed"),
     }
+}
+
+/// Whoever has sent a complete request does not give way to others before it is answered.
+async fn note_request(ConnectInfo(visit): ConnectInfo<Visit>, request: Request, next: Next) -> Response {
+    visit.has_asked();
+    next.run(request).await
 }
 
 async fn status_page(State(served): State<Served>, view: Result<Query<View>, QueryRejection>) -> Response {

@@ -1,19 +1,24 @@
 //! `check`: asks AWS whether the configuration fits what is there. Changes nothing.
 
+mod lifecycles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, ConnectError, Contexts, Fault, Window};
+use crate::admission;
+use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, ConnectError, Contexts, Fault, LookupPage, Window};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places};
 use crate::daemon::SAFE_OVERLAP;
 use crate::domain::event;
-use crate::domain::finding::{self, Finding, Home, Severity, nearest};
+use crate::domain::finding::{self, Finding, Home, NOTHING_SELECTED, Severity, nearest};
 use crate::domain::plan::Facts;
+use crate::domain::polling::{Demand, PAGE, Polling, Request};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::State;
 use crate::domain::types::{ContextName, ServiceKey};
@@ -21,6 +26,13 @@ use crate::domain::view::RepositoryView;
 use crate::engine::Observation;
 use crate::metrics::Metrics;
 use crate::preview;
+
+/// Services for which the calls are tried that hardly ever are made: one is like the next.
+const RARE_CALLS: usize = 20;
+/// How far back these calls look: far enough to find a deployment, of which the rest of the call depends.
+const RARE_CALLS_LOOK_BACK: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// The part of the event history from which the number of pushes is estimated.
+const SAMPLE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A finding, and where the configuration says what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,8 +71,10 @@ pub async fn look(config: &Config, places: &Places, contexts: &Contexts, now: Ti
     let mut inspection = Inspection { config, places, contexts, found: Vec::new() };
     inspection.of_file();
     inspection.of_contexts(now).await;
-    inspection.of_repositories().await;
+    let views = inspection.of_repositories().await;
+    inspection.of_lifecycles(&views).await;
     inspection.of_services(now).await;
+    inspection.of_rare_calls(now).await;
     let mut found = inspection.found;
     found.sort_by(|a, b| {
         (a.finding.severity, a.line, a.finding.code).cmp(&(b.finding.severity, b.line, b.finding.code))
@@ -105,23 +119,52 @@ impl Inspection<'_> {
     }
 
     async fn of_contexts(&mut self, now: Timestamp) {
-        let window = Window { start: now - SignedDuration::from_mins(1), end: now };
+        let window = Window { start: now - SAMPLE, end: now };
+        let sample = Request { window, limit: PAGE, token: None };
+        let sample = &sample;
         let polled: BTreeSet<&ContextName> =
             self.config.polled_contexts().into_iter().chain(self.config.audited_contexts()).collect();
         let polled = polled.into_iter();
         let asked = polled.filter_map(|name| self.contexts.get(name).map(|context| (name, context)));
-        let answers = join_all(asked.map(|(name, context)| async move {
-            (name, context.cloudtrail.lookup(event::PUT_IMAGE, window, None).await)
-        }));
+        let answers =
+            join_all(asked.map(|(name, context)| async move {
+                (name, context.cloudtrail.lookup(event::PUT_IMAGE, sample).await)
+            }));
         for (name, answer) in answers.await {
-            if let Err(error) = answer {
-                let finding = of_error(&format!("aws context {name}"), &error);
+            let finding = match answer {
+                Err(error) => Some(of_error(&format!("aws context {name}"), &error)),
+                Ok(page) => self.of_demand(name, &page, now),
+            };
+            if let Some(finding) = finding {
                 self.add(self.places.context(name.as_str()), finding);
             }
         }
     }
 
-    async fn of_repositories(&mut self) {
+    /// Whether the requests suffice for the pushes of the account.
+    fn of_demand(&self, name: &ContextName, sample: &LookupPage, now: Timestamp) -> Option<Finding> {
+        let poll = &self.config.poll;
+        let rate = self.config.aws.get(name)?.max_lookups_per_second;
+        let polling = Polling { interval: poll.interval, overlap: poll.overlap, rate };
+        let oldest = sample.records.last().and_then(|record| record.time).filter(|_| sample.next.is_some());
+        let covered = oldest.map_or(SAMPLE, |oldest| now.duration_since(oldest));
+        let events = f64::from(u32::try_from(sample.records.len()).unwrap_or(u32::MAX));
+        let demand = Demand::of(events / covered.as_secs_f64().max(1.0), &polling);
+        let polled = self.config.polled_contexts().contains(&name);
+        (polled && demand.exceeds(&polling)).then(|| {
+            let delay = humantime::format_duration(Duration::from_secs(demand.delay.as_secs()));
+            let message = format!(
+                "about {:.0} pushes a day in this account and Region take {:.2} requests per second of the {rate} that max_lookups_per_second allows: a push may be seen {delay} later than CloudTrail delivers it, and late events much later",
+                demand.pushes_a_day, demand.requests
+            );
+            let subject = format!("aws context {name}");
+            Finding::new(Severity::Warning, "busy_account", subject, message, Demand::remedy(&polling))
+        })
+    }
+
+    /// Gives the repositories that are there, as far as they could be listed.
+    async fn of_repositories(&mut self) -> BTreeMap<RepositoryKey, RepositoryView> {
+        let mut views = BTreeMap::new();
         let names: BTreeSet<&ContextName> = self.config.repositories.keys().map(|key| &key.aws).collect();
         let asked = names.into_iter().filter_map(|name| self.contexts.get(name).map(|context| (name, context)));
         let answers =
@@ -148,13 +191,42 @@ impl Inspection<'_> {
                         if let Some(finding) = of_repository(key, &rule.services, &there) {
                             self.add(line, finding);
                         }
+                        let view = there.iter().find(|one| one.name == key.name.as_str());
+                        views.extend(view.map(|view| (key.clone(), view.clone())));
                     }
                 }
             }
         }
+        views
+    }
+
+    async fn of_lifecycles(&mut self, views: &BTreeMap<RepositoryKey, RepositoryView>) {
+        let config = self.config;
+        let (found, denied) = lifecycles::findings(self.contexts, config.repositories.keys(), views).await;
+        for (key, finding) in found {
+            self.add(self.places.repository(key.aws.as_str(), key.name.as_str()), finding);
+        }
+        for (aws, finding) in denied {
+            self.add(self.places.context(aws.as_str()), finding);
+        }
+    }
+
+    /// Policies that select no image: a warning where there are tags that they do not admit, else the note that it is.
+    async fn of_unselected(&mut self, notes: Vec<(ServiceKey, RepositoryKey, Finding)>) {
+        let repositories = notes.iter().map(|(_, repository, _)| repository.clone()).collect();
+        let tags = admission::tags_of(self.contexts, repositories).await;
+        for (key, repository, note) in notes {
+            let rules = self.config.rules_of(&key);
+            let doubt = rules.get(&repository).zip(tags.get(&repository)).and_then(|(rule, tags)| {
+                finding::of_tags(&self.config.name_of(&key), &repository.name, rule.policy.as_ref(), tags)
+            });
+            let line = self.line_of(&key, Some(&repository));
+            self.add(line, doubt.unwrap_or(note));
+        }
     }
 
     async fn of_services(&mut self, now: Timestamp) {
+        let mut unselected = Vec::new();
         let observed = preview::ask(self.config, self.contexts, &State::default(), now).await;
         for (request, facts) in observed {
             let key = request.key;
@@ -175,9 +247,35 @@ impl Inspection<'_> {
                     let homes = self.homes(&rules, &facts);
                     for (repository, finding) in finding::of_service(&self.config.name_of(&key), &rules, &homes, &facts)
                     {
-                        self.add(self.line_of(&key, repository.as_ref()), finding);
+                        match repository {
+                            Some(repository) if finding.code == NOTHING_SELECTED => {
+                                unselected.push((key.clone(), repository, finding));
+                            }
+                            other => self.add(self.line_of(&key, other.as_ref()), finding),
+                        }
                     }
                 }
+            }
+        }
+        self.of_unselected(unselected).await;
+    }
+
+    /// What ECS is asked only after the answer of an UpdateService was lost. That it is denied shows now, and not then.
+    async fn of_rare_calls(&mut self, now: Timestamp) {
+        let keys: BTreeSet<ServiceKey> = self.config.services().map(|(_, rule)| rule.key.clone()).collect();
+        let asked = keys.into_iter().take(RARE_CALLS).filter_map(|key| {
+            let ecs = Arc::clone(&self.contexts.get(&key.aws)?.ecs);
+            Some(async move {
+                let answer = ecs.deployed_since(&key.cluster, &key.service, now - RARE_CALLS_LOOK_BACK).await;
+                (key, answer)
+            })
+        });
+        for (key, answer) in join_all(asked).await {
+            if let Err(error) = answer
+                && error.fault == Fault::Denied
+            {
+                let finding = of_error(&self.config.name_of(&key), &error);
+                self.add(self.line_of(&key, None), Finding { severity: Severity::Warning, ..finding });
             }
         }
     }
@@ -204,7 +302,7 @@ impl Inspection<'_> {
         let home = |key: &RepositoryKey| {
             let region = self.contexts.get(&key.aws)?.region.clone();
             let best = facts.images.get(key).and_then(|answers| answers.best.as_ref());
-            Some((key.clone(), Home { region, account: best.map(|(_, image)| image.registry.clone()) }))
+            Some((key.clone(), Home { region, account: best.map(|(_, image)| image.registry.account.clone()) }))
         };
         rules.keys().filter_map(home).collect()
     }

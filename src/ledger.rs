@@ -207,4 +207,4 @@ mod tests;
 
 #[cfg(test)]
 #[path = "ledger_properties.rs"]
-mod properties;
+pub(crate) mod properties;

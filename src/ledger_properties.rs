@@ -8,22 +8,26 @@ use proptest::prelude::*;
 
 use super::text::Text;
 use super::{parse, render};
+use crate::domain::deployment::HookTarget;
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{
-    AuditState, ContextState, Decision, Deployed, Direction, Freeze, Hold, Left, Ordered, Ousted, Outcome, OutcomeKind,
-    Phase, PushRef, Rollout, ServiceState, State, Target, WayBack,
+    AuditRound, AuditState, ContextState, Decision, Deployed, Direction, Freeze, Hold, Left, Ordered, Ousted, Outcome,
+    OutcomeKind, Phase, PushRef, ReadingProgress, Rollout, Seen, ServiceState, Span, State, Target, WayBack,
 };
 use crate::domain::steering::Order;
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
-use crate::domain::types::{ContextName, DeploymentId};
+use crate::domain::types::{ContextName, DeploymentId, RepositoryName};
+use crate::domain::waiting::{Gate, Hook, Waiting};
 
 fn time() -> impl Strategy<Value = Timestamp> {
     (0..4_000_000_000i64, 0..1_000_000_000i32).prop_map(|(second, nano)| Timestamp::new(second, nano).unwrap())
 }
 
+/// A text as it comes in: what is not fit to be shown is taken out of it again when it is read.
 fn text() -> impl Strategy<Value = String> {
-    ".{0,40}"
+    ".{0,40}".prop_map(|text| printable(&text, LONGEST))
 }
 
 fn push() -> impl Strategy<Value = PushRef> {
@@ -62,15 +66,16 @@ fn way_back() -> impl Strategy<Value = WayBack> {
 }
 
 fn phase() -> impl Strategy<Value = Phase> {
-    let deployment = |(revision, since)| Phase::Rolling {
+    let deployment = |(revision, since, progressed_at)| Phase::Rolling {
         revision: arn(revision),
         deployment: DeploymentId::parse("ecs-svc/1234").unwrap(),
         since,
+        progressed_at,
     };
     prop_oneof![
         Just(Phase::Intended),
         (1..99u64).prop_map(|revision| Phase::Registered { revision: arn(revision) }),
-        (1..99u64, time()).prop_map(deployment),
+        (1..99u64, time(), prop::option::of(time())).prop_map(deployment),
     ]
 }
 
@@ -100,13 +105,17 @@ fn superseding() -> impl Strategy<Value = Rollout> {
 }
 
 fn deployed() -> impl Strategy<Value = Deployed> {
-    (1..99u64, of_repositories(target()), time(), prop::bool::ANY, prop::option::of(way_back())).prop_map(
-        |(revision, targets, since, names_tags, way_back)| Deployed {
+    let pinned = prop::collection::btree_map(text(), text(), 0..3);
+    let back = (prop::option::of(way_back()), prop::option::of(rollout()));
+    (1..99u64, of_repositories(target()), time(), prop::bool::ANY, back, pinned).prop_map(
+        |(revision, targets, since, names_tags, (way_back, unproven), pinned)| Deployed {
+            unproven: unproven.map(Box::new),
             revision: arn(revision),
             targets,
             since,
             names_tags,
             way_back,
+            pinned,
         },
     )
 }
@@ -131,13 +140,34 @@ fn ordered() -> impl Strategy<Value = Ordered> {
         Just(Order::Release),
         prop::option::of(text()).prop_map(|reason| Order::Hold { reason }),
         prop::option::of(text()).prop_map(|to| Order::Rollback { to }),
+        prop::option::of(text()).prop_map(|image| Order::Approve { image }),
+        prop::option::of(text()).prop_map(|reason| Order::Reject { reason }),
     ];
     (time(), text(), order, text()).prop_map(|(at, by, order, answer)| Ordered { at, by, order, answer })
 }
 
+fn waiting() -> impl Strategy<Value = Waiting> {
+    let hook = (text(), prop::sample::select(HookTarget::ALL.to_vec()), text());
+    let hook = hook.prop_map(|(id, target, service_deployment)| Hook { id, target, service_deployment });
+    let ends = (prop::option::of(time()), prop::option::of(text()), prop::option::of(hook));
+    (time(), target(), text(), ends).prop_map(|(since, target, reason, (until, stage, hook))| Waiting {
+        gate: Gate::Pause,
+        since,
+        repository: repository_key("hello").name,
+        tag: target.push.tag,
+        digest: target.digest,
+        reason,
+        until,
+        stage,
+        hook,
+    })
+}
+
 fn service() -> impl Strategy<Value = ServiceState> {
-    let hold = (target(), text(), time())
-        .prop_map(|(target, reason, now)| Hold::new(&target, SignedDuration::ZERO, reason, now));
+    let hold = (target(), text(), time(), prop::bool::ANY).prop_map(|(target, reason, now, rejected)| Hold {
+        rejected,
+        ..Hold::new(&target, SignedDuration::ZERO, reason, now)
+    });
     let freeze = (time(), text(), text()).prop_map(|(since, by, reason)| Freeze { since, by, reason });
     let history = prop::collection::vec_deque(outcome(), 0..3);
     let orders = prop::collection::vec_deque(ordered(), 0..3);
@@ -150,8 +180,9 @@ fn service() -> impl Strategy<Value = ServiceState> {
     });
     let ousted = time().prop_map(|at| Ousted { digest: digest('b'), at });
     let against = (of_repositories(hold), prop::option::of(freeze), of_repositories(ousted), prop::option::of(left));
-    (asked, against, history, orders).prop_map(
-        |((wanted, decided, deployed, rollout), (held, frozen, ousted, left), history, orders)| ServiceState {
+    (asked, against, prop::option::of(waiting()), history, orders).prop_map(
+        |((wanted, decided, deployed, rollout), (held, frozen, ousted, left), waiting, history, orders)| ServiceState {
+            waiting,
             wanted,
             decided,
             deployed,
@@ -182,18 +213,49 @@ fn decision() -> impl Strategy<Value = Decision> {
     })
 }
 
-fn state() -> impl Strategy<Value = State> {
-    let seen = || prop::collection::btree_map("[!-~]{1,40}".prop_map(|text| event_id(&text)), time(), 0..5);
+/// Any state.
+pub(crate) fn state() -> impl Strategy<Value = State> {
+    let seen = || {
+        let one = ("[!-~]{1,40}".prop_map(|text| event_id(&text)), time());
+        prop::collection::vec(one, 0..5).prop_map(|all| {
+            let unique: BTreeMap<_, _> = all.into_iter().collect();
+            unique.into_iter().collect::<Seen>()
+        })
+    };
+    let span = || (time(), time()).prop_map(|(from, to)| Span { from, to });
     let context_name = || "[a-z]{1,9}".prop_map(|name| ContextName::parse(&name).unwrap());
-    let context = (time(), prop::option::of(time()), seen()).prop_map(|(baseline, cursor, seen)| ContextState {
-        baseline,
-        cursor,
-        seen,
+    let progress = (
+        prop::option::of(time()),
+        prop::option::of(time()),
+        prop::collection::vec(span(), 0..3),
+        prop::option::of(span()),
+        prop::option::of(time()),
+    )
+        .prop_map(|(cursor, recent, unread, reread, reread_to)| ReadingProgress {
+            cursor,
+            recent,
+            unread,
+            reread,
+            reread_to,
+        });
+    let repository = "[a-z]{2,9}".prop_map(|name| RepositoryName::parse(&name).unwrap());
+    let followed = prop::option::of(prop::collection::btree_map(repository, time(), 0..3));
+    let context = (time(), progress, followed, seen()).prop_map(|(baseline, progress, followed, seen)| {
+        let followed = followed.map(|followed| followed.into_iter().collect());
+        let mut context = ContextState { followed, seen, baseline, ..ContextState::new(baseline) };
+        context.advance(progress);
+        context
     });
     let contexts = prop::collection::btree_map(context_name(), context, 0..3);
     let services = prop::collection::btree_map("[a-z]{1,9}".prop_map(|name| service_key(&name)), service(), 0..4);
-    let audit =
-        (time(), prop::option::of(time()), seen()).prop_map(|(since, cursor, seen)| AuditState { since, cursor, seen });
+    let round = (time(), time(), time()).prop_map(|(from, to, below)| AuditRound {
+        from,
+        to,
+        event: "RunTask".to_owned(),
+        below,
+    });
+    let audit = (time(), prop::option::of(time()), prop::option::of(round), prop::option::of(time()), seen())
+        .prop_map(|(since, cursor, round, forgotten_to, seen)| AuditState { since, cursor, round, forgotten_to, seen });
     let audits = prop::collection::btree_map(context_name(), audit, 0..3);
     let decisions = prop::collection::vec_deque(decision(), 0..4);
     (contexts, services, audits, decisions).prop_map(|(contexts, services, audits, decisions)| {

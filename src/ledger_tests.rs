@@ -16,10 +16,7 @@ fn folder() -> (TempDir, PathBuf) {
 fn some_state(second: i64) -> State {
     let mut state = State::default();
     state.contexts.insert(ContextName::parse("default").unwrap(), ContextState::new(at(second)));
-    let _ = state
-        .services
-        .get_or_default(service_key("a"))
-        .want(&repository_key("hello"), push_ref("e1", "latest", second));
+    state.services.get_or_default(service_key("a")).want(&repository_key("hello"), push_ref("e1", "latest", second));
     state
 }
 

@@ -2,6 +2,8 @@
 //!
 //! One direction of flow: CloudTrail -> [`scheduler`] -> [`deployer`] -> ECS. See `ARCHITECTURE.md`.
 
+pub mod admission;
+mod asking;
 pub mod aws;
 pub mod cli;
 pub mod clock;
@@ -22,7 +24,11 @@ pub mod observer;
 pub mod once;
 mod page;
 pub mod preview;
+#[cfg(test)]
+mod reference;
 pub mod scheduler;
 pub mod signals;
 pub mod status;
+pub mod survey;
+pub mod usage;
 mod wording;

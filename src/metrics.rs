@@ -1,48 +1,76 @@
-//! Every metric, in one place. The struct owns its registry.
+//! The metrics: what is recorded, and how. The struct owns its registry; the table of all metrics is in [`families`].
 //!
 //! Labels come only from the configuration or from closed sets, so that nobody who pushes an image can make new series.
+
+mod families;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use prometheus::core::Collector;
-use prometheus::{
-    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use jiff::{SignedDuration, Timestamp};
+use prometheus::core::Collector as _;
+use prometheus::{Encoder as _, Registry, TextEncoder};
 
+use crate::aws::Fault;
 use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
+use crate::domain::waiting::Gate;
+use crate::domain::words::{described, words};
 use crate::engine::ServiceCounts;
+
+use families::Families;
+pub use families::{Kind, Label, METRICS, Metric, NAMESPACE, Values};
 
 /// The `repository` label of pushes to repositories that are not in the configuration. No ECR repository can have this name.
 pub const OTHER_REPOSITORIES: &str = "_other";
+/// The `outcome` label of a push that is deployed.
+const DEPLOYED: &str = "deployed";
+/// The `outcome` label of a call that AWS answered as it should.
+const ANSWERED: &str = "ok";
+
+words! {
+    /// How a poll ends.
+    pub enum PollOutcome {
+        Ok = "ok", "Every page was read.";
+        Error = "error", "A page could not be read.";
+    }
+}
+
+words! {
+    /// How a write of the state ends.
+    pub enum CommitOutcome {
+        Ok = "ok", "The state is on the disk.";
+        Error = "error", "The state could not be written: nothing is deployed until it can.";
+    }
+}
+
+words! {
+    /// What becomes of a notification.
+    pub enum DeliveryOutcome {
+        Sent = "sent", "The receiver took it.";
+        Failed = "failed", "The receiver refused it for good, or did not take it for an hour.";
+        Dropped = "dropped", "Too many waited for the receiver and it was the oldest, or the program stopped.";
+    }
+}
+
+/// What becomes of a push.
+fn push_outcomes() -> Vec<(&'static str, &'static str)> {
+    [vec![(DEPLOYED, "A service is rolled to it.")], described::<SkipReason>()].concat()
+}
+
+/// How a call to AWS ends.
+fn call_outcomes() -> Vec<(&'static str, &'static str)> {
+    [vec![(ANSWERED, "AWS answered.")], described::<Fault>()].concat()
+}
 
 /// The metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    polls: IntCounterVec,
-    last_successful_poll: GaugeVec,
-    lookup_requests: IntCounterVec,
-    pushes: IntCounterVec,
-    push_delivery: HistogramVec,
-    deployments: IntCounterVec,
-    deployments_in_progress: IntGaugeVec,
-    deployment_duration: HistogramVec,
-    push_to_stable: HistogramVec,
-    held: IntGaugeVec,
-    undecided: IntGaugeVec,
-    aws_requests: IntCounterVec,
-    aws_request_duration: HistogramVec,
-    state_commits: IntCounterVec,
-    notifications: IntCounterVec,
-    audit_events: IntCounterVec,
-    reload_successful: Gauge,
-    reload_success_timestamp: Gauge,
+    families: Families,
     expected: Mutex<Expected>,
 }
 
@@ -53,162 +81,19 @@ struct Expected {
     services: BTreeSet<(EcsName, EcsName)>,
 }
 
-/// How a poll ended, in metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PollOutcome {
-    /// Every page was read.
-    Ok,
-    /// A page could not be read.
-    Error,
-}
-
-const PUSH: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0];
-const ROLLOUT: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0];
-const REQUEST: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
 impl Metrics {
     /// Makes and registers every metric.
     ///
     /// # Errors
-    /// A name is registered twice, which would be a defect of this function.
+    /// A name is registered twice, which would be a defect of the table.
     pub fn new(version: &str, commit: &str, now: Timestamp) -> prometheus::Result<Self> {
-        let registry = Registry::new_custom(Some("ecs_deployd".to_owned()), None)?;
-        let build_info = IntGaugeVec::new(
-            Opts::new("build_info", "A metric with a constant value of 1, labelled with the version and commit."),
-            &["version", "commit"],
-        )?;
-        build_info.with_label_values(&[version, commit]).set(1);
-        add(&registry, build_info)?;
-        let service = &["cluster", "service"];
-        let metrics = Self {
-            polls: add(&registry, counter("polls_total", "Polls of CloudTrail, by outcome.", &["aws", "outcome"])?)?,
-            last_successful_poll: add(
-                &registry,
-                gauge(
-                    "last_successful_poll_timestamp_seconds",
-                    "When CloudTrail was last read to the end of its pages, in seconds since the epoch.",
-                    &["aws"],
-                )?,
-            )?,
-            lookup_requests: add(
-                &registry,
-                counter("lookup_requests_total", "LookupEvents requests sent, retries and pages included.", &["aws"])?,
-            )?,
-            pushes: add(
-                &registry,
-                counter(
-                    "pushes_total",
-                    "Push events read, by what became of them: deployed, or the reason why not.",
-                    &["repository", "outcome"],
-                )?,
-            )?,
-            push_delivery: add(
-                &registry,
-                histogram(
-                    "push_delivery_seconds",
-                    "From the push to when CloudTrail was seen to tell of it.",
-                    &["repository"],
-                    PUSH,
-                )?,
-            )?,
-            deployments: add(
-                &registry,
-                counter("deployments_total", "Ended deployments, by outcome.", &["cluster", "service", "outcome"])?,
-            )?,
-            deployments_in_progress: add(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new("deployments_in_progress", "Deployments of the service that are under way."),
-                    service,
-                )?,
-            )?,
-            deployment_duration: add(
-                &registry,
-                histogram(
-                    "deployment_duration_seconds",
-                    "From the decision to the end of a deployment.",
-                    service,
-                    ROLLOUT,
-                )?,
-            )?,
-            push_to_stable: add(
-                &registry,
-                histogram(
-                    "push_to_stable_seconds",
-                    "From the push to when the service ran it completely.",
-                    service,
-                    PUSH,
-                )?,
-            )?,
-            held: add(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new("held", "Services of this name for which a digest is held, or which an operator holds."),
-                    service,
-                )?,
-            )?,
-            undecided: add(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "undecided",
-                        "Pushes to the service that wait for a decision: seconds, unless AWS cannot be asked.",
-                    ),
-                    service,
-                )?,
-            )?,
-            aws_requests: add(
-                &registry,
-                counter("aws_requests_total", "Requests to AWS, by outcome.", &["api", "operation", "outcome"])?,
-            )?,
-            aws_request_duration: add(
-                &registry,
-                histogram(
-                    "aws_request_duration_seconds",
-                    "From sending a request to AWS to its answer.",
-                    &["api", "operation", "outcome"],
-                    REQUEST,
-                )?,
-            )?,
-            state_commits: add(
-                &registry,
-                counter("state_commits_total", "Writes of the state file, by outcome.", &["outcome"])?,
-            )?,
-            notifications: add(
-                &registry,
-                counter(
-                    "notifications_total",
-                    "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited).",
-                    &["receiver", "outcome"],
-                )?,
-            )?,
-            audit_events: add(
-                &registry,
-                counter(
-                    "audit_events_total",
-                    "Changes to ECS that were read, by the name of the call.",
-                    &["aws", "event"],
-                )?,
-            )?,
-            reload_successful: add(
-                &registry,
-                Gauge::new(
-                    "config_last_reload_successful",
-                    "1 if the last reload of the configuration succeeded, or 0.",
-                )?,
-            )?,
-            reload_success_timestamp: add(
-                &registry,
-                Gauge::new(
-                    "config_last_reload_success_timestamp_seconds",
-                    "When the configuration was last loaded, in seconds since the epoch.",
-                )?,
-            )?,
-            expected: Mutex::default(),
-            registry,
-        };
-        metrics.state_commits.with_label_values(&["ok"]).inc_by(0);
-        metrics.state_commits.with_label_values(&["error"]).inc_by(0);
+        let registry = Registry::new_custom(Some(NAMESPACE.to_owned()), None)?;
+        let families = Families::register(&registry)?;
+        families.build_info.with([version, commit]).set(1.0);
+        for outcome in CommitOutcome::ALL {
+            families.state_commits_total.appear([outcome.as_str()]);
+        }
+        let metrics = Self { registry, families, expected: Mutex::default() };
         metrics.reloaded(Some(now));
         Ok(metrics)
     }
@@ -217,22 +102,22 @@ impl Metrics {
     /// any more disappear.
     pub fn expect(&self, contexts: &[&ContextName], repositories: &[&RepositoryName], services: &[&ServiceKey]) {
         for context in contexts {
-            for outcome in ["ok", "error"] {
-                self.polls.with_label_values(&[context.as_str(), outcome]).inc_by(0);
+            for outcome in PollOutcome::ALL {
+                self.families.polls_total.appear([context.as_str(), outcome.as_str()]);
             }
-            self.lookup_requests.with_label_values(&[context.as_str()]).inc_by(0);
+            self.families.lookup_requests_total.appear([context.as_str()]);
         }
         for repository in repositories {
-            self.pushes.with_label_values(&[repository.as_str(), "deployed"]).inc_by(0);
-            let _ = self.push_delivery.with_label_values(&[repository.as_str()]);
+            self.families.pushes_total.appear([repository.as_str(), DEPLOYED]);
+            let _ = self.families.push_delivery_seconds.with([repository.as_str()]);
         }
         for key in services {
             let [cluster, service] = labels(key);
             for kind in OutcomeKind::ALL {
-                self.deployments.with_label_values(&[cluster, service, kind.as_str()]).inc_by(0);
+                self.families.deployments_total.appear([cluster, service, kind.as_str()]);
             }
-            for gauge in [&self.deployments_in_progress, &self.held, &self.undecided] {
-                let _ = gauge.with_label_values(&[cluster, service]);
+            for gauge in self.of_services() {
+                let _ = gauge.with([cluster, service]);
             }
         }
         let services = services.iter().map(|key| (key.cluster.clone(), key.service.clone())).collect();
@@ -240,58 +125,74 @@ impl Metrics {
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *expected, now);
         for gone in before.contexts.difference(&expected.contexts) {
-            let _ = self.last_successful_poll.remove_label_values(&[gone.as_str()]);
+            for gauge in self.of_contexts() {
+                gauge.remove([gone.as_str()]);
+            }
         }
         for (cluster, service) in before.services.difference(&expected.services) {
-            for gauge in [&self.deployments_in_progress, &self.held, &self.undecided] {
-                let _ = gauge.remove_label_values(&[cluster.as_str(), service.as_str()]);
+            for gauge in self.of_services() {
+                gauge.remove([cluster.as_str(), service.as_str()]);
             }
         }
     }
 
+    /// The gauges that stand for a context as long as it is configured.
+    fn of_contexts(&self) -> [&families::Gauge<1>; 3] {
+        let Families { last_successful_poll_timestamp_seconds, reread_lag_seconds, unread_history_seconds, .. } =
+            &self.families;
+        [last_successful_poll_timestamp_seconds, reread_lag_seconds, unread_history_seconds]
+    }
+
+    /// The gauges that stand for a service as long as it is configured.
+    fn of_services(&self) -> [&families::Gauge<2>; 3] {
+        let Families { deployments_in_progress, held, undecided, .. } = &self.families;
+        [deployments_in_progress, held, undecided]
+    }
+
     /// A poll ended.
     pub fn polled(&self, context: &ContextName, outcome: PollOutcome, now: Timestamp) {
-        let text = match outcome {
-            PollOutcome::Ok => "ok",
-            PollOutcome::Error => "error",
-        };
-        self.polls.with_label_values(&[context.as_str(), text]).inc();
-        if outcome == PollOutcome::Ok {
-            self.last_successful_poll.with_label_values(&[context.as_str()]).set(seconds(now));
+        self.families.polls_total.with([context.as_str(), outcome.as_str()]).inc();
+        match outcome {
+            PollOutcome::Ok => {
+                self.families.last_successful_poll_timestamp_seconds.with([context.as_str()]).set(seconds(now));
+            }
+            PollOutcome::Error => {}
         }
+    }
+
+    /// How far behind the reading is, and how much of the history is still to be read.
+    pub fn reading(&self, context: &ContextName, lag: SignedDuration, backlog: SignedDuration) {
+        self.families.reread_lag_seconds.with([context.as_str()]).set(lag.as_secs_f64());
+        self.families.unread_history_seconds.with([context.as_str()]).set(backlog.as_secs_f64());
     }
 
     /// A LookupEvents request is sent.
     pub fn lookup(&self, context: &ContextName) {
-        self.lookup_requests.with_label_values(&[context.as_str()]).inc();
+        self.families.lookup_requests_total.with([context.as_str()]).inc();
     }
 
     /// A push was not deployed. `repository` is `None` unless it is in the configuration.
     pub fn push_skipped(&self, repository: Option<&RepositoryName>, reason: SkipReason) {
-        self.pushes.with_label_values(&[repository_label(repository), reason.as_str()]).inc();
+        self.families.pushes_total.with([repository_label(repository), reason.as_str()]).inc();
     }
 
     /// A push is deployed.
     pub fn push_deployed(&self, repository: &RepositoryName) {
-        self.pushes.with_label_values(&[repository.as_str(), "deployed"]).inc();
+        self.families.pushes_total.with([repository.as_str(), DEPLOYED]).inc();
     }
 
     /// A push was seen, some time after it was made.
     pub fn push_seen(&self, repository: &RepositoryName, after: Duration) {
-        self.push_delivery.with_label_values(&[repository.as_str()]).observe(after.as_secs_f64());
+        self.families.push_delivery_seconds.with([repository.as_str()]).observe(after.as_secs_f64());
     }
 
     /// What is counted of a service now. A series of what is not in the configuration any more ends.
     pub fn service_counts(&self, service: &ServiceKey, counts: ServiceCounts) {
-        let gauges = [
-            (&self.deployments_in_progress, counts.rolling),
-            (&self.held, counts.held),
-            (&self.undecided, counts.undecided),
-        ];
-        for (gauge, value) in gauges {
+        let [in_progress, held, undecided] = self.of_services();
+        for (gauge, value) in [(in_progress, counts.rolling), (held, counts.held), (undecided, counts.undecided)] {
             match counts.configured || counts.rolling > 0 {
-                true => gauge.with_label_values(&labels(service)).set(i64::try_from(value).unwrap_or(i64::MAX)),
-                false => drop(gauge.remove_label_values(&labels(service))),
+                true => gauge.with(labels(service)).set(number(value)),
+                false => gauge.remove(labels(service)),
             }
         }
     }
@@ -299,65 +200,77 @@ impl Metrics {
     /// A deployment ended.
     pub fn deployment_ended(&self, service: &ServiceKey, outcome: OutcomeKind, took: Duration) {
         let [cluster, name] = labels(service);
-        self.deployments.with_label_values(&[cluster, name, outcome.as_str()]).inc();
-        self.deployment_duration.with_label_values(&[cluster, name]).observe(took.as_secs_f64());
+        self.families.deployments_total.with([cluster, name, outcome.as_str()]).inc();
+        self.families.deployment_duration_seconds.with([cluster, name]).observe(took.as_secs_f64());
     }
 
     /// A deployment was refused before it began.
     pub fn deployment_refused(&self, service: &ServiceKey) {
         let [cluster, name] = labels(service);
-        self.deployments.with_label_values(&[cluster, name, OutcomeKind::Refused.as_str()]).inc();
+        self.families.deployments_total.with([cluster, name, OutcomeKind::Refused.as_str()]).inc();
     }
 
     /// A service runs a push completely.
     pub fn push_stable(&self, service: &ServiceKey, after: Duration) {
-        self.push_to_stable.with_label_values(&labels(service)).observe(after.as_secs_f64());
+        self.families.push_to_stable_seconds.with(labels(service)).observe(after.as_secs_f64());
     }
 
-    /// A request to AWS was answered, or not.
-    pub fn aws_request(&self, api: &str, operation: &str, outcome: &str, took: Duration) {
-        self.aws_requests.with_label_values(&[api, operation, outcome]).inc();
-        self.aws_request_duration.with_label_values(&[api, operation, outcome]).observe(took.as_secs_f64());
+    /// Whether something waits at a gate for a service. The series ends with the waiting.
+    pub fn waits(&self, service: &ServiceKey, gate: Gate, waits: bool) {
+        let [cluster, name] = labels(service);
+        let labels = [cluster, name, gate.as_str()];
+        match waits {
+            true => self.families.waiting.with(labels).set(1.0),
+            false => self.families.waiting.remove(labels),
+        }
+    }
+
+    /// A request to AWS was answered, or failed.
+    pub fn aws_request(&self, api: &str, operation: &str, fault: Option<Fault>, took: Duration) {
+        let outcome = fault.map_or(ANSWERED, Fault::as_str);
+        self.families.aws_requests_total.with([api, operation, outcome]).inc();
+        self.families.aws_request_duration_seconds.with([api, operation, outcome]).observe(took.as_secs_f64());
     }
 
     /// Makes the series of the receivers appear.
     pub fn expect_receivers<'a>(&self, names: impl Iterator<Item = &'a str>) {
         for name in names {
-            for outcome in ["sent", "failed", "dropped"] {
-                self.notifications.with_label_values(&[name, outcome]).inc_by(0);
+            for outcome in DeliveryOutcome::ALL {
+                self.families.notifications_total.appear([name, outcome.as_str()]);
             }
         }
     }
 
     /// A notice to a receiver was sent, or not.
-    pub fn notified(&self, receiver: &str, outcome: &'static str) {
-        self.notifications.with_label_values(&[receiver, outcome]).inc();
+    pub fn notified(&self, receiver: &str, outcome: DeliveryOutcome) {
+        self.families.notifications_total.with([receiver, outcome.as_str()]).inc();
     }
 
     /// Makes the series of the calls that are followed appear.
     pub fn expect_audits(&self, contexts: &[&ContextName], events: &[EventName]) {
         for context in contexts {
             for event in events {
-                self.audit_events.with_label_values(&[context.as_str(), event.as_str()]).inc_by(0);
+                self.families.audit_events_total.appear([context.as_str(), event.as_str()]);
             }
         }
     }
 
     /// A change to ECS was read.
     pub fn audited(&self, context: &ContextName, event: &str) {
-        self.audit_events.with_label_values(&[context.as_str(), event]).inc();
+        self.families.audit_events_total.with([context.as_str(), event]).inc();
     }
 
     /// The state file was written, or not.
     pub fn committed(&self, ok: bool) {
-        self.state_commits.with_label_values(&[if ok { "ok" } else { "error" }]).inc();
+        let outcome = if ok { CommitOutcome::Ok } else { CommitOutcome::Error };
+        self.families.state_commits_total.with([outcome.as_str()]).inc();
     }
 
     /// The configuration was loaded at a time, or could not be.
     pub fn reloaded(&self, at: Option<Timestamp>) {
-        self.reload_successful.set(if at.is_some() { 1.0 } else { 0.0 });
+        self.families.config_last_reload_successful.with([]).set(if at.is_some() { 1.0 } else { 0.0 });
         if let Some(at) = at {
-            self.reload_success_timestamp.set(seconds(at));
+            self.families.config_last_reload_success_timestamp_seconds.with([]).set(seconds(at));
         }
     }
 
@@ -375,29 +288,17 @@ impl Metrics {
     }
 }
 
-fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
-}
-
-fn counter(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    IntCounterVec::new(Opts::new(name, help), labels)
-}
-
-fn gauge(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
-    GaugeVec::new(Opts::new(name, help), labels)
-}
-
-fn histogram(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
-    HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)
-}
-
 fn labels(key: &ServiceKey) -> [&str; 2] {
     [key.cluster.as_str(), key.service.as_str()]
 }
 
 fn repository_label(repository: Option<&RepositoryName>) -> &str {
     repository.map_or(OTHER_REPOSITORIES, RepositoryName::as_str)
+}
+
+/// A count as the value of a gauge.
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[expect(

@@ -1,15 +1,16 @@
 //! Telling others: each receiver has a task and a bounded queue of its own, so that one that is dead or slow delays nobody and nothing else.
 //!
-//! A notice is sent until it is taken, for an hour at most; what the receiver refuses for good is given up at once. Queues are in memory:
-//! the log, the history and the metrics have everything that a crash may lose here.
+//! A notice is sent until it is taken, for an hour at most; what the receiver refuses for good is given up at once. What waits outlives a
+//! reload. Queues are in memory: the log, the history and the metrics have everything that a crash may lose here.
 
 mod format;
 mod queue;
 mod webhook;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
@@ -20,7 +21,7 @@ use crate::aws::{Contexts, Fault, Message};
 use crate::clock;
 use crate::config::{NotifySettings, Receiver};
 use crate::domain::notice::{Format, Notice};
-use crate::metrics::Metrics;
+use crate::metrics::{DeliveryOutcome, Metrics};
 
 /// From one attempt to the next, at first; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -44,19 +45,53 @@ pub enum Undelivered {
 #[derive(Debug, Clone, Default)]
 pub struct Notices {
     receivers: Arc<Vec<Mailbox>>,
+    /// Those that left the configuration while something waited for them.
+    leaving: Arc<Vec<Arc<Line>>>,
 }
 
+/// A receiver under one configuration.
 #[derive(Debug)]
 struct Mailbox {
     settings: NotifySettings,
-    queue: Arc<Queue>,
-    metrics: Arc<Metrics>,
-    task: std::sync::Mutex<Option<JoinHandle<()>>>,
+    line: Arc<Line>,
+    _open: Arc<Open>,
 }
 
-impl Drop for Mailbox {
+/// What a receiver keeps over a reload: what waits for it, what it was told already, and the task that carries it.
+#[derive(Debug)]
+struct Line {
+    name: String,
+    queue: Arc<Queue>,
+    door: watch::Sender<Arc<Door>>,
+    metrics: Arc<Metrics>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// As long as somebody has this, something may still be put into the queue.
+#[derive(Debug)]
+struct Open(Arc<Queue>);
+
+impl Drop for Open {
     fn drop(&mut self) {
-        self.queue.close();
+        self.0.close();
+    }
+}
+
+impl Mailbox {
+    fn new(settings: &NotifySettings, door: Door, metrics: &Arc<Metrics>) -> Self {
+        let queue = Arc::new(Queue::default());
+        let (door, doors) = watch::channel(Arc::new(door));
+        let post = Post { name: settings.name.clone(), doors, queue: Arc::clone(&queue), metrics: Arc::clone(metrics) };
+        let task = Mutex::new(Some(tokio::spawn(post.run())));
+        let open = Arc::new(Open(Arc::clone(&queue)));
+        let line = Line { name: settings.name.clone(), queue, door, metrics: Arc::clone(metrics), task };
+        Self { settings: settings.clone(), line: Arc::new(line), _open: open }
+    }
+
+    /// The same receiver under another configuration: what waits goes where that one says.
+    fn renewed(&self, settings: &NotifySettings, door: Door) -> Self {
+        self.line.door.send_replace(Arc::new(door));
+        Self { settings: settings.clone(), line: Arc::clone(&self.line), _open: Arc::clone(&self._open) }
     }
 }
 
@@ -64,51 +99,69 @@ impl Notices {
     /// Starts a task for each receiver.
     #[must_use]
     pub fn start(settings: &[NotifySettings], contexts: &Contexts, metrics: &Arc<Metrics>) -> Self {
+        Self::default().reload(settings, contexts, metrics)
+    }
+
+    /// The receivers of another configuration. One that keeps its name keeps what waits for it and what it was told already; to one that is
+    /// gone what waits is still delivered.
+    #[must_use]
+    pub fn reload(&self, settings: &[NotifySettings], contexts: &Contexts, metrics: &Arc<Metrics>) -> Self {
         metrics.expect_receivers(settings.iter().map(|one| one.name.as_str()));
         let client = Client::new();
         let mailbox = |one: &NotifySettings| {
-            let queue = Arc::new(Queue::default());
-            let post = Post {
-                name: one.name.clone(),
-                door: Door::new(one, contexts, &client),
-                queue: Arc::clone(&queue),
-                metrics: Arc::clone(metrics),
-            };
-            let task = std::sync::Mutex::new(Some(tokio::spawn(post.run())));
-            Mailbox { settings: one.clone(), queue, metrics: Arc::clone(metrics), task }
+            let door = Door::new(one, contexts, &client);
+            match self.receivers.iter().find(|known| known.settings.name == one.name) {
+                Some(known) => known.renewed(one, door),
+                None => Mailbox::new(one, door, metrics),
+            }
         };
-        Self { receivers: Arc::new(settings.iter().map(mailbox).collect()) }
+        let receivers: Vec<Mailbox> = settings.iter().map(mailbox).collect();
+        let has_left = |known: &&Mailbox| !receivers.iter().any(|one| one.settings.name == known.settings.name);
+        let gone = self.receivers.iter().filter(has_left).map(|known| &known.line);
+        // Until the deployer goes by the new configuration it may still tell something to one that has just left.
+        let still_leaving = self.leaving.iter().filter(|line| line.queue.waiting() > 0);
+        let leaving: Vec<Arc<Line>> = still_leaving.chain(gone).cloned().collect();
+        Self { receivers: Arc::new(receivers), leaving: Arc::new(leaving) }
     }
 
     /// Tells whoever wants to hear it. Never waits.
     pub fn tell(&self, notice: &Arc<Notice>) {
         for receiver in self.receivers.iter().filter(|receiver| receiver.settings.interest.covers(notice)) {
-            if let Some(dropped) = receiver.queue.push(Arc::clone(notice)) {
-                receiver.metrics.notified(&receiver.settings.name, "dropped");
+            if let Some(dropped) = receiver.line.queue.push(Arc::clone(notice)) {
+                receiver.line.metrics.notified(&receiver.settings.name, DeliveryOutcome::Dropped);
                 warn!(
                     receiver = receiver.settings.name,
                     notice = dropped.id,
-                    "too many notices wait for this receiver: the oldest is dropped"
+                    "too many notices wait for this receiver: the oldest of those that matter least is dropped"
                 );
             }
         }
     }
 
-    /// Waits until everything was delivered, or for so long.
+    /// Waits until everything was delivered, or for so long. What is lost then is said and counted.
     pub async fn finish(self, within: Duration) {
+        let lines: Vec<&Arc<Line>> =
+            self.receivers.iter().map(|receiver| &receiver.line).chain(self.leaving.iter()).collect();
         let mut tasks = Vec::new();
-        for receiver in self.receivers.iter() {
-            receiver.queue.close();
-            let task = receiver.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            tasks.extend(task);
+        for line in &lines {
+            line.queue.close();
+            tasks.extend(line.task.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
-        let all = futures_util::future::join_all(tasks);
-        if clock::within(within, all).await.is_none() {
-            for receiver in self.receivers.iter().filter(|receiver| receiver.queue.waiting() > 0) {
+        if clock::within(within, futures_util::future::join_all(tasks.iter_mut())).await.is_none() {
+            for task in &tasks {
+                task.abort();
+            }
+        }
+        for line in lines {
+            let lost = line.queue.give_up();
+            for _ in 0..lost {
+                line.metrics.notified(&line.name, DeliveryOutcome::Dropped);
+            }
+            if lost > 0 {
                 warn!(
-                    receiver = receiver.settings.name,
-                    notices = receiver.queue.waiting(),
-                    "stopped before these notices were delivered"
+                    receiver = line.name,
+                    notices = lost,
+                    "stopped before these notices were delivered: they are lost"
                 );
             }
         }
@@ -176,13 +229,14 @@ impl Door {
 /// Carries the notices of one receiver.
 struct Post {
     name: String,
-    door: Door,
+    /// Where they go: a reload may say otherwise.
+    doors: watch::Receiver<Arc<Door>>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
 }
 
 impl Post {
-    async fn run(self) {
+    async fn run(mut self) {
         while let Some(notice) = self.queue.next().await {
             let outcome = self.deliver(&notice).await;
             self.metrics.notified(&self.name, outcome);
@@ -190,18 +244,19 @@ impl Post {
         }
     }
 
-    async fn deliver(&self, notice: &Notice) -> &'static str {
+    async fn deliver(&mut self, notice: &Notice) -> DeliveryOutcome {
         let begun = clock::instant();
         let mut pause = FIRST_PAUSE;
         let mut complained = false;
         loop {
-            match self.door.send(notice).await {
+            let door = Arc::clone(&self.doors.borrow_and_update());
+            match door.send(notice).await {
                 Ok(()) => {
                     match complained {
                         true => info!(receiver = self.name, notice = notice.id, "the notice was delivered after all"),
                         false => debug!(receiver = self.name, notice = notice.id, "notice delivered"),
                     }
-                    return "sent";
+                    return DeliveryOutcome::Sent;
                 }
                 Err(Undelivered::ForNow(why)) if begun.elapsed() < GIVE_UP_AFTER => {
                     if !complained {
@@ -216,11 +271,14 @@ impl Post {
                 }
                 Err(why) => {
                     error!(receiver = self.name, notice = notice.id, error = %why, "a notice was not delivered");
-                    return "failed";
+                    return DeliveryOutcome::Failed;
                 }
             }
-            clock::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::select! {
+                () = clock::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                // A reload may have mended what is wrong.
+                Ok(()) = self.doors.changed() => pause = FIRST_PAUSE,
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::aws::{self, AwsError, ConnectError};
 use crate::clock::{self, Clock, SystemClock};
@@ -16,7 +17,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::notify::Notices;
 use crate::scheduler::{self, Shared};
-use crate::status::{ServiceStatus, Status};
+use crate::status::{ServiceStatus, Status, Step};
 
 /// From one look at the progress to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -32,6 +33,16 @@ pub struct Report {
     pub rest: Rest,
     /// Contexts that could not be read.
     pub unread: Vec<AwsError>,
+    /// The limit at which the work was cut off, whether CloudTrail was read to its end or not.
+    pub cut_off: Option<Duration>,
+}
+
+impl Report {
+    /// Whether everything was read, and every service is as it should be.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.rest.is_well() && self.unread.is_empty() && self.cut_off.is_none()
+    }
 }
 
 /// Why nothing could be begun.
@@ -55,7 +66,7 @@ pub enum OnceError {
 ///
 /// # Errors
 /// Nothing could be begun.
-pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Report, OnceError> {
+pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, OnceError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), clock.now())?);
     let health = Arc::new(Health::new());
@@ -77,15 +88,32 @@ pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Repor
         Parts { config, contexts, ledger: Arc::new(ledger), state, clock, metrics, health, notices: notices.clone() };
     let inbox = Inbox { batches: pages, reloads, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
-    let mut work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
-    let mut end = clock::instant() + limit;
-    let rest = loop {
+    let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
+    let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;
+    notices.finish(LAST_NOTICES_WITHIN).await;
+    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
+    Ok(Report { rest, unread, cut_off })
+}
+
+/// Waits for the work, and cuts it off at the limit.
+async fn to_the_end(
+    mut work: JoinHandle<Rest>,
+    asks: &mpsc::Sender<Request>,
+    stop: &watch::Sender<bool>,
+    limit: Duration,
+    mut show: impl FnMut(&Status),
+) -> Result<(Rest, Option<Duration>), OnceError> {
+    let begun = clock::instant();
+    let mut end = begun + limit;
+    let mut cut_off = None;
+    loop {
         tokio::select! {
-            rest = &mut work => break rest.map_err(|_| OnceError::Defect)?,
+            rest = &mut work => return Ok((rest.map_err(|_| OnceError::Defect)?, cut_off)),
             () = clock::sleep(LOOK_EVERY) => {
                 if clock::instant() >= end {
+                    cut_off.get_or_insert(end.duration_since(begun));
                     let _ = stop.send(true);
-                } else if let Some(status) = look(&asks).await {
+                } else if let Some(status) = look(asks).await {
                     if is_rolling(&status) {
                         // It has a deadline of its own, which may have to wait for ECS's bake time.
                         end = end.max(clock::instant() + SLACK);
@@ -94,10 +122,7 @@ pub async fn once(config: Config, mut show: impl FnMut(&Status)) -> Result<Repor
                 }
             }
         }
-    };
-    notices.finish(LAST_NOTICES_WITHIN).await;
-    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
-    Ok(Report { rest, unread })
+    }
 }
 
 fn limit(config: &Config) -> Duration {
@@ -107,7 +132,7 @@ fn limit(config: &Config) -> Duration {
 
 /// Whether ECS rolls something, and is seen to.
 fn is_rolling(status: &Status) -> bool {
-    let rolls = |one: &ServiceStatus| one.rollout.as_ref().is_some_and(|rollout| rollout.phase == "rolling");
+    let rolls = |one: &ServiceStatus| one.rollout.as_ref().is_some_and(|rollout| rollout.phase == Step::Rolling);
     status.services.iter().any(|one| rolls(one) && one.trouble.is_none())
 }
 
@@ -115,4 +140,30 @@ async fn look(asks: &mpsc::Sender<Request>) -> Option<Status> {
     let (answer, answered) = oneshot::channel();
     asks.send(Request::Glance(answer)).await.ok()?;
     answered.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_limit_cuts_off_is_not_told_of_as_done() {
+        let (asks, requests) = mpsc::channel(1);
+        drop(requests);
+        let (stop, mut stopped) = watch::channel(false);
+        let limit = Duration::from_secs(35 * 60);
+        let begun = clock::instant();
+        // CloudTrail has more pages than there is time for.
+        let endless = tokio::spawn(async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            Rest::default()
+        });
+        let (rest, cut_off) = to_the_end(endless, &asks, &stop, limit, |_| {}).await.unwrap();
+        assert!(begun.elapsed() >= limit, "{:?}", begun.elapsed());
+        let report = Report { rest, unread: Vec::new(), cut_off };
+        assert_eq!((report.cut_off, report.is_well()), (Some(limit), false));
+        let (rest, cut_off) =
+            to_the_end(tokio::spawn(async { Rest::default() }), &asks, &stop, limit, |_| {}).await.unwrap();
+        assert!(Report { rest, unread: Vec::new(), cut_off }.is_well(), "what ends by itself is not cut off");
+    }
 }

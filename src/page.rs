@@ -8,7 +8,9 @@ mod timeline;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::status::{ChangeStatus, ContextStatus, PushStatus, ServiceStatus, Status};
+use crate::domain::audit::Concern;
+use crate::domain::state::OutcomeKind;
+use crate::status::{ChangeStatus, ContextStatus, PushDecision, PushStatus, ServiceStatus, Status};
 use crate::wording::{short_digest, span};
 
 /// The style sheet, which stands in the page.
@@ -243,8 +245,8 @@ fn pushes(pushes: &[PushStatus], several: bool, now: Timestamp) -> Markup {
             }
         };
         let service = html! { @if let Some(service) = &push.service { (service) } };
-        let deploy = push.decision == "deploy";
-        let decision = html! { span .(if deploy { "good" } else { "" }) { (push.decision) } };
+        let deploy = push.decision == PushDecision::Deploy;
+        let decision = html! { span .(if deploy { "good" } else { "" }) { (push.decision.as_str()) } };
         let why = html! {
             @if deploy { (digest(&push.detail)) } @else { span .long { (push.detail) } }
         };
@@ -269,10 +271,9 @@ fn changes(changes: &[ChangeStatus], now: Timestamp) -> Markup {
         let what = html! {
             span .long { (change.call) " " (change.target) }
             @if let Some(error) = &change.error { " " span .bad { "refused: " (error) } }
-            @if change.concern == "watched" { " " span .warn { "by somebody else than ecs-deployd, to a service of the configuration" } }
+            @if change.concern == Concern::Watched { " " span .warn { "by somebody else than ecs-deployd, to a service of the configuration" } }
         };
-        let who =
-            html! { span .long { (change.who) @if change.concern == "ours" { " " span .faint { "(this daemon)" } } } };
+        let who = html! { span .long { (change.who) @if change.concern == Concern::Ours { " " span .faint { "(this daemon)" } } } };
         let from = html! { span .long { (change.from) " " span .faint { (change.agent) } } };
         [ago(change.at, now), what, who, from]
     };
@@ -289,12 +290,12 @@ fn changes(changes: &[ChangeStatus], now: Timestamp) -> Markup {
 }
 
 /// The colour of an outcome.
-fn tone(result: &str) -> &'static str {
+fn tone(result: OutcomeKind) -> &'static str {
     match result {
-        "completed" => "good",
-        "failed" | "timed_out" | "refused" => "bad",
-        "rolled_back" => "warn",
-        _ => "faint",
+        OutcomeKind::Completed => "good",
+        OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::Refused => "bad",
+        OutcomeKind::RolledBack => "warn",
+        OutcomeKind::Superseded => "faint",
     }
 }
 

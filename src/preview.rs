@@ -20,12 +20,14 @@ use crate::domain::skip::SkipReason;
 use crate::domain::state::{Decision, PushRef, ServiceState, State};
 use crate::domain::steering;
 use crate::domain::types::{ContextName, EventId, ServiceKey};
+use crate::domain::waiting::Waiting;
 use crate::engine::{Observation, ObservationRequest};
 use crate::health::Health;
 use crate::ledger::{self, LedgerError};
 use crate::metrics::Metrics;
 use crate::observer::{Observer, Round};
 use crate::scheduler::{self, Shared};
+use crate::status::{Comparison, PushForecast};
 
 /// The version of the shape.
 const VERSION: u32 = 1;
@@ -60,8 +62,8 @@ pub struct PushPreview {
     pub pushed_at: Timestamp,
     /// `CLUSTER/SERVICE`, unless it concerns none.
     pub service: Option<String>,
-    /// `deploy`, or the reason for a skip; `unknown` if AWS could not be asked.
-    pub decision: String,
+    /// What would be decided.
+    pub decision: PushForecast,
     /// The particulars.
     pub detail: String,
 }
@@ -79,10 +81,13 @@ pub struct ServicePreview {
     pub name: String,
     /// The revision that it is set to.
     pub revision: Option<String>,
-    /// `same`, `differs`, or the reason why it cannot be rolled; `unknown` if AWS could not be asked.
-    pub state: String,
+    /// How it compares with ECR.
+    pub state: Comparison,
     /// The particulars.
     pub detail: String,
+    /// What waits, and where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// What a deployment would change.
     pub images: Vec<ImageChange>,
 }
@@ -148,7 +153,7 @@ pub async fn look(
         match facts {
             Err(error) => {
                 errors.push(error.to_string());
-                preview.services.push(service(&key, name, None, "unknown", error.to_string(), Vec::new()));
+                preview.services.push(service(&key, name, None, Comparison::Unknown, error.to_string(), Vec::new()));
             }
             Ok(Observation { facts, unanswered }) => {
                 errors.extend(unanswered.values().map(ToString::to_string));
@@ -156,12 +161,13 @@ pub async fn look(
                     known.wanted.retain(|repository, _| !unanswered.contains_key(repository));
                     known
                 };
-                let pushes = decide(config, contexts, &key, &answered(known.clone()), &facts, now);
+                let pushes = decide(config, &key, &answered(known.clone()), &facts, now);
                 note_pushes(&name, &pushes, &mut decided);
                 let compared = answered(compared(config, &key, &known, now));
-                let difference = decide(config, contexts, &key, &compared, &facts, now);
+                let difference = decide(config, &key, &compared, &facts, now);
                 let mut row = difference_of(&key, name, &facts, &difference);
                 add_what_stands_against(&mut row, &known, unanswered.values());
+                row.waiting.clone_from(&known.waiting);
                 preview.services.push(row);
             }
         }
@@ -239,8 +245,8 @@ fn add_what_stands_against<'a>(
     });
     let mut details: Vec<String> = freeze.chain(holds).collect();
     for error in unanswered {
-        if row.state == "same" {
-            "unknown".clone_into(&mut row.state);
+        if row.state == Comparison::Same {
+            row.state = Comparison::Unknown;
         }
         details.push(error.to_string());
     }
@@ -265,21 +271,13 @@ fn compared(config: &Config, key: &ServiceKey, known: &ServiceState, now: Timest
     compared
 }
 
-fn decide(
-    config: &Config,
-    contexts: &Contexts,
-    key: &ServiceKey,
-    known: &ServiceState,
-    facts: &Facts,
-    now: Timestamp,
-) -> Plan {
+fn decide(config: &Config, key: &ServiceKey, known: &ServiceState, facts: &Facts, now: Timestamp) -> Plan {
     let rules = config.rules_of(key);
-    let region_of = |repository: &RepositoryKey| contexts.get(&repository.aws).map(|context| context.region.clone());
-    plan::plan(&rules, region_of, known, facts, now)
+    plan::plan(&rules, known, facts, now)
 }
 
 fn note_pushes(name: &str, plan: &Plan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
-    let mut note = |repository: &RepositoryKey, push: &PushRef, decision: &str, detail: String| {
+    let mut note = |repository: &RepositoryKey, push: &PushRef, decision: PushForecast, detail: String| {
         decided.entry((push.event.to_string(), repository.to_string())).or_default().push(PushPreview {
             aws: repository.aws.to_string(),
             repository: Some(repository.name.to_string()),
@@ -287,15 +285,15 @@ fn note_pushes(name: &str, plan: &Plan, decided: &mut BTreeMap<(String, String),
             event: push.event.to_string(),
             pushed_at: push.at,
             service: Some(name.to_owned()),
-            decision: decision.to_owned(),
+            decision,
             detail,
         });
     };
     for skip in &plan.skips {
-        note(&skip.repository, &skip.push, skip.reason.as_str(), skip.detail.clone());
+        note(&skip.repository, &skip.push, PushForecast::Skipped(skip.reason), skip.detail.clone());
     }
     for (repository, target) in plan.roll.iter().flat_map(|roll| &roll.rollout.targets) {
-        note(repository, &target.push, "deploy", target.digest.to_string());
+        note(repository, &target.push, PushForecast::Deploy, target.digest.to_string());
     }
 }
 
@@ -307,14 +305,14 @@ fn pushes_of(
     before: &VecDeque<Decision>,
     displaced: &BTreeSet<EventId>,
 ) -> Vec<PushPreview> {
-    let one = |service: Option<String>, decision: &str, detail: String| PushPreview {
+    let one = |service: Option<String>, decision: PushForecast, detail: String| PushPreview {
         aws: aws.to_string(),
         repository: verdict.repository.as_ref().map(ToString::to_string),
         tag: verdict.tag.as_ref().map(ToString::to_string),
         event: verdict.event.id.to_string(),
         pushed_at: verdict.event.time,
         service,
-        decision: decision.to_owned(),
+        decision,
         detail,
     };
     let repository = verdict.configured.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -322,7 +320,7 @@ fn pushes_of(
     match &verdict.fate {
         // It was read before, and is still to be decided.
         Fate::Skip { reason: SkipReason::Duplicate, .. } if known.is_some() => {
-            let again = |push: &PushPreview| one(push.service.clone(), &push.decision, push.detail.clone());
+            let again = |push: &PushPreview| one(push.service.clone(), push.decision, push.detail.clone());
             known.into_iter().flatten().map(again).collect()
         }
         // It was decided before: nothing would come of it now, and what came of it then is known for a while.
@@ -333,21 +331,27 @@ fn pushes_of(
             let again = |then: &Decision| {
                 let detail = format!("decided at {:.0}: {} {}", then.decided_at, then.word(), then.detail);
                 let service = then.service.as_ref().map(|key| config.name_of(key));
-                PushPreview { tag: then.tag.as_ref().map(ToString::to_string), ..one(service, reason.as_str(), detail) }
+                PushPreview {
+                    tag: then.tag.as_ref().map(ToString::to_string),
+                    ..one(service, PushForecast::Skipped(*reason), detail)
+                }
             };
             then.map(again).collect()
         }
-        Fate::Skip { reason, detail } => vec![one(None, reason.as_str(), detail.clone())],
+        Fate::Skip { reason, detail } => {
+            let detail = verdict.explained(detail, |key| config.name_of(key));
+            vec![one(None, PushForecast::Skipped(*reason), detail)]
+        }
         Fate::Wanted(_) if displaced.contains(&verdict.event.id) => {
-            vec![one(None, SkipReason::Superseded.as_str(), "many newer ones wait".to_owned())]
+            vec![one(None, PushForecast::Skipped(SkipReason::Superseded), "many newer ones wait".to_owned())]
         }
         Fate::Wanted(services) => {
             let of = |key: &ServiceKey| {
                 let name = config.name_of(key);
                 let found = known.into_iter().flatten().find(|push| push.service.as_ref() == Some(&name));
                 match found {
-                    Some(push) => one(push.service.clone(), &push.decision, push.detail.clone()),
-                    None => one(Some(name), "unknown", "AWS could not be asked".to_owned()),
+                    Some(push) => one(push.service.clone(), push.decision, push.detail.clone()),
+                    None => one(Some(name), PushForecast::Unknown, "AWS could not be asked".to_owned()),
                 }
             };
             services.iter().map(of).collect()
@@ -359,7 +363,7 @@ fn service(
     key: &ServiceKey,
     name: String,
     revision: Option<String>,
-    state: &str,
+    state: Comparison,
     detail: String,
     images: Vec<ImageChange>,
 ) -> ServicePreview {
@@ -369,8 +373,9 @@ fn service(
         service: key.service.to_string(),
         name,
         revision,
-        state: state.to_owned(),
+        state,
         detail,
+        waiting: None,
         images,
     }
 }
@@ -386,12 +391,12 @@ fn difference_of(key: &ServiceKey, name: String, facts: &Facts, plan: &Plan) -> 
             ImageChange { container: container.clone(), from, to: to.clone() }
         };
         let images = roll.rollout.images.iter().map(change).collect();
-        return service(key, name, revision, "differs", plan.warnings.join("; "), images);
+        return service(key, name, revision, Comparison::Differs, plan.warnings.join("; "), images);
     }
     let details: Vec<&str> = plan.skips.iter().map(|skip| skip.detail.as_str()).collect();
-    let state = match plan.skips.iter().map(|skip| skip.reason).find(|reason| reason.as_str() != "already_deployed") {
-        None => "same",
-        Some(reason) => reason.as_str(),
+    let state = match plan.skips.iter().map(|skip| skip.reason).find(|reason| *reason != SkipReason::AlreadyDeployed) {
+        None => Comparison::Same,
+        Some(reason) => Comparison::Skipped(reason),
     };
     service(key, name, revision, state, details.join("; "), Vec::new())
 }

@@ -1,64 +1,49 @@
-//! The polling loop of one AWS context: the only reader of CloudTrail.
+//! The reading of one AWS context: the only reader of CloudTrail.
 //!
-//! A scan reads one window of the event history, page by page, with the window's ends frozen, for a token belongs to its window. Each
-//! page is handed on as it comes, newest events first; only the last one moves the cursor.
+//! What is read next is decided in [`crate::domain::polling`]; here the requests are sent, one at a time and within the budget, and the pages
+//! handed on, each with how far the events are read once it is durable.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use crate::aws::{AwsError, CloudTrail, Contexts, Fault, LookupPage, Window};
+use crate::aws::{AwsError, CloudTrail, Contexts, Fault, LookupPage};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::audit::Change;
 use crate::domain::event::{self, Reading};
-use crate::domain::state::{ContextState, EVENT_HISTORY, State};
+use crate::domain::polling::{Demand, Failure, Moment, Next, Page, Reader, Request};
+use crate::domain::state::{AuditProgress, ContextState, ReadingProgress, State};
 use crate::domain::types::ContextName;
 use crate::health::Health;
 use crate::metrics::{Metrics, PollOutcome};
 
 mod audit;
 
+pub use crate::domain::polling::Polling;
 pub use audit::{Auditor, auditors};
 
-/// CloudTrail promises no time of delivery: events may come hours late. So once in a while a poll reads this much of the past again,
-/// instead of the overlap.
-const LATEST: SignedDuration = SignedDuration::from_hours(24);
-/// As far back as an event can be read again, beyond the overlap.
-pub const READ_AGAIN: SignedDuration = SignedDuration::from_hours(26);
-const LATEST_EVERY: Duration = Duration::from_secs(60 * 60);
-/// Attempts at one page before the poll is given up; the next poll reads it again.
-const ATTEMPTS: u32 = 5;
-/// Scans begun anew within one poll because a token went stale.
-const RESTARTS: u32 = 3;
+/// After so many requests for pushes one for changes has its turn, if one waits.
+const AUDIT_SHARE: u32 = 4;
+/// The complaint that the budget is too small ends when the events take less than this part of it.
+const RELIEF: f64 = 0.8;
 
-/// What a scan read: one page of it.
+/// One page of what was read.
 #[derive(Debug)]
 pub struct Batch {
     /// Where it was read.
     pub context: ContextName,
     /// The readings, newest first.
     pub readings: Vec<Reading>,
-    /// With the last page: everything up to here was read.
-    pub scanned_to: Option<Timestamp>,
+    /// How far the events are read with it, where that has changed: it belongs into the state together with what the readings change there.
+    pub progress: Option<ReadingProgress>,
     /// Changes to ECS.
     pub changes: Vec<Change>,
-    /// With the last of those: all of them up to here were read.
-    pub audited_to: Option<Timestamp>,
-}
-
-/// How a context is polled.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Polling {
-    /// From the beginning of one poll to that of the next.
-    pub interval: Duration,
-    /// How much of the past each poll reads again.
-    pub overlap: Duration,
-    /// LookupEvents requests per second.
-    pub rate: f64,
+    /// How far the changes are read with it.
+    pub audited: Option<AuditProgress>,
 }
 
 /// The scheduler of one context.
@@ -70,10 +55,8 @@ pub struct Scheduler {
     pub cloudtrail: Arc<dyn CloudTrail>,
     /// How it is polled.
     pub polling: Polling,
-    /// Up to where it was read before.
-    pub cursor: Option<Timestamp>,
-    /// The first start: events from before its overlap are of no use.
-    pub baseline: Option<Timestamp>,
+    /// How far it was read before.
+    pub known: ContextState,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Where it counts.
@@ -103,7 +86,6 @@ pub struct Shared {
 #[must_use]
 pub fn all(config: &Config, contexts: &Contexts, state: &State, shared: &Shared) -> Vec<Scheduler> {
     let one = |name: &ContextName| {
-        let known = state.contexts.get(name);
         Some(Scheduler {
             context: name.clone(),
             cloudtrail: Arc::clone(&contexts.get(name)?.cloudtrail),
@@ -112,8 +94,7 @@ pub fn all(config: &Config, contexts: &Contexts, state: &State, shared: &Shared)
                 overlap: config.poll.overlap,
                 rate: config.aws.get(name)?.max_lookups_per_second,
             },
-            cursor: known.map(ContextState::read_from),
-            baseline: known.map(|known| known.baseline),
+            known: state.contexts.get(name).cloned().unwrap_or_else(|| ContextState::new(shared.clock.now())),
             clock: Arc::clone(&shared.clock),
             metrics: Arc::clone(&shared.metrics),
             health: Arc::clone(&shared.health),
@@ -124,70 +105,157 @@ pub fn all(config: &Config, contexts: &Contexts, state: &State, shared: &Shared)
     config.polled_contexts().into_iter().filter_map(one).collect()
 }
 
-/// Why a poll ended early.
-enum Interrupted {
-    /// CloudTrail could not be read.
-    Failed(AwsError),
-    /// Nobody takes the pages any more.
-    Closed,
+/// Nobody takes the pages any more.
+#[derive(Debug)]
+struct Closed;
+
+/// What came of one request.
+enum Came {
+    /// A page was handed on. Whether the poll has ended with it.
+    Page { polled: bool },
+    /// It failed. Whether that ends the poll.
+    Failure { error: AwsError, ends_poll: bool },
+}
+
+/// What is wrong, and was said.
+#[derive(Debug, Default)]
+struct Complaints {
+    unreadable: Option<String>,
+    /// The events take more requests than there are.
+    strained: bool,
+    catching_up: bool,
 }
 
 impl Scheduler {
     /// Polls for ever, or until nobody takes the pages any more.
     pub async fn run(mut self) {
+        let begun = clock::instant();
+        let mut reader = Reader::new(&self.known, self.polling);
         let mut budget = Budget::new(self.polling.rate);
-        let mut complaint: Option<String> = None;
-        // Should the first poll fail, the next one goes back to here.
-        let begun = self.clock.now();
-        self.cursor.get_or_insert(begun);
-        // What came late while nobody polled is looked for with the second poll, which delays nothing.
-        let mut late = Late { read_to: self.cursor.unwrap_or(begun), due: clock::instant() };
-        if self.baseline.is_none_or(|baseline| late.read_to <= baseline) {
-            late.due += LATEST_EVERY;
-        }
-        self.baseline.get_or_insert(begun);
-        let mut first = true;
+        let mut complaints = Complaints::default();
+        let mut since_audit = 0;
         loop {
             self.health.scheduler_lives(&self.context);
-            let begun = clock::instant();
-            let read_late = (!std::mem::take(&mut first) && late.due <= begun).then_some(late.read_to);
-            match self.poll(&mut budget, read_late).await {
-                Ok(scanned_to) => {
-                    self.cursor = Some(scanned_to);
-                    if read_late.is_some() {
-                        late = Late { read_to: scanned_to, due: begun + LATEST_EVERY };
-                    }
-                    self.metrics.polled(&self.context, PollOutcome::Ok, self.clock.now());
-                    self.health.polled(&self.context);
-                    if complaint.take().is_some() {
-                        info!(aws = %self.context, "CloudTrail can be read again");
-                    }
-                }
-                Err(Interrupted::Failed(error)) => {
-                    self.metrics.polled(&self.context, PollOutcome::Error, self.clock.now());
-                    self.complain(&mut complaint, &error);
-                }
-                Err(Interrupted::Closed) => return,
-            }
-            let next = begun + self.polling.interval;
+            budget.ready().await;
+            let at = self.moment(begun);
+            let audit_due = self.auditor.as_ref().map(Auditor::due);
             if let Some(auditor) = &mut self.auditor
-                && auditor.until(next, &mut budget).await.is_err()
+                && auditor.due() <= clock::instant()
+                && (since_audit >= AUDIT_SHARE || !reader.is_due(at))
             {
-                return;
+                since_audit = 0;
+                if auditor.step(&mut budget).await.is_err() {
+                    return;
+                }
+                continue;
             }
-            clock::sleep_until(next).await;
+            match reader.next(at) {
+                Next::Wait(until) => {
+                    let until = begun + until;
+                    clock::sleep_until(audit_due.map_or(until, |due| due.min(until))).await;
+                }
+                Next::Ask(request) => {
+                    since_audit += 1;
+                    budget.spend();
+                    match self.lookup(&mut reader, &request, begun).await {
+                        Ok(came) => self.judge(&reader, &came, &mut complaints),
+                        Err(Closed) => return,
+                    }
+                }
+            }
         }
     }
 
-    /// Polls once.
+    /// Polls once: reads everything from the cursor to now.
     ///
     /// # Errors
     /// CloudTrail could not be read.
-    pub async fn poll_once(mut self) -> Result<(), AwsError> {
-        self.cursor.get_or_insert(self.clock.now());
-        match self.poll(&mut Budget::new(self.polling.rate), None).await {
-            Ok(_) | Err(Interrupted::Closed) => Ok(()),
-            Err(Interrupted::Failed(error)) => Err(error),
+    pub async fn poll_once(self) -> Result<(), AwsError> {
+        let begun = clock::instant();
+        let mut reader = Reader::once(&self.known, self.polling);
+        let mut budget = Budget::new(self.polling.rate);
+        loop {
+            budget.ready().await;
+            match reader.next(self.moment(begun)) {
+                Next::Wait(until) => clock::sleep_until(begun + until).await,
+                Next::Ask(request) => {
+                    budget.spend();
+                    match self.lookup(&mut reader, &request, begun).await {
+                        Ok(Came::Page { polled: true }) | Err(Closed) => return Ok(()),
+                        Ok(Came::Failure { error, ends_poll: true }) => return Err(error),
+                        Ok(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn moment(&self, begun: Instant) -> Moment {
+        Moment { now: self.clock.now(), elapsed: begun.elapsed() }
+    }
+
+    /// One request, and its page handed on.
+    async fn lookup(&self, reader: &mut Reader, request: &Request, begun: Instant) -> Result<Came, Closed> {
+        self.metrics.lookup(&self.context);
+        let page = match self.cloudtrail.lookup(event::PUT_IMAGE, request).await {
+            Ok(page) => page,
+            Err(error) => return Ok(self.failed(reader, error, begun)),
+        };
+        let took = reader.answered(&page_of(&page), self.moment(begun));
+        if took.circles {
+            return Ok(self.failed(reader, circles(), begun));
+        }
+        let readings: Vec<Reading> =
+            page.records.iter().map(event::read).filter(|reading| *reading != Reading::Foreign).collect();
+        debug!(aws = %self.context, events = page.records.len(), pushes = readings.len(), more = page.next.is_some(), "read a page of events");
+        if !readings.is_empty() || took.progress.is_some() {
+            let batch = Batch {
+                context: self.context.clone(),
+                readings,
+                progress: took.progress,
+                changes: Vec::new(),
+                audited: None,
+            };
+            self.batches.send(batch).await.map_err(|_| Closed)?;
+        }
+        Ok(Came::Page { polled: took.polled })
+    }
+
+    fn failed(&self, reader: &mut Reader, error: AwsError, begun: Instant) -> Came {
+        debug!(aws = %self.context, %error, "a page of events could not be read");
+        let ends_poll = reader.failed(failure_of(&error), self.moment(begun));
+        Came::Failure { error, ends_poll }
+    }
+
+    /// Tells whoever watches what came of a request.
+    fn judge(&self, reader: &Reader, came: &Came, complaints: &mut Complaints) {
+        let now = self.clock.now();
+        match came {
+            Came::Page { polled: true } => {
+                self.metrics.polled(&self.context, PollOutcome::Ok, now);
+                self.health.polled(&self.context);
+                if complaints.unreadable.take().is_some() {
+                    info!(aws = %self.context, "CloudTrail can be read again");
+                }
+                self.judge_demand(reader, complaints);
+            }
+            Came::Failure { error, ends_poll: true } => {
+                self.metrics.polled(&self.context, PollOutcome::Error, now);
+                self.complain(&mut complaints.unreadable, error);
+            }
+            Came::Page { polled: false } | Came::Failure { ends_poll: false, .. } => {}
+        }
+        self.metrics.reading(&self.context, reader.lag(now), reader.backlog());
+        if reader.catches_up() != complaints.catching_up {
+            complaints.catching_up = reader.catches_up();
+            let unread = whole(reader.backlog());
+            match complaints.catching_up {
+                true => info!(
+                    aws = %self.context, %unread,
+                    "catching up with pushes from a time in which CloudTrail was not read; new ones come first"
+                ),
+                false => info!(aws = %self.context, "caught up: every push that CloudTrail has delivered is read"),
+            }
         }
     }
 
@@ -204,99 +272,51 @@ impl Scheduler {
         *complaint = Some(text);
     }
 
-    async fn poll(&self, budget: &mut Budget, read_late: Option<Timestamp>) -> Result<Timestamp, Interrupted> {
-        let now = self.clock.now();
-        let mut window = window(now, self.cursor, self.polling.overlap);
-        if let Some(read_to) = read_late {
-            window.start = window.start.min(first_of_late(now, read_to, self.baseline, self.polling.overlap));
-        }
-        let mut restarts = 0;
-        loop {
-            match self.scan(window, now, budget, read_late.is_some()).await {
-                Err(Interrupted::Failed(error)) if error.code == "InvalidNextTokenException" && restarts < RESTARTS => {
-                    restarts += 1;
-                    debug!(aws = %self.context, "the page token went stale; the scan begins anew");
-                }
-                Err(other) => return Err(other),
-                Ok(()) => return Ok(now),
-            }
-        }
-    }
-
-    async fn scan(&self, window: Window, now: Timestamp, budget: &mut Budget, late: bool) -> Result<(), Interrupted> {
-        let mut next: Option<String> = None;
-        loop {
-            let page = self.page(window, next.as_ref(), budget).await.map_err(Interrupted::Failed)?;
-            if page.next.is_some() && page.next == next {
-                let error =
-                    AwsError::unusable("cloudtrail", "LookupEvents", "the token of the next page is that of this page");
-                return Err(Interrupted::Failed(error));
-            }
-            let readings: Vec<Reading> =
-                page.records.iter().map(event::read).filter(|reading| *reading != Reading::Foreign).collect();
-            debug!(aws = %self.context, events = page.records.len(), pushes = readings.len(), more = page.next.is_some(), "read a page of events");
-            let scanned_to = page.next.is_none().then_some(now);
-            let batch =
-                Batch { context: self.context.clone(), readings, scanned_to, changes: Vec::new(), audited_to: None };
-            self.batches.send(batch).await.map_err(|_| Interrupted::Closed)?;
-            self.health.scheduler_lives(&self.context);
-            if late {
-                // The newest events come first: a long look back is no reason to call the context unpolled.
-                self.health.polled(&self.context);
-            }
-            next = page.next;
-            if next.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// One page, tried several times. Every attempt takes from the budget.
-    async fn page(&self, window: Window, next: Option<&String>, budget: &mut Budget) -> Result<LookupPage, AwsError> {
-        let mut attempt = 1;
-        loop {
-            budget.take().await;
-            self.metrics.lookup(&self.context);
-            match self.cloudtrail.lookup(event::PUT_IMAGE, window, next.cloned()).await {
-                Err(error) if attempt < ATTEMPTS && matches!(error.fault, Fault::Throttled | Fault::Unavailable) => {
-                    debug!(aws = %self.context, attempt, error = %error, "a page of events could not be read");
-                    clock::sleep(Duration::from_secs(1 << (attempt - 1))).await;
-                    self.health.scheduler_lives(&self.context);
-                    attempt += 1;
-                }
-                other => return other,
-            }
+    /// Says when the events take more requests than there are, and when they do not any more.
+    fn judge_demand(&self, reader: &Reader, complaints: &mut Complaints) {
+        let Some(demand) = reader.demand() else { return };
+        let polling = reader.polling();
+        if !complaints.strained && demand.exceeds(polling) {
+            complaints.strained = true;
+            warn!(
+                aws = %self.context, pushes_a_day = demand.pushes_a_day.round(), requests_per_second = format!("{:.2}", demand.requests),
+                max_lookups_per_second = polling.rate, delay = %whole(SignedDuration::try_from(demand.delay).unwrap_or(SignedDuration::MAX)),
+                remedy = Demand::remedy(polling),
+                "this account has more pushes than the requests suffice to read again as often as configured: pushes are seen later, and late events much later"
+            );
+        } else if complaints.strained && demand.requests < polling.rate * RELIEF {
+            complaints.strained = false;
+            info!(aws = %self.context, "the requests suffice for the pushes of this account again");
         }
     }
 }
 
-/// The window of a scan: from the cursor less the overlap to now. A cursor from a clock that was ahead does not move it into the future.
-fn window(now: Timestamp, cursor: Option<Timestamp>, overlap: Duration) -> Window {
-    let from = cursor.map_or(now, |cursor| cursor.min(now));
-    let overlap = SignedDuration::try_from(overlap).unwrap_or(EVENT_HISTORY);
-    let start = from
-        .checked_sub(overlap)
-        .unwrap_or(Timestamp::MIN)
-        .max(now.checked_sub(EVENT_HISTORY).unwrap_or(Timestamp::MIN));
-    // Event times are whole seconds and both ends belong to the window: the second that has begun is read too.
-    let end = now.checked_add(SignedDuration::from_millis(999)).unwrap_or(now);
-    Window { start, end }
+/// A span for people.
+fn whole(span: SignedDuration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(span.as_secs().unsigned_abs()))
 }
 
-/// The polls that read late events, too.
-#[derive(Debug, Clone, Copy)]
-struct Late {
-    /// Up to where the last one read.
-    read_to: Timestamp,
-    due: Instant,
+/// What a page says about the next one.
+fn page_of(page: &LookupPage) -> Page {
+    Page {
+        events: page.records.len(),
+        oldest: page.records.iter().rev().find_map(|record| record.time),
+        next: page.next.clone(),
+    }
 }
 
-/// Where such a poll begins: not before what the first start read, nor before what CloudTrail remembers.
-fn first_of_late(now: Timestamp, read_to: Timestamp, baseline: Option<Timestamp>, overlap: Duration) -> Timestamp {
-    let before = |time: Timestamp, span: SignedDuration| time.checked_sub(span).unwrap_or(Timestamp::MIN);
-    let overlap = SignedDuration::try_from(overlap).unwrap_or(EVENT_HISTORY);
-    let first = baseline.map_or(now, |baseline| before(baseline, overlap));
-    before(read_to.min(now), LATEST).max(first).max(before(now, EVENT_HISTORY))
+fn circles() -> AwsError {
+    AwsError::unusable("cloudtrail", "LookupEvents", "the token of the next page is that of this page")
+}
+
+/// What an error means for the next request.
+fn failure_of(error: &AwsError) -> Failure {
+    match error.fault {
+        _ if error.code == "InvalidNextTokenException" => Failure::StaleToken,
+        _ if error.is_time_out() => Failure::TimedOut,
+        Fault::Throttled | Fault::Unavailable => Failure::Passing,
+        Fault::Denied | Fault::Credentials | Fault::NotFound | Fault::Refused => Failure::Lasting,
+    }
 }
 
 /// The spacing of LookupEvents requests. CloudTrail allows 2 per account and Region, to everyone in it together.
@@ -312,10 +332,14 @@ impl Budget {
     }
 
     /// Waits until another request fits.
-    async fn take(&mut self) {
+    async fn ready(&self) {
         if let Some(last) = self.last {
             clock::sleep_until(last + self.spacing).await;
         }
+    }
+
+    /// A request is sent now.
+    fn spend(&mut self) {
         self.last = Some(clock::instant());
     }
 }

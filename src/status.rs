@@ -1,6 +1,7 @@
 //! How things are, for people and programs: what runs, what rolls, what is held, what happened. The shape is part of the public surface.
 
 mod of_state;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::domain::audit::{Change, Concern};
 use crate::domain::rollout::Counts;
-use crate::domain::state::{Decision, Freeze, Ordered};
+use crate::domain::state::{Decision, Freeze, Ordered, OutcomeKind};
 use crate::domain::types::ContextName;
+use crate::domain::waiting::Waiting;
+
+pub use words::{Comparison, Origin, PushDecision, PushForecast, Step, Way};
 
 /// The version of the shape. What is added does not change it.
 const VERSION: u32 = 1;
@@ -59,8 +63,8 @@ pub struct ChangeStatus {
     pub from: String,
     /// With which program.
     pub agent: String,
-    /// `ours`; `watched`, where somebody else changed a service of the configuration; `others`.
-    pub concern: String,
+    /// Whom it concerns.
+    pub concern: Concern,
     /// The error code, where AWS refused it.
     pub error: Option<String>,
 }
@@ -78,7 +82,7 @@ impl ChangeStatus {
             who: change.who.clone(),
             from: change.source.clone(),
             agent: change.agent.clone(),
-            concern: concern.as_str().to_owned(),
+            concern,
             error: change.error.clone(),
         }
     }
@@ -117,8 +121,8 @@ pub struct PushStatus {
     pub decided_at: Timestamp,
     /// `CLUSTER/SERVICE`, unless it concerns none.
     pub service: Option<String>,
-    /// `deploy`, or the reason for a skip.
-    pub decision: String,
+    /// What was decided.
+    pub decision: PushDecision,
     /// The particulars.
     pub detail: String,
 }
@@ -135,20 +139,10 @@ impl PushStatus {
             pushed_at: decision.pushed_at,
             decided_at: decision.decided_at,
             service: decision.service.as_ref().map(|key| config.name_of(key)),
-            decision: decision.word().to_owned(),
+            decision: PushDecision::of_decision(decision),
             detail: decision.detail.clone(),
         }
     }
-}
-
-/// Where a status comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// The running daemon.
-    Daemon,
-    /// The state file: as things were when it was written.
-    StateFile,
 }
 
 /// One AWS context.
@@ -206,6 +200,9 @@ pub struct ServiceStatus {
     pub frozen: Option<Freeze>,
     /// Digests that are held.
     pub held: Vec<HoldStatus>,
+    /// What waits, and where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// Pushes that are not decided yet.
     pub undecided: usize,
     /// The call to AWS that keeps failing.
@@ -269,6 +266,20 @@ pub struct Running {
     pub since: Timestamp,
     /// The images it brought.
     pub images: Vec<ImageStatus>,
+    /// No task has run it yet, as the desired count is 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+    /// After going back to what no push brought here: what its containers run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerStatus>,
+}
+
+impl Running {
+    /// Whether it is known here which images the revision runs. Else ECS has to be asked what it names.
+    #[must_use]
+    pub fn names_images(&self) -> bool {
+        !self.images.is_empty() || !self.containers.is_empty()
+    }
 }
 
 /// An image of one repository, and the push that asked for it.
@@ -289,12 +300,12 @@ pub struct ImageStatus {
 /// A rollout under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RolloutStatus {
-    /// `forward`, or `back`.
-    pub direction: String,
+    /// Whether it brings a new image, or takes one back.
+    pub direction: Way,
     /// Why it goes back.
     pub because: Option<String>,
-    /// `intended`, `registered` or `rolling`.
-    pub phase: String,
+    /// How far it got.
+    pub phase: Step,
     /// The revision, once it is registered.
     pub revision: Option<String>,
     /// The deployment, once there is one.
@@ -323,8 +334,8 @@ pub struct HoldStatus {
 /// How a rollout ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeStatus {
-    /// The end: `completed`, `failed`, ...
-    pub result: String,
+    /// The end.
+    pub result: OutcomeKind,
     /// When it was decided.
     pub decided_at: Timestamp,
     /// When it ended.
@@ -342,6 +353,8 @@ pub struct OutcomeStatus {
 pub enum Standing {
     /// A call to AWS keeps failing.
     Trouble,
+    /// ECS was asked and shows no such service, or could not be asked.
+    Unseen,
     /// It is rolled back.
     Back,
     /// Something is held.
@@ -366,8 +379,9 @@ impl ServiceStatus {
     pub fn standing(&self) -> Standing {
         match &self.rollout {
             _ if self.trouble.is_some() => Standing::Trouble,
-            Some(rollout) if rollout.direction == "back" => Standing::Back,
+            Some(rollout) if rollout.direction == Way::Back => Standing::Back,
             Some(_) => Standing::Rolling,
+            None if self.runs.as_ref().is_some_and(|runs| runs.trouble.is_some()) => Standing::Unseen,
             None if self.frozen.is_some() || !self.held.is_empty() => Standing::Held,
             None if self.last_failure().is_some() => Standing::Failed,
             None if self.undecided > 0 => Standing::Undecided,
@@ -382,7 +396,7 @@ impl ServiceStatus {
     pub fn is_changed_by_others(&self) -> bool {
         let seen = self.runs.as_ref().and_then(|runs| runs.revision.as_ref());
         let ours = self.deployed.as_ref().map(|deployed| &deployed.revision);
-        let failed = self.history.first().filter(|last| last.result != "completed");
+        let failed = self.history.first().filter(|last| last.result != OutcomeKind::Completed);
         let left = failed.and_then(|last| last.revision.as_ref());
         matches!((seen, ours), (Some(seen), Some(ours)) if seen != ours && Some(seen) != left) && self.rollout.is_none()
     }
@@ -390,6 +404,6 @@ impl ServiceStatus {
     /// How the last rollout ended, if it ended badly.
     #[must_use]
     pub fn last_failure(&self) -> Option<&OutcomeStatus> {
-        self.history.first().filter(|last| matches!(last.result.as_str(), "failed" | "timed_out" | "refused"))
+        self.history.first().filter(|last| last.result.is_failure())
     }
 }

@@ -1,9 +1,20 @@
 # Runs MiniStack and ends with its parent: the parent holds the other end of stdin, and however it
 # dies, the kernel closes that end.
+#
+# MiniStack evaluates no IAM policies. So a request of the program under test, told by the name that it
+# puts into its user agent, is refused here as IAM would refuse it, if there is a file "allowed" that
+# does not name its action. What was refused is written into the file "denied".
+import json
 import os
-import runpy
 import sys
 import threading
+import urllib.parse
+
+import ministack.app
+
+CALLER = "app/ecs-deployd"
+# What AWS denies to nobody.
+FREE = {"sts:GetCallerIdentity"}
 
 
 def leave_with_the_parent():
@@ -12,6 +23,75 @@ def leave_with_the_parent():
     os._exit(0)
 
 
+def actions(headers, scope, body):
+    """The IAM actions that a request needs."""
+    # Credential=KEY/DATE/REGION/SERVICE/aws4_request
+    service = headers.get("authorization", "").split("/aws4_request")[0].rsplit("/", 1)[-1]
+    form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if "x-amz-target" in headers:
+        operation = headers["x-amz-target"].rsplit(".", 1)[-1]
+    elif form:
+        operation = urllib.parse.parse_qs(body.decode()).get("Action", ["?"])[0]
+    else:
+        operation = f"{scope['method']} {scope['path']}"
+    needed = [f"{service}:{operation}"]
+    if operation == "RegisterTaskDefinition":
+        definition = json.loads(body)
+        if definition.get("taskRoleArn") or definition.get("executionRoleArn"):
+            needed.append("iam:PassRole")
+        if definition.get("tags"):
+            needed.append("ecs:TagResource")
+    return needed
+
+
+def refused(headers, scope, body):
+    """The first action that the request needs and that is not allowed."""
+    try:
+        with open("allowed") as file:
+            allowed = set(file.read().split()) | FREE
+    except FileNotFoundError:
+        return None
+    return next((action for action in actions(headers, scope, body) if action not in allowed), None)
+
+
+def refusal(headers, action):
+    message = f"User: arn:aws:sts::111111111111:assumed-role/test is not authorized to perform: {action} on resource: *"
+    if "x-amz-target" in headers:
+        return 400, "application/x-amz-json-1.1", json.dumps({"__type": "AccessDeniedException", "message": message})
+    error = f"<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{message}</Message></Error>"
+    return 403, "text/xml", f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"
+
+
+def enforcing(app):
+    async def enforced(scope, receive, send):
+        headers = {name.decode().lower(): value.decode() for name, value in scope.get("headers", [])}
+        ours = CALLER in headers.get("user-agent", "") + headers.get("x-amz-user-agent", "")
+        if scope["type"] != "http" or not ours:
+            return await app(scope, receive, send)
+        messages, body = [], b""
+        while not messages or messages[-1].get("more_body"):
+            messages.append(await receive())
+            body += messages[-1].get("body", b"")
+        action = refused(headers, scope, body)
+        if action is None:
+
+            async def again():
+                return messages.pop(0) if messages else await receive()
+
+            return await app(scope, again, send)
+        with open("denied", "a") as file:
+            file.write(action + "\n")
+        status, kind, text = refusal(headers, action)
+        content = text.encode()
+        length = str(len(content)).encode()
+        head = [(b"content-type", kind.encode()), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": content})
+
+    return enforced
+
+
 threading.Thread(target=leave_with_the_parent, daemon=True).start()
 sys.argv = ["ministack"]
-runpy.run_module("ministack", run_name="__main__", alter_sys=True)
+ministack.app.app = enforcing(ministack.app.app)
+ministack.app.main()

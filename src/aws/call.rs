@@ -35,8 +35,8 @@ impl Caller {
         if answer.as_ref().is_err_and(|error| error.fault == Fault::Credentials) {
             self.credentials.refused();
         }
-        let outcome = answer.as_ref().err().map_or("ok", |error| error.fault.as_str());
-        self.metrics.aws_request(self.api, operation, outcome, begun.elapsed());
+        let fault = answer.as_ref().err().map(|error| error.fault);
+        self.metrics.aws_request(self.api, operation, fault, begun.elapsed());
         answer
     }
 

@@ -6,11 +6,9 @@ use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use aws_smithy_types::DateTime;
 
 use super::call::{Caller, timestamp};
-use super::{AwsError, CloudTrail, LookupPage, Window};
+use super::{AwsError, CloudTrail, LookupPage};
 use crate::domain::event::Record;
-
-/// CloudTrail gives at most 50 events a page.
-const PAGE: i32 = 50;
+use crate::domain::polling::Request;
 
 #[derive(Debug)]
 pub(super) struct SdkCloudTrail {
@@ -20,22 +18,22 @@ pub(super) struct SdkCloudTrail {
 
 #[async_trait]
 impl CloudTrail for SdkCloudTrail {
-    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError> {
+    async fn lookup(&self, event: &str, request: &Request) -> Result<LookupPage, AwsError> {
         const OPERATION: &str = "LookupEvents";
         let attribute = LookupAttribute::builder()
             .attribute_key(LookupAttributeKey::EventName)
             .attribute_value(event)
             .build()
             .map_err(|error| self.caller.unusable(OPERATION, error.to_string()))?;
-        let request = self
+        let lookup = self
             .client
             .lookup_events()
             .lookup_attributes(attribute)
-            .start_time(DateTime::from_secs(window.start.as_second()))
-            .end_time(DateTime::from_secs(window.end.as_second()))
-            .max_results(PAGE)
-            .set_next_token(next);
-        let answer = self.caller.call(OPERATION, request.send()).await?;
+            .start_time(DateTime::from_secs(request.window.start.as_second()))
+            .end_time(DateTime::from_secs(request.window.end.as_second()))
+            .max_results(i32::from(request.limit))
+            .set_next_token(request.token.clone());
+        let answer = self.caller.call(OPERATION, lookup.send()).await?;
         let records = answer
             .events
             .unwrap_or_default()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -16,6 +17,7 @@ use super::credentials::{Renewing, Source};
 use super::ecr::SdkEcr;
 use super::ecs::SdkEcs;
 use super::inventory::SdkInventory;
+use super::partition;
 use super::topics::SdkTopics;
 use super::{AwsContext, Contexts};
 use crate::config::AwsSettings;
@@ -46,7 +48,7 @@ pub async fn connect(
     settings: &BTreeMap<ContextName, AwsSettings>,
     metrics: &Arc<Metrics>,
 ) -> Result<Contexts, ConnectError> {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let http = transport();
     let mut contexts = Contexts::new();
     for (name, settings) in settings {
         contexts.insert(name.clone(), context(name, settings, &http, metrics).await?);
@@ -54,12 +56,23 @@ pub async fn connect(
     Ok(contexts)
 }
 
-async fn context(
+/// What the clients of all contexts send their requests with.
+pub(super) fn transport() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+/// What the clients of one context have in common.
+pub(super) struct Base {
+    pub(super) region: Region,
+    pub(super) config: SdkConfig,
+    pub(super) credentials: Arc<Renewing>,
+}
+
+pub(super) async fn base(
     name: &ContextName,
     settings: &AwsSettings,
     http: &SharedHttpClient,
-    metrics: &Arc<Metrics>,
-) -> Result<AwsContext, ConnectError> {
+) -> Result<Base, ConnectError> {
     let base = base_config(settings, http).await;
     let ambient = base.region().ok_or_else(|| ConnectError::NoRegion(name.clone()))?.as_ref();
     let region = Region::parse(ambient)
@@ -72,6 +85,19 @@ async fn context(
         .identity_cache(IdentityCache::no_cache())
         .retry_config(RetryConfig::disabled())
         .build();
+    Ok(Base { region, config, credentials })
+}
+
+async fn context(
+    name: &ContextName,
+    settings: &AwsSettings,
+    http: &SharedHttpClient,
+    metrics: &Arc<Metrics>,
+) -> Result<AwsContext, ConnectError> {
+    let Base { region, config, credentials } = base(name, settings, http).await?;
+    let suffix = partition::dns_suffix(&region)
+        .await
+        .ok_or_else(|| ConnectError::NotARegion { context: name.clone(), region: region.to_string() })?;
     let caller = |api| Caller { api, metrics: Arc::clone(metrics), credentials: Arc::clone(&credentials) };
     let (ecr, ecs) = (aws_sdk_ecr::Client::new(&config), aws_sdk_ecs::Client::new(&config));
     let inventory = Arc::new(SdkInventory {
@@ -81,14 +107,14 @@ async fn context(
         ecs_caller: caller("ecs"),
     });
     let context = AwsContext {
-        region,
+        region: region.clone(),
         inventory,
         topics: Arc::new(SdkTopics { client: aws_sdk_sns::Client::new(&config), caller: caller("sns") }),
         cloudtrail: Arc::new(SdkCloudTrail {
             client: aws_sdk_cloudtrail::Client::new(&config),
             caller: caller("cloudtrail"),
         }),
-        ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr") }),
+        ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr"), region, suffix }),
         ecs: Arc::new(SdkEcs { client: ecs, caller: caller("ecs") }),
     };
     Ok(context.rate_limited())

@@ -6,7 +6,8 @@ use aws_sdk_ecr::types::{DescribeImagesFilter, ImageDetail, ImageIdentifier, Tag
 
 use super::call::{Caller, timestamp};
 use super::{AwsError, Ecr, Fault, ImagePage, REPOSITORY_NOT_FOUND};
-use crate::domain::types::{AccountId, Digest, RepositoryName, Tag};
+use crate::domain::image::Registry;
+use crate::domain::types::{AccountId, Digest, DnsSuffix, Region, RepositoryName, Tag};
 use crate::domain::view::ImageView;
 
 const OPERATION: &str = "DescribeImages";
@@ -17,6 +18,10 @@ const PAGE: i32 = 1000;
 pub(super) struct SdkEcr {
     pub(super) client: Client,
     pub(super) caller: Caller,
+    /// The Region that the client asks.
+    pub(super) region: Region,
+    /// The DNS suffix of that Region's partition.
+    pub(super) suffix: DnsSuffix,
 }
 
 impl SdkEcr {
@@ -27,7 +32,20 @@ impl SdkEcr {
     ) -> Result<Vec<ImageView>, AwsError> {
         let request = self.client.describe_images().repository_name(repository.as_str()).set_image_ids(Some(ids));
         let answer = self.caller.call(OPERATION, request.send()).await?;
-        Ok(answer.image_details.unwrap_or_default().into_iter().filter_map(view).collect())
+        Ok(answer.image_details.unwrap_or_default().into_iter().filter_map(|image| self.view(image)).collect())
+    }
+
+    fn view(&self, detail: ImageDetail) -> Option<ImageView> {
+        let account = AccountId::parse(&detail.registry_id?).ok()?;
+        Some(ImageView {
+            registry: Registry { account, region: self.region.clone(), suffix: self.suffix.clone() },
+            digest: Digest::parse(&detail.image_digest?).ok()?,
+            tags: detail.image_tags.unwrap_or_default().iter().filter_map(|tag| Tag::parse(tag).ok()).collect(),
+            pushed_at: detail.image_pushed_at.as_ref().and_then(timestamp),
+            manifest_type: detail.image_manifest_media_type,
+            artifact_type: detail.artifact_media_type,
+            refers: detail.subject_manifest_digest.is_some(),
+        })
     }
 
     /// One image that is gone fails the request for all of them: then each is asked for alone.
@@ -80,7 +98,7 @@ impl Ecr for SdkEcr {
             .set_next_token(next);
         let answer = self.caller.call(OPERATION, request.send()).await?;
         Ok(ImagePage {
-            images: answer.image_details.unwrap_or_default().into_iter().filter_map(view).collect(),
+            images: answer.image_details.unwrap_or_default().into_iter().filter_map(|image| self.view(image)).collect(),
             next: answer.next_token.filter(|token| !token.is_empty()),
         })
     }
@@ -89,15 +107,4 @@ impl Ecr for SdkEcr {
 /// An image is not there. That its whole repository is not there is something else.
 fn is_gone(error: &AwsError) -> bool {
     error.fault == Fault::NotFound && error.code != REPOSITORY_NOT_FOUND
-}
-
-fn view(detail: ImageDetail) -> Option<ImageView> {
-    Some(ImageView {
-        registry: AccountId::parse(&detail.registry_id?).ok()?,
-        digest: Digest::parse(&detail.image_digest?).ok()?,
-        tags: detail.image_tags.unwrap_or_default().iter().filter_map(|tag| Tag::parse(tag).ok()).collect(),
-        pushed_at: detail.image_pushed_at.as_ref().and_then(timestamp),
-        artifact_type: detail.artifact_media_type,
-        refers: detail.subject_manifest_digest.is_some(),
-    })
 }

@@ -10,8 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
-    Container, CreatedAt, Deployment, DeploymentConfiguration, DeploymentControllerType, DeploymentRolloutState,
-    DesiredStatus, SchedulingStrategy, Service, ServiceDeploymentStatus, Task, TaskDefinitionField,
+    Container, CreatedAt, Deployment, DeploymentAlarms, DeploymentConfiguration, DeploymentControllerType,
+    DeploymentLifecycleHook, DeploymentLifecycleHookAction, DeploymentLifecycleHookDetail,
+    DeploymentLifecycleHookStatus, DeploymentLifecycleHookTargetType, DeploymentRolloutState, DesiredStatus,
+    ResourceManagementType, SchedulingStrategy, Service, ServiceDeployment, ServiceDeploymentStatus,
+    StopServiceDeploymentStopType, Task, TaskDefinitionField,
 };
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -24,11 +27,14 @@ use jiff::Timestamp;
 
 use super::call::{Caller, timestamp};
 use super::{AwsError, Ecs, Services, Unrollable};
+use crate::domain::deployment::{HookAction, HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView};
 use crate::domain::event::shorten;
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use crate::domain::view::{
-    Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
+    Controller, DeploymentView, Fate, Management, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView,
+    Strategy,
 };
 
 /// DescribeServiceRevisions takes at most 20.
@@ -110,6 +116,27 @@ impl Ecs for SdkEcs {
             .ok_or_else(|| self.caller.unusable(OPERATION, "the answer names no PRIMARY deployment"))
     }
 
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        service_arn: &str,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        const OPERATION: &str = "UpdateExpressGatewayService";
+        let request = self
+            .client
+            .update_express_gateway_service()
+            .service_arn(service_arn)
+            .task_definition_arn(revision.as_str());
+        self.caller.call(OPERATION, request.send()).await?;
+        let seen = self.describe_services(cluster, std::slice::from_ref(service)).await?.remove(service);
+        let primary = seen.and_then(Result::ok).and_then(|service| service.primary().cloned());
+        primary
+            .filter(|deployment| &deployment.task_definition == revision)
+            .ok_or_else(|| self.caller.unusable(OPERATION, "the service does not show its new deployment yet"))
+    }
+
     async fn deployed_since(
         &self,
         cluster: &EcsName,
@@ -149,6 +176,31 @@ impl Ecs for SdkEcs {
             TaskDefinitionArn::parse(found.task_definition()?).ok()
         };
         Ok(deployed.into_iter().filter_map(|(arn, fate)| Some((revision_of(&arn)?, fate))).collect())
+    }
+
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
+        let request = self.client.describe_service_deployments().set_service_deployment_arns(Some(arns.to_vec()));
+        let answer = self.caller.call("DescribeServiceDeployments", request.send()).await?;
+        Ok(answer.service_deployments().iter().filter_map(service_deployment).collect())
+    }
+
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {
+        let action = match action {
+            HookAction::Continue => DeploymentLifecycleHookAction::Continue,
+            HookAction::Rollback => DeploymentLifecycleHookAction::Rollback,
+        };
+        let request =
+            self.client.continue_service_deployment().service_deployment_arn(arn).hook_id(hook).action(action);
+        self.caller.call("ContinueServiceDeployment", request.send()).await.map(drop)
+    }
+
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError> {
+        let request = self
+            .client
+            .stop_service_deployment()
+            .service_deployment_arn(arn)
+            .stop_type(StopServiceDeploymentStopType::Rollback);
+        self.caller.call("StopServiceDeployment", request.send()).await.map(drop)
     }
 
     async fn stopped_reasons(
@@ -193,10 +245,13 @@ impl Ecs for SdkEcs {
         let mut running = RunningImages::default();
         let running_tasks =
             answer.tasks.unwrap_or_default().into_iter().filter(|task| task.last_status() == Some("RUNNING"));
-        for container in running_tasks.flat_map(|task| task.containers.unwrap_or_default()) {
-            let digest = container.image_digest().and_then(|digest| Digest::parse(digest).ok());
-            if let (Some(name), Some(digest)) = (container.name, digest) {
-                running.digests.entry(name).or_default().insert(digest);
+        for task in running_tasks {
+            let revision = task.task_definition_arn().and_then(|arn| TaskDefinitionArn::parse(arn).ok());
+            for container in task.containers() {
+                let digest = container.image_digest().and_then(|digest| Digest::parse(digest).ok());
+                if let (Some(name), Some(digest)) = (container.name(), digest) {
+                    running.add(revision.clone(), name, digest);
+                }
             }
         }
         Ok(running)
@@ -231,8 +286,10 @@ fn why(task: &Task) -> Option<String> {
 
 fn unrollable(service: &Service) -> Unrollable {
     let controller = service.deployment_controller().map_or("ECS", |controller| controller.r#type().as_str());
+    let controller = shorten(controller);
     Unrollable(format!(
-        "the service has no task definition (its deployment controller is {controller}), so ECS cannot roll it"
+        "neither the service nor a PRIMARY deployment of it has a task definition (its deployment controller is {controller}), so ECS \
+         cannot roll it"
     ))
 }
 
@@ -240,12 +297,16 @@ fn view(service: &Service) -> Option<ServiceView> {
     let configuration = service.deployment_configuration();
     Some(ServiceView {
         active: service.status() == Some("ACTIVE"),
-        task_definition: TaskDefinitionArn::parse(service.task_definition()?).ok()?,
+        task_definition: TaskDefinitionArn::parse(revision_of(service)?).ok()?,
         desired: service.desired_count(),
         running: service.running_count(),
         controller: match service.deployment_controller().map(|controller| controller.r#type()) {
             None | Some(DeploymentControllerType::Ecs) => Controller::Ecs,
-            Some(other) => Controller::Other(other.as_str().to_owned()),
+            Some(other) => Controller::Other(shorten(other.as_str())),
+        },
+        management: match (service.resource_management_type(), service.service_arn()) {
+            (Some(ResourceManagementType::Ecs), Some(arn)) => Management::Ecs { service_arn: arn.to_owned() },
+            _ => Management::Customer,
         },
         scheduling: match service.scheduling_strategy() {
             Some(SchedulingStrategy::Daemon) => Scheduling::Daemon,
@@ -256,7 +317,7 @@ fn view(service: &Service) -> Option<ServiceView> {
             .map(|strategy| strategy.as_str())
         {
             None | Some("ROLLING") => Strategy::Rolling,
-            Some(other) => Strategy::Shifting(other.to_owned()),
+            Some(other) => Strategy::Shifting(shorten(other)),
         },
         minimum_healthy_percent: configuration.and_then(|configuration| configuration.minimum_healthy_percent()),
         bake: bake_time(configuration),
@@ -264,17 +325,83 @@ fn view(service: &Service) -> Option<ServiceView> {
         breaker: configuration
             .and_then(|configuration| configuration.deployment_circuit_breaker())
             .is_some_and(|breaker| breaker.enable()),
+        rolls_back: rolls_back(configuration),
         maximum_percent: configuration.and_then(|configuration| configuration.maximum_percent()),
+        lifecycle: lifecycle(service),
         deployments: service.deployments().iter().filter_map(deployment).collect(),
         events: service
             .events()
             .iter()
             .take(EVENTS)
             .filter_map(|event| {
-                Some(ServiceEvent { at: timestamp(event.created_at()?)?, message: event.message()?.to_owned() })
+                Some(ServiceEvent {
+                    at: timestamp(event.created_at()?)?,
+                    message: printable(event.message()?, LONGEST),
+                })
             })
             .collect(),
     })
+}
+
+/// The revision that a service is set to. Express Mode services do not name it; their PRIMARY deployment does.
+fn revision_of(service: &Service) -> Option<&str> {
+    let primary = || service.deployments().iter().find(|deployment| deployment.status() == Some("PRIMARY"));
+    service.task_definition().or_else(|| primary()?.task_definition())
+}
+
+fn lifecycle(service: &Service) -> Lifecycle {
+    let configuration = service.deployment_configuration();
+    let hook = |hook: &DeploymentLifecycleHook| LifecycleHook {
+        target: target_of(hook.target_type()),
+        stages: hook.lifecycle_stages().iter().map(|stage| stage.as_str().to_owned()).collect(),
+    };
+    let grace = service.health_check_grace_period_seconds().unwrap_or_default();
+    Lifecycle {
+        alarms: configuration.and_then(|configuration| configuration.alarms()).is_some_and(DeploymentAlarms::enable),
+        hooks: configuration.map(|one| one.lifecycle_hooks().iter().map(hook).collect()).unwrap_or_default(),
+        service_deployment: service.current_service_deployment().map(str::to_owned),
+        grace: Duration::from_secs(u64::try_from(grace).unwrap_or_default()),
+    }
+}
+
+/// Only a PAUSE hook has no target of its own; one that names none is Lambda's, as all were at first.
+fn target_of(target: Option<&DeploymentLifecycleHookTargetType>) -> HookTarget {
+    match target {
+        Some(DeploymentLifecycleHookTargetType::Pause) => HookTarget::Pause,
+        _ => HookTarget::Lambda,
+    }
+}
+
+fn service_deployment(one: &ServiceDeployment) -> Option<ServiceDeploymentView> {
+    let hook = |hook: &DeploymentLifecycleHookDetail| {
+        Some(HookView {
+            id: hook.hook_id()?.to_owned(),
+            target: target_of(hook.target_type()),
+            waits: matches!(
+                hook.status(),
+                Some(DeploymentLifecycleHookStatus::AwaitingAction | DeploymentLifecycleHookStatus::InProgress)
+            ),
+            expires_at: hook.expires_at().and_then(timestamp),
+        })
+    };
+    Some(ServiceDeploymentView {
+        arn: one.service_deployment_arn()?.to_owned(),
+        status: one.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        reason: one.status_reason().map(shorten).unwrap_or_default(),
+        stage: one.lifecycle_stage().map(|stage| stage.as_str().to_owned()),
+        traffic: one.target_service_revision().and_then(|target| target.requested_production_traffic_weight()),
+        hooks: one.lifecycle_hook_details().iter().filter_map(hook).collect(),
+        alarms: one.alarms().map(|alarms| alarms.triggered_alarm_names().to_vec()).unwrap_or_default(),
+        breaker: one.deployment_circuit_breaker().map(|breaker| (breaker.failure_count(), breaker.threshold())),
+    })
+}
+
+/// Whether the circuit breaker or the alarms of a service have ECS go back by itself.
+fn rolls_back(configuration: Option<&DeploymentConfiguration>) -> bool {
+    let breaker = configuration.and_then(|configuration| configuration.deployment_circuit_breaker());
+    let alarms = configuration.and_then(|configuration| configuration.alarms());
+    breaker.is_some_and(|breaker| breaker.enable() && breaker.rollback())
+        || alarms.is_some_and(|alarms| alarms.enable() && alarms.rollback())
 }
 
 /// How long ECS itself waits in a deployment that shifts traffic, in all its steps.
@@ -306,7 +433,7 @@ fn deployment(deployment: &Deployment) -> Option<DeploymentView> {
             DeploymentRolloutState::Failed => RolloutState::Failed,
             _ => RolloutState::InProgress,
         }),
-        reason: deployment.rollout_state_reason().unwrap_or_default().to_owned(),
+        reason: printable(deployment.rollout_state_reason().unwrap_or_default(), LONGEST),
         desired: deployment.desired_count(),
         running: deployment.running_count(),
         pending: deployment.pending_count(),
@@ -340,5 +467,65 @@ impl Intercept for Captured {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ecs::types::builders::ServiceBuilder;
+    use aws_sdk_ecs::types::{DeploymentAlarms, DeploymentCircuitBreaker, DeploymentController};
+
+    use super::*;
+
+    const OLD: &str = "arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:1";
+    const NEW: &str = "arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:2";
+    const ARN: &str = "arn:aws:ecs:eu-west-1:111111111111:service/web/hello";
+
+    fn rolling() -> ServiceBuilder {
+        let deployment = |id: &str, status: &str, revision: &str| {
+            Deployment::builder().id(id).status(status).task_definition(revision).build()
+        };
+        let deployments = [deployment("ecs-svc/1", "ACTIVE", OLD), deployment("ecs-svc/2", "PRIMARY", NEW)];
+        Service::builder().status("ACTIVE").set_deployments(Some(deployments.into()))
+    }
+
+    #[test]
+    fn the_revision_is_that_of_the_service_or_of_its_primary_deployment() {
+        let express = rolling().service_arn(ARN).resource_management_type(ResourceManagementType::Ecs).build();
+        let seen = view(&express).unwrap();
+        assert_eq!(seen.task_definition.as_str(), NEW);
+        assert_eq!(seen.management, Management::Ecs { service_arn: ARN.to_owned() });
+        let plain = view(&rolling().task_definition(OLD).build()).unwrap();
+        assert_eq!((plain.task_definition.as_str(), plain.management), (OLD, Management::Customer));
+        let customer = rolling().service_arn(ARN).resource_management_type(ResourceManagementType::Customer).build();
+        assert_eq!(view(&customer).unwrap().management, Management::Customer);
+    }
+
+    #[test]
+    fn ecs_goes_back_by_itself_where_an_enabled_breaker_or_enabled_alarms_say_so() {
+        let breaker = |enable, rollback| DeploymentCircuitBreaker::builder().enable(enable).rollback(rollback).build();
+        let alarms = |enable, rollback| {
+            let alarms = DeploymentAlarms::builder().enable(enable).rollback(rollback).alarm_names("alarm");
+            alarms.build().unwrap()
+        };
+        for enable in [false, true] {
+            for rollback in [false, true] {
+                let with_breaker =
+                    DeploymentConfiguration::builder().deployment_circuit_breaker(breaker(enable, rollback));
+                let with_alarms = DeploymentConfiguration::builder().alarms(alarms(enable, rollback));
+                for configuration in [with_breaker.build(), with_alarms.build()] {
+                    assert_eq!(rolls_back(Some(&configuration)), enable && rollback, "{configuration:?}");
+                }
+            }
+        }
+        assert!(!rolls_back(None) && !rolls_back(Some(&DeploymentConfiguration::builder().build())));
+    }
+
+    #[test]
+    fn a_service_of_task_sets_has_no_revision() {
+        let controller = DeploymentController::builder().r#type(DeploymentControllerType::External).build().unwrap();
+        let external = Service::builder().status("ACTIVE").deployment_controller(controller).build();
+        assert_eq!(view(&external), None);
+        assert!(unrollable(&external).to_string().contains("EXTERNAL"));
     }
 }

@@ -7,6 +7,10 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use crate::domain::event::shorten;
+use crate::domain::printable::{LONGEST, printable};
+use crate::domain::words::words;
+
 /// A call to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{api}:{operation}: {}{message}", if code.is_empty() { String::new() } else { format!("{code}: ") })]
@@ -23,35 +27,18 @@ pub struct AwsError {
     pub message: String,
 }
 
-/// What a failed call means for the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Too many calls; this one did nothing.
-    Throttled,
-    /// The role lacks the permission; this call did nothing.
-    Denied,
-    /// The credentials are missing, wrong or expired; this call did nothing.
-    Credentials,
-    /// The thing named is not there.
-    NotFound,
-    /// AWS will not do this, however often it is asked.
-    Refused,
-    /// No usable answer: a time-out, a reset, a server error, rubbish. The call may have taken effect.
-    Unavailable,
-}
+/// The message of a call that was given up.
+const NO_ANSWER: &str = "no answer in time";
 
-impl Fault {
-    /// The fault as it stands in the `outcome` label of metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "throttled",
-            Self::Denied => "denied",
-            Self::Credentials => "credentials",
-            Self::NotFound => "not_found",
-            Self::Refused => "refused",
-            Self::Unavailable => "unavailable",
-        }
+words! {
+    /// What a failed call means for the next one.
+    pub enum Fault {
+        Throttled = "throttled", "Too many calls. This one did nothing.";
+        Denied = "denied", "The role lacks the permission. The call did nothing.";
+        Credentials = "credentials", "The credentials are missing, wrong or expired. The call did nothing.";
+        NotFound = "not_found", "What the call names is not there.";
+        Refused = "refused", "AWS will not do this, however often it is asked.";
+        Unavailable = "unavailable", "No usable answer: a time-out, a reset, a server error. The call may have taken effect.";
     }
 }
 
@@ -69,6 +56,12 @@ impl AwsError {
         action.filter(is_action).map_or_else(|| format!("{}:{}", self.api, self.operation), str::to_owned)
     }
 
+    /// Whether no answer came in time, so that a smaller question may be answered.
+    #[must_use]
+    pub fn is_time_out(&self) -> bool {
+        self.fault == Fault::Unavailable && self.code.is_empty() && self.message == NO_ANSWER
+    }
+
     /// What the operator can do about it, where there is something.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
@@ -84,14 +77,28 @@ impl AwsError {
     /// An answer that cannot be used.
     #[must_use]
     pub fn unusable(api: &'static str, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { api, operation, fault: Fault::Unavailable, code: String::new(), message: message.into() }
+        let message = printable(&message.into(), LONGEST);
+        Self { api, operation, fault: Fault::Unavailable, code: String::new(), message }
+    }
+
+    /// A call that was not answered in time.
+    #[must_use]
+    pub fn timed_out(api: &'static str, operation: &'static str) -> Self {
+        Self::unusable(api, operation, NO_ANSWER)
     }
 
     pub(super) fn from_sdk<E>(api: &'static str, operation: &'static str, error: &SdkError<E, Response>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let make = |fault, code: &str, message: String| Self { api, operation, fault, code: code.to_owned(), message };
+        // What AWS, a proxy or a credential process says is shown to people.
+        let make = |fault, code: &str, message: String| Self {
+            api,
+            operation,
+            fault,
+            code: shorten(code),
+            message: printable(&message, LONGEST),
+        };
         match error {
             SdkError::ServiceError(service) => {
                 let status = service.raw().status().as_u16();
@@ -100,7 +107,7 @@ impl AwsError {
                 make(fault_of(code, &message, status), code, message)
             }
             SdkError::ConstructionFailure(_) => make(Fault::Refused, "", chain(error)),
-            SdkError::TimeoutError(_) => make(Fault::Unavailable, "", "no answer in time".to_owned()),
+            SdkError::TimeoutError(_) => Self::timed_out(api, operation),
             other if is_about_credentials(other) => make(Fault::Credentials, "", chain(other)),
             other => make(Fault::Unavailable, "", chain(other)),
         }

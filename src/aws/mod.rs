@@ -11,7 +11,9 @@ mod credentials;
 mod ecr;
 mod ecs;
 mod error;
+mod identity;
 mod inventory;
+mod partition;
 mod rate_limited;
 mod topics;
 
@@ -22,15 +24,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
+use crate::domain::polling::Request;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
-    ContextName, DeploymentId, Digest, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn,
+    ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
 };
 use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
 
+pub use crate::domain::polling::Window;
 pub use connect::{ConnectError, connect};
 pub use error::{AwsError, Fault};
+pub use identity::{identities, profiles};
 
 /// The doors of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;
@@ -58,15 +64,6 @@ impl AwsContext {
     pub fn rate_limited(self) -> Self {
         Self { ecs: Arc::new(rate_limited::RateLimited::new(self.ecs)), ..self }
     }
-}
-
-/// The part of the event history that one scan reads: the same over all its pages. Both ends belong to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// From here.
-    pub start: Timestamp,
-    /// To here.
-    pub end: Timestamp,
 }
 
 /// One page of events.
@@ -99,7 +96,7 @@ pub struct Unrollable(pub String);
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
     /// One LookupEvents request for the events of a name, such as `PutImage`.
-    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError>;
+    async fn lookup(&self, event: &str, request: &Request) -> Result<LookupPage, AwsError>;
 }
 
 /// The code of the error that tells of a repository that is not there.
@@ -136,11 +133,21 @@ pub trait Ecs: fmt::Debug + Send + Sync {
     /// Registers a revision. Not repeatable: an attempt of which the answer was lost may have registered one.
     async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError>;
 
-    /// Sets a service to a revision, and changes nothing else of it. Gives its PRIMARY deployment.
+    /// Sets a service to a revision by UpdateService, and changes nothing else of it. Gives its PRIMARY deployment.
     async fn update_service(
         &self,
         cluster: &EcsName,
         service: &EcsName,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError>;
+
+    /// The same for an Express Mode service by UpdateExpressGatewayService, which names the service by its ARN. Its answer tells of no
+    /// deployment, so the service is described afterwards; as long as that does not show the new one, the answer counts as unusable.
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        service_arn: &str,
         revision: &TaskDefinitionArn,
     ) -> Result<DeploymentView, AwsError>;
 
@@ -151,6 +158,15 @@ pub trait Ecs: fmt::Debug + Send + Sync {
         service: &EcsName,
         since: Timestamp,
     ) -> Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>;
+
+    /// Service deployments by ARN, at most 20: their stage, and the hooks that they wait at.
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError>;
+
+    /// Continues a service deployment that waits at a PAUSE hook, or rolls it back.
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError>;
+
+    /// Stops a service deployment: ECS rolls it back to the last one that was complete.
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError>;
 
     /// Why tasks of a deployment stopped, as ECS says it, for people: one text for each of the last tasks (at most 100).
     async fn stopped_reasons(
@@ -187,15 +203,25 @@ pub trait Topics: fmt::Debug + Send + Sync {
     async fn publish(&self, topic: &str, message: &Message) -> Result<(), AwsError>;
 }
 
-/// What there is in an account: only `check` asks, to tell which name may be meant.
+/// What there is in an account: `check` asks, to tell which name may be meant, and `init`, to write a configuration.
 #[async_trait]
 pub trait Inventory: fmt::Debug + Send + Sync {
-    /// The names of the clusters (at most 1000).
+    /// The names of the clusters (at most 10,000).
     async fn clusters(&self) -> Result<Vec<String>, AwsError>;
 
-    /// The names of a cluster's services (at most 1000).
+    /// The names of a cluster's services (at most 10,000; ECS allows 5,000).
     async fn services(&self, cluster: &EcsName) -> Result<Vec<String>, AwsError>;
 
-    /// The repositories (at most 1000).
+    /// The text of a repository's lifecycle policy, if it has one.
+    async fn lifecycle_policy(&self, repository: &RepositoryName) -> Result<Option<String>, AwsError>;
+
+    /// The repositories (at most 10,000).
     async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError>;
+}
+
+/// AWS STS.
+#[async_trait]
+pub trait Identity: fmt::Debug + Send + Sync {
+    /// Whose the credentials of a context are. AWS denies this to nobody.
+    async fn principal(&self) -> Result<Principal, AwsError>;
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{AwsError, Ecs, Services};
 use crate::clock::{self, Instant};
+use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::rate_limit::{Bucket, Group};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, EcsName, TaskDefinitionArn};
@@ -67,6 +68,17 @@ impl Ecs for RateLimited {
         self.ecs.update_service(cluster, service, revision).await
     }
 
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        service_arn: &str,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        self.take(Group::ServiceWrites).await;
+        self.ecs.update_express_service(cluster, service, service_arn, revision).await
+    }
+
     async fn deployed_since(
         &self,
         cluster: &EcsName,
@@ -77,6 +89,21 @@ impl Ecs for RateLimited {
         self.take(Group::ServiceDeployments).await;
         self.take(Group::ServiceDeployments).await;
         self.ecs.deployed_since(cluster, service, since).await
+    }
+
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
+        self.take(Group::ServiceDeployments).await;
+        self.ecs.service_deployments(arns).await
+    }
+
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {
+        self.take(Group::ServiceDeployments).await;
+        self.ecs.continue_deployment(arn, hook, action).await
+    }
+
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError> {
+        self.take(Group::ServiceDeployments).await;
+        self.ecs.stop_deployment(arn).await
     }
 
     async fn stopped_reasons(

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::FAILURE;
+use super::Exit;
 use crate::config::Source;
 
 const WITHIN: Duration = Duration::from_secs(3);
@@ -18,11 +18,11 @@ pub(super) fn execute(source: &Source) -> ExitCode {
         Ok((true, _)) => ExitCode::SUCCESS,
         Ok((false, text)) => {
             eprintln!("ecs-deployd: the daemon on {address} does not work: {text}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(Exit::Failure)
         }
         Err(error) => {
             eprintln!("ecs-deployd: no answer from {address}: {error}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(Exit::Failure)
         }
     }
 }

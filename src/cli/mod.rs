@@ -1,13 +1,16 @@
 //! The commands: one file each.
 #![expect(clippy::print_stderr, reason = "talking to the terminal is what a command line is for")]
 
-mod check;
+pub(crate) mod check;
+mod exit;
 mod health;
+mod iam;
+mod init;
 mod notify;
 mod once;
 mod plan;
 mod run;
-mod status;
+pub(crate) mod status;
 mod steer;
 mod table;
 
@@ -21,15 +24,10 @@ use crate::config::{Config, Source};
 use crate::logging::{self, Format};
 use crate::wording::counted;
 
+pub use exit::Exit;
+
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/ecs-deployd/config.toml";
-
-/// Something failed.
-const FAILURE: u8 = 1;
-/// Wrong usage or configuration; clap uses the same.
-const BAD_CONFIGURATION: u8 = 2;
-/// The state cannot be used.
-const BAD_STATE: u8 = 3;
 
 /// Rolls Amazon ECS services to the image that was just pushed to Amazon ECR, with no downtime.
 #[derive(Debug, Parser)]
@@ -88,6 +86,14 @@ enum Command {
     Release(steer::Service),
     /// Takes a service back to what ran before, and holds what runs now
     Rollback(steer::RollbackOptions),
+    /// Lets go what waits for an approval, or continues a deployment that pauses at a hook of ECS
+    Approve(steer::ApproveOptions),
+    /// Holds what waits for an approval; a deployment that pauses at a hook of ECS is rolled back
+    Reject(steer::HoldOptions),
+    /// Asks ECS which services there are and prints a configuration for them: 0, or 1 if AWS could not be asked
+    Init(init::Options),
+    /// Prints the least-privilege IAM policy for the configuration: 0, or 1 if AWS could not be asked
+    Iam(iam::Options),
     /// Sends a test message to the receivers of notifications: 0 if all took it, 1 if not
     Notify(notify::Options),
     /// Asks the running daemon on this machine whether it works: 0 if it does, 1 if not
@@ -114,9 +120,12 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     if matches!(arguments.command, Command::Health) {
         return health::execute(&source);
     }
+    if let Command::Init(options) = &arguments.command {
+        return init::execute(options);
+    }
     let config = match source.load() {
         Ok(config) => config,
-        Err(error) => return fail(&error, BAD_CONFIGURATION),
+        Err(error) => return fail(&error, Exit::BadConfiguration),
     };
     match arguments.command {
         Command::Run => run::execute(source, config),
@@ -129,6 +138,10 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Hold(options) => steer::hold(&config, options),
         Command::Release(options) => steer::release(&config, options),
         Command::Rollback(options) => steer::rollback(&config, options),
+        Command::Approve(options) => steer::approve(&config, options),
+        Command::Reject(options) => steer::reject(&config, options),
+        Command::Init(options) => init::execute(&options),
+        Command::Iam(options) => iam::execute(&config, &options),
         Command::Notify(options) => notify::execute(&config, &options),
         Command::Health => health::execute(&source),
     }
@@ -137,10 +150,25 @@ pub fn execute(arguments: Arguments) -> ExitCode {
 /// A daemon, and what runs unattended, tell what they do; who sits at a terminal sees it.
 fn quiet_enough(command: &Command) -> LogLevel {
     let attended = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    if matches!(command, Command::Run) || (matches!(command, Command::Once) && !attended) {
-        return LogLevel::Info;
+    match command {
+        Command::Run => LogLevel::Info,
+        Command::Once if !attended => LogLevel::Info,
+        Command::Once
+        | Command::Check(_)
+        | Command::Plan(_)
+        | Command::Status(_)
+        | Command::History(_)
+        | Command::Deploy(_)
+        | Command::Hold(_)
+        | Command::Release(_)
+        | Command::Rollback(_)
+        | Command::Approve(_)
+        | Command::Reject(_)
+        | Command::Init(_)
+        | Command::Iam(_)
+        | Command::Notify(_)
+        | Command::Health => LogLevel::Warn,
     }
-    LogLevel::Warn
 }
 
 fn source(path: Option<PathBuf>) -> Source {
@@ -156,14 +184,14 @@ fn source(path: Option<PathBuf>) -> Source {
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => Ok(runtime.block_on(work)),
-        Err(error) => Err(fail(&error, FAILURE)),
+        Err(error) => Err(fail(&error, Exit::Failure)),
     }
 }
 
 /// The one report of an error: its chain of causes, each once.
-fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+fn fail(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
     logging::report(&logging::chain(error));
-    ExitCode::from(code)
+    exit.into()
 }
 
 /// What a summary says about a configuration.

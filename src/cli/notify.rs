@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::table::{Cell, Table, Tone, colour, show};
-use super::{BAD_CONFIGURATION, FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::aws;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Receiver};
@@ -48,11 +48,11 @@ pub(super) fn execute(config: &Config, options: &Options) -> ExitCode {
             }
             _ => eprintln!("ecs-deployd: there is no [[notify]] in the configuration: nobody would be told"),
         }
-        return ExitCode::from(FAILURE);
+        return ExitCode::from(Exit::Failure);
     }
     let sent = match block_on(send(config, &chosen)) {
         Err(code) => return code,
-        Ok(Err(error)) => return fail(&error, BAD_CONFIGURATION),
+        Ok(Err(error)) => return fail(&error, Exit::BadConfiguration),
         Ok(Ok(sent)) => sent,
     };
     let mut table = Table::new(&["RECEIVER", "KIND", "RESULT"]);
@@ -72,7 +72,7 @@ pub(super) fn execute(config: &Config, options: &Options) -> ExitCode {
         table.row(vec![name.into(), kind.into(), result]);
     }
     show(&table.render(colour()));
-    if all_well { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
+    if all_well { ExitCode::SUCCESS } else { ExitCode::from(Exit::Failure) }
 }
 
 async fn send(

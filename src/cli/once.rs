@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tracing::info;
 
 use super::table::{Cell, Table, Tone, bar, colour, show};
-use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::config::{Config, ServiceNames};
 use crate::domain::state::OutcomeKind;
 use crate::once::{self, OnceError, Report};
-use crate::status::{ServiceStatus, Status};
+use crate::status::{ServiceStatus, Status, Way};
 use crate::wording::{short_revision, span};
 
 pub(super) fn execute(config: Config) -> ExitCode {
@@ -22,19 +23,37 @@ pub(super) fn execute(config: Config) -> ExitCode {
     match report {
         Err(code) => code,
         Ok(Ok(report)) => tell(&report, &names),
-        Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, BAD_STATE),
-        Ok(Err(error @ OnceError::Connect(_))) => fail(&error, BAD_CONFIGURATION),
-        Ok(Err(error)) => fail(&error, FAILURE),
+        Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, Exit::BadState),
+        Ok(Err(error @ OnceError::Connect(_))) => fail(&error, Exit::BadConfiguration),
+        Ok(Err(error)) => fail(&error, Exit::Failure),
     }
 }
 
 fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
+    show(&text(report, names, colour()));
+    for error in &report.unread {
+        eprintln!("ecs-deployd: CloudTrail cannot be read: {error}");
+    }
+    if let Some(limit) = report.cut_off {
+        eprintln!(
+            "ecs-deployd: stopped after {}, which is the limit of `once`, before everything was read and decided; the next run goes on from there",
+            humantime::format_duration(Duration::from_secs(limit.as_secs()))
+        );
+    }
+    if let Some(why) = &report.rest.unwritten {
+        eprintln!("ecs-deployd: {why}");
+        return ExitCode::from(Exit::BadState);
+    }
+    if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Failure) }
+}
+
+fn text(report: &Report, names: &ServiceNames, colour: bool) -> String {
     let mut table = Table::new(&["SERVICE", "RESULT", "REVISION", "TOOK", "DETAIL"]);
     for (key, outcome) in &report.rest.ended {
         let tone = match outcome.result {
             OutcomeKind::Completed => Tone::Good,
             OutcomeKind::Superseded => Tone::Warning,
-            _ => Tone::Bad,
+            OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::RolledBack | OutcomeKind::Refused => Tone::Bad,
         };
         table.row(vec![
             names.of(key).into(),
@@ -49,18 +68,10 @@ fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
         table.row(vec![names.of(key).into(), result, "-".into(), "-".into(), why.into()]);
     }
     match table.is_empty() {
-        true if report.unread.is_empty() => show("nothing to do\n"),
-        true => {}
-        false => show(&table.render(colour())),
+        true if report.is_well() => "nothing to do\n".to_owned(),
+        true => String::new(),
+        false => table.render(colour),
     }
-    for error in &report.unread {
-        eprintln!("ecs-deployd: CloudTrail cannot be read: {error}");
-    }
-    if let Some(why) = &report.rest.unwritten {
-        eprintln!("ecs-deployd: {why}");
-        return ExitCode::from(BAD_STATE);
-    }
-    if report.rest.is_well() && report.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
 }
 
 /// What is seen of the rollouts while they go on: lines that are written anew on a terminal, lines of the log elsewhere.
@@ -102,9 +113,9 @@ impl Progress {
 fn line(one: &ServiceStatus) -> Option<(String, String)> {
     let rollout = one.rollout.as_ref()?;
     let revision = rollout.revision.as_deref().map_or("registering", short_revision);
-    let back = if rollout.direction == "back" { "going back to " } else { "" };
+    let back = if rollout.direction == Way::Back { "going back to " } else { "" };
     let tasks = rollout.tasks.map_or_else(
-        || rollout.phase.clone(),
+        || rollout.phase.as_str().to_owned(),
         |tasks| {
             let failed = if tasks.failed > 0 { format!(", {} failed", tasks.failed) } else { String::new() };
             let bar = bar(tasks.running, tasks.desired);
@@ -112,4 +123,19 @@ fn line(one: &ServiceStatus) -> Option<(String, String)> {
         },
     );
     Some((one.name.clone(), format!("{back}{revision} {tasks}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_to_do_is_said_only_where_everything_was_read() {
+        let names = ServiceNames::default();
+        let report = |cut_off| Report { rest: Default::default(), unread: Vec::new(), cut_off };
+        assert_eq!(text(&report(None), &names, false), "nothing to do\n");
+        assert_eq!(text(&report(Some(Duration::from_secs(2100))), &names, false), "");
+        assert_eq!(tell(&report(Some(Duration::from_secs(2100))), &names), ExitCode::from(Exit::Failure));
+        assert_eq!(tell(&report(None), &names), ExitCode::SUCCESS);
+    }
 }

@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::table::{Cell, Table, Tone, colour, paint, show};
-use super::{BAD_CONFIGURATION, BAD_STATE, FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::config::Config;
+use crate::domain::finding::Severity;
 use crate::preview::{self, Preview, PreviewError};
+use crate::status::{Comparison, PushForecast};
 use crate::wording::{ago, short_digest, short_revision};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// JSON for programs; its shape is described in the README
+    /// JSON for programs; docs/reference/json.md describes its members
     #[arg(long)]
     json: bool,
 }
@@ -21,14 +23,14 @@ pub(super) fn execute(config: Config, options: &Options) -> ExitCode {
     let preview = match block_on(preview::preview(config)) {
         Err(code) => return code,
         Ok(Ok(preview)) => preview,
-        Ok(Err(error @ PreviewError::Ledger(_))) => return fail(&error, BAD_STATE),
-        Ok(Err(error @ PreviewError::Connect(_))) => return fail(&error, BAD_CONFIGURATION),
-        Ok(Err(error)) => return fail(&error, FAILURE),
+        Ok(Err(error @ PreviewError::Ledger(_))) => return fail(&error, Exit::BadState),
+        Ok(Err(error @ PreviewError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
+        Ok(Err(error)) => return fail(&error, Exit::Failure),
     };
     if options.json {
         match serde_json::to_string_pretty(&preview) {
             Ok(text) => show(&format!("{text}\n")),
-            Err(error) => return fail(&error, FAILURE),
+            Err(error) => return fail(&error, Exit::Failure),
         }
     } else {
         show(&text_of(&preview, colour()));
@@ -36,7 +38,7 @@ pub(super) fn execute(config: Config, options: &Options) -> ExitCode {
     for error in &preview.errors {
         eprintln!("ecs-deployd: {error}");
     }
-    if preview.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
+    if preview.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Failure) }
 }
 
 fn text_of(preview: &Preview, colour: bool) -> String {
@@ -44,18 +46,21 @@ fn text_of(preview: &Preview, colour: bool) -> String {
     for push in &preview.pushes {
         let tag = push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         let image = format!("{}{tag}", push.repository.as_deref().unwrap_or("?"));
-        let tone = match push.decision.as_str() {
-            "deploy" => Tone::Good,
-            "unknown" | "malformed" | "downtime" | "service_missing" | "no_container" => Tone::Bad,
-            "held" => Tone::Warning,
-            _ => Tone::Faint,
+        let tone = match push.decision {
+            PushForecast::Deploy => Tone::Good,
+            PushForecast::Unknown => Tone::Bad,
+            PushForecast::Skipped(reason) => match reason.severity() {
+                Severity::Error => Tone::Bad,
+                Severity::Warning => Tone::Warning,
+                Severity::Note => Tone::Faint,
+            },
         };
         let service = push.service.as_deref().unwrap_or("-");
         pushes.row(vec![
             ago(push.pushed_at, preview.at).into(),
             image.into(),
             service.into(),
-            Cell::new(&push.decision, tone),
+            Cell::new(push.decision.as_str(), tone),
             (&push.detail).into(),
         ]);
     }
@@ -66,17 +71,14 @@ fn text_of(preview: &Preview, colour: bool) -> String {
     text.push('\n');
     let mut services = Table::new(&["SERVICE", "REVISION", "AND ECR", "DETAIL"]);
     for one in &preview.services {
-        let tone = match one.state.as_str() {
-            "same" => Tone::Good,
-            "differs" => Tone::Warning,
-            _ => Tone::Bad,
+        let (tone, detail) = match one.state {
+            Comparison::Same => (Tone::Good, one.detail.as_str()),
+            // The images follow, and the detail stands below the table.
+            Comparison::Differs => (Tone::Warning, ""),
+            Comparison::Unknown | Comparison::Skipped(_) => (Tone::Bad, one.detail.as_str()),
         };
         let revision = one.revision.as_deref().map_or("-", short_revision);
-        let detail = match one.state.as_str() {
-            "differs" => String::new(),
-            _ => one.detail.clone(),
-        };
-        services.row(vec![(&one.name).into(), revision.into(), Cell::new(&one.state, tone), detail.into()]);
+        services.row(vec![(&one.name).into(), revision.into(), Cell::new(one.state.as_str(), tone), detail.into()]);
         for change in &one.images {
             let from = paint(&format!("- {}", brief(&change.from)), Tone::Bad, false);
             services.row(vec![
@@ -93,7 +95,7 @@ fn text_of(preview: &Preview, colour: bool) -> String {
         true => "there is no service in the configuration\n".to_owned(),
         false => services.render(colour),
     });
-    let differing = preview.services.iter().filter(|one| one.state == "differs" && !one.detail.is_empty());
+    let differing = preview.services.iter().filter(|one| one.state == Comparison::Differs && !one.detail.is_empty());
     for (index, one) in differing.enumerate() {
         text.push_str(if index == 0 { "\n" } else { "" });
         let name = paint(&one.name, Tone::Warning, colour);

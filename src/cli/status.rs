@@ -5,13 +5,18 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::table::{Cell, Table, Tone, bar, colour, paint, show};
-use super::{BAD_STATE, FAILURE, block_on, fail};
+use super::table::{Cell, Table, Tone, bar, colour, listed, paint, show};
+use super::{Exit, block_on, fail};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::control::{self, Ask, Told, Unreachable};
+use crate::domain::finding::Severity;
+use crate::domain::printable::{LONGEST, PrintableText, printable};
+use crate::domain::state::OutcomeKind;
 use crate::ledger::{self, Found, LedgerError};
-use crate::status::{ContextStatus, ImageStatus, Origin, Running, ServiceStatus, Standing, Status};
+use crate::status::{
+    ContainerStatus, ContextStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus, Standing, Status, Way,
+};
 use crate::wording::{ago, counted, short_digest, short_revision, span};
 
 /// Pushes that are told of: for more there is `--json`.
@@ -19,7 +24,7 @@ const PUSHES: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// JSON for programs; its shape is described in the README
+    /// JSON for programs; docs/reference/json.md describes its members
     #[arg(long)]
     json: bool,
 }
@@ -30,7 +35,7 @@ pub(super) struct HistoryOptions {
     #[arg(value_name = "CLUSTER/SERVICE")]
     service: Option<String>,
 
-    /// JSON for programs; its shape is described in the README
+    /// JSON for programs; docs/reference/json.md describes its members
     #[arg(long)]
     json: bool,
 }
@@ -42,7 +47,7 @@ enum StatusError {
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
     #[error("the daemon answered something else: {0}")]
-    Strange(String),
+    Strange(PrintableText),
 }
 
 pub(super) fn status(config: &Config, options: &Options) -> ExitCode {
@@ -65,7 +70,7 @@ pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
         Some(Ok(key)) => Some(key),
         Some(Err(text)) => {
             eprintln!("ecs-deployd: {text}");
-            return ExitCode::from(FAILURE);
+            return ExitCode::from(Exit::Failure);
         }
     };
     with_status(config, |status, now| {
@@ -77,20 +82,25 @@ pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
         };
         let services: Vec<&ServiceStatus> = status.services.iter().filter(wanted).collect();
         if options.json {
-            let entries = |one: &&ServiceStatus| {
-                serde_json::json!({
-                    "aws": one.aws, "cluster": one.cluster, "service": one.service, "name": one.name,
-                    "history": one.history, "orders": one.orders,
-                })
-            };
-            let services: Vec<_> = services.iter().map(entries).collect();
-            print_json(&serde_json::json!({
-                "version": status.version, "at": status.at, "source": status.source, "services": services,
-            }));
+            print_json(&history_json(status, &services));
         } else {
             show(&history_text(&services, now, colour()));
         }
         ExitCode::SUCCESS
+    })
+}
+
+/// What `history --json` writes.
+pub(crate) fn history_json(status: &Status, services: &[&ServiceStatus]) -> serde_json::Value {
+    let entries = |one: &&ServiceStatus| {
+        serde_json::json!({
+            "aws": one.aws, "cluster": one.cluster, "service": one.service, "name": one.name,
+            "history": one.history, "orders": one.orders,
+        })
+    };
+    let services: Vec<_> = services.iter().map(entries).collect();
+    serde_json::json!({
+        "version": status.version, "at": status.at, "source": status.source, "services": services,
     })
 }
 
@@ -99,8 +109,8 @@ fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCod
     match block_on(obtain(config, now)) {
         Err(code) => code,
         Ok(Ok(status)) => show(&status, now),
-        Ok(Err(error @ StatusError::Ledger(_))) => fail(&error, BAD_STATE),
-        Ok(Err(error)) => fail(&error, FAILURE),
+        Ok(Err(error @ StatusError::Ledger(_))) => fail(&error, Exit::BadState),
+        Ok(Err(error)) => fail(&error, Exit::Failure),
     }
 }
 
@@ -133,13 +143,13 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
         Origin::StateFile => paint("no daemon answers; this is what the state file says\n\n", Tone::Warning, colour),
     };
     let mut table = Table::new(&["SERVICE", "RUNS", "REVISION", "SINCE", "STATE"]);
-    let mut notes = String::new();
+    let mut notes = Notes::default();
     for one in &status.services {
         let name = &one.name;
         let (runs, revision, since) = what_runs(one, now);
         table.row(vec![name.into(), runs.into(), revision.into(), since.into(), state_of(one, now)]);
         for note in notes_of(one) {
-            notes.push_str(&format!("{}  {note}\n", paint(name, Tone::Warning, colour)));
+            notes.add(name, &note);
         }
     }
     if table.is_empty() {
@@ -147,13 +157,15 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     } else {
         text.push_str(&table.render(colour));
     }
-    if !notes.is_empty() {
-        text.push('\n');
-        text.push_str(&notes);
-    }
+    text.push_str(&notes.render(colour));
     text.push('\n');
     if let Some(trouble) = status.daemon.as_ref().and_then(|daemon| daemon.state_trouble.as_ref()) {
-        text.push_str(&paint(&format!("nothing is deployed until this is mended: {trouble}\n"), Tone::Bad, colour));
+        text.push_str(&paint(
+            &printable(&format!("nothing is deployed until this is mended: {trouble}"), LONGEST),
+            Tone::Bad,
+            colour,
+        ));
+        text.push('\n');
     }
     for context in &status.contexts {
         text.push_str(&context_text(context, now, colour));
@@ -162,27 +174,52 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     text
 }
 
+/// What is to be known of the services, in the order of its first mention: what holds for many is said once.
+#[derive(Debug, Default)]
+struct Notes(Vec<(String, Vec<String>)>);
+
+impl Notes {
+    fn add(&mut self, name: &str, note: &str) {
+        let note = printable(note, LONGEST);
+        match self.0.iter_mut().find(|(known, _)| *known == note) {
+            Some((_, names)) => names.push(name.to_owned()),
+            None => self.0.push((note, vec![name.to_owned()])),
+        }
+    }
+
+    fn render(&self, colour: bool) -> String {
+        let mut text = String::new();
+        for (index, (note, names)) in self.0.iter().enumerate() {
+            text.push_str(if index == 0 { "\n" } else { "" });
+            text.push_str(&match &names[..] {
+                [name] => format!("{}  {note}\n", paint(name, Tone::Warning, colour)),
+                names => {
+                    let count = paint(&format!("{} services", names.len()), Tone::Warning, colour);
+                    format!("{count}  {note}\n{}", listed(names))
+                }
+            });
+        }
+        text
+    }
+}
+
 /// What it runs, its revision, and since when: as ECS says, or, where nobody asked ECS, what was deployed last.
 fn what_runs(one: &ServiceStatus, now: Timestamp) -> (String, String, String) {
     let seen = one.runs.as_ref().and_then(|runs| Some((runs, runs.revision.as_ref()?)));
     let rolled = one.rollout.as_ref().and_then(|rollout| rollout.revision.as_ref());
     let ours = |deployed: &Running| {
-        (images(&deployed.images), short_revision(&deployed.revision).to_owned(), ago(deployed.since, now))
+        let runs = if deployed.images.is_empty() { containers(&deployed.containers) } else { images(&deployed.images) };
+        (runs, short_revision(&deployed.revision).to_owned(), ago(deployed.since, now))
     };
     match (seen, &one.deployed) {
-        (Some((_, revision)), Some(deployed)) if revision == &deployed.revision || Some(revision) == rolled => {
+        (Some((_, revision)), Some(deployed))
+            if (revision == &deployed.revision && deployed.names_images()) || Some(revision) == rolled =>
+        {
             ours(deployed)
         }
         (Some((runs, revision)), _) => {
-            let containers = runs.containers.iter().map(|container| {
-                let path = container.image.rsplit_once('/').map_or(container.image.as_str(), |(_, path)| path);
-                match path.split_once("@sha256:") {
-                    Some((path, digest)) => format!("{path} {}", short_digest(digest)),
-                    None => path.to_owned(),
-                }
-            });
             let since = runs.since.map(|since| ago(since, now)).unwrap_or_default();
-            (containers.collect::<Vec<_>>().join(", "), short_revision(revision).to_owned(), since)
+            (containers(&runs.containers), short_revision(revision).to_owned(), since)
         }
         (None, Some(deployed)) => ours(deployed),
         (None, None) => ("not deployed by ecs-deployd yet".to_owned(), String::new(), String::new()),
@@ -194,16 +231,18 @@ fn pushes_text(status: &Status, now: Timestamp, colour: bool) -> String {
     let mut table = Table::new(&["PUSHED", "IMAGE", "SERVICE", "DECISION", "WHY"]);
     for push in status.pushes.iter().take(PUSHES) {
         let tag = push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-        let tone = match push.decision.as_str() {
-            "deploy" => Tone::Good,
-            "held" | "downtime" | "malformed" | "service_missing" | "no_container" => Tone::Warning,
-            _ => Tone::Faint,
+        let tone = match push.decision {
+            PushDecision::Deploy => Tone::Good,
+            PushDecision::Skipped(reason) => match reason.severity() {
+                Severity::Error | Severity::Warning => Tone::Warning,
+                Severity::Note => Tone::Faint,
+            },
         };
         table.row(vec![
             ago(push.pushed_at, now).into(),
             format!("{}{tag}", push.repository.as_deref().unwrap_or("?")).into(),
             push.service.as_deref().unwrap_or("-").into(),
-            Cell::new(&push.decision, tone),
+            Cell::new(push.decision.as_str(), tone),
             (&push.detail).into(),
         ]);
     }
@@ -226,8 +265,22 @@ fn context_text(context: &ContextStatus, now: Timestamp, colour: bool) -> String
     }
     match &context.trouble {
         None => paint(&format!("{line}\n"), Tone::Faint, colour),
-        Some(trouble) => paint(&format!("{line}; it cannot be read now: {trouble}\n"), Tone::Bad, colour),
+        Some(trouble) => {
+            let trouble = printable(trouble, LONGEST);
+            paint(&format!("{line}; it cannot be read now: {trouble}\n"), Tone::Bad, colour)
+        }
     }
+}
+
+fn containers(containers: &[ContainerStatus]) -> String {
+    let one = |container: &ContainerStatus| {
+        let path = container.image.rsplit_once('/').map_or(container.image.as_str(), |(_, path)| path);
+        match path.split_once("@sha256:") {
+            Some((path, digest)) => format!("{path} {}", short_digest(digest)),
+            None => path.to_owned(),
+        }
+    };
+    containers.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn images(images: &[ImageStatus]) -> String {
@@ -244,17 +297,18 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         let tasks = rollout.tasks.map_or_else(String::new, |tasks| {
             format!(" {} {} of {} tasks", bar(tasks.running, tasks.desired), tasks.running, tasks.desired)
         });
-        let back = rollout.direction == "back";
+        let back = rollout.direction == Way::Back;
         let word = if back { "going back to" } else { "rolling to" };
         let took = span(now.duration_since(rollout.decided_at));
         return Cell::new(format!("{word} {revision}{tasks}, {took}"), if back { Tone::Bad } else { Tone::Warning });
     }
     match one.standing() {
         Standing::Trouble => Cell::new("a call to AWS fails", Tone::Bad),
+        Standing::Unseen => Cell::new("not seen in ECS", Tone::Bad),
         Standing::Back | Standing::Rolling => Cell::new("rolling", Tone::Warning),
         Standing::Held => Cell::new("held", Tone::Warning),
         Standing::Failed => {
-            let result = one.last_failure().map_or("failed", |last| last.result.as_str());
+            let result = one.last_failure().map_or(OutcomeKind::Failed, |last| last.result);
             Cell::new(format!("last deployment {result}"), Tone::Bad)
         }
         Standing::Undecided => {
@@ -262,6 +316,7 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         }
         Standing::Changed => Cell::new("changed by somebody else", Tone::Warning),
         Standing::Steady => Cell::new("ok", Tone::Good),
+        Standing::Untouched if one.runs.is_none() => Cell::new("not looked at", Tone::Faint),
         Standing::Untouched => Cell::new("ok", Tone::Faint),
     }
 }
@@ -281,6 +336,9 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
         ));
     }
     notes.extend(one.trouble.clone());
+    notes.extend(
+        one.runs.as_ref().and_then(|runs| runs.trouble.clone()).filter(|why| Some(why) != one.trouble.as_ref()),
+    );
     if one.held.is_empty() {
         notes.extend(one.last_failure().map(|last| format!("{}: {}", last.result, last.detail)));
     }
@@ -296,10 +354,10 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
     for one in services {
         let name = &one.name;
         for outcome in &one.history {
-            let tone = match outcome.result.as_str() {
-                "completed" => Tone::Good,
-                "superseded" | "rolled_back" => Tone::Warning,
-                _ => Tone::Bad,
+            let tone = match outcome.result {
+                OutcomeKind::Completed => Tone::Good,
+                OutcomeKind::Superseded | OutcomeKind::RolledBack => Tone::Warning,
+                OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::Refused => Tone::Bad,
             };
             let took = span(outcome.ended_at.duration_since(outcome.decided_at));
             rows.push((
@@ -307,7 +365,7 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
                 vec![
                     ago(outcome.ended_at, now).into(),
                     name.into(),
-                    Cell::new(&outcome.result, tone),
+                    Cell::new(outcome.result.as_str(), tone),
                     outcome.revision.as_deref().map_or("", short_revision).into(),
                     took.into(),
                     images(&outcome.images).into(),
@@ -332,3 +390,7 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
     }
     table.render(colour)
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

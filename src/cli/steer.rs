@@ -1,11 +1,11 @@
-//! `deploy`, `hold`, `release`, `rollback`: orders to the running daemon.
+//! `deploy`, `hold`, `release`, `rollback`, `approve`, `reject`: orders to the running daemon.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::table::show;
-use super::{FAILURE, block_on, fail};
+use super::{Exit, block_on, fail};
 use crate::config::Config;
 use crate::control::{self, Ask, Told};
 use crate::domain::steering::Order;
@@ -37,6 +37,24 @@ pub(super) struct RollbackOptions {
     to: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct ApproveOptions {
+    #[command(flatten)]
+    service: Service,
+
+    /// The image that is meant: refused if another one waits
+    #[arg(long, value_name = "TAG-OR-DIGEST")]
+    image: Option<String>,
+}
+
+pub(super) fn approve(config: &Config, options: ApproveOptions) -> ExitCode {
+    order(config, options.service.service, Order::Approve { image: options.image })
+}
+
+pub(super) fn reject(config: &Config, options: HoldOptions) -> ExitCode {
+    order(config, options.service.service, Order::Reject { reason: options.reason })
+}
+
 pub(super) fn deploy(config: &Config, options: Service) -> ExitCode {
     order(config, options.service, Order::Deploy)
 }
@@ -55,9 +73,9 @@ pub(super) fn rollback(config: &Config, options: RollbackOptions) -> ExitCode {
 
 fn order(config: &Config, service: String, order: Order) -> ExitCode {
     let name = service.clone();
-    let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service, order })) {
+    let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service: service.into(), order })) {
         Err(code) => return code,
-        Ok(Err(error)) => return fail(&error, FAILURE),
+        Ok(Err(error)) => return fail(&error, Exit::Failure),
         Ok(Ok(told)) => told,
     };
     match told {
@@ -67,11 +85,11 @@ fn order(config: &Config, service: String, order: Order) -> ExitCode {
         }
         Told::Refused(text) => {
             eprintln!("ecs-deployd: {name}: refused: {text}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(Exit::Failure)
         }
         Told::Status(_) => {
             eprintln!("ecs-deployd: the daemon answered something else");
-            ExitCode::from(FAILURE)
+            ExitCode::from(Exit::Failure)
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use crate::domain::printable::{LONGEST, printable};
+
 /// How a text is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -33,7 +35,7 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn new(text: impl AsRef<str>, tone: Tone) -> Self {
-        Self { text: printable(text.as_ref()), tone }
+        Self { text: printable(text.as_ref(), LONGEST), tone }
     }
 }
 
@@ -85,6 +87,21 @@ impl Table {
     }
 }
 
+/// Names on as few lines as they need, each line indented.
+pub(super) fn listed(names: &[String]) -> String {
+    const WIDTH: usize = 100;
+    let mut lines: Vec<String> = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let comma = if index + 1 == names.len() { "" } else { "," };
+        let word = format!("{}{comma}", printable(name, LONGEST));
+        match lines.last_mut().filter(|line| line.chars().count() + word.chars().count() < WIDTH) {
+            Some(line) => *line += &format!(" {word}"),
+            None => lines.push(format!("    {word}")),
+        }
+    }
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
 /// Writes to standard output. Whoever reads no further has what they wanted.
 pub(super) fn show(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
@@ -103,11 +120,6 @@ pub(super) fn colour() -> bool {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     std::io::stdout().is_terminal() && !no_colour && !dumb
-}
-
-/// What others wrote does not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A bar of a rollout's tasks.
@@ -136,7 +148,7 @@ mod tests {
     fn what_others_wrote_does_not_steer_the_terminal() {
         let mut table = Table::new(&["A"]);
         table.row(vec!["\u{1b}[2Jx\ny".into()]);
-        assert_eq!(table.render(false), "A\n\u{fffd}[2Jx\u{fffd}y\n");
+        assert_eq!(table.render(false), "A\n\u{fffd}[2Jx y\n");
     }
 
     #[test]

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::reader::{Finding, Findings, Found, Table, is_http};
+use super::keys;
+use super::reader::{Finding, Findings, Found, Setting, Table, Texts, is_http};
 use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
-    WhenMissing,
 };
 use crate::domain::audit::EventName;
 use crate::domain::intake::Rules;
-use crate::domain::policy::{Order, PatternPolicy, Policy, TagsPolicy, VersionPolicy};
-use crate::domain::settings::{Base, DeploySettings, DowntimeMode, OnFailure, PinMode, RepositoryRule, ServiceRule};
-use crate::domain::types::{ContextName, EcsName, Region, RepositoryName, ServiceKey};
+use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
+use crate::domain::settings::{DeploySettings, RepositoryRule, ServiceRule};
+use crate::domain::types::{ContextName, ServiceKey};
 
 /// CloudTrail keeps its event history for 90 days.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -23,8 +23,6 @@ const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 const MOST_LOOKUPS: f64 = 2.0;
 /// Event names that are followed at most.
 const MOST_EVENTS: usize = 25;
-/// From one look at changes to ECS to the next.
-const AUDIT_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Fewer, and a scan of several pages would take longer than anybody waits.
 const FEWEST_LOOKUPS: f64 = 0.01;
 
@@ -44,21 +42,20 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Finding>> {
 }
 
 fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
-    let mut aws = contexts(&root.table("aws"));
-    let deploy = deploy_defaults(root.table("deploy"));
+    let mut aws = contexts(&root.table(keys::Aws::SECTION));
+    let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION));
     let repositories = repositories(root, findings, &mut aws, &deploy);
-    let notify = super::notify::receivers(root.tables("notify"), |table| match table.has("aws") {
-        true => context_name(table, &mut aws),
-        false => default_context(&mut aws),
+    let notify = super::notify::receivers(root.tables(keys::Notify::SECTION), |table, name| {
+        context_named(table, name, &mut aws)
     });
-    let audit = audit(root.table("audit"));
+    let audit = audit(&root.table(keys::Audit::SECTION));
     let names = ServiceNames::new(&repositories);
     let config = Config {
         aws,
-        poll: poll(root.table("poll")),
-        state: state(root.table("state")),
-        http: http(root.table("http")),
-        control: control(root.table("control")),
+        poll: poll(&root.table(keys::Poll::SECTION)),
+        state: state(&root.table(keys::State::SECTION)),
+        http: http(&root.table(keys::Http::SECTION)),
+        control: control(&root.table(keys::Control::SECTION)),
         repositories,
         notify,
         audit: root.has("audit").then_some(audit),
@@ -73,7 +70,7 @@ fn contexts(table: &Table<'_>) -> BTreeMap<ContextName, AwsSettings> {
     for (name, below) in table.named_tables() {
         match ContextName::parse(name.value) {
             Ok(name) => {
-                contexts.insert(name, context(below));
+                contexts.insert(name, context(&below));
             }
             Err(error) => table.wrong(name.at, name.value, error.to_string()),
         }
@@ -81,9 +78,10 @@ fn contexts(table: &Table<'_>) -> BTreeMap<ContextName, AwsSettings> {
     contexts
 }
 
-fn context(table: Table<'_>) -> AwsSettings {
-    let role = table.text("role_arn");
-    if let Some(role) = &role
+fn context(table: &Table<'_>) -> AwsSettings {
+    let keys::Aws { region, profile, role_arn, external_id, endpoint_url, max_lookups_per_second: lookups } =
+        keys::Aws::read(table);
+    if let Some(role) = &role_arn
         && !(role.value.starts_with("arn:") && role.value.contains(":role/"))
     {
         table.wrong(
@@ -92,137 +90,111 @@ fn context(table: Table<'_>) -> AwsSettings {
             format!("expected a role ARN like \"arn:aws:iam::111111111111:role/ecs-deployd\", found {:?}", role.value),
         );
     }
-    let external_id = table.text("external_id");
-    if let (Some(id), None) = (&external_id, &role) {
+    if let (Some(id), None) = (&external_id, &role_arn) {
         table.wrong(id.at, "external_id", "is used only when a role is assumed: add role_arn, or remove it");
     }
-    let endpoint_url = table.text("endpoint_url");
     if let Some(url) = &endpoint_url
-        && !is_http(url.value)
+        && !is_http(&url.value)
     {
         table.wrong(url.at, "endpoint_url", format!("expected a URL with http:// or https://, found {:?}", url.value));
     }
-    let lookups = table.number("max_lookups_per_second");
-    if let Some(lookups) = &lookups
+    if let Some(at) = lookups.at
         && !(FEWEST_LOOKUPS..=MOST_LOOKUPS).contains(&lookups.value)
     {
         table.wrong(
-            lookups.at,
+            at,
             "max_lookups_per_second",
             format!("must be at least {FEWEST_LOOKUPS} and at most {MOST_LOOKUPS}, which CloudTrail allows for an account and Region; found {}", lookups.value),
         );
     }
-    let settings = AwsSettings {
-        region: table.parsed("region", Region::parse).map(|region| region.value.as_str().to_owned()),
-        profile: text(table.text("profile")),
-        role_arn: text(role),
+    table.report_unknown();
+    AwsSettings {
+        region: region.map(|region| region.value.as_str().to_owned()),
+        profile: text(profile),
+        role_arn: text(role_arn),
         external_id: text(external_id),
         endpoint_url: text(endpoint_url),
-        max_lookups_per_second: lookups.map_or(AwsSettings::default().max_lookups_per_second, |found| found.value),
-    };
-    table.finish();
-    settings
+        max_lookups_per_second: lookups.value,
+    }
 }
 
-fn text(found: Option<Found<&str>>) -> Option<String> {
-    found.map(|found| found.value.to_owned())
+fn text(found: Option<Found<String>>) -> Option<String> {
+    found.map(|found| found.value)
 }
 
-fn poll(table: Table<'_>) -> PollSettings {
-    let overlap = table.duration("overlap");
-    if let Some(found) = &overlap
-        && found.value > LONGEST_OVERLAP
+fn poll(table: &Table<'_>) -> PollSettings {
+    let keys::Poll { interval, overlap } = keys::Poll::read(table);
+    if let Some(at) = overlap.at
+        && overlap.value > LONGEST_OVERLAP
+    {
+        table.wrong(at, "overlap", "must be at most 90 days, which is as far back as CloudTrail's event history goes");
+    }
+    table.report_unknown();
+    PollSettings { interval: interval.value, overlap: overlap.value }
+}
+
+fn state(table: &Table<'_>) -> StateSettings {
+    let keys::State { path, when_missing } = keys::State::read(table);
+    table.report_unknown();
+    StateSettings { path: path.value, when_missing: when_missing.value }
+}
+
+fn http(table: &Table<'_>) -> HttpSettings {
+    let keys::Http { listen } = keys::Http::read(table);
+    table.report_unknown();
+    HttpSettings { listen: listen.value }
+}
+
+fn control(table: &Table<'_>) -> ControlSettings {
+    let keys::Control { socket } = keys::Control::read(table);
+    table.report_unknown();
+    ControlSettings { socket: socket.value }
+}
+
+fn audit(table: &Table<'_>) -> AuditSettings {
+    let keys::Audit { events: listed, interval } = keys::Audit::read(table);
+    if let Some(at) = listed.at
+        && (listed.value.0.is_empty() || listed.value.0.len() > MOST_EVENTS)
     {
         table.wrong(
-            found.at,
-            "overlap",
-            "must be at most 90 days, which is as far back as CloudTrail's event history goes",
+            at,
+            "events",
+            format!("expected 1 to {MOST_EVENTS} names, each of which is a request of its own; without this key the usual ones are followed"),
         );
     }
-    let settings = PollSettings {
-        interval: table.duration("interval").map_or(Duration::from_secs(30), |found| found.value),
-        overlap: overlap.map_or(Duration::from_secs(30 * 60), |found| found.value),
-    };
-    table.finish();
-    settings
-}
-
-fn state(table: Table<'_>) -> StateSettings {
-    let words = [("ignore", WhenMissing::Ignore), ("reconcile", WhenMissing::Reconcile)];
-    let settings = StateSettings {
-        path: table.path("path", "/var/lib/ecs-deployd/state.json"),
-        when_missing: table.word("when_missing", &words).map_or(WhenMissing::Ignore, |found| found.value),
-    };
-    table.finish();
-    settings
-}
-
-fn http(table: Table<'_>) -> HttpSettings {
-    let listen = table.parsed("listen", |text| {
-        text.parse().map_err(|_| format!("expected an address and port like \"127.0.0.1:9797\", found {text:?}"))
-    });
-    let settings = listen.map_or_else(HttpSettings::default, |found| HttpSettings { listen: found.value });
-    table.finish();
-    settings
-}
-
-fn control(table: Table<'_>) -> ControlSettings {
-    let settings = ControlSettings { socket: table.path("socket", "/run/ecs-deployd/control.sock") };
-    table.finish();
-    settings
-}
-
-fn audit(table: Table<'_>) -> AuditSettings {
     let mut events = Vec::new();
-    match table.texts("events") {
-        None => events.extend(EventName::DEFAULT.into_iter().filter_map(|name| EventName::parse(name).ok())),
-        Some(texts) => {
-            if texts.value.is_empty() || texts.value.len() > MOST_EVENTS {
-                table.wrong(
-                    texts.at,
-                    "events",
-                    format!("expected 1 to {MOST_EVENTS} names, each of which is a request of its own; without this key the usual ones are followed"),
-                );
+    for text in listed.value.0 {
+        match EventName::parse(&text.value) {
+            Ok(name) if events.contains(&name) => {
+                table.wrong(text.at, "events", format!("{name} is listed twice"));
             }
-            for text in texts.value {
-                match EventName::parse(text.value) {
-                    Ok(name) if events.contains(&name) => {
-                        table.wrong(text.at, "events", format!("{name} is listed twice"));
-                    }
-                    Ok(name) => events.push(name),
-                    Err(error) => table.wrong(text.at, "events", error),
-                }
-            }
+            Ok(name) => events.push(name),
+            Err(error) => table.wrong(text.at, "events", error),
         }
     }
-    let interval = table.duration("interval").map_or(AUDIT_EVERY, |found| found.value);
-    table.finish();
-    AuditSettings { events, interval }
+    table.report_unknown();
+    AuditSettings { events, interval: interval.value }
 }
 
-fn deploy_defaults(table: Table<'_>) -> DeploySettings {
-    let settings = deploy(&table, &DeploySettings::default());
-    table.finish();
+fn deploy_defaults(table: &Table<'_>) -> DeploySettings {
+    let settings = deploy(table, &DeploySettings::default());
+    table.report_unknown();
     settings
 }
 
-fn deploy(table: &Table<'_>, default: &DeploySettings) -> DeploySettings {
-    let timeout = table.duration("timeout");
-    let observe_interval = table.duration("observe_interval");
-    let pins = [("digest", PinMode::Digest), ("tag", PinMode::Tag)];
-    let failures = [("rollback", OnFailure::Rollback), ("leave", OnFailure::Leave)];
-    let downtimes = [("refuse", DowntimeMode::Refuse), ("warn", DowntimeMode::Warn), ("allow", DowntimeMode::Allow)];
-    let bases = [("service", Base::Service), ("latest", Base::Latest)];
+fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
+    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base } = keys::Deploy::read(table);
+    let at = observe_interval.at.or(timeout.at);
     let settings = DeploySettings {
-        pin: table.word("pin", &pins).map_or(default.pin, |found| found.value),
-        timeout: timeout.as_ref().map_or(default.timeout, |found| found.value),
-        observe_interval: observe_interval.as_ref().map_or(default.observe_interval, |found| found.value),
-        on_failure: table.word("on_failure", &failures).map_or(default.on_failure, |found| found.value),
-        downtime: table.word("downtime", &downtimes).map_or(default.downtime, |found| found.value),
-        base: table.word("base", &bases).map_or(default.base, |found| found.value),
+        pin: pin.or(inherited.pin),
+        timeout: timeout.or(inherited.timeout),
+        observe_interval: observe_interval.or(inherited.observe_interval),
+        on_failure: on_failure.or(inherited.on_failure),
+        downtime: downtime.or(inherited.downtime),
+        base: base.or(inherited.base),
     };
-    if settings.observe_interval > settings.timeout
-        && let Some(at) = observe_interval.map(|found| found.at).or(timeout.map(|found| found.at))
+    if let Some(at) = at
+        && settings.observe_interval > settings.timeout
     {
         table.wrong(
             at,
@@ -252,9 +224,9 @@ fn repositories(
 ) -> Rules {
     let mut rules = Rules::new();
     let mut settled = Settled::default();
-    for table in root.tables("repository") {
+    for table in root.tables(keys::Repository::SECTION) {
         let at = table.span.start;
-        let Some(rule) = repository(table, aws, deploy, &mut settled) else { continue };
+        let Some(rule) = repository(&table, aws, deploy, &mut settled) else { continue };
         let key = rule.key();
         if rules.contains_key(&key) {
             findings.add(
@@ -272,49 +244,47 @@ fn repositories(
     rules
 }
 
-/// The context that a key names. `default` needs no table: it is the ambient credentials and Region.
-fn context_name(table: &Table<'_>, aws: &mut BTreeMap<ContextName, AwsSettings>) -> Option<ContextName> {
-    let found = table.parsed("aws", ContextName::parse)?;
-    if found.value.as_str() == "default" {
-        aws.entry(found.value.clone()).or_default();
+/// The context that a key `aws` names, or stands for without being written. `default` needs no table: it is the ambient credentials and
+/// Region.
+fn context_named(
+    table: &Table<'_>,
+    name: Setting<ContextName>,
+    aws: &mut BTreeMap<ContextName, AwsSettings>,
+) -> ContextName {
+    let Setting { value: name, at } = name;
+    if name == ContextName::default() {
+        aws.entry(name.clone()).or_default();
     }
-    if !aws.contains_key(&found.value) {
+    if let Some(at) = at
+        && !aws.contains_key(&name)
+    {
         let known: Vec<_> = aws.keys().map(ContextName::as_str).collect();
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("known: {}", known.join(", ")) };
-        table.wrong(found.at, "aws", format!("there is no table [aws.{}]; {known}", found.value));
+        table.wrong(at, "aws", format!("there is no table [aws.{name}]; {known}"));
     }
-    Some(found.value)
-}
-
-fn default_context(aws: &mut BTreeMap<ContextName, AwsSettings>) -> Option<ContextName> {
-    let name = ContextName::parse("default").ok()?;
-    aws.entry(name.clone()).or_default();
-    Some(name)
+    name
 }
 
 fn repository(
-    table: Table<'_>,
+    table: &Table<'_>,
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
     settled: &mut Settled,
 ) -> Option<RepositoryRule> {
-    let name = table.parsed("name", RepositoryName::parse);
-    if !table.has("name") {
-        table.missing("name", "is missing: the exact name of the ECR repository");
-    }
-    let context = if table.has("aws") { context_name(&table, aws) } else { default_context(aws) };
-    let policy = policy(&table);
-    if policy.is_none() && !table.has_any(&["tags", "semver", "regex"]) {
+    let keys::Repository { name, aws: named } = keys::Repository::read(table);
+    let context = context_named(table, named, aws);
+    let policy = policy(table);
+    if policy.is_none() && !["tags", "semver", "regex"].into_iter().any(|key| table.has(key)) {
         table.missing("tags", "is missing: say which tags are deployed with exactly one of tags, semver and regex");
     }
     let mut services: Vec<ServiceRule> = Vec::new();
-    let below = table.tables("service");
+    let below = table.tables(keys::Service::SECTION);
     if below.is_empty() && !table.has("service") {
         table.missing("service", "is missing: name at least one service under [[repository.service]]");
     }
     for below in below {
         let (at, key_name) = (below.span.start, below.name("service"));
-        let Some(service) = service(below, aws, context.as_ref(), policy.as_ref(), deploy) else { continue };
+        let Some(service) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
         if services.iter().any(|other| other.key == service.key) {
             table.wrong(
                 at,
@@ -347,8 +317,8 @@ fn repository(
         }
         services.push(service);
     }
-    table.finish();
-    Some(RepositoryRule { aws: context?, name: name?.value, services })
+    table.report_unknown();
+    Some(RepositoryRule { aws: context, name: name?.value, services })
 }
 
 /// What belongs to a service and not to one of its images must be the same wherever the service stands.
@@ -357,11 +327,7 @@ fn agree(a: &DeploySettings, b: &DeploySettings) -> bool {
 }
 
 fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
-    let tags = table.texts("tags");
-    let semver = table.text("semver");
-    let regex = table.text("regex");
-    let orders = [("numeric", Order::Numeric), ("alphabetical", Order::Alphabetical), ("pushed", Order::Pushed)];
-    let order = table.word("order", &orders);
+    let keys::Tags { tags, semver, regex, order } = keys::Tags::read(table);
     let given: Vec<(&str, usize)> = [
         ("tags", tags.as_ref().map(|f| f.at)),
         ("semver", semver.as_ref().map(|f| f.at)),
@@ -374,11 +340,12 @@ fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
         table.wrong(at, second, format!("stands beside {first}: give exactly one of tags, semver and regex"));
         return None;
     }
-    if let (Some(order), None) = (&order, &regex) {
-        table.wrong(order.at, "order", "orders the capture `key` of a regex: add regex, or remove it");
+    if let (Some(at), None) = (order.at, &regex) {
+        table.wrong(at, "order", "orders the capture `key` of a regex: add regex, or remove it");
     }
     if let Some(tags) = tags {
-        if tags.value.is_empty() {
+        let Texts(texts) = tags.value;
+        if texts.is_empty() {
             table.wrong(
                 tags.at,
                 "tags",
@@ -386,17 +353,17 @@ fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
             );
             return None;
         }
-        let globs: Vec<String> = tags.value.iter().map(|tag| tag.value.to_owned()).collect();
+        let globs: Vec<String> = texts.iter().map(|tag| tag.value.clone()).collect();
         return match TagsPolicy::new(&globs) {
             Ok(policy) => Some(Arc::new(policy)),
             Err((index, message)) => {
-                table.wrong(tags.value[index].at, "tags", format!("{:?}: {message}", globs[index]));
+                table.wrong(texts[index].at, "tags", format!("{:?}: {message}", globs[index]));
                 None
             }
         };
     }
     if let Some(range) = semver {
-        return match VersionPolicy::new(range.value) {
+        return match VersionPolicy::new(&range.value) {
             Ok(policy) => Some(Arc::new(policy)),
             Err(message) => {
                 table.wrong(
@@ -409,7 +376,7 @@ fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
         };
     }
     let pattern = regex?;
-    match PatternPolicy::new(pattern.value, order.map_or(Order::Numeric, |order| order.value)) {
+    match PatternPolicy::new(&pattern.value, order.value) {
         Ok(policy) => Some(Arc::new(policy)),
         Err(message) => {
             table.wrong(pattern.at, "regex", message);
@@ -419,40 +386,24 @@ fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
 }
 
 fn service(
-    table: Table<'_>,
+    table: &Table<'_>,
     aws: &mut BTreeMap<ContextName, AwsSettings>,
-    repository_context: Option<&ContextName>,
+    repository_context: &ContextName,
     repository_policy: Option<&Arc<dyn Policy>>,
     defaults: &DeploySettings,
 ) -> Option<ServiceRule> {
-    let name = |key: &'static str| {
-        let found = table.parsed(key, ecs_name);
-        if !table.has(key) {
-            table.missing(key, "is missing");
-        }
-        found.map(|found| found.value)
+    let keys::Service { cluster, service, aws: named, container } = keys::Service::read(table);
+    let context = match named {
+        Some(found) => context_named(table, Setting { value: found.value, at: Some(found.at) }, aws),
+        None => repository_context.clone(),
     };
-    let cluster = name("cluster");
-    let service = name("service");
-    let context = if table.has("aws") { context_name(&table, aws) } else { repository_context.cloned() };
-    let container = text(table.text("container"));
-    let own_policy = policy(&table);
-    let deploy = deploy(&table, defaults);
-    table.finish();
+    let own_policy = policy(table);
+    let deploy = deploy(table, defaults);
+    table.report_unknown();
     Some(ServiceRule {
-        key: ServiceKey { aws: context?, cluster: cluster?, service: service? },
-        container,
+        key: ServiceKey { aws: context, cluster: cluster?.value.0, service: service?.value.0 },
+        container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
-    })
-}
-
-fn ecs_name(text: &str) -> Result<EcsName, String> {
-    EcsName::parse(text).map_err(|error| {
-        if text.starts_with("arn:") {
-            format!("expected the name, not the ARN: {:?}", text.rsplit('/').next().unwrap_or(text))
-        } else {
-            error.to_string()
-        }
     })
 }

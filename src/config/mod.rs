@@ -3,6 +3,9 @@
 //! A valid configuration cannot say anything impossible: names, globs, durations and addresses are parsed here and nowhere else.
 
 mod build;
+mod forms;
+mod given;
+mod keys;
 mod names;
 mod notify;
 mod places;
@@ -10,18 +13,25 @@ mod reader;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use keys::{Key, Need, SECTIONS, Section, Shape};
 pub use names::ServiceNames;
 pub use notify::{NotifySettings, Receiver, WebhookUrl};
 pub use places::Places;
 
 use crate::domain::audit::EventName;
 use crate::domain::intake::Rules;
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::types::{ContextName, ServiceKey};
+use crate::domain::words::words;
+
+/// A configuration has at most this many bytes. One with 10,000 services has about 2 MB.
+const LARGEST: u64 = 8 << 20;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -103,13 +113,12 @@ pub struct StateSettings {
     pub when_missing: WhenMissing,
 }
 
-/// What a start without a state file means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenMissing {
-    /// Pushes before the start are not deployed.
-    Ignore,
-    /// ECR is compared with what the services run, and what differs is rolled.
-    Reconcile,
+words! {
+    /// What a start without a state file means.
+    pub enum WhenMissing {
+        Ignore = "ignore", "Pushes made before the start are not deployed.";
+        Reconcile = "reconcile", "What the policies select in ECR is compared with what the services run, and what differs is rolled.";
+    }
 }
 
 /// `[http]`
@@ -199,15 +208,25 @@ impl Source {
         Ok(Config::parse(&self.name(), &self.text()?)?)
     }
 
-    /// Reads it.
+    /// Reads it, and no more of it than a configuration may have.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or is larger than a configuration may be.
     pub fn text(&self) -> Result<String, LoadError> {
         match self {
             Self::File(path) => {
-                std::fs::read_to_string(path).map_err(|source| LoadError::Unreadable { path: path.clone(), source })
+                let unreadable = |source| LoadError::Unreadable { path: path.clone(), source };
+                let file = std::fs::File::open(path).map_err(unreadable)?;
+                let mut bytes = Vec::new();
+                // Not by the size that the file system tells: a device or a pipe has none.
+                file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+                if bytes.len() as u64 > LARGEST {
+                    return Err(LoadError::TooLarge { name: self.name() });
+                }
+                String::from_utf8(bytes)
+                    .map_err(|error| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))
             }
+            Self::Text(text) if text.len() as u64 > LARGEST => Err(LoadError::TooLarge { name: self.name() }),
             Self::Text(text) => Ok(text.clone()),
         }
     }
@@ -258,6 +277,12 @@ pub enum LoadError {
         /// Why.
         source: std::io::Error,
     },
+    /// It is no configuration: nobody writes one of that size.
+    #[error("the configuration {name} has more than {} MiB, which is the most that is read; is it the right file?", LARGEST >> 20)]
+    TooLarge {
+        /// What messages call it.
+        name: String,
+    },
     /// It says something wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -277,7 +302,8 @@ impl Invalid {
             .map(|finding| {
                 let line = reader::line_of(text, finding.at);
                 let key = if finding.key.is_empty() { String::new() } else { format!("{}: ", finding.key) };
-                format!("{name}:{line}: {key}{}", finding.message)
+                // Keys and names of files are foreign text, too.
+                printable(&format!("{name}:{line}: {key}{}", finding.message), LONGEST)
             })
             .collect();
         Self { lines }

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::reader::Table;
-use crate::domain::notice::{Changes, Format, Interest};
+use super::reader::{Found, Setting, Table, Texts};
+use super::{given, keys};
+use crate::domain::notice::{Format, Interest};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::ContextName;
+use crate::domain::words::Word as _;
+
+/// No more than this is read of a file that holds an address, in bytes.
+const LONGEST_URL: u64 = 64 * 1024;
 
 /// One receiver, and what it wants to hear.
 #[derive(Debug, Clone)]
@@ -67,8 +73,13 @@ impl WebhookUrl {
     pub fn read(&self) -> Result<String, String> {
         let text = match self {
             Self::Literal(url) => return Ok(url.clone()),
-            Self::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| format!("webhook_file {} cannot be read: {error}", path.display()))?,
+            Self::File(path) => {
+                let mut text = String::new();
+                std::fs::File::open(path)
+                    .and_then(|file| file.take(LONGEST_URL).read_to_string(&mut text))
+                    .map_err(|error| format!("webhook_file {} cannot be read: {error}", path.display()))?;
+                text
+            }
         };
         let url = text.trim();
         if is_url(url) {
@@ -83,111 +94,139 @@ fn is_url(url: &str) -> bool {
     super::reader::is_http(url) && !url.contains(char::is_whitespace)
 }
 
-/// Reads the tables. `context` tells which context a key `aws` names.
+/// Reads the tables. `context` gives the context that a key `aws` names.
 pub(super) fn receivers(
     tables: Vec<Table<'_>>,
-    mut context: impl FnMut(&Table<'_>) -> Option<ContextName>,
+    mut context: impl FnMut(&Table<'_>, Setting<ContextName>) -> ContextName,
 ) -> Vec<NotifySettings> {
     let mut names = BTreeSet::new();
     let one = |table: Table<'_>| {
-        let name = table.parsed("name", ContextName::parse);
-        if !table.has("name") {
-            table.missing("name", "is missing: what the receiver is called in the log and in metrics");
-        }
+        let mut keys = keys::Notify::read(&table);
+        let name = keys.name.take();
         if let Some(name) = &name
             && !names.insert(name.value.as_str().to_owned())
         {
             table.wrong(name.at, "name", format!("{:?} is the name of another [[notify]], too", name.value.as_str()));
         }
-        let receiver = receiver(&table, &mut context);
-        let interest = interest(&table);
-        table.finish();
+        let interest = interest(&table, &keys);
+        let receiver = receiver(&table, keys, &mut context);
+        table.report_unknown();
         Some(NotifySettings { name: name?.value.as_str().to_owned(), receiver: receiver?, interest })
     };
     tables.into_iter().filter_map(one).collect()
 }
 
-fn receiver(table: &Table<'_>, context: &mut impl FnMut(&Table<'_>) -> Option<ContextName>) -> Option<Receiver> {
-    let sns = table.parsed("sns", topic);
-    let webhook = table.parsed("webhook", |url| match is_url(url) {
-        true => Ok(url.to_owned()),
-        // The address is not repeated: it may be a secret.
-        false => Err("expected an address with http:// or https://"),
-    });
-    let file = table.text("webhook_file");
-    let formats = [("json", Format::Json), ("slack", Format::Slack), ("teams", Format::Teams)];
-    let format = table.word("format", &formats);
-    let given = ["sns", "webhook", "webhook_file"].into_iter().filter(|key| table.has(key)).count();
-    if given != 1 {
+fn receiver(
+    table: &Table<'_>,
+    keys: keys::Notify,
+    context: &mut impl FnMut(&Table<'_>, Setting<ContextName>) -> ContextName,
+) -> Option<Receiver> {
+    let keys::Notify { sns, webhook, webhook_file, format, aws, .. } = keys;
+    let given = [sns.is_some(), webhook.is_some(), webhook_file.is_some()];
+    if given.into_iter().filter(|given| *given).count() != 1 {
         table.missing("sns", "say where notices go with exactly one of sns, webhook and webhook_file");
         return None;
     }
-    if let (Some(format), true) = (&format, table.has("sns")) {
-        table.wrong(format.at, "format", "is for webhooks; a topic gets JSON");
-    }
     if let Some(arn) = sns {
-        return Some(Receiver::Topic { arn: arn.value, aws: context(table)? });
+        if let Some(at) = format.at {
+            table.wrong(at, "format", "is for webhooks; a topic gets JSON");
+        }
+        let arn = valid(table, "sns", arn, topic)?;
+        return Some(Receiver::Topic { arn, aws: context(table, aws) });
     }
-    if table.has("aws") {
-        let _ = context(table);
+    if aws.at.is_some() {
+        let _ = context(table, aws);
         table.missing("aws", "is for topics; a webhook has no AWS context");
     }
-    let url = webhook.map(|found| WebhookUrl::Literal(found.value));
-    let url = url.or_else(|| file.map(|found| WebhookUrl::File(PathBuf::from(found.value))))?;
-    Some(Receiver::Webhook { url, format: format.map_or(Format::Json, |found| found.value) })
+    let url = match (webhook, webhook_file) {
+        (Some(url), _) => WebhookUrl::Literal(valid(table, "webhook", url, address)?),
+        (None, file) => WebhookUrl::File(PathBuf::from(file?.value)),
+    };
+    Some(Receiver::Webhook { url, format: format.value })
 }
 
-fn topic(text: &str) -> Result<String, String> {
+/// The word in `outcomes` for what waits.
+const WAITING: &str = "waiting";
+
+/// The text, if it is what it should be.
+fn valid(
+    table: &Table<'_>,
+    key: &str,
+    text: Found<String>,
+    check: impl FnOnce(&str) -> Result<(), String>,
+) -> Option<String> {
+    match check(&text.value) {
+        Ok(()) => Some(text.value),
+        Err(message) => {
+            table.wrong(text.at, key, message);
+            None
+        }
+    }
+}
+
+/// The address is not repeated in the message: it may be a secret.
+fn address(url: &str) -> Result<(), String> {
+    if is_url(url) { Ok(()) } else { Err("expected an address with http:// or https://".to_owned()) }
+}
+
+fn topic(text: &str) -> Result<(), String> {
     let parts: Vec<&str> = text.split(':').collect();
     match parts[..] {
-        ["arn", _, "sns", region, account, name] if ![region, account, name].contains(&"") => Ok(text.to_owned()),
+        ["arn", _, "sns", region, account, name] if ![region, account, name].contains(&"") => Ok(()),
         _ => Err(format!(
             "expected the ARN of a topic like \"arn:aws:sns:eu-west-1:111111111111:deployments\", found {text:?}"
         )),
     }
 }
 
-fn interest(table: &Table<'_>) -> Interest {
+fn interest(table: &Table<'_>, keys: &keys::Notify) -> Interest {
+    let outcomes = keys.outcomes.as_ref().map(|texts| outcomes(table, &texts.value));
+    let (outcomes, waiting) = outcomes.unwrap_or_else(|| (OutcomeKind::ALL.into(), true));
     Interest {
-        outcomes: outcomes(table).unwrap_or_else(|| OutcomeKind::ALL.into()),
-        repositories: globs(table, "repositories"),
-        services: globs(table, "services"),
-        changes: table
-            .word("changes", &[("none", Changes::None), ("watched", Changes::Watched), ("all", Changes::All)])
-            .map_or(Changes::Watched, |found| found.value),
+        outcomes,
+        waiting,
+        repositories: globs(table, "repositories", keys.repositories.as_ref(), given::repository_glob),
+        services: globs(table, "services", keys.services.as_ref(), given::service_glob),
+        changes: keys.changes.value,
     }
 }
 
-fn outcomes(table: &Table<'_>) -> Option<BTreeSet<OutcomeKind>> {
-    let texts = table.texts("outcomes")?;
-    let mut outcomes = BTreeSet::new();
-    for text in texts.value {
-        match OutcomeKind::ALL.into_iter().find(|kind| kind.as_str() == text.value) {
+/// The ends of rollouts that a receiver wants to hear of, and whether it wants to hear of what waits.
+fn outcomes(table: &Table<'_>, texts: &Texts) -> (BTreeSet<OutcomeKind>, bool) {
+    let (mut outcomes, mut waiting) = (BTreeSet::new(), false);
+    for text in &texts.0 {
+        if text.value == WAITING {
+            waiting = true;
+            continue;
+        }
+        match OutcomeKind::of(&text.value) {
             Some(kind) => {
                 outcomes.insert(kind);
             }
             None => {
-                let known: Vec<&str> = OutcomeKind::ALL.into_iter().map(OutcomeKind::as_str).collect();
-                table.wrong(
-                    text.at,
-                    "outcomes",
-                    format!("{:?} is no outcome; there are {}", text.value, known.join(", ")),
-                );
+                let known: Vec<&str> = OutcomeKind::ALL.into_iter().map(OutcomeKind::as_str).chain([WAITING]).collect();
+                let known = known.join(", ");
+                table.wrong(text.at, "outcomes", format!("{:?} is no outcome; there are {known}", text.value));
             }
         }
     }
-    Some(outcomes)
+    (outcomes, waiting)
 }
 
-fn globs(table: &Table<'_>, key: &'static str) -> Option<GlobSet> {
-    let texts = table.texts(key)?;
+fn globs(
+    table: &Table<'_>,
+    key: &'static str,
+    texts: Option<&Found<Texts>>,
+    check: fn(&str) -> Result<&str, String>,
+) -> Option<GlobSet> {
     let mut set = GlobSetBuilder::new();
-    for text in texts.value {
-        match Glob::new(text.value) {
+    for text in &texts?.value.0 {
+        let glob = check(&text.value).and_then(|text| Glob::new(text).map_err(|error| error.kind().to_string()));
+        match glob {
             Ok(glob) => {
                 set.add(glob);
             }
-            Err(error) => table.wrong(text.at, key, error.kind().to_string()),
+            Err(message) => table.wrong(text.at, key, message),
         }
     }
     set.build().ok()

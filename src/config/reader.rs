@@ -3,13 +3,15 @@
 //! Serde stops at its first error; an operator who edits a file by hand wants all of them.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
+
+use super::keys::{Section, tables_in};
+use crate::domain::printable::is_printable;
+use crate::domain::words::Word;
 
 /// What is set to more than this is a mistake, or a way to say never.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -44,14 +46,15 @@ impl Findings {
     }
 }
 
-/// One table, and which of its keys were asked for.
+/// One table.
 pub(super) struct Table<'a> {
+    /// Its declaration; none for the file itself.
+    section: Option<&'static Section>,
     table: Option<&'a DeTable<'a>>,
     /// Where the table stands.
     pub(super) span: Range<usize>,
     path: String,
     findings: &'a Findings,
-    known: RefCell<BTreeSet<&'static str>>,
 }
 
 /// A value and where it stands.
@@ -61,13 +64,85 @@ pub(super) struct Found<T> {
     pub(super) at: usize,
 }
 
-impl<'a> Table<'a> {
-    pub(super) fn root(table: &'a Spanned<DeTable<'a>>, findings: &'a Findings) -> Self {
-        Self::new(Some(table.get_ref()), 0..0, String::new(), findings)
+/// The value of a key that has a default.
+#[derive(Debug, Clone)]
+pub(super) struct Setting<T> {
+    /// The value, or the default.
+    pub(super) value: T,
+    /// Where the value stands, if there is one that can be read.
+    pub(super) at: Option<usize>,
+}
+
+impl<T> Setting<T> {
+    /// The value, or that of the table which this one overrides.
+    pub(super) fn or(self, inherited: T) -> T {
+        if self.at.is_some() { self.value } else { inherited }
+    }
+}
+
+/// A list of texts, each with its place.
+#[derive(Debug, Clone)]
+pub(super) struct Texts(pub(super) Vec<Found<String>>);
+
+impl Texts {
+    /// Texts that stand nowhere: a default.
+    pub(super) fn of(texts: &[&str]) -> Self {
+        Self(texts.iter().map(|text| Found { value: (*text).to_owned(), at: 0 }).collect())
+    }
+}
+
+/// A type that keys can have: how it is read, and how documents show it.
+pub(super) trait Form: Sized {
+    /// What documents call it.
+    const NAME: &'static str;
+
+    /// The words that it takes.
+    fn words() -> Vec<(&'static str, &'static str)> {
+        Vec::new()
     }
 
-    fn new(table: Option<&'a DeTable<'a>>, span: Range<usize>, path: String, findings: &'a Findings) -> Self {
-        Self { table, span, path, findings, known: RefCell::default() }
+    /// Reads the key, and reports what is wrong with it.
+    fn read(table: &Table<'_>, key: &'static str) -> Option<Found<Self>>;
+
+    /// The value in TOML.
+    fn toml(&self) -> String;
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn root(table: &'a Spanned<DeTable<'a>>, findings: &'a Findings) -> Self {
+        Self { section: None, table: Some(table.get_ref()), span: 0..0, path: String::new(), findings }
+    }
+
+    /// A table below this one.
+    fn below(
+        &self,
+        section: Option<&'static Section>,
+        table: Option<&'a DeTable<'a>>,
+        span: Range<usize>,
+        path: String,
+    ) -> Table<'a> {
+        Table { section, table, span, path, findings: self.findings }
+    }
+
+    /// The value of an optional key.
+    pub(super) fn read<T: Form>(&self, key: &'static str) -> Option<Found<T>> {
+        T::read(self, key)
+    }
+
+    /// The value of a key, or its default.
+    pub(super) fn read_or<T: Form>(&self, key: &'static str, default: impl FnOnce() -> T) -> Setting<T> {
+        match T::read(self, key) {
+            Some(found) => Setting { value: found.value, at: Some(found.at) },
+            None => Setting { value: default(), at: None },
+        }
+    }
+
+    /// The value of a key that must be there; without it the message is reported.
+    pub(super) fn required<T: Form>(&self, key: &'static str, missing: &str) -> Option<Found<T>> {
+        if !self.has(key) {
+            self.missing(key, missing);
+        }
+        T::read(self, key)
     }
 
     /// The full name of one of the table's keys.
@@ -86,7 +161,6 @@ impl<'a> Table<'a> {
     }
 
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.known.borrow_mut().insert(key);
         self.table?.get(key)
     }
 
@@ -114,7 +188,17 @@ impl<'a> Table<'a> {
             self.wrong(found.at, key, "must not be empty");
             return None;
         }
-        Some(found)
+        self.shown(key, found)
+    }
+
+    /// A text that can be shown as it is. Values stand in the log and on terminals, so one that is not is refused, not altered.
+    fn shown(&self, key: &str, found: Found<&'a str>) -> Option<Found<&'a str>> {
+        if is_printable(found.value) {
+            return Some(found);
+        }
+        // The value is not repeated: it may be a secret.
+        self.wrong(found.at, key, "must not contain control characters, line breaks or invisible marks");
+        None
     }
 
     /// A text with a form of its own.
@@ -131,11 +215,6 @@ impl<'a> Table<'a> {
                 None
             }
         }
-    }
-
-    /// A path.
-    pub(super) fn path(&self, key: &'static str, default: &str) -> PathBuf {
-        self.text(key).map_or_else(|| PathBuf::from(default), |found| PathBuf::from(found.value))
     }
 
     /// A duration between a second and a year.
@@ -171,27 +250,30 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// One of a few words.
-    pub(super) fn word<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<Found<T>> {
-        let found = self.typed(key, &one_of(words), |value| value.as_str())?;
-        match words.iter().find(|(word, _)| *word == found.value) {
-            Some((_, value)) => Some(Found { value: *value, at: found.at }),
+    /// One of a closed set of words.
+    pub(super) fn word<W: Word>(&self, key: &'static str) -> Option<Found<W>> {
+        let found = self.typed(key, &one_of::<W>(), |value| value.as_str())?;
+        match W::of(found.value) {
+            Some(value) => Some(Found { value, at: found.at }),
             None => {
-                let nearest = nearest(found.value, words.iter().map(|(word, _)| *word));
+                let nearest = nearest(found.value, W::WORDS.iter().map(|word| word.text()));
                 let hint = nearest.map(|word| format!("; did you mean {word:?}?")).unwrap_or_default();
-                self.wrong(found.at, key, format!("expected {}, found {:?}{hint}", one_of(words), found.value));
+                self.wrong(found.at, key, format!("expected {}, found {:?}{hint}", one_of::<W>(), found.value));
                 None
             }
         }
     }
 
     /// A list of texts, each with its place.
-    pub(super) fn texts(&self, key: &'static str) -> Option<Found<Vec<Found<&'a str>>>> {
+    pub(super) fn texts(&self, key: &'static str) -> Option<Found<Texts>> {
         let found = self.typed(key, "a list of texts like [\"latest\"]", |value| value.as_array())?;
         let mut texts = Vec::new();
         for item in found.value.iter() {
             match item.get_ref().as_str() {
-                Some(text) => texts.push(Found { value: text, at: item.span().start }),
+                Some(text) => {
+                    let shown = self.shown(key, Found { value: text, at: item.span().start });
+                    texts.extend(shown.map(|found| Found { value: found.value.to_owned(), at: found.at }));
+                }
                 None => self.wrong(
                     item.span().start,
                     key,
@@ -199,11 +281,12 @@ impl<'a> Table<'a> {
                 ),
             }
         }
-        Some(Found { value: texts, at: found.at })
+        Some(Found { value: Texts(texts), at: found.at })
     }
 
     /// A table; an empty one where there is none.
-    pub(super) fn table(&self, key: &'static str) -> Table<'a> {
+    pub(super) fn table(&self, section: &'static Section) -> Table<'a> {
+        let key = section.name;
         let value = self.get(key);
         let table = value.and_then(|value| {
             let table = value.get_ref().as_table();
@@ -216,11 +299,12 @@ impl<'a> Table<'a> {
             }
             table
         });
-        Table::new(table, value.map_or(0..0, Spanned::span), self.name(key), self.findings)
+        self.below(Some(section), table, value.map_or(0..0, Spanned::span), self.name(key))
     }
 
     /// A list of tables; none where there is none.
-    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+    pub(super) fn tables(&self, section: &'static Section) -> Vec<Table<'a>> {
+        let key = section.name;
         let Some(value) = self.get(key) else { return Vec::new() };
         let wrong = |at, found| {
             self.wrong(at, key, format!("expected tables, each under a line [[{}]], found {found}", self.name(key)));
@@ -236,12 +320,8 @@ impl<'a> Table<'a> {
         for (index, item) in items.iter().enumerate() {
             match item.get_ref().as_table() {
                 Some(table) => {
-                    tables.push(Table::new(
-                        Some(table),
-                        item.span(),
-                        format!("{}[{index}]", self.name(key)),
-                        self.findings,
-                    ));
+                    let path = format!("{}[{index}]", self.name(key));
+                    tables.push(self.below(Some(section), Some(table), item.span(), path));
                 }
                 None => wrong(item.span().start, kind(item.get_ref())),
             }
@@ -257,7 +337,7 @@ impl<'a> Table<'a> {
             let at = key.span().start;
             match value.get_ref().as_table() {
                 Some(table) => {
-                    let below = Table::new(Some(table), value.span(), self.name(name), self.findings);
+                    let below = self.below(self.section, Some(table), value.span(), self.name(name));
                     tables.push((Found { value: name, at }, below));
                 }
                 None => self.wrong(
@@ -275,36 +355,26 @@ impl<'a> Table<'a> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// Whether one of the keys is there.
-    pub(super) fn has_any(&self, keys: &[&str]) -> bool {
-        keys.iter().any(|key| self.has(key))
-    }
-
     /// Reports something under a name of its own.
     pub(super) fn report(&self, at: usize, name: &str, message: impl Into<String>) {
         self.findings.add(at, name, message);
     }
 
-    /// Ends the reading of the table: reports every key that was not asked for.
-    pub(super) fn finish(self) {
-        self.report_unknown();
-    }
-
-    /// Reports every key that was not asked for so far.
+    /// Reports every key and table that the declaration does not have.
     pub(super) fn report_unknown(&self) {
-        let known = self.known.borrow();
+        let mut known = self.section.map_or_else(|| tables_in("").collect(), Section::known);
+        known.sort_unstable();
         for (key, value) in self.table.into_iter().flatten() {
             let text: &str = key.get_ref();
-            if known.contains(text) {
+            if known.contains(&text) {
                 continue;
             }
             let hint = match nearest(text, known.iter().copied()) {
                 Some(nearest) => format!("unknown key; did you mean {nearest}?"),
-                None => format!("unknown key; known here: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+                None => format!("unknown key; known here: {}", known.join(", ")),
             };
             let at = if key.span().is_empty() { value.span().start } else { key.span().start };
-            let name = if self.path.is_empty() { text.to_owned() } else { format!("{}.{text}", self.path) };
-            self.findings.add(at, name, hint);
+            self.findings.add(at, self.name(text), hint);
         }
     }
 }
@@ -315,8 +385,8 @@ pub(super) fn is_http(url: &str) -> bool {
     host.is_some_and(|host| !host.is_empty())
 }
 
-fn one_of<T>(words: &[(&str, T)]) -> String {
-    words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
+fn one_of<W: Word>() -> String {
+    W::WORDS.iter().map(|word| format!("{:?}", word.text())).collect::<Vec<_>>().join(" or ")
 }
 
 fn kind(value: &DeValue<'_>) -> String {

@@ -39,6 +39,31 @@ fn the_defaults_are_those_that_are_documented() {
 }
 
 #[test]
+fn what_is_copied_with_its_surroundings_is_refused_with_the_name() {
+    let registry = "111111111111.dkr.ecr.eu-west-1.amazonaws.com";
+    for (text, expected) in [
+        (
+            GOOD.replace("name = \"hello\"", &format!("name = \"{registry}/hello\"")),
+            "c.toml:3: repository[0].name: expected the name of the repository, without its registry and without a tag: \"hello\"",
+        ),
+        (
+            GOOD.replace("\"web\"", "\"arn:aws:ecs:eu-west-1:111111111111:cluster/web\""),
+            "c.toml:6: repository[0].service[0].cluster: expected the name, not the ARN: \"web\"",
+        ),
+        (
+            GOOD.replace("name = \"hello\"", "name = \"arn:aws:ecr:eu-west-1:111111111111:repository/hello\""),
+            "c.toml:3: repository[0].name: expected the name, not the ARN: \"hello\"",
+        ),
+        (
+            format!("[[notify]]\nname = \"a\"\nwebhook = \"https://x\"\nrepositories = [\"{registry}/hello\"]{GOOD}"),
+            "c.toml:4: notify[0].repositories: expected the name of the repository, without its registry and without a tag: \"hello\"",
+        ),
+    ] {
+        assert_eq!(errors(&text), [expected]);
+    }
+}
+
+#[test]
 fn every_error_is_one_line_with_its_place_and_its_remedy() {
     let with = |extra: &str| format!("{extra}{GOOD}");
     for (text, expected) in [
@@ -66,7 +91,7 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         ),
         (
             with("[[notify]]\nname = \"a\"\nwebhook = \"https://x\"\noutcomes = [\"broken\"]"),
-            "c.toml:4: notify[0].outcomes: \"broken\" is no outcome; there are completed, failed, timed_out, rolled_back, superseded, refused",
+            "c.toml:4: notify[0].outcomes: \"broken\" is no outcome; there are completed, failed, timed_out, rolled_back, superseded, refused, waiting",
         ),
         (
             with(
@@ -257,4 +282,44 @@ proptest::proptest! {
     ) {
         let _ = Config::parse("c.toml", &format!("{key} = {value}"));
     }
+}
+
+#[test]
+fn a_configuration_of_a_gibibyte_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.toml");
+    // Sparse: it takes no room on the disk, and reading all of it would take seconds.
+    std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    for path in [path, PathBuf::from("/dev/zero")] {
+        let name = path.display().to_string();
+        let begun = crate::clock::instant();
+        let error = Source::File(path).load().unwrap_err().to_string();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(
+            error,
+            format!(
+                "the configuration {name} has more than 8 MiB, which is the most that is read; is it the right file?"
+            )
+        );
+    }
+    let error = Source::Text("#".repeat((8 << 20) + 1)).load().unwrap_err().to_string();
+    assert!(error.starts_with("the configuration ECS_DEPLOYD_CONFIG_CONTENT has more than 8 MiB"), "{error}");
+    let largest = format!("{GOOD}#{}", "x".repeat((8 << 20) - GOOD.len() - 1));
+    assert!(Source::Text(largest).load().is_ok());
+}
+
+#[test]
+fn values_that_would_steer_a_terminal_are_refused_and_keys_are_shown_on_one_line() {
+    let container = GOOD.to_owned() + "container = \"app\\u001b[2J\"";
+    let wrong = "must not contain control characters, line breaks or invisible marks";
+    assert_eq!(errors(&container), [format!("c.toml:8: repository[0].service[0].container: {wrong}")]);
+    let path = "[state]\npath = \"/var/lib/x\\nforged\"\n".to_owned() + GOOD;
+    assert_eq!(errors(&path), [format!("c.toml:2: state.path: {wrong}")]);
+    let tag = GOOD.replace("\"latest\"", "\"\\u202elatest\"");
+    assert!(errors(&tag).contains(&format!("c.toml:4: repository[0].tags: {wrong}")), "{:?}", errors(&tag));
+    let secret = "[[notify]]\nname = \"a\"\nwebhook = \"https://secret\\n\"\n".to_owned() + GOOD;
+    assert!(!errors(&secret).concat().contains("secret"), "{:?}", errors(&secret));
+    let key = errors(&("\"x\\u001b[31m\\ny\" = 1\n".to_owned() + GOOD));
+    assert_eq!(key.len(), 1);
+    assert!(key[0].starts_with("c.toml:1: x\u{fffd}[31m y: unknown key"), "{key:?}");
 }

@@ -120,6 +120,10 @@ impl Executor {
                 let answers = describe(&observer, &place, names).await;
                 Input::Watched { place, asked_at, services, answers }
             })),
+            Read::Stages { service, deployment, arn, seen, asked_at } => drop(self.jobs.spawn(async move {
+                let answer = Box::new(observer.service_deployment(&service, &arn).await);
+                Input::Staged { service, deployment, seen, asked_at, answer }
+            })),
             Read::StoppedTasks { service, deployment } => drop(self.jobs.spawn(async move {
                 let reasons = clock::within(REASONS_WITHIN, observer.stopped_tasks(&service, &deployment)).await;
                 Input::StoppedTasks { service, deployment, answer: reasons.unwrap_or_else(|| Ok(Vec::new())) }
@@ -142,8 +146,16 @@ impl Executor {
                 let answer = observer.register(&aws, &registration).await;
                 Input::Registered { ids, answer }
             })),
-            Write::Update { id, revision } => drop(self.jobs.spawn(async move {
-                let answer = Box::new(observer.update(&id.service, &revision).await);
+            Write::Continue { id, hook, action } => drop(self.jobs.spawn(async move {
+                let answer = observer.continue_deployment(&id.service, &hook, action).await;
+                Input::Continued { id, answer }
+            })),
+            Write::Stop { service, arn } => drop(self.jobs.spawn(async move {
+                let answer = observer.stop_deployment(&service, &arn).await;
+                Input::Stopped { service, answer }
+            })),
+            Write::Update { id, revision, by } => drop(self.jobs.spawn(async move {
+                let answer = Box::new(observer.update(&id.service, &revision, &by).await);
                 Input::Updated { id, revision, answer }
             })),
         }

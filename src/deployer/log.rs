@@ -5,10 +5,11 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::domain::audit::{Change, Concern};
-use crate::domain::skip::SkipReason;
+use crate::domain::notice::HeldPush;
 use crate::domain::state::{Outcome, OutcomeKind};
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::engine::{Event, Found, PushSkipped, ServiceEvent};
+use crate::logging::log_at;
 
 /// A line about one service.
 macro_rules! of_service {
@@ -46,13 +47,7 @@ fn push_skipped(skipped: &PushSkipped) {
     let PushSkipped { aws, repository, tag, event, reason, detail, .. } = skipped;
     let repository = repository.as_ref().map_or("?", |name| name.as_str());
     let tag = tag.as_ref().map_or("", |tag| tag.as_str());
-    match reason {
-        SkipReason::Duplicate | SkipReason::NotConfigured | SkipReason::Untagged => {
-            debug!(%aws, repository, tag, %reason, detail, %event, "push skipped");
-        }
-        SkipReason::Malformed => warn!(%aws, repository, tag, %reason, detail, %event, "push skipped"),
-        _ => info!(%aws, repository, tag, %reason, detail, %event, "push skipped"),
-    }
+    log_at!(reason.level(), %aws, repository, tag, %reason, detail, %event, "push skipped");
 }
 
 fn changed(aws: &ContextName, change: &Change, concern: Concern) {
@@ -74,6 +69,11 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         ServiceEvent::PushSkipped { repository, push, reason, detail } => {
             let tag = push.tag.as_ref().map_or("", |tag| tag.as_str());
             of_service!(info, key, repository = %repository.name, tag, %reason, detail, event = %push.event, "push skipped");
+        }
+        ServiceEvent::HeldPushedAgain(push) => {
+            let HeldPush { repository, tag, digest, event, reason, release, .. } = push;
+            let tag = tag.as_ref().map_or("", |tag| tag.as_str());
+            of_service!(warn, key, %repository, tag, %digest, held_because = reason, remedy = release, %event, "a push failed as ECR has the image already, and the image is held: to try it again, release the service");
         }
         ServiceEvent::Warned(warning) => of_service!(warn, key, warning, "the service is rolled in spite of a warning"),
         ServiceEvent::Refused(outcome) => {
@@ -126,6 +126,23 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         ServiceEvent::CommandAnswered { order, by, answer: Err(refused) } => {
             of_service!(warn, key, order = order.as_str(), by, %refused, "order refused");
         }
+        ServiceEvent::Proven(counts) => {
+            of_service!(
+                info,
+                key,
+                desired = counts.desired,
+                running = counts.running,
+                "tasks run the image that was unproven"
+            );
+        }
+        ServiceEvent::Waits(waiting) => {
+            let tag = waiting.tag.as_ref().map_or("", |tag| tag.as_str());
+            of_service!(
+                info, key, gate = waiting.gate.as_str(), repository = %waiting.repository, tag, digest = %waiting.digest,
+                stage = waiting.stage, until = waiting.until.map(tracing::field::display), reason = waiting.reason, "waiting"
+            );
+        }
+        ServiceEvent::WaitsNoLonger(gate) => of_service!(info, key, gate = gate.as_str(), "waits no longer"),
         ServiceEvent::PendingDropped => {
             of_service!(info, key, "no longer in the configuration: its undecided pushes are dropped");
         }

@@ -34,7 +34,10 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             ServiceEvent::Refused(_) => metrics.deployment_refused(key),
             ServiceEvent::PushStable(after) => metrics.push_stable(key, *after),
             ServiceEvent::Counted(counts) => metrics.service_counts(key, *counts),
+            ServiceEvent::Waits(waiting) => metrics.waits(key, waiting.gate, true),
+            ServiceEvent::WaitsNoLonger(gate) => metrics.waits(key, *gate, false),
             ServiceEvent::PushSkipped { .. }
+            | ServiceEvent::HeldPushedAgain(_)
             | ServiceEvent::Warned(_)
             | ServiceEvent::RolloutDecided { .. }
             | ServiceEvent::Resumed(_)
@@ -48,6 +51,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::CallsRecovered
             | ServiceEvent::Unexplained { .. }
             | ServiceEvent::CommandAnswered { .. }
+            | ServiceEvent::Proven(_)
             | ServiceEvent::PendingDropped => {}
         },
         Event::HistoryGap { .. } | Event::StateUnwritable(_) | Event::StateWritable | Event::CommandUnknown { .. } => {}

@@ -230,8 +230,7 @@ impl Deployer {
             }
         }
         let under_way = self.engine.state().services.values().filter(|known| known.rollout.is_some()).count();
-        let now = self.now();
-        let snapshot = self.engine.last_snapshot(now);
+        let snapshot = self.engine.last_snapshot();
         let input = self.executor.commit_now(snapshot).await;
         self.turn(vec![input]);
         if !self.engine.is_durable() {
@@ -247,6 +246,6 @@ fn rules(config: Arc<Config>, contexts: &Contexts) -> Rules {
 }
 
 fn page(batch: Batch) -> Page {
-    let Batch { context, readings, scanned_to, changes, audited_to } = batch;
-    Page { context, readings, scanned_to, changes, audited_to }
+    let Batch { context, readings, progress, changes, audited } = batch;
+    Page { context, readings, progress, changes, audited }
 }

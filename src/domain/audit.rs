@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::event::{EventRef, Record, shorten};
 use super::state::{ServiceState, State};
 use super::types::{ContextName, EventId, ServiceKey};
+use super::words::{words, words_in_json};
 
 /// The name of an API call, such as `UpdateService`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,28 +172,16 @@ fn target_of(request: &Value, service: Option<&(String, String)>, revision: Opti
     }
 }
 
-/// Whom a change concerns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Concern {
-    /// This program made it.
-    Ours,
-    /// Somebody else changed a service that this program looks after.
-    Watched,
-    /// Somebody else changed something else.
-    Others,
-}
-
-impl Concern {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ours => "ours",
-            Self::Watched => "watched",
-            Self::Others => "others",
-        }
+words! {
+    /// Whom a change concerns.
+    pub enum Concern {
+        Ours = "ours", "This program made it.";
+        Watched = "watched", "Somebody else changed a service of the configuration.";
+        Others = "others", "Somebody else changed something else.";
     }
 }
+
+words_in_json!(Concern);
 
 /// Tells it. `watched` is the service of the configuration that it is about.
 #[must_use]

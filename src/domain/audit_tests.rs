@@ -116,7 +116,8 @@ fn a_change_is_news_once_and_only_from_the_time_that_is_followed() {
     let mut audit = AuditState::new(at(5));
     assert_eq!((audit.is_news(&change.event), audit.is_news(&change.event)), (true, false));
     assert!(!AuditState::new(at(6)).is_news(&change.event), "from before");
-    audit.forget_before(at(6));
+    audit.cursor = Some(at(2000));
+    audit.forget(SignedDuration::from_mins(30));
     assert!(audit.seen.is_empty());
 }
 

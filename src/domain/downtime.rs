@@ -148,16 +148,19 @@ mod tests {
 
     fn service(desired: i32, minimum: i32, maximum: i32) -> ServiceView {
         ServiceView {
+            lifecycle: crate::domain::deployment::Lifecycle::default(),
             active: true,
             task_definition: TaskDefinitionArn::parse("arn:aws:ecs:r:1:task-definition/f:1").unwrap(),
             desired,
             running: desired,
             controller: Controller::Ecs,
+            management: crate::domain::view::Management::Customer,
             scheduling: Scheduling::Replica,
             strategy: Strategy::Rolling,
             bake: std::time::Duration::ZERO,
             load_balanced: false,
             breaker: false,
+            rolls_back: false,
             minimum_healthy_percent: Some(minimum),
             maximum_percent: Some(maximum),
             deployments: Vec::new(),

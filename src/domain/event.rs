@@ -9,11 +9,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::artifact;
+use super::printable::printable;
 use super::skip::SkipReason;
 use super::types::{AccountId, Digest, EventId, Region, RepositoryName, Tag};
 
 /// The name of the event that tells of a push.
 pub const PUT_IMAGE: &str = "PutImage";
+/// The error code of a push that changes nothing: ECR has the same manifest under the same tag (Amazon ECR API Reference, PutImage).
+const IMAGE_ALREADY_EXISTS: &str = "ImageAlreadyExistsException";
 
 /// One event as LookupEvents gives it: the envelope's members that matter, and the record as text.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +63,17 @@ pub struct Skipped {
     pub reason: SkipReason,
     /// The particulars: an error code, what is missing.
     pub detail: String,
+    /// The image, where the push failed because ECR has it already: a pipeline was run again, for example.
+    pub repeats: Option<Repeated>,
+}
+
+/// What a push tried to push although ECR has it already, under the same tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// The tag, as far as the record has it.
+    pub tag: Option<Tag>,
+    /// The digest, as far as the record has it or tells it by the manifest.
+    pub digest: Option<Digest>,
 }
 
 /// A successful push.
@@ -118,11 +133,13 @@ pub fn read(record: &Record) -> Reading {
     };
     let repository = repository_name(&body);
     let skip = |reason, detail: String| {
-        Reading::Skip(Skipped { event: event.clone(), repository: repository.clone(), reason, detail })
+        Reading::Skip(Skipped { event: event.clone(), repository: repository.clone(), reason, detail, repeats: None })
     };
     if let Some(code) = present(&body.error_code) {
         let message = present(&body.error_message).unwrap_or_default();
-        return skip(SkipReason::FailedPush, shorten(&format!("{code}: {message}")));
+        let detail = shorten(&format!("{code}: {message}"));
+        let repeats = (code == IMAGE_ALREADY_EXISTS).then(|| repeated(&body));
+        return Reading::Skip(Skipped { event, repository, reason: SkipReason::FailedPush, detail, repeats });
     }
     let Some(name) = repository.clone() else {
         return skip(SkipReason::Malformed, "the record names no repository".to_owned());
@@ -133,8 +150,10 @@ pub fn read(record: &Record) -> Reading {
         TagOf::Absent => return skip(SkipReason::Untagged, String::new()),
         TagOf::Invalid(text) => return skip(SkipReason::Malformed, format!("{} is not an image tag", shorten(&text))),
     };
-    if let Some(why) =
-        tag.as_ref().and_then(artifact_tag).or_else(|| manifest(&body).as_ref().and_then(artifact_manifest))
+    if let Some(why) = tag
+        .as_ref()
+        .and_then(artifact::of_tag)
+        .or_else(|| artifact::of_manifest(&manifest(&body)?, manifest_type(&body)))
     {
         return skip(SkipReason::NotAnImage, why);
     }
@@ -157,7 +176,16 @@ fn unreadable(record: &Record, text: &str, detail: &str) -> Reading {
         repository: None,
         reason: SkipReason::Malformed,
         detail: shorten(detail),
+        repeats: None,
     })
+}
+
+fn repeated(body: &Body) -> Repeated {
+    let tag = match tag_of(body) {
+        TagOf::Tag(tag) => Some(tag),
+        TagOf::Absent | TagOf::CutOut | TagOf::Invalid(_) => None,
+    };
+    Repeated { tag, digest: digest_of(body) }
 }
 
 fn event_ref(record: &Record, body: &Body, text: &str) -> Option<EventRef> {
@@ -244,48 +272,10 @@ fn manifest(body: &Body) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// The tags that cosign gives to what it attaches to an image: `sha256-<digest>` with or without an ending.
-#[must_use]
-pub fn artifact_tag(tag: &Tag) -> Option<String> {
-    let rest = tag.as_str().strip_prefix("sha256-")?;
-    let (hex, ending) = rest.split_at_checked(64)?;
-    let attached = hex.bytes().all(|b| b.is_ascii_hexdigit()) && (ending.is_empty() || ending.starts_with('.'));
-    attached.then(|| format!("the tag {tag} marks a signature or attestation"))
-}
-
-fn artifact_manifest(manifest: &Value) -> Option<String> {
-    if manifest["subject"].is_object() {
-        return Some("the manifest refers to another image (subject)".to_owned());
-    }
-    if let Some(kind) = text_of(&manifest["artifactType"]) {
-        return Some(format!("the manifest is an artifact of type {}", shorten(kind)));
-    }
-    if let Some(config) = text_of(&manifest["config"]["mediaType"]).filter(|kind| !is_image_type(kind)) {
-        return Some(format!("the manifest's configuration is of type {}", shorten(config)));
-    }
-    let layers = manifest["layers"].as_array()?;
-    let signature = layers
-        .iter()
-        .filter_map(|layer| text_of(&layer["mediaType"]))
-        .find(|kind| kind.contains("cosign") || kind.contains("in-toto") || kind.contains("dsse"))?;
-    Some(format!("the manifest's layer is of type {}", shorten(signature)))
-}
-
-/// Whether a media type is that of a container image: its configuration, or a manifest or index (which some registries
-/// give as the artifact type of a plain image).
-#[must_use]
-pub fn is_image_type(media_type: &str) -> bool {
-    const IMAGE: &[&str] = &[
-        "application/vnd.docker.container.image.v1+json",
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.oci.image.index.v1+json",
-    ];
-    IMAGE.contains(&media_type)
+/// The media type of the manifest, which the manifest itself need not hold.
+fn manifest_type(body: &Body) -> Option<&str> {
+    text_of(&body.request_parameters["imageManifestMediaType"])
+        .or_else(|| text_of(&body.response_elements["image"]["imageManifestMediaType"]))
 }
 
 fn is_cut_out(value: &Value) -> bool {
@@ -306,9 +296,13 @@ fn present(value: &Value) -> Option<String> {
     }
 }
 
-/// A record is somebody else's input: what of it reaches a log line is short and printable.
+/// The longest text that is taken from a record, in characters.
+const DETAIL: usize = 200;
+
+/// What of a text in a record reaches the log, the state and people.
+#[must_use]
 pub fn shorten(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+    printable(text, DETAIL)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -80,6 +80,25 @@ fn an_error_code_of_any_shape_is_a_failed_push_and_none_is_not() {
 }
 
 #[test]
+fn a_push_of_what_ecr_has_already_tells_which_image_it_is() {
+    let repeats = |body: &Value| match read(&record(body)) {
+        Reading::Skip(skipped) => skipped.repeats,
+        other => panic!("{other:?}"),
+    };
+    let mut failed = body();
+    let pushed = push(&failed);
+    failed["errorCode"] = json!("ImageAlreadyExistsException");
+    assert_eq!(repeats(&failed), Some(Repeated { tag: pushed.tag.clone(), digest: pushed.digest.clone() }));
+    failed["responseElements"] = Value::Null;
+    let repeated = repeats(&failed).unwrap();
+    assert_eq!((repeated.tag, repeated.digest.is_some()), (pushed.tag, true), "the digest is that of the manifest");
+    failed["requestParameters"] = json!({"omitted": true});
+    assert_eq!(repeats(&failed), Some(Repeated { tag: None, digest: None }));
+    failed["errorCode"] = json!("ImageTagAlreadyExistsException");
+    assert_eq!(repeats(&failed), None, "another image");
+}
+
+#[test]
 fn the_tag_may_be_absent_or_cut_out_and_these_are_two_things() {
     let mut untagged = body();
     untagged["requestParameters"].as_object_mut().unwrap().remove("imageTag");
@@ -134,6 +153,17 @@ fn signatures_and_attestations_are_not_images() {
         image["requestParameters"]["imageManifest"] = json!(manifest.to_string());
         push(&image);
     }
+}
+
+#[test]
+fn the_media_type_of_the_manifest_may_stand_beside_it() {
+    let mut image = body();
+    image["requestParameters"]["imageManifest"] =
+        json!(json!({"config": {"mediaType": "application/octet-stream"}}).to_string());
+    assert_eq!(skipped(&image).0, SkipReason::NotAnImage);
+    image["requestParameters"]["imageManifestMediaType"] =
+        json!("application/vnd.docker.distribution.manifest.v2+json");
+    push(&image);
 }
 
 #[test]

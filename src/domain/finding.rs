@@ -4,23 +4,25 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::artifact;
 use super::downtime;
 use super::image::ImageReference;
 use super::plan::Facts;
+use super::policy::Policy;
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
-use super::types::{AccountId, Region};
+use super::types::{AccountId, Region, RepositoryName, Tag};
+use super::words::{words, words_in_json};
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// It does not work.
-    Error,
-    /// It is probably not meant.
-    Warning,
-    /// It is good to know.
-    Note,
+words! {
+    /// How bad a finding is.
+    pub enum Severity {
+        Error = "error", "It does not work.";
+        Warning = "warning", "It is probably not meant, or it is held back.";
+        Note = "note", "It is good to know.";
+    }
 }
+
+words_in_json!(Severity);
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,6 +62,11 @@ pub struct Home {
     pub account: Option<AccountId>,
 }
 
+/// The code of the finding that a policy selects no image.
+pub const NOTHING_SELECTED: &str = "nothing_selected";
+/// Tags that are shown of those in a repository.
+const TAGS_SHOWN: usize = 5;
+
 /// What is done about a doubt.
 const DOUBTED: &str = "it is rolled with a warning, unless deploy.downtime = \"allow\"";
 
@@ -74,7 +81,11 @@ pub fn of_service(
     let mut found: Vec<(Option<RepositoryKey>, Finding)> =
         of_its_settings(rules, name, facts).into_iter().map(|finding| (None, finding)).collect();
     for (repository, rule) in rules {
-        let of_repository = [of_container(repository, rule, homes, name, facts), of_policy(repository, name, facts)];
+        let of_repository = [
+            of_container(repository, rule, homes, name, facts),
+            of_futile_policy(name, &repository.name, rule.policy.as_ref())
+                .or_else(|| of_policy(repository, name, facts)),
+        ];
         found.extend(of_repository.into_iter().flatten().map(|finding| (Some(repository.clone()), finding)));
     }
     found
@@ -135,14 +146,8 @@ fn of_container(
         return Some(Finding::new(Severity::Error, "unknown_container", name, message, remedy));
     }
     let home = homes.get(repository)?;
-    let is_from = |image: &str| {
-        let reference = ImageReference::split(image);
-        let path = reference.name.split_once('/').map(|(_, path)| path);
-        path == Some(repository.name.as_str())
-            && reference.registry().is_some_and(|(account, region)| {
-                region == home.region.as_str() && home.account.as_ref().is_none_or(|home| home.as_str() == account)
-            })
-    };
+    let is_from =
+        |image: &str| ImageReference::split(image).is_in(home.account.as_ref(), &home.region, &repository.name);
     if base.containers().any(|(_, image)| is_from(image)) {
         return None;
     }
@@ -165,11 +170,36 @@ fn of_policy(repository: &RepositoryKey, name: &str, facts: &Facts) -> Option<Fi
     let message = format!("its policy selects no image that is in {} now", repository.name);
     Some(Finding::new(
         Severity::Note,
-        "nothing_selected",
+        NOTHING_SELECTED,
         name,
         message,
         "none needed, if such a tag is still to be pushed",
     ))
+}
+
+/// A policy that can admit no tag, whatever is pushed.
+#[must_use]
+pub fn of_futile_policy(name: &str, repository: &RepositoryName, policy: &dyn Policy) -> Option<Finding> {
+    let message = format!("its policy for {repository} can admit no tag: {}", policy.futility()?);
+    let remedy = "let the capture key match the number alone, or set order = \"alphabetical\" or order = \"pushed\"";
+    Some(Finding::new(Severity::Warning, "futile_policy", name, message, remedy))
+}
+
+/// A policy that admits none of the tags that are in the repository now. An empty repository proves nothing.
+#[must_use]
+pub fn of_tags(name: &str, repository: &RepositoryName, policy: &dyn Policy, tags: &[Tag]) -> Option<Finding> {
+    let images: Vec<&Tag> = tags.iter().filter(|tag| artifact::of_tag(tag).is_none()).collect();
+    if images.is_empty() || images.iter().any(|tag| policy.admits(tag)) {
+        return None;
+    }
+    let shown: Vec<&str> = images.iter().take(TAGS_SHOWN).map(|tag| tag.as_str()).collect();
+    let more = images.len() - shown.len();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let message =
+        format!("its policy admits none of the tags that are in {repository} now: {}{more}", shown.join(", "));
+    let remedy = "correct the policy, or push a tag that it admits: what it does not admit is skipped (tag_mismatch). A semver range admits \
+                  pre-releases only if it names one, like \">=1.0.0-0\"";
+    Some(Finding::new(Severity::Warning, "no_tag_admitted", name, message, remedy))
 }
 
 /// The name that may be meant.
@@ -181,7 +211,10 @@ pub fn nearest(wanted: &str, names: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::domain::policy::{Order, PatternPolicy, TagsPolicy, VersionPolicy};
     use crate::domain::test_support::*;
     use crate::domain::view::{Controller, ServiceView};
 
@@ -209,6 +242,32 @@ mod tests {
         |facts| edit(facts.service.as_mut().unwrap())
     }
 
+    fn none_selected(facts: &mut Facts) {
+        facts.images.get_mut(&repository_key("hello")).unwrap().best = None;
+    }
+
+    #[test]
+    fn a_policy_that_admits_none_of_the_tags_is_told_of_with_some_of_them() {
+        let hello = RepositoryName::parse("hello").unwrap();
+        let told = |policy: &dyn Policy, tags: &[&str]| {
+            let tags: Vec<Tag> = tags.iter().map(|text| tag(text)).collect();
+            of_tags("web/shop", &hello, policy, &tags).map(|finding| finding.message)
+        };
+        let releases = VersionPolicy::new(">=1.0.0").unwrap();
+        assert_eq!(
+            told(&releases, &["1.5.0-rc.1", "latest"]).unwrap(),
+            "its policy admits none of the tags that are in hello now: 1.5.0-rc.1, latest"
+        );
+        assert!(told(&releases, &["a", "b", "c", "d", "e", "f", "g"]).unwrap().ends_with("a, b, c, d, e and 2 more"));
+        assert_eq!(told(&releases, &["latest", "1.5.0"]), None, "one is enough");
+        assert_eq!(told(&releases, &[]), None, "nothing was pushed yet");
+        let signature = format!("sha256-{}.sig", "a".repeat(64));
+        assert_eq!(told(&releases, &[&signature]), None, "signatures are no images");
+        assert_eq!(told(&VersionPolicy::new(">=1.0.0-0").unwrap(), &["1.5.0-rc.1"]), None);
+        assert!(told(&TagsPolicy::new(&["release-*".to_owned()]).unwrap(), &["main-1"]).is_some());
+        assert!(told(&PatternPolicy::new("^main-(?<key>.+)$", Order::Numeric).unwrap(), &["main-x"]).is_some());
+    }
+
     #[test]
     fn each_fact_that_matters_is_found() {
         let plain = service_rule("a", tags_policy(&["latest"]));
@@ -230,12 +289,14 @@ mod tests {
             [(Severity::Note, "no_health_check")]
         );
         assert_eq!(codes(&plain, |facts| facts.images.clear()), [], "not asked is not nothing");
-        let none = |facts: &mut Facts| facts.images.get_mut(&repository_key("hello")).unwrap().best = None;
-        assert_eq!(codes(&plain, none), [(Severity::Note, "nothing_selected")]);
+        assert_eq!(codes(&plain, none_selected), [(Severity::Note, "nothing_selected")]);
         let foreign = |facts: &mut Facts| facts.base = Some(definition(1, &[("app", "nginx:1")]));
         assert_eq!(codes(&plain, foreign), [(Severity::Error, "no_container")]);
         let fips = image_name("hello").replace(".ecr.", ".ecr-fips.");
         assert_eq!(codes(&plain, |facts| facts.base = Some(definition(1, &[("app", &fips)]))), [], "as it is rolled");
+        let futile = PatternPolicy::new("^(?<key>[a-z]+)-", Order::Numeric).unwrap();
+        let futile = ServiceRule { policy: Arc::new(futile), ..plain.clone() };
+        assert_eq!(codes(&futile, none_selected), [(Severity::Warning, "futile_policy")], "which says why");
         let named = ServiceRule { container: Some("ap".to_owned()), ..plain };
         assert_eq!(codes(&named, |_| {}), [(Severity::Error, "unknown_container")]);
         assert_eq!(nearest("ap", &["envoy", "app"]).unwrap(), "the nearest name is app");

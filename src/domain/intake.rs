@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::event::{EventRef, Push, Reading};
-use super::policy::By;
+use super::event::{EventRef, Push, Reading, Repeated};
+use super::policy::{By, Policy};
 use super::settings::{RepositoryKey, RepositoryRule};
 use super::skip::SkipReason;
-use super::state::{ContextState, PushRef, State};
-use super::types::{ContextName, RepositoryName, ServiceKey, Tag};
+use super::state::{PushRef, State, Target};
+use super::types::{ContextName, Digest, RepositoryName, ServiceKey, Tag};
 
 /// The configured repositories, by context and name.
 pub type Rules = BTreeMap<RepositoryKey, RepositoryRule>;
@@ -29,6 +29,37 @@ pub struct Verdict {
     pub fate: Fate,
     /// Older pushes that are no longer wanted because of it, one for each service that wanted it.
     pub displaced: Vec<(ServiceKey, PushRef)>,
+    /// The services that hold the image of a push which failed because ECR has the image already.
+    pub held: Vec<HeldImage>,
+}
+
+/// An image that is held for a service, and that somebody tried to push again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldImage {
+    /// The service.
+    pub service: ServiceKey,
+    /// The digest.
+    pub digest: Digest,
+    /// Why it is held, for people.
+    pub reason: String,
+}
+
+impl Verdict {
+    /// The particulars of a skip, with the way to try again what is held. `name_of` gives the name of a service on the command line.
+    #[must_use]
+    pub fn explained(&self, detail: &str, name_of: impl Fn(&ServiceKey) -> String) -> String {
+        if self.held.is_empty() {
+            return detail.to_owned();
+        }
+        let commands = self.held.iter().map(|held| release_command(&name_of(&held.service)));
+        format!("the image is held; to try it again: {} ({detail})", commands.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// What an operator types to have what is held for a service tried again.
+#[must_use]
+pub fn release_command(service: &str) -> String {
+    format!("ecs-deployd release {service}")
 }
 
 /// What happens to a push.
@@ -58,20 +89,31 @@ pub fn take(
 ) -> Option<Verdict> {
     let (event, repository, tag) = match reading {
         Reading::Foreign => return None,
-        Reading::Skip(skipped) => (&skipped.event, skipped.repository.as_ref(), None),
+        Reading::Skip(skipped) => {
+            let tag = skipped.repeats.as_ref().and_then(|repeats| repeats.tag.as_ref());
+            (&skipped.event, skipped.repository.as_ref(), tag)
+        }
         Reading::Push(push) => (&push.event, Some(&push.repository), push.tag.as_ref()),
     };
     let rule = repository.and_then(|name| rules.get(&RepositoryKey { aws: context.clone(), name: name.clone() }));
-    let mut displaced = Vec::new();
-    let known = state.contexts.get_mut(context).map(|known| (seen_before(known, event), known.baseline));
+    let (mut displaced, mut held) = (Vec::new(), Vec::new());
+    let known = state.contexts.get_mut(context).map(|known| {
+        let since = repository.map_or(known.baseline, |name| known.followed_since(name));
+        (known.remember(event, rule.is_some()), known.baseline, since)
+    });
     let fate = match (known, reading) {
         (None, _) => skip(SkipReason::NotConfigured, "the AWS context is not in the configuration"),
-        (Some((true, _)), _) => skip(SkipReason::Duplicate, "the event was read before"),
+        (Some((true, ..)), _) => skip(SkipReason::Duplicate, "the event was read before"),
         (Some(_), Reading::Foreign) => return None,
-        (Some(_), Reading::Skip(skipped)) => skip(skipped.reason, &skipped.detail),
-        (Some((false, baseline)), Reading::Push(push)) => {
+        (Some(_), Reading::Skip(skipped)) => {
+            if let (Some(rule), Some(repeats)) = (rule, &skipped.repeats) {
+                held = held_images(state, rule, repeats);
+            }
+            skip(skipped.reason, &skipped.detail)
+        }
+        (Some((false, baseline, since)), Reading::Push(push)) => {
             let second = SignedDuration::from_millis(999);
-            let early = push.event.time < baseline || (opening && push.event.time <= baseline + second);
+            let early = push.event.time < since || (opening && push.event.time <= baseline + second);
             of_push(state, push, rule, early, &mut displaced)
         }
     };
@@ -82,14 +124,35 @@ pub fn take(
         tag: tag.cloned(),
         fate,
         displaced,
+        held,
     })
 }
 
-/// Remembers the event; true if it (or its twin in another account) was remembered already.
-fn seen_before(context: &mut ContextState, event: &EventRef) -> bool {
-    let twin = event.shared_id.as_ref().is_some_and(|id| context.seen.insert(id.clone(), event.time).is_some());
-    let same = context.seen.insert(event.id.clone(), event.time).is_some();
-    twin || same
+/// The services of a repository that hold the image which was to be pushed again. Where the record does not tell the digest, the history of
+/// the service tells which one the tag brought.
+fn held_images(state: &State, rule: &RepositoryRule, repeats: &Repeated) -> Vec<HeldImage> {
+    let key = rule.key();
+    let admitted =
+        rule.services.iter().filter(|service| repeats.tag.as_ref().is_none_or(|tag| service.policy.admits(tag)));
+    let held = admitted.filter_map(|service| {
+        let known = state.services.get(&service.key)?;
+        let hold = known.held.get(&key)?;
+        let is_it = match &repeats.digest {
+            Some(digest) => digest == &hold.digest,
+            None => {
+                let mut tried = known.history.iter().filter_map(|outcome| outcome.targets.get(&key));
+                let brought =
+                    |tag: &Tag, target: &Target| target.push.tag.as_ref() == Some(tag) && target.digest == hold.digest;
+                tried.any(|target| repeats.tag.as_ref().is_some_and(|tag| brought(tag, target)))
+            }
+        };
+        is_it.then(|| HeldImage {
+            service: service.key.clone(),
+            digest: hold.digest.clone(),
+            reason: hold.reason.clone(),
+        })
+    });
+    held.collect()
 }
 
 fn skip(reason: SkipReason, detail: &str) -> Fate {
@@ -114,17 +177,20 @@ fn of_push(
             &format!("the image belongs to account {owner}, this context reads account {recipient}"),
         );
     }
-    let concerned: Vec<(&ServiceKey, By)> = rule
+    let concerned: Vec<(&ServiceKey, &dyn Policy)> = rule
         .services
         .iter()
         .filter(|service| push.tag.as_ref().is_none_or(|tag| service.policy.admits(tag)))
-        .map(|service| (&service.key, service.policy.order()))
+        .map(|service| (&service.key, service.policy.as_ref()))
         .collect();
     if concerned.is_empty() {
         return skip(SkipReason::TagMismatch, "no policy of the repository admits the tag");
     }
     if early {
-        return skip(SkipReason::BeforeStart, "the push is older than the first start");
+        return skip(
+            SkipReason::BeforeStart,
+            "the push is older than the first start, or than the repository in the configuration",
+        );
     }
     let key = rule.key();
     let wanted = PushRef {
@@ -135,14 +201,15 @@ fn of_push(
     };
     let mut takers = Vec::new();
     let mut decided_itself = false;
-    for (service, order) in concerned {
+    for (service, policy) in concerned {
         let known = state.services.get_or_default(service.clone());
         match known.decided.get(&key) {
             Some(decided) if decided.event == wanted.event => decided_itself = true,
             // Where the text of the tag decides, an older push may well bring the highest one.
-            Some(decided) if order == By::Push && wanted.is_surely_older_than(decided) => {}
+            Some(decided) if policy.order() == By::Push && wanted.is_surely_older_than(decided) => {}
             _ => {
-                displaced.extend(known.want(&key, wanted.clone()).map(|push| (service.clone(), push)));
+                known.want(&key, wanted.clone());
+                displaced.extend(known.bound_wanted(&key, policy).map(|push| (service.clone(), push)));
                 takers.push(service.clone());
             }
         }

@@ -153,10 +153,58 @@ fn a_rejected_reading_keeps_its_reason_and_counts_once() {
         repository: Some(repository_key("hello").name),
         reason: SkipReason::FailedPush,
         detail: String::new(),
+        repeats: None,
     });
     let verdict = take(&mut state, &rules(), &context(), &skipped, false).unwrap();
     assert_eq!(verdict.configured, Some(repository_key("hello")));
     assert_eq!(reason(verdict.fate), SkipReason::FailedPush);
     assert_eq!(reason(take(&mut state, &rules(), &context(), &skipped, false).unwrap().fate), SkipReason::Duplicate);
     assert_eq!(take(&mut state, &rules(), &context(), &Reading::Foreign, false), None);
+}
+
+#[test]
+fn a_push_of_what_is_held_names_the_services_that_hold_it() {
+    use crate::domain::event::Repeated;
+    use crate::domain::state::{Hold, Outcome, OutcomeKind, Target};
+    let key = repository_key("hello");
+    let target = Target { digest: digest('b'), push: push_ref("e0", "release-1", 1), image_pushed_at: None };
+    let outcome = Outcome {
+        result: OutcomeKind::Failed,
+        revision: None,
+        targets: std::collections::BTreeMap::from([(key.clone(), target.clone())]),
+        decided_at: at(2),
+        ended_at: at(3),
+        detail: String::new(),
+    };
+    let reading = |tag: Option<&str>, letter: Option<char>| {
+        Reading::Skip(Skipped {
+            event: EventRef { id: event_id("again"), shared_id: None, time: at(9) },
+            repository: Some(key.name.clone()),
+            reason: SkipReason::FailedPush,
+            detail: "ImageAlreadyExistsException: simulated".to_owned(),
+            repeats: Some(Repeated { tag: tag.map(crate::domain::test_support::tag), digest: letter.map(digest) }),
+        })
+    };
+    for (tag, letter, held) in [
+        (Some("release-1"), Some('b'), true),
+        (Some("release-1"), None, true),
+        (None, Some('b'), true),
+        (Some("release-2"), Some('b'), true),
+        (Some("release-1"), Some('c'), false),
+        (Some("release-2"), None, false),
+        (None, None, false),
+        (Some("not-admitted"), Some('b'), false),
+    ] {
+        let mut state = state();
+        let known = state.services.get_or_default(service_key("a"));
+        known.held.insert(key.clone(), Hold::new(&target, SignedDuration::ZERO, "it failed".to_owned(), at(3)));
+        known.remember(outcome.clone());
+        let verdict = take(&mut state, &rules(), &context(), &reading(tag, letter), false).unwrap();
+        let services: Vec<String> = verdict.held.iter().map(|held| held.service.to_string()).collect();
+        assert_eq!(services, if held { vec!["web/a".to_owned()] } else { Vec::new() }, "{tag:?} {letter:?}");
+        assert_eq!(verdict.tag.as_ref().map(|tag| tag.as_str()), tag);
+        let Fate::Skip { detail, .. } = &verdict.fate else { panic!("{verdict:?}") };
+        let explained = verdict.explained(detail, ToString::to_string);
+        assert_eq!(explained.contains("to try it again: ecs-deployd release web/a (Image"), held, "{explained}");
+    }
 }

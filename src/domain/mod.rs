@@ -3,15 +3,23 @@
 //! Nothing in here is async, names the AWS SDK, opens a file, reads a clock, logs or counts. `now` is an
 //! argument; a decision is a value with a typed reason, and somebody else carries it out.
 
+pub mod artifact;
 pub mod audit;
+pub mod deployment;
 pub mod downtime;
 pub mod event;
 pub mod finding;
 pub mod image;
 pub mod intake;
+pub mod level;
+pub mod lifecycle;
 pub mod notice;
+pub mod permission;
 pub mod plan;
 pub mod policy;
+pub mod polling;
+pub mod printable;
+pub mod proposal;
 pub mod rate_limit;
 pub mod rollout;
 pub mod settings;
@@ -23,3 +31,5 @@ pub mod task_definition;
 pub(crate) mod test_support;
 pub mod types;
 pub mod view;
+pub mod waiting;
+pub mod words;

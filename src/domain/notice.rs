@@ -7,7 +7,9 @@ use jiff::Timestamp;
 
 use super::audit::{Change, Concern};
 use super::state::{Outcome, OutcomeKind};
-use super::types::{ContextName, ServiceKey};
+use super::types::{ContextName, Digest, EventId, RepositoryName, ServiceKey, Tag};
+use super::waiting::Waiting;
+use super::words::words;
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +38,31 @@ pub enum About {
     Deployment(Named, Outcome),
     /// Somebody changed something in ECS: a service of the configuration, or something else.
     Change(ContextName, Box<Change>, Option<Named>, Concern),
+    /// Something waits.
+    Waiting(Named, Waiting),
+    /// A push failed because ECR has the image already, and that image is held for a service.
+    HeldPush(Named, HeldPush),
     /// Somebody wants to see whether notices arrive.
     Test,
+}
+
+/// A push of an image that is held for a service. ECR has the image already, so the push failed, and nothing comes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPush {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The tag, as far as the record has it.
+    pub tag: Option<Tag>,
+    /// The digest.
+    pub digest: Digest,
+    /// The event that told of the push.
+    pub event: EventId,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// Why the image is held.
+    pub reason: String,
+    /// The command that has it tried again.
+    pub release: String,
 }
 
 /// How much it matters.
@@ -85,6 +110,29 @@ impl Notice {
         }
     }
 
+    /// Something waits.
+    #[must_use]
+    pub fn of_waiting(service: Named, waiting: &Waiting) -> Self {
+        let key = &service.key;
+        let at = waiting.hook.as_ref().map(|hook| format!("/{}", hook.id)).unwrap_or_default();
+        Self {
+            id: format!("{}/{key}/waiting/{}/{}{at}", key.aws, waiting.gate.as_str(), waiting.digest),
+            at: waiting.since,
+            about: About::Waiting(service, waiting.clone()),
+        }
+    }
+
+    /// A push failed because ECR has the image already, and that image is held.
+    #[must_use]
+    pub fn of_held_push(service: Named, push: &HeldPush) -> Self {
+        let key = &service.key;
+        Self {
+            id: format!("held_push/{}/{key}/{}", key.aws, push.event),
+            at: push.pushed_at,
+            about: About::HeldPush(service, push.clone()),
+        }
+    }
+
     /// A test.
     #[must_use]
     pub fn test(now: Timestamp) -> Self {
@@ -95,7 +143,8 @@ impl Notice {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match &self.about {
-            About::Test => Severity::Info,
+            About::Test | About::Waiting(..) => Severity::Info,
+            About::HeldPush(..) => Severity::Warning,
             About::Change(_, change, _, Concern::Watched) if !change.scales => Severity::Warning,
             About::Change(..) => Severity::Info,
             About::Deployment(_, outcome) => match outcome.result {
@@ -111,6 +160,14 @@ impl Notice {
     pub fn title(&self) -> String {
         match &self.about {
             About::Test => "ecs-deployd: this is a test, all is well".to_owned(),
+            About::Waiting(service, waiting) => {
+                let tag = waiting.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+                format!("{}: waiting ({}{tag})", service.name, waiting.repository)
+            }
+            About::HeldPush(service, push) => {
+                let tag = push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+                format!("{}: pushing {}{tag} again changed nothing, it is held", service.name, push.repository)
+            }
             About::Change(_, change, _, concern) => {
                 let by = if *concern == Concern::Ours { "ecs-deployd" } else { change.who.as_str() };
                 let refused = change.error.as_ref().map(|error| format!(" (refused: {error})")).unwrap_or_default();
@@ -144,6 +201,7 @@ impl Notice {
     pub fn detail(&self) -> String {
         match &self.about {
             About::Test => String::new(),
+            About::Waiting(_, waiting) => waiting.reason.clone(),
             About::Change(_, change, _, concern) => {
                 let whose = match concern {
                     Concern::Watched => "somebody else than ecs-deployd changed a service of the configuration; ",
@@ -151,20 +209,21 @@ impl Notice {
                 };
                 format!("{whose}from {} with {}", change.source, change.agent)
             }
+            About::HeldPush(_, push) => {
+                format!("ECR has the image already; to try it again: {}; held because {}", push.release, push.reason)
+            }
             About::Deployment(_, outcome) => outcome.detail.clone(),
         }
     }
 }
 
-/// How a webhook wants it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// This program's own JSON, for programs.
-    Json,
-    /// An incoming webhook of Slack, or of what understands the same.
-    Slack,
-    /// A webhook of a Microsoft Teams workflow.
-    Teams,
+words! {
+    /// How a webhook wants it.
+    pub enum Format {
+        Json = "json", "This program's own JSON, for programs.";
+        Slack = "slack", "An incoming webhook of Slack, or of what understands the same.";
+        Teams = "teams", "A webhook of a Microsoft Teams workflow.";
+    }
 }
 
 /// What somebody wants to hear.
@@ -172,6 +231,8 @@ pub enum Format {
 pub struct Interest {
     /// Deployments that end like this.
     pub outcomes: BTreeSet<OutcomeKind>,
+    /// What waits.
+    pub waiting: bool,
     /// Of images from these repositories; `None`: any.
     pub repositories: Option<GlobSet>,
     /// Of these services, `CLUSTER/SERVICE`, or with the AWS context before it where that is a part of the name; `None`: any.
@@ -180,15 +241,13 @@ pub struct Interest {
     pub changes: Changes,
 }
 
-/// Which changes to ECS somebody wants to hear of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changes {
-    /// None.
-    None,
-    /// Those of services of the configuration that somebody else made.
-    Watched,
-    /// All that are followed.
-    All,
+words! {
+    /// Which changes to ECS somebody wants to hear of.
+    pub enum Changes {
+        None = "none", "None.";
+        Watched = "watched", "Those of services of the configuration that somebody else made.";
+        All = "all", "All that are followed.";
+    }
 }
 
 impl Interest {
@@ -197,6 +256,11 @@ impl Interest {
     pub fn covers(&self, notice: &Notice) -> bool {
         match &notice.about {
             About::Test => true,
+            About::Waiting(service, waiting) => {
+                let wanted =
+                    self.repositories.as_ref().is_none_or(|wanted| wanted.is_match(waiting.repository.as_str()));
+                self.waiting && wanted && self.of_service(service)
+            }
             About::Change(_, change, watched, concern) => match self.changes {
                 Changes::None => false,
                 Changes::Watched => {
@@ -206,6 +270,13 @@ impl Interest {
                 }
                 Changes::All => watched.as_ref().is_none_or(|service| self.of_service(service)),
             },
+            About::HeldPush(service, push) => {
+                // Whoever hears of what leads to a hold hears of the way out of it.
+                let led = [OutcomeKind::Failed, OutcomeKind::TimedOut, OutcomeKind::RolledBack];
+                let of_repository =
+                    self.repositories.as_ref().is_none_or(|wanted| wanted.is_match(push.repository.as_str()));
+                led.iter().any(|outcome| self.outcomes.contains(outcome)) && self.of_service(service) && of_repository
+            }
             About::Deployment(service, outcome) => {
                 // What was refused before an image was chosen is about every repository of the service.
                 let of_repository = self.repositories.as_ref().is_none_or(|wanted| {
@@ -231,7 +302,7 @@ mod tests {
 
     use super::*;
     use crate::domain::state::Target;
-    use crate::domain::test_support::{at, digest, push_ref, repository_key, service_key};
+    use crate::domain::test_support::{at, digest, event_id, push_ref, repository_key, service_key, tag};
 
     fn outcome(result: OutcomeKind, repositories: &[&str]) -> Outcome {
         let target = |name: &&str| {
@@ -263,7 +334,13 @@ mod tests {
     }
 
     fn all() -> Interest {
-        Interest { outcomes: OutcomeKind::ALL.into(), repositories: None, services: None, changes: Changes::Watched }
+        Interest {
+            outcomes: OutcomeKind::ALL.into(),
+            waiting: true,
+            repositories: None,
+            services: None,
+            changes: Changes::Watched,
+        }
     }
 
     #[test]
@@ -287,6 +364,37 @@ mod tests {
             assert_eq!(interest.covers(&failed), of_failed, "{interest:?}");
             assert_eq!(interest.covers(&refused), of_refused, "{interest:?}");
             assert!(interest.covers(&Notice::test(at(1))));
+        }
+    }
+
+    #[test]
+    fn whoever_hears_of_failures_hears_how_to_try_again_what_is_held() {
+        let push = HeldPush {
+            repository: repository_key("app").name,
+            tag: Some(tag("v1")),
+            digest: digest('a'),
+            event: event_id("e9"),
+            pushed_at: at(9),
+            reason: "its rollout failed".to_owned(),
+            release: "ecs-deployd release test/web/shop".to_owned(),
+        };
+        let notice = Notice::of_held_push(named("test"), &push);
+        assert!(
+            notice.title().ends_with("/shop: pushing app:v1 again changed nothing, it is held"),
+            "{}",
+            notice.title()
+        );
+        assert!(notice.detail().contains("to try it again: ecs-deployd release test/web/shop"), "{}", notice.detail());
+        let only = |outcomes: &[OutcomeKind]| Interest { outcomes: outcomes.iter().copied().collect(), ..all() };
+        for (interest, told) in [
+            (all(), true),
+            (only(&[OutcomeKind::TimedOut]), true),
+            (only(&[OutcomeKind::Completed, OutcomeKind::Superseded]), false),
+            (Interest { repositories: globs(&["other"]), ..all() }, false),
+            (Interest { services: globs(&["test/*/shop"]), ..all() }, true),
+            (Interest { services: globs(&["live/*/shop"]), ..all() }, false),
+        ] {
+            assert_eq!(interest.covers(&notice), told, "{interest:?}");
         }
     }
 

@@ -6,15 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::downtime;
 use super::image::{self, ImageReference};
-use super::policy::By;
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::skip::SkipReason;
 use super::state::{Direction, Hold, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
 use super::task_definition::{Registration, TaskDefinition};
-use super::types::{AccountId, Digest, Region, Tag};
+use super::types::{AccountId, Digest, Tag};
 use super::view::{ImageView, RunningImages, ServiceView};
 
 mod select;
+mod standing;
 
 use select::{Selected, select};
 
@@ -32,9 +32,9 @@ pub struct Answers {
 impl Answers {
     /// The account of the registry, as far as an image tells.
     #[must_use]
-    pub fn registry(&self) -> Option<&AccountId> {
+    pub fn account(&self) -> Option<&AccountId> {
         let best = self.best.as_ref().map(|(_, image)| image);
-        self.by_tag.values().chain(best).map(|image| &image.registry).next()
+        self.by_tag.values().chain(best).map(|image| &image.registry.account).next()
     }
 
     /// ECR knows nothing.
@@ -49,6 +49,8 @@ impl Answers {
 pub struct Facts {
     /// DescribeServices; `None` if there is no such service.
     pub service: Option<ServiceView>,
+    /// ECS knows no service of that name. One that is being deleted is not missing.
+    pub missing: bool,
     /// Why the service is none that ECS could roll, if it is none.
     pub unrollable: Option<String>,
     /// The revision that the service runs.
@@ -59,8 +61,11 @@ pub struct Facts {
     pub running: RunningImages,
     /// What ECR says, by repository.
     pub images: BTreeMap<RepositoryKey, Answers>,
-    /// When ECR got the image that runs, by repository: where the service is only compared with ECR.
-    pub runs_since: BTreeMap<RepositoryKey, Timestamp>,
+    /// The revision of the last deployment that completed, where the one that the service is set to has not: ECS itself goes back to that
+    /// one (Amazon ECS Developer Guide, "How the Amazon ECS deployment circuit breaker works").
+    pub completed: Option<TaskDefinition>,
+    /// What ECR still knows of the images that run, by repository: where the service is only compared with ECR.
+    pub running_in_ecr: BTreeMap<RepositoryKey, Vec<ImageView>>,
 }
 
 /// Pushes to decide, by repository.
@@ -104,10 +109,9 @@ pub struct Roll {
     pub registration: Registration,
 }
 
-/// Decides. `rules` are the service's rules by repository; `region_of` tells the Region of a repository's context.
+/// Decides. `rules` are the service's rules by repository.
 pub fn plan(
     rules: &BTreeMap<RepositoryKey, &ServiceRule>,
-    region_of: impl Fn(&RepositoryKey) -> Option<Region>,
     state: &ServiceState,
     facts: &Facts,
     now: Timestamp,
@@ -119,7 +123,7 @@ pub fn plan(
             plan.skip_all(key, pushes, SkipReason::NotConfigured, "the service is not under this repository any more");
             continue;
         };
-        if let Some(choice) = select(&mut plan, key, rule, &region_of, pushes, state, facts) {
+        if let Some(choice) = select(&mut plan, key, rule, pushes, state, facts) {
             selected.push(choice);
         }
     }
@@ -156,16 +160,7 @@ pub fn plan(
     let way_back = match &state.rollout {
         // It is not complete: what ran before *it* is what is known to be good.
         Some(superseded) => superseded.way_back.clone(),
-        None => WayBack {
-            revision: current.arn().clone(),
-            pinned: pins_of_what_runs(&mut plan, current, &facts.running, &new_digests),
-            targets: state
-                .deployed
-                .as_ref()
-                .filter(|deployed| &deployed.revision == current.arn())
-                .map(|deployed| deployed.targets.clone())
-                .unwrap_or_default(),
-        },
+        None => way_back_from(&mut plan, state, facts, current, &new_digests),
     };
     if let Some(superseded) = &state.rollout {
         // What it brings is part of what may fail.
@@ -223,14 +218,7 @@ impl Plan {
 
     /// The pushes that stand, deployed or not.
     fn standing(&self) -> impl Iterator<Item = (&RepositoryKey, &PushRef)> {
-        let void = |reason| {
-            matches!(
-                reason,
-                SkipReason::TagGone | SkipReason::NotAnImage | SkipReason::TagMismatch | SkipReason::Superseded
-            )
-        };
-        let skipped =
-            self.skips.iter().filter(move |skip| !void(skip.reason)).map(|skip| (&skip.repository, &skip.push));
+        let skipped = self.skips.iter().filter(|skip| skip.reason.stands()).map(|skip| (&skip.repository, &skip.push));
         let rolled = self.roll.iter().flat_map(|roll| &roll.rollout.targets).map(|(key, target)| (key, &target.push));
         skipped.chain(rolled)
     }
@@ -274,7 +262,7 @@ fn changes(
     // A better image that was there already is no push of this one.
     let still_held = |hold: &&Hold| &hold.digest == digest && !(choice.own && hold.is_ended_by(&choice.push));
     if let Some(hold) = state.held.get(choice.key).filter(still_held) {
-        return skip(SkipReason::Held, hold.reason.clone());
+        return skip(hold.skip_reason(), hold.reason.clone());
     }
     if let Some(detail) = runs_already(choice, state, facts) {
         return skip(SkipReason::AlreadyDeployed, detail);
@@ -285,8 +273,8 @@ fn changes(
         plan.holds.insert(choice.key.clone(), hold);
         return None;
     }
-    if let Some(detail) = would_go_back(choice, facts) {
-        return skip(SkipReason::Superseded, detail);
+    if let Some((reason, detail)) = standing::would_go_down(choice, state, facts) {
+        return skip(reason, detail);
     }
     let target = choice.target();
     let pin = pin_of(choice.rule.deploy.pin, &target);
@@ -326,18 +314,6 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> O
     runs.then(|| format!("{} runs this digest", current.arn().short()))
 }
 
-/// Why a comparison with ECR brings nothing, although ECR holds something else than what runs: what runs was pushed later, and its tag is
-/// gone, or away for a while. Nobody asked to go back to what is left. Where the policy admits a single tag, that tag says what is wanted: it
-/// may have been put back on an image of long ago, whose time of push ECR keeps.
-fn would_go_back(choice: &Selected<'_>, facts: &Facts) -> Option<String> {
-    let nobody_asked = choice.push.is_reconciliation() && !choice.push.is_order();
-    let (runs, brings) = (facts.runs_since.get(choice.key)?, choice.image.pushed_at?);
-    let policy = &choice.rule.policy;
-    let several = policy.literals().is_none_or(|tags| tags.len() > 1);
-    (nobody_asked && several && policy.order() == By::Push && brings < *runs)
-        .then(|| format!("what runs was pushed at {runs:.0}, after what is the newest in ECR now ({brings:.0})"))
-}
-
 /// Why this digest is not brought back, if somebody else took it away: it was deployed here, the service was set to something else since,
 /// and no push came after that. One image may be pushed under several tags, and their events come when they come.
 fn taken_away(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> Option<String> {
@@ -353,22 +329,43 @@ fn taken_away(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> Opt
         .then(|| format!("somebody else set the service to {} after it was deployed", service.task_definition.short()))
 }
 
-/// The containers that name an image in ECR by a tag: pinned to what runs, for the way back.
-fn pins_of_what_runs(
+/// Where to go back to should the rollout fail: the last deployment that completed, which is the one that the service is set to unless that
+/// one is still being rolled out, or has failed.
+fn way_back_from(
     plan: &mut Plan,
+    state: &ServiceState,
+    facts: &Facts,
     current: &TaskDefinition,
-    running: &RunningImages,
+    new: &BTreeSet<Digest>,
+) -> WayBack {
+    let good = facts.completed.as_ref().unwrap_or(current);
+    let running = |container: &str| match &facts.completed {
+        Some(completed) => facts.running.of(completed.arn(), container),
+        None => facts.running.all(container),
+    };
+    let deployed = state.deployed.as_ref().filter(|deployed| &deployed.revision == good.arn());
+    WayBack {
+        revision: good.arn().clone(),
+        pinned: pins_of_what_runs(plan, good, running, new),
+        targets: deployed.map(|deployed| deployed.targets.clone()).unwrap_or_default(),
+    }
+}
+
+/// The containers that name an image in ECR by a tag: pinned to what runs, for the way back.
+fn pins_of_what_runs<'a>(
+    plan: &mut Plan,
+    good: &TaskDefinition,
+    running: impl Fn(&str) -> BTreeSet<&'a Digest>,
     new: &BTreeSet<Digest>,
 ) -> BTreeMap<String, String> {
     let mut pinned = BTreeMap::new();
-    for (name, image) in current.containers() {
+    for (name, image) in good.containers() {
         let reference = ImageReference::split(image);
         if !reference.is_movable() {
             continue;
         }
         // A task that was replaced since the push runs the new image by the old revision: it is not what ran before.
-        let before: Vec<&Digest> =
-            running.digests.get(name).into_iter().flatten().filter(|digest| !new.contains(*digest)).collect();
+        let before: Vec<&Digest> = running(name).into_iter().filter(|digest| !new.contains(*digest)).collect();
         match before[..] {
             [digest] => {
                 pinned.insert(name.to_owned(), format!("{}@{digest}", reference.name));
@@ -376,7 +373,7 @@ fn pins_of_what_runs(
             _ => plan.warnings.push(format!(
                 "container {name} of {} names {image}, and its running tasks do not tell one digest for it: the way back can only be \
                  that tag",
-                current.arn().short()
+                good.arn().short()
             )),
         }
     }

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::domain::policy::VersionPolicy;
 use crate::domain::settings::PinMode;
@@ -16,7 +14,7 @@ pub(super) fn rule() -> ServiceRule {
 pub(super) fn wanting(pushes: &[PushRef]) -> ServiceState {
     let mut state = ServiceState::default();
     for push in pushes {
-        let _ = state.want(&repository_key(REPOSITORY), push.clone());
+        state.want(&repository_key(REPOSITORY), push.clone());
     }
     state
 }
@@ -31,7 +29,7 @@ pub(super) fn by_digest(c: char) -> TaskDefinition {
 
 pub(super) fn decide(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Plan {
     let rules = BTreeMap::from([(repository_key(REPOSITORY), rule)]);
-    plan(&rules, |_| Some(region()), state, facts, at(100))
+    plan(&rules, state, facts, at(100))
 }
 
 pub(super) fn held_since(second: i64) -> Hold {
@@ -44,7 +42,9 @@ pub(super) fn reasons(plan: &Plan) -> Vec<(&str, SkipReason)> {
 }
 
 pub(super) fn runs(container: &str, c: char) -> RunningImages {
-    RunningImages { digests: BTreeMap::from([(container.to_owned(), BTreeSet::from([digest(c)]))]) }
+    let mut running = RunningImages::default();
+    running.add(Some(arn(1)), container, digest(c));
+    running
 }
 
 /// A repository that was gone through: the best of it, and pushed tags that are there.
@@ -106,11 +106,13 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
     let target = Target { digest: digest('b'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     let known = ServiceState {
         deployed: Some(Deployed {
+            unproven: None,
             revision: arn(1),
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
             names_tags: false,
             way_back: None,
+            pinned: BTreeMap::new(),
         }),
         ..state.clone()
     };
@@ -122,7 +124,7 @@ fn a_running_digest_is_already_deployed_however_it_is_known() {
     assert!(decide(&rule(), &state, &facts(by_tag(), REPOSITORY, &latest)).roll.is_some());
     // Two digests run: not the one.
     let mut mixed = tasks;
-    mixed.running.digests.get_mut("app").unwrap().insert(digest('c'));
+    mixed.running.add(Some(arn(1)), "app", digest('c'));
     assert!(decide(&rule(), &state, &mixed).roll.is_some());
 }
 
@@ -131,11 +133,13 @@ fn a_then_b_then_a_again_is_deployed_again() {
     let target = Target { digest: digest('a'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     let state = ServiceState {
         deployed: Some(Deployed {
+            unproven: None,
             revision: arn(9),
             targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
             since: at(1),
             names_tags: false,
             way_back: None,
+            pinned: BTreeMap::new(),
         }),
         ..wanting(&[push_ref("e2", "latest", 9)])
     };
@@ -206,7 +210,7 @@ fn what_is_missing_is_said() {
     assert_eq!(reasons(&decide(&rule(), &state, &other)), [("e1", SkipReason::NoContainer)]);
     let no_tag = facts(by_tag(), REPOSITORY, &[]);
     assert_eq!(reasons(&decide(&rule(), &state, &no_tag)), [("e1", SkipReason::TagGone)]);
-    let unconfigured = plan(&BTreeMap::new(), |_| None, &state, &no_tag, at(100));
+    let unconfigured = plan(&BTreeMap::new(), &state, &no_tag, at(100));
     assert_eq!(reasons(&unconfigured), [("e1", SkipReason::NotConfigured)]);
     let mut signature = image('b', &["latest"]);
     signature.artifact_type = Some("application/vnd.cncf.helm.config.v1+json".to_owned());
@@ -238,8 +242,8 @@ fn the_way_back_is_pinned_wherever_a_tag_may_move() {
         decide(&rule(), &state, &facts)
     };
     let mut running = runs("app", 'a');
-    running.digests.insert("side".to_owned(), BTreeSet::from([digest('e')]));
-    running.digests.insert("envoy".to_owned(), BTreeSet::from([digest('f')]));
+    running.add(Some(arn(1)), "side", digest('e'));
+    running.add(Some(arn(1)), "envoy", digest('f'));
     let pinned = BTreeMap::from([
         ("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('a'))),
         ("side".to_owned(), format!("{}@{}", image_name("side"), digest('e'))),
@@ -249,12 +253,40 @@ fn the_way_back_is_pinned_wherever_a_tag_may_move() {
     assert!(plan.warnings.is_empty());
 
     // One task was replaced since the push: it runs the new image by the old revision.
-    running.digests.get_mut("app").unwrap().insert(digest('b'));
+    running.add(Some(arn(1)), "app", digest('b'));
     assert_eq!(plan_of(running).roll.unwrap().rollout.way_back.pinned, pinned);
 
     let unknown = plan_of(RunningImages::default());
     assert_eq!(unknown.warnings.len(), 2, "{:?}", unknown.warnings);
     assert!(unknown.roll.unwrap().rollout.way_back.pinned.is_empty());
+}
+
+#[test]
+fn the_way_back_is_the_last_deployment_that_completed() {
+    let good = definition(1, &[("app", &format!("{}:latest", image_name(REPOSITORY)))]);
+    let theirs = definition(2, &[("app", &format!("{}:latest", image_name(REPOSITORY))), ("new", "theirs:1")]);
+    let mut running = runs("app", 'a');
+    // A task of theirs runs what the tag meant later.
+    running.add(Some(arn(2)), "app", digest('c'));
+    let target = Target { digest: digest('a'), push: push_ref("e0", "latest", 1), image_pushed_at: None };
+    let targets = BTreeMap::from([(repository_key(REPOSITORY), target)]);
+    let deployed = Deployed {
+        revision: arn(1),
+        targets: targets.clone(),
+        since: at(1),
+        names_tags: true,
+        way_back: None,
+        unproven: None,
+        pinned: std::collections::BTreeMap::new(),
+    };
+    let state = ServiceState { deployed: Some(deployed), ..wanting(&[push_ref("e1", "latest", 5)]) };
+    let facts = Facts { completed: Some(good), running, ..facts(theirs, REPOSITORY, &[image('b', &["latest"])]) };
+    let plan = decide(&rule(), &state, &facts);
+    let rollout = plan.roll.unwrap().rollout;
+    assert_eq!((rollout.replaces, rollout.base), (arn(2), arn(2)), "made from what the service is set to");
+    let pinned = BTreeMap::from([("app".to_owned(), format!("{}@{}", image_name(REPOSITORY), digest('a')))]);
+    assert_eq!(rollout.way_back, WayBack { revision: arn(1), pinned, targets });
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
 }
 
 #[test]
@@ -278,6 +310,7 @@ fn a_newer_push_supersedes_and_keeps_the_way_back() {
         revision: arn(2),
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(3),
+        progressed_at: None,
     };
     let under_way = rollout(phase);
     let state = ServiceState { rollout: Some(under_way), ..wanting(&[push_ref("e2", "latest", 9)]) };
@@ -296,7 +329,7 @@ fn two_repositories_make_one_revision() {
     let app = rule();
     let rules = BTreeMap::from([(repository_key(REPOSITORY), &app), (repository_key("side"), &side)]);
     let mut state = wanting(&[push_ref("e1", "latest", 5)]);
-    let _ = state.want(&repository_key("side"), push_ref("e2", "latest", 6));
+    state.want(&repository_key("side"), push_ref("e2", "latest", 6));
     let current = definition(
         1,
         &[
@@ -306,7 +339,7 @@ fn two_repositories_make_one_revision() {
     );
     let mut facts = facts(current, REPOSITORY, &[image('b', &["latest"])]);
     facts.images.insert(repository_key("side"), answers(&[image('c', &["latest"])]));
-    let roll = plan(&rules, |_| Some(region()), &state, &facts, at(100)).roll.unwrap();
+    let roll = plan(&rules, &state, &facts, at(100)).roll.unwrap();
     assert_eq!(roll.rollout.images.len(), 2);
     assert_eq!(roll.rollout.targets.len(), 2);
 }
@@ -386,6 +419,7 @@ fn there_is_no_way_back_from_a_way_back() {
         revision: arn(2),
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(3),
+        progressed_at: None,
     };
     let mut failed = rollout(phase);
     let back = way_back(&failed, "x", at(9)).unwrap();

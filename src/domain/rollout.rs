@@ -14,6 +14,8 @@ use super::view::{DeploymentView, Fate, RolloutState, ServiceView, Strategy};
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
 /// Different lines of a service's log that are told.
 const EVENTS_TOLD: usize = 3;
+/// How long ECS is given to begin its own way back after it has given a deployment up.
+const OWN_ROLLBACK: SignedDuration = SignedDuration::from_mins(1);
 /// From when on an answer without my deployment is believed.
 const SETTLED_AFTER: Duration = Duration::from_secs(20);
 
@@ -52,7 +54,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn of(deployment: &DeploymentView) -> Self {
+    /// The counts of a deployment.
+    #[must_use]
+    pub fn of(deployment: &DeploymentView) -> Self {
         Self {
             desired: deployment.desired,
             running: deployment.running,
@@ -65,8 +69,8 @@ impl Counts {
 /// How long a rollout has been rolling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed {
-    /// Since UpdateService was answered, or its deployment was found. What was before this process is by the wall clock, which may have
-    /// jumped.
+    /// Since it last made progress, or since UpdateService was answered. What was before this process is by the wall clock, which may
+    /// have jumped.
     pub rolling: Duration,
     /// Of which this process has watched: by a clock that does not jump.
     pub watched: Duration,
@@ -95,22 +99,14 @@ pub fn progress(
         Some(mine) if !mine.primary => displaced(rollout, service, revision, true),
         Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
         // In a deployment that shifts traffic what ran before still serves: ECS itself decides when it is given up.
-        Some(mine)
-            if service.strategy == Strategy::Rolling && !service.breaker && mine.failed >= too_many(mine.desired) =>
-        {
+        Some(mine) if service.strategy == Strategy::Rolling && !service.breaker && keeps_stopping(mine) => {
             let events = last_events(service, rollout);
             Progress::Failed(format!("its tasks keep stopping: {} failed in a row{events}", mine.failed))
         }
         // ECS's own waiting is no failure to get stable.
-        Some(mine) if elapsed.rolling >= timeout + service.bake => Progress::TimedOut(format!(
-            "not stable after {}: {} of {} tasks run, {} starting, {} failed{}",
-            humantime::format_duration(Duration::from_secs((timeout + service.bake).as_secs())),
-            mine.running,
-            mine.desired,
-            mine.pending,
-            mine.failed,
-            last_events(service, rollout),
-        )),
+        Some(mine) if elapsed.rolling >= timeout + service.bake => {
+            Progress::TimedOut(not_stable(mine, service, rollout, timeout + service.bake))
+        }
         Some(mine) => Progress::InProgress(Counts::of(mine)),
         None if fresh => Progress::InProgress(Counts::default()),
         None => displaced(rollout, service, revision, false),
@@ -128,6 +124,26 @@ fn is_complete(mine: &DeploymentView, service: &ServiceView) -> bool {
                 && mine.desired == service.desired
         }
     }
+}
+
+/// Says of a deployment that has made no progress how far it got.
+#[must_use]
+pub fn not_stable(mine: &DeploymentView, service: &ServiceView, rollout: &Rollout, within: Duration) -> String {
+    format!(
+        "not stable, and no progress for {}: {} of {} tasks run, {} starting, {} failed{}",
+        humantime::format_duration(Duration::from_secs(within.as_secs())),
+        mine.running,
+        mine.desired,
+        mine.pending,
+        mine.failed,
+        last_events(service, rollout),
+    )
+}
+
+/// Whether as many tasks of a deployment failed in a row as a circuit breaker would call a failure.
+#[must_use]
+pub fn keeps_stopping(mine: &DeploymentView) -> bool {
+    mine.failed >= too_many(mine.desired)
 }
 
 /// Where a service has no circuit breaker, this many tasks that failed in a row are what that would call a failure: half of the desired
@@ -251,6 +267,18 @@ pub fn resume(
             rollout.replaces.short()
         )),
     }
+}
+
+/// How long ECS may still take to go back by itself, where it is about to: it has given up the deployment that a way back is from, and the
+/// service is set to have it undone. To update the service in that gap would override what ECS is doing.
+#[must_use]
+pub fn time_for_own_rollback(rollout: &Rollout, service: Option<&ServiceView>, now: Timestamp) -> Option<Duration> {
+    let service = service.filter(|service| service.active && service.rolls_back && !rollout.is_forward())?;
+    let given_up = service.primary().filter(|primary| primary.state == Some(RolloutState::Failed))?;
+    // A clock that was set back meanwhile makes nobody wait.
+    let since = now.duration_since(rollout.decided_at);
+    let waits = given_up.task_definition == rollout.replaces && !since.is_negative() && since < OWN_ROLLBACK;
+    waits.then(|| Duration::try_from(OWN_ROLLBACK - since).unwrap_or_default())
 }
 
 /// Whether an update was made before its answer was lost, and undone since: by the circuit breaker or by an operator.

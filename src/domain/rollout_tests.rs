@@ -7,7 +7,12 @@ use crate::domain::view::ServiceEvent;
 const TIMEOUT: Duration = Duration::from_secs(900);
 
 fn rolling() -> Rollout {
-    rollout(Phase::Rolling { revision: arn(2), deployment: DeploymentId::parse("mine").unwrap(), since: at(3) })
+    rollout(Phase::Rolling {
+        revision: arn(2),
+        deployment: DeploymentId::parse("mine").unwrap(),
+        since: at(3),
+        progressed_at: None,
+    })
 }
 
 fn judged(service: &ServiceView, elapsed: u64) -> Progress {
@@ -121,7 +126,12 @@ fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_someb
     let long_ago = Rollout {
         replaces: arn(5),
         way_back: crate::domain::state::WayBack { revision: arn(5), pinned: BTreeMap::new(), targets: BTreeMap::new() },
-        phase: Phase::Rolling { revision: arn(6), deployment: DeploymentId::parse("mine").unwrap(), since: at(3) },
+        phase: Phase::Rolling {
+            revision: arn(6),
+            deployment: DeploymentId::parse("mine").unwrap(),
+            since: at(3),
+            progressed_at: None,
+        },
         ..rolling()
     };
     let set_to = |revision| {
@@ -159,7 +169,7 @@ fn a_rollout_times_out_unless_it_is_complete() {
     let moving = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
     assert!(matches!(judged(&moving, 899), Progress::InProgress(_)));
     let Progress::TimedOut(why) = judged(&moving, 900) else { panic!() };
-    assert_eq!(why, "not stable after 15m: 2 of 2 tasks run, 0 starting, 0 failed");
+    assert_eq!(why, "not stable, and no progress for 15m: 2 of 2 tasks run, 0 starting, 0 failed");
     let done = service(2, vec![deployment("mine", true, 2, Some(RolloutState::Completed))]);
     assert!(matches!(judged(&done, 10_000), Progress::Completed(_)));
 }
@@ -244,4 +254,26 @@ fn a_revision_that_was_tried_and_undone_is_not_tried_again() {
     assert!(
         matches!(resume(&registered, Some(&before), None, true), Resume::Failed(revision, _) if revision == arn(2))
     );
+}
+
+#[test]
+fn ecs_is_given_a_minute_to_go_back_by_itself() {
+    let back = crate::domain::plan::way_back(&rolling(), "x", at(10)).unwrap();
+    let failed = |state, revision| service(revision, vec![deployment("d1", true, revision, Some(state))]);
+    let seen = |rolls_back| ServiceView { rolls_back, ..failed(RolloutState::Failed, 2) };
+    let time =
+        |rollout: &Rollout, service: &ServiceView, second| time_for_own_rollback(rollout, Some(service), at(second));
+    assert_eq!(time(&back, &seen(true), 10), Some(Duration::from_secs(60)));
+    assert_eq!(time(&back, &seen(true), 40), Some(Duration::from_secs(30)));
+    assert_eq!(time(&back, &seen(true), 70), None, "it did not begin");
+    assert_eq!(time(&back, &seen(true), 9), None, "the clock was set back");
+    assert_eq!(time(&back, &seen(false), 10), None, "it is not set to");
+    let forward = Rollout { direction: Direction::Forward, ..back.clone() };
+    assert_eq!(time(&forward, &seen(true), 10), None);
+    for other in
+        [failed(RolloutState::InProgress, 2), failed(RolloutState::Failed, 3), failed(RolloutState::Completed, 1)]
+    {
+        assert_eq!(time(&back, &ServiceView { rolls_back: true, ..other }, 10), None, "something else is PRIMARY");
+    }
+    assert_eq!(time_for_own_rollback(&back, None, at(10)), None);
 }

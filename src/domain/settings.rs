@@ -8,44 +8,39 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
 use super::types::{ContextName, RepositoryName, ServiceKey};
+use super::words::words;
 
-/// What a new revision names: the digest, or the tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PinMode {
-    /// `image@sha256:...`
-    Digest,
-    /// `image:tag`
-    Tag,
+words! {
+    /// What a new revision names: the digest, or the tag.
+    pub enum PinMode {
+        Digest = "digest", "`image@sha256:...`: exactly what was decided on, whatever happens to the tag later.";
+        Tag = "tag", "`image:tag`: ECS resolves the tag when the deployment starts.";
+    }
 }
 
-/// What happens after a rollout failed. Both hold the digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Go back to what ran before.
-    Rollback,
-    /// Leave the service as it is.
-    Leave,
+words! {
+    /// What happens after a rollout failed. Both hold the digest.
+    pub enum OnFailure {
+        Rollback = "rollback", "The service goes back to what ran before, pinned to the digests that ran.";
+        Leave = "leave", "The service is left as it is.";
+    }
 }
 
-/// What happens to a service that cannot be replaced without downtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DowntimeMode {
-    /// It is not touched.
-    Refuse,
-    /// It is rolled, with a warning.
-    Warn,
-    /// It is rolled.
-    Allow,
+words! {
+    /// What happens to a service that cannot be replaced without downtime.
+    pub enum DowntimeMode {
+        Refuse = "refuse", "It is not touched; the log names the setting to change.";
+        Warn = "warn", "It is rolled, with a warning in the log.";
+        Allow = "allow", "It is rolled.";
+    }
 }
 
-/// What a new revision is made from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Base {
-    /// The revision that the service runs.
-    Service,
-    /// The family's latest active revision.
-    Latest,
+words! {
+    /// What a new revision is made from.
+    pub enum Base {
+        Service = "service", "The revision that the service runs.";
+        Latest = "latest", "The latest active revision of its family, where another program registers revisions.";
+    }
 }
 
 /// How one service is rolled: `[deploy]`, each key overridden where `[[repository.service]]` says so.

@@ -6,21 +6,28 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::image::Pin;
+use super::policy::{By, Policy};
+use super::printable;
 use super::settings::RepositoryKey;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
+use super::waiting::Waiting;
 
+mod auditing;
 mod decision;
 mod hold;
 mod order;
 mod outcome;
 mod reading;
+mod seen;
 mod shared_map;
 
+pub use auditing::{AuditProgress, AuditRound, AuditState};
 pub use decision::Decision;
 pub use hold::{Freeze, Hold, Ousted};
 pub use order::{Order, Ordered};
 pub use outcome::{Outcome, OutcomeKind};
-pub use reading::{AuditState, ContextState, EVENT_HISTORY};
+pub use reading::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, Span, before};
+pub use seen::{Seen, Strangers};
 pub use shared_map::SharedMap;
 
 /// The version of the format that this program writes.
@@ -179,6 +186,9 @@ pub struct ServiceState {
     /// An operator holds the whole service: nothing is deployed to it before a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Freeze>,
+    /// What waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// The last outcomes, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Outcome>,
@@ -189,16 +199,27 @@ pub struct ServiceState {
 
 impl ServiceState {
     /// Adds a push that has to be decided. Several are kept, newest first: should the newest be gone from ECR, the next one counts.
-    ///
-    /// Gives the oldest one if there were too many: it is superseded many times over.
-    pub fn want(&mut self, repository: &RepositoryKey, push: PushRef) -> Option<PushRef> {
+    pub fn want(&mut self, repository: &RepositoryKey, push: PushRef) {
         let wanted = self.wanted.entry(repository.clone()).or_default();
         if wanted.iter().any(|other| other.event == push.event) {
-            return None;
+            return;
         }
         let place = wanted.iter().position(|other| other.is_older_than(&push)).unwrap_or(wanted.len());
         wanted.insert(place, push);
-        if wanted.len() > WANTED { wanted.pop() } else { None }
+    }
+
+    /// Keeps the number of undecided pushes to a repository bounded. Gives the one that is dropped: the one which the policy wants least,
+    /// so that nothing is dropped that could win. Where the text of the tag decides, that is not the oldest one. What an operator or a
+    /// comparison with ECR asks for is never dropped.
+    pub fn bound_wanted(&mut self, repository: &RepositoryKey, policy: &dyn Policy) -> Option<PushRef> {
+        let wanted = self.wanted.get_mut(repository).filter(|wanted| wanted.len() > WANTED)?;
+        let rank = |push: &PushRef| {
+            let by_text = push.tag.as_ref().filter(|_| policy.order() == By::Text);
+            (by_text.and_then(|tag| policy.rank(tag, push.at)), push.rank())
+        };
+        let droppable = wanted.iter().enumerate().filter(|(_, push)| push.tag.is_some());
+        let (place, _) = droppable.min_by_key(|(_, push)| rank(push))?;
+        Some(wanted.remove(place))
     }
 
     /// Whether a revision was made here, for a rollout that has ended.
@@ -254,6 +275,12 @@ pub struct Deployed {
     /// Where to go back to, should an operator order it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_back: Option<WayBack>,
+    /// The rollout that brought it, as long as no task has run it because the desired count was 0: it is judged when tasks first run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<Box<Rollout>>,
+    /// After going back to what no push brought here: the references of what ran, by container, pinned to its digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pinned: BTreeMap<String, String>,
 }
 
 /// A revision that failed, and that the service was left with: because the configuration says so, or because the way back failed, too.
@@ -348,6 +375,7 @@ pub enum Direction {
     /// To what ran before, because of a failure.
     Back {
         /// What failed, for people.
+        #[serde(deserialize_with = "printable::text")]
         because: String,
     },
 }
@@ -385,6 +413,9 @@ pub enum Phase {
         deployment: DeploymentId,
         /// When UpdateService was answered, or the deployment was found.
         since: Timestamp,
+        /// When it was last seen to make progress: the deadline for progress goes on from there after a restart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        progressed_at: Option<Timestamp>,
     },
 }
 
@@ -411,6 +442,7 @@ pub fn pin_of(mode: super::settings::PinMode, target: &Target) -> Pin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::{TagsPolicy, VersionPolicy};
 
     fn push(event: &str, at: i64) -> PushRef {
         PushRef {
@@ -422,20 +454,39 @@ mod tests {
     }
 
     #[test]
-    fn wanted_pushes_are_kept_newest_first_and_bounded() {
+    fn wanted_pushes_are_kept_newest_first() {
         let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
         let mut state = ServiceState::default();
         for at in [3, 1, 2, 1] {
-            let _ = state.want(&key, push(&format!("e{at}"), at));
+            state.want(&key, push(&format!("e{at}"), at));
         }
         let times: Vec<i64> = state.wanted[&key].iter().map(|push| push.at.as_second()).collect();
         assert_eq!(times, [3, 2, 1]);
-        for at in 10..100 {
-            let dropped = state.want(&key, push(&format!("e{at}"), at));
-            assert_eq!(dropped.is_some(), at >= 10 + i64::try_from(WANTED).unwrap() - 3, "{at}");
+    }
+
+    #[test]
+    fn of_too_many_pushes_the_one_is_dropped_that_the_policy_wants_least() {
+        let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
+        let tagged = |tag: String, at| PushRef { tag: Some(Tag::parse(&tag).unwrap()), ..push(&tag, at) };
+        let by_text = VersionPolicy::new(">=1").unwrap();
+        let mut state = ServiceState::default();
+        state.want(&key, tagged("2.0.0".to_owned(), 1));
+        state.want(&key, PushRef::ordered(Timestamp::from_second(0).unwrap()));
+        let mut dropped = Vec::new();
+        for at in 10..40 {
+            state.want(&key, tagged(format!("1.0.{at}"), at));
+            dropped.extend(state.bound_wanted(&key, &by_text).map(|push| push.event.to_string()));
         }
-        assert_eq!(state.wanted[&key].len(), WANTED);
-        assert_eq!(state.wanted[&key][0].at.as_second(), 99);
+        assert_eq!((dropped.len(), dropped[0].as_str(), dropped[15].as_str()), (16, "1.0.10", "1.0.25"));
+        let kept: Vec<&str> = state.wanted[&key].iter().map(|push| push.event.as_str()).collect();
+        assert_eq!((kept.len(), kept[0], &kept[14..]), (WANTED, "1.0.39", &["2.0.0", "order"][..]));
+        let by_push = TagsPolicy::new(&["*".to_owned()]).unwrap();
+        state.want(&key, tagged("1.0.40".to_owned(), 50));
+        assert_eq!(
+            state.bound_wanted(&key, &by_push).unwrap().event.as_str(),
+            "2.0.0",
+            "the oldest, where time decides"
+        );
     }
 
     #[test]
@@ -450,7 +501,7 @@ mod tests {
         for order in [["release-9", "release-10"], ["release-10", "release-9"]] {
             let mut state = ServiceState::default();
             for tag in order {
-                let _ = state.want(&key, tagged(tag));
+                state.want(&key, tagged(tag));
             }
             assert_eq!(state.wanted[&key][0], tagged("release-10"));
         }

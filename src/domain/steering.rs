@@ -23,12 +23,15 @@ pub struct Named {
     pub tags: Vec<(String, Digest)>,
 }
 
-/// Holds a service: a rollout under way goes on, nothing new is begun.
+/// Holds a service: what ECS rolls goes on, and so does going back; nothing else is begun.
 pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Timestamp) -> String {
     known.frozen = Some(Freeze { since: now, by: by.to_owned(), reason: reason.unwrap_or_default().to_owned() });
-    match known.rollout {
-        Some(_) => "held; the rollout under way goes on, nothing new is begun until a release".to_owned(),
-        None => "held; nothing is deployed to it until a release".to_owned(),
+    let goes_on = |rollout: &Rollout| !rollout.is_forward() || matches!(rollout.phase, Phase::Rolling { .. });
+    match &known.rollout {
+        Some(rollout) if goes_on(rollout) => {
+            "held; the rollout under way goes on, nothing new is begun until a release".to_owned()
+        }
+        Some(_) | None => "held; nothing is deployed to it until a release".to_owned(),
     }
 }
 
@@ -59,7 +62,7 @@ pub fn deploy(known: &mut ServiceState, repositories: &[RepositoryKey], now: Tim
 /// Makes the service want what its policies select in ECR, in each of these repositories.
 pub fn want_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKey], at: Timestamp) {
     for repository in repositories {
-        let _ = known.want(repository, PushRef::reconciliation(at));
+        known.want(repository, PushRef::reconciliation(at));
     }
 }
 
@@ -68,7 +71,7 @@ pub fn want_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKe
 pub fn order_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) {
     for repository in repositories {
         let decided = known.decided.get(repository).map_or(now, |decided| decided.at);
-        let _ = known.want(repository, PushRef::ordered(now.max(decided)));
+        known.want(repository, PushRef::ordered(now.max(decided)));
     }
 }
 
@@ -164,6 +167,7 @@ mod tests {
     fn deployed() -> ServiceState {
         let forward = rollout(Phase::Intended);
         let deployed = Deployed {
+            unproven: None,
             revision: arn(2),
             targets: forward.targets,
             since: at(5),
@@ -173,6 +177,7 @@ mod tests {
                 pinned: BTreeMap::from([("app".to_owned(), "x@y".to_owned())]),
                 targets: BTreeMap::new(),
             }),
+            pinned: BTreeMap::new(),
         };
         ServiceState { deployed: Some(deployed), ..ServiceState::default() }
     }

@@ -99,6 +99,24 @@ impl TaskDefinition {
         containers.into_iter().flatten().any(checks)
     }
 
+    /// The roles that whoever registers a copy passes to ECS, each as an ARN or as the bare name that ECS takes in place of one.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        ["taskRoleArn", "executionRoleArn"].into_iter().filter_map(|member| self.body.get(member)?.as_str())
+    }
+
+    /// Whether a copy is registered with tags: those of the original, less the ones that are AWS's own.
+    #[must_use]
+    pub fn is_tagged(&self) -> bool {
+        self.own_tags().next().is_some()
+    }
+
+    /// The tags that can be set. Keys that begin with `aws:` are AWS's own and cannot be (ECS API reference, Tag).
+    fn own_tags(&self) -> impl Iterator<Item = &Value> {
+        self.tags
+            .iter()
+            .filter(|tag| !tag["key"].as_str().is_some_and(|key| key.to_ascii_lowercase().starts_with("aws:")))
+    }
+
     /// The image that a container names.
     #[must_use]
     pub fn image_of(&self, container: &str) -> Option<&str> {
@@ -129,13 +147,7 @@ impl TaskDefinition {
                 container["image"] = Value::String(image.clone());
             }
         }
-        // Keys that begin with aws: are AWS's own and cannot be set (ECS API reference, Tag).
-        let tags: Vec<Value> = self
-            .tags
-            .iter()
-            .filter(|tag| !tag["key"].as_str().is_some_and(|key| key.to_ascii_lowercase().starts_with("aws:")))
-            .cloned()
-            .collect();
+        let tags: Vec<Value> = self.own_tags().cloned().collect();
         if !tags.is_empty() {
             body.insert("tags".to_owned(), Value::Array(tags));
         }
@@ -200,7 +212,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::types::{AccountId, Region, RepositoryName};
+    use crate::domain::test_support::registry;
+    use crate::domain::types::RepositoryName;
 
     fn described() -> Value {
         json!({
@@ -221,11 +234,7 @@ mod tests {
     }
 
     fn repository() -> Repository {
-        Repository {
-            account: AccountId::parse("111111111111").unwrap(),
-            region: Region::parse("eu-west-1").unwrap(),
-            name: RepositoryName::parse("api").unwrap(),
-        }
+        Repository { registry: registry(), name: RepositoryName::parse("api").unwrap() }
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::image::{ImageReference, Registry};
 use super::plan::{Answers, Facts};
 use super::policy::{Policy, TagsPolicy};
 use super::settings::{DeploySettings, RepositoryKey, RepositoryRule, ServiceRule};
 use super::state::{Direction, Phase, PushRef, Rollout, Target, WayBack};
 use super::task_definition::TaskDefinition;
-use super::types::{AccountId, DeploymentId, Digest, EventId, Region, ServiceKey, Tag, TaskDefinitionArn};
+use super::types::{AccountId, DeploymentId, Digest, DnsSuffix, EventId, Region, ServiceKey, Tag, TaskDefinitionArn};
 use super::view::{
-    Controller, DeploymentView, ImageView, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
+    Controller, DeploymentView, ImageView, Management, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
 };
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -38,6 +39,14 @@ pub(crate) fn service_key(name: &str) -> ServiceKey {
 
 pub(crate) fn region() -> Region {
     Region::parse("eu-west-1").unwrap()
+}
+
+pub(crate) fn registry() -> Registry {
+    Registry {
+        account: AccountId::parse("111111111111").unwrap(),
+        region: region(),
+        suffix: DnsSuffix::parse("amazonaws.com").unwrap(),
+    }
 }
 
 pub(crate) fn event_id(text: &str) -> EventId {
@@ -75,10 +84,11 @@ pub(crate) fn push_ref(event: &str, tag_text: &str, second: i64) -> PushRef {
 
 pub(crate) fn image(c: char, tags: &[&str]) -> ImageView {
     ImageView {
-        registry: AccountId::parse("111111111111").unwrap(),
+        registry: registry(),
         digest: digest(c),
         tags: tags.iter().map(|text| tag(text)).collect(),
         pushed_at: Some(at(0)),
+        manifest_type: None,
         artifact_type: None,
         refers: false,
     }
@@ -121,29 +131,36 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
         desired: 2,
         running: 2,
         controller: Controller::Ecs,
+        management: Management::Customer,
         scheduling: Scheduling::Replica,
         strategy: Strategy::Rolling,
         bake: std::time::Duration::ZERO,
         load_balanced: true,
         breaker: false,
+        rolls_back: false,
         minimum_healthy_percent: Some(100),
         maximum_percent: Some(200),
+        lifecycle: super::deployment::Lifecycle::default(),
         deployments,
         events: Vec::new(),
     }
 }
 
-/// A service that runs a revision completely.
+/// A service that runs a revision completely. ECR still has the images that it names by digest, without a tag.
 pub(crate) fn facts(current: TaskDefinition, repository: &str, images: &[ImageView]) -> Facts {
     let revision = current.arn().revision();
+    let pinned = current.containers().filter_map(|(_, image)| ImageReference::split(image).pinned());
+    let running = pinned.map(|digest| ImageView { digest, ..image('0', &[]) }).collect();
     Facts {
         service: Some(service(revision, vec![deployment("d0", true, revision, Some(RolloutState::Completed))])),
+        missing: false,
         unrollable: None,
         base: Some(current.clone()),
         current: Some(current),
         running: RunningImages::default(),
         images: BTreeMap::from([(repository_key(repository), answers(images))]),
-        runs_since: BTreeMap::new(),
+        completed: None,
+        running_in_ecr: BTreeMap::from([(repository_key(repository), running)]),
     }
 }
 

@@ -124,6 +124,30 @@ text_type!(
 );
 
 text_type!(
+    /// The DNS suffix that the hosts of an AWS partition share, like `amazonaws.com`: labels of lower-case letters, digits and `-`.
+    DnsSuffix,
+    "a DNS suffix",
+    |text| {
+        text.len() <= 253
+            && text.split('.').all(|label| {
+                !label.is_empty()
+                    && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            })
+    }
+);
+
+text_type!(
+    /// An AWS partition, with which every ARN begins: `aws`, `aws-cn`, `aws-us-gov` and others.
+    Partition,
+    "an AWS partition",
+    |text| {
+        (3..=32).contains(&text.len())
+            && text.starts_with("aws")
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+text_type!(
     /// The name that the configuration gives to an AWS context (an account and Region with credentials).
     ContextName,
     "an AWS context name (1 to 64 letters, digits, _ and -)",
@@ -132,6 +156,13 @@ text_type!(
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
     }
 );
+
+/// The context that needs no table in the configuration: the ambient credentials and Region.
+impl Default for ContextName {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
 
 text_type!(
     /// An ECS cluster or service name: 1 to 255 letters, digits, `_` and `-` (ECS API reference).
@@ -144,11 +175,28 @@ text_type!(
 );
 
 text_type!(
-    /// The id of an ECS deployment (`ecs-svc/...`). A rollout is judged by its own id alone.
+    /// The id of an ECS deployment (`ecs-svc/...`): graphic ASCII. A rollout is judged by its own id alone.
     DeploymentId,
     "an ECS deployment id",
-    |text| (1..=255).contains(&text.len())
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 );
+
+impl ContextName {
+    /// `default`, the one context that needs no table in the configuration.
+    #[must_use]
+    pub fn of_default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+/// Whose credentials are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The account.
+    pub account: AccountId,
+    /// The partition that the account belongs to.
+    pub partition: Partition,
+}
 
 /// A task definition revision: `arn:aws:ecs:REGION:ACCOUNT:task-definition/FAMILY:REVISION`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -163,12 +211,12 @@ impl TaskDefinitionArn {
     /// Parses a full ARN.
     ///
     /// # Errors
-    /// [`Malformed`] when a part is missing or the revision is not a number.
+    /// [`Malformed`] when a part is missing, the revision is not a number, or something else than graphic ASCII stands in it.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let malformed = || Malformed::new("a task definition ARN", text);
         let family_at = text.find(":task-definition/").ok_or_else(malformed)? + ":task-definition/".len();
         let (family, revision) = text[family_at..].rsplit_once(':').ok_or_else(malformed)?;
-        if !text.starts_with("arn:") || family.is_empty() {
+        if !text.starts_with("arn:") || family.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(malformed());
         }
         let revision = revision.parse().map_err(|_| malformed())?;
@@ -281,7 +329,13 @@ mod tests {
     fn a_task_definition_arn_gives_family_and_revision() {
         let arn = TaskDefinitionArn::parse("arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:12").unwrap();
         assert_eq!((arn.family(), arn.revision(), arn.short()), ("hello", 12, "hello:12"));
-        for bad in ["hello:12", "arn:aws:ecs:r:1:task-definition/hello", "arn:aws:ecs:r:1:task-definition/:1"] {
+        for bad in [
+            "hello:12",
+            "arn:aws:ecs:r:1:task-definition/hello",
+            "arn:aws:ecs:r:1:task-definition/:1",
+            "arn:aws:ecs:r:1:task-definition/hel\nlo:1",
+            "arn:aws:ecs:r:1:task-definition/\u{202e}hello:1",
+        ] {
             assert!(TaskDefinitionArn::parse(bad).is_err(), "{bad}");
         }
     }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use globset::Glob;
 use jiff::Timestamp;
 
-use super::types::{AccountId, DeploymentId, Digest, Tag, TaskDefinitionArn};
+use super::artifact;
+use super::deployment::Lifecycle;
+use super::image::Registry;
+use super::types::{DeploymentId, Digest, Tag, TaskDefinitionArn};
 
 /// A service as DescribeServices gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct ServiceView {
     pub running: i32,
     /// Who carries deployments out.
     pub controller: Controller,
+    /// Who looks after the resources around the service.
+    pub management: Management,
     /// How tasks are scheduled.
     pub scheduling: Scheduling,
     /// `deploymentConfiguration.strategy`.
@@ -29,12 +34,16 @@ pub struct ServiceView {
     pub load_balanced: bool,
     /// Whether ECS's own circuit breaker ends a deployment whose tasks keep failing.
     pub breaker: bool,
+    /// Whether ECS itself goes back to the last deployment that completed, after its circuit breaker or an alarm has ended one.
+    pub rolls_back: bool,
     /// How long ECS itself waits before a deployment that shifts traffic is complete.
     pub bake: Duration,
     /// `minimumHealthyPercent`, where ECS gives it.
     pub minimum_healthy_percent: Option<i32>,
     /// `maximumPercent`, where ECS gives it.
     pub maximum_percent: Option<i32>,
+    /// What ECS itself waits for in the deployments of the service.
+    pub lifecycle: Lifecycle,
     /// The deployments, PRIMARY and others.
     pub deployments: Vec<DeploymentView>,
     /// The newest service events, newest first, a few.
@@ -46,6 +55,20 @@ impl ServiceView {
     #[must_use]
     pub fn primary(&self) -> Option<&DeploymentView> {
         self.deployments.iter().find(|deployment| deployment.primary)
+    }
+
+    /// The last deployment that completed, where the PRIMARY one has not: it is still being rolled out, or has failed. Behind a Classic Load
+    /// Balancer ECS does not say which one has completed.
+    #[must_use]
+    pub fn completed_before_primary(&self) -> Option<&DeploymentView> {
+        match self.primary()?.state {
+            None | Some(RolloutState::Completed) => None,
+            Some(RolloutState::InProgress | RolloutState::Failed) => self
+                .deployments
+                .iter()
+                .filter(|deployment| !deployment.primary && deployment.state == Some(RolloutState::Completed))
+                .max_by_key(|deployment| deployment.since),
+        }
     }
 
     /// A deployment by its id.
@@ -71,6 +94,47 @@ pub enum Controller {
     Ecs,
     /// CODE_DEPLOY, EXTERNAL or one that is not known yet: UpdateService is refused.
     Other(String),
+}
+
+/// `resourceManagementType`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Management {
+    /// Whoever created the service looks after its load balancer, scaling and the like.
+    Customer,
+    /// ECS does: it is an Express Mode service.
+    Ecs {
+        /// The ARN of the service, by which Express Mode's own calls name it.
+        service_arn: String,
+    },
+}
+
+impl Management {
+    /// The call to make in place of one that ECS refused for good; `None` if there is no other for this service.
+    ///
+    /// AWS does not document whether UpdateService takes a new revision for an Express Mode service. It is tried first, because it changes
+    /// nothing but the revision; the call of Express Mode's own is what remains.
+    #[must_use]
+    pub fn after_refusal_of(&self, refused: &RevisionWrite) -> Option<RevisionWrite> {
+        match (refused, self) {
+            (RevisionWrite::UpdateService, Self::Ecs { service_arn }) => {
+                Some(RevisionWrite::UpdateExpressGatewayService { service_arn: service_arn.clone() })
+            }
+            (RevisionWrite::UpdateService, Self::Customer)
+            | (RevisionWrite::UpdateExpressGatewayService { .. }, Self::Customer | Self::Ecs { .. }) => None,
+        }
+    }
+}
+
+/// A call that sets a service to a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevisionWrite {
+    /// UpdateService, which ECS takes for every service of its own deployment controller.
+    UpdateService,
+    /// UpdateExpressGatewayService.
+    UpdateExpressGatewayService {
+        /// The ARN of the service.
+        service_arn: String,
+    },
 }
 
 /// `schedulingStrategy`.
@@ -141,15 +205,17 @@ pub enum Fate {
 /// An image as DescribeImages gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageView {
-    /// The account of the registry.
-    pub registry: AccountId,
+    /// The registry that the image is in.
+    pub registry: Registry,
     /// The digest; of an image index for a multi-architecture image.
     pub digest: Digest,
     /// Its tags now.
     pub tags: Vec<Tag>,
     /// When it was pushed.
     pub pushed_at: Option<Timestamp>,
-    /// `artifactMediaType`.
+    /// `imageManifestMediaType`.
+    pub manifest_type: Option<String>,
+    /// `artifactMediaType`: the artifact type that the manifest names, or the media type of its configuration.
     pub artifact_type: Option<String>,
     /// Whether it refers to another image: a signature or attestation by the OCI 1.1 rules.
     pub refers: bool,
@@ -163,7 +229,7 @@ impl ImageView {
             return Some("it refers to another image (subject)".to_owned());
         }
         let kind = self.artifact_type.as_deref()?;
-        (!super::event::is_image_type(kind)).then(|| format!("its artifact type is {kind}"))
+        (!artifact::is_image(kind, self.manifest_type.as_deref())).then(|| format!("its artifact type is {kind}"))
     }
 }
 
@@ -188,18 +254,37 @@ impl RepositoryView {
     }
 }
 
-/// The digests that the running tasks of a service use, by container name.
+/// The digests that the running tasks of a service use, by revision and container name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunningImages {
-    /// Digests by container; more than one while a deployment is under way.
-    pub digests: BTreeMap<String, BTreeSet<Digest>>,
+    /// Several revisions, and several digests of a container, while a deployment is under way. The revision of a task may be untold.
+    digests: BTreeMap<Option<TaskDefinitionArn>, BTreeMap<String, BTreeSet<Digest>>>,
 }
 
 impl RunningImages {
+    /// Adds what a container of a running task uses.
+    pub fn add(&mut self, revision: Option<TaskDefinitionArn>, container: &str, digest: Digest) {
+        let containers = self.digests.entry(revision).or_default();
+        containers.entry(container.to_owned()).or_default().insert(digest);
+    }
+
+    /// The digests that running tasks use for a container.
+    #[must_use]
+    pub fn all(&self, container: &str) -> BTreeSet<&Digest> {
+        self.digests.values().filter_map(|containers| containers.get(container)).flatten().collect()
+    }
+
+    /// The digests that the running tasks of one revision use for a container.
+    #[must_use]
+    pub fn of(&self, revision: &TaskDefinitionArn, container: &str) -> BTreeSet<&Digest> {
+        let of_revision = self.digests.iter().filter(|(of, _)| of.as_ref() == Some(revision));
+        of_revision.filter_map(|(_, containers)| containers.get(container)).flatten().collect()
+    }
+
     /// The one digest that every running task uses for a container; `None` if there are none or several.
     #[must_use]
     pub fn only(&self, container: &str) -> Option<&Digest> {
-        let mut all = self.digests.get(container)?.iter();
+        let mut all = self.all(container).into_iter();
         all.next().filter(|_| all.next().is_none())
     }
 }
@@ -207,6 +292,54 @@ impl RunningImages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_express_mode_service_has_a_second_call_and_only_one() {
+        let service_arn = "arn:aws:ecs:eu-west-1:111111111111:service/web/hello".to_owned();
+        let express = RevisionWrite::UpdateExpressGatewayService { service_arn: service_arn.clone() };
+        let (of_ecs, of_customer) = (Management::Ecs { service_arn }, Management::Customer);
+        assert_eq!(of_ecs.after_refusal_of(&RevisionWrite::UpdateService), Some(express.clone()));
+        assert_eq!(of_ecs.after_refusal_of(&express), None);
+        assert_eq!(of_customer.after_refusal_of(&RevisionWrite::UpdateService), None);
+        assert_eq!(of_customer.after_refusal_of(&express), None);
+    }
+
+    #[test]
+    fn the_last_completed_deployment_is_told_where_the_primary_one_has_not_completed() {
+        use RolloutState::{Completed, Failed, InProgress};
+
+        use crate::domain::test_support::{at, deployment, service};
+        let old = |revision, state, second| DeploymentView {
+            since: Some(at(second)),
+            ..deployment(&format!("d{revision}"), false, revision, state)
+        };
+        let found = |primary, others: &[DeploymentView]| {
+            let primary = deployment("d9", true, 9, primary);
+            let service = service(9, others.iter().cloned().chain([primary]).collect());
+            service.completed_before_primary().map(|deployment| deployment.task_definition.revision())
+        };
+        let completed = [old(3, Some(Completed), 3), old(5, Some(Completed), 5), old(7, Some(InProgress), 7)];
+        for state in [InProgress, Failed] {
+            assert_eq!(found(Some(state), &completed), Some(5), "{state:?}");
+            assert_eq!(found(Some(state), &completed[2..]), None, "{state:?}");
+        }
+        assert_eq!(found(Some(Completed), &completed), None, "it is the last one itself");
+        assert_eq!(found(None, &[old(3, None, 3)]), None, "behind a Classic Load Balancer nobody says");
+    }
+
+    #[test]
+    fn running_images_are_known_by_revision() {
+        use crate::domain::test_support::{arn, digest};
+        let mut running = RunningImages::default();
+        assert_eq!(running.only("app"), None);
+        running.add(Some(arn(1)), "app", digest('a'));
+        assert_eq!(running.only("app"), Some(&digest('a')));
+        running.add(Some(arn(2)), "app", digest('b'));
+        running.add(None, "app", digest('c'));
+        assert_eq!((running.all("app").len(), running.only("app")), (3, None));
+        assert_eq!(running.of(&arn(1), "app"), BTreeSet::from([&digest('a')]));
+        assert!(running.of(&arn(1), "side").is_empty() && running.of(&arn(3), "app").is_empty());
+    }
 
     #[test]
     fn what_is_excepted_is_the_other_way_round() {

@@ -27,6 +27,7 @@ impl Handler<'_> {
                 Ok(()) => self.service.commands.push(command),
                 Err(refused) => self.answer(command, Err(refused)),
             },
+            Order::Approve { .. } | Order::Reject { .. } => self.answer_waiting(command),
             Order::Rollback { .. } if self.rules.region(&self.key.aws).is_none() => {
                 let refused = Refused("its AWS context is not in the configuration".to_owned());
                 self.answer(command, Err(refused));

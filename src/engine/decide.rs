@@ -37,6 +37,9 @@ impl Handler<'_> {
             // What runs was not asked, as the rollout under way knew where to go back to. That one is over: it is asked now.
             return;
         }
+        if self.doubts_absence(Call::Observe, facts.missing) {
+            return;
+        }
         self.succeeded(Call::Observe);
         let mut pushes = request.pushes;
         pushes.retain(|repository, _| !unanswered.contains_key(repository));
@@ -55,6 +58,7 @@ impl Handler<'_> {
 
     /// Decides these pushes. What is known of the rollout under way comes first: it may be complete, or have failed.
     fn decide(&mut self, pushes: &Pushes, facts: &Facts, asked_at: Moment) {
+        self.saw_management(facts.service.as_ref());
         let was_idle = self.service.workflow == Workflow::Idle;
         self.judge(facts.service.as_ref(), asked_at);
         if !was_idle && self.service.workflow == Workflow::Idle {
@@ -107,8 +111,7 @@ impl Handler<'_> {
         // Another push may have come in meanwhile: only what was asked about is decided.
         let known = self.record().cloned().unwrap_or_default();
         let asked = ServiceState { wanted: pushes.clone(), ..known };
-        let region_of = |repository: &RepositoryKey| self.rules.region(&repository.aws).cloned();
-        plan::plan(&self.rules.of(self.key), region_of, &asked, facts, self.now.time)
+        plan::plan(&self.rules.of(self.key), &asked, facts, self.now.time)
     }
 
     fn tell_skips(&mut self, plan: &Plan) {

@@ -8,11 +8,14 @@ use super::durability::{Durable, Snapshot};
 use super::event::Event;
 use super::now::Moment;
 use super::observation::ObservationRequest;
+use crate::domain::deployment::HookAction;
 use crate::domain::notice::Notice;
 use crate::domain::state::Rollout;
 use crate::domain::steering::Refused;
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, ServiceKey, TaskDefinitionArn};
+use crate::domain::view::{RevisionWrite, ServiceView};
+use crate::domain::waiting::Hook;
 
 /// Names a rollout: the answer to a call that was made for it counts for no other one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +88,19 @@ pub enum Read {
         /// The services, with the deployments that are watched.
         services: Vec<(ServiceKey, DeploymentId)>,
     },
+    /// The stage of a service deployment, and the hooks that it waits at. It is judged together with the service as it was seen.
+    Stages {
+        /// The service.
+        service: ServiceKey,
+        /// The deployment that is watched.
+        deployment: DeploymentId,
+        /// The service deployment's ARN.
+        arn: String,
+        /// The service as it was seen.
+        seen: Box<ServiceView>,
+        /// When that was.
+        asked_at: Moment,
+    },
     /// Why tasks of a deployment stopped.
     StoppedTasks {
         /// The service.
@@ -124,11 +140,29 @@ pub enum Write {
         /// The revision.
         registration: Box<Registration>,
     },
-    /// UpdateService.
+    /// UpdateService, or what an Express Mode service has in its place.
     Update {
         /// The rollout.
         id: RolloutId,
         /// The revision.
         revision: TaskDefinitionArn,
+        /// By which operation.
+        by: RevisionWrite,
+    },
+    /// ContinueServiceDeployment.
+    Continue {
+        /// The rollout.
+        id: RolloutId,
+        /// The hook that ECS waits at.
+        hook: Hook,
+        /// What is done about it.
+        action: HookAction,
+    },
+    /// StopServiceDeployment, with a rollback.
+    Stop {
+        /// The service.
+        service: ServiceKey,
+        /// The service deployment's ARN.
+        arn: String,
     },
 }

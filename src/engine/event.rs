@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::AwsError;
 use crate::domain::audit::{Change, Concern};
-use crate::domain::notice::Named;
+use crate::domain::notice::{HeldPush, Named};
 use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
@@ -16,6 +16,7 @@ use crate::domain::steering::Refused;
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EventId, RepositoryName, ServiceKey, Tag, TaskDefinitionArn,
 };
+use crate::domain::waiting::{Gate, Waiting};
 
 /// Something that happened to the daemon as a whole, to a push, or to a service.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +119,8 @@ pub enum ServiceEvent {
         /// The particulars.
         detail: String,
     },
+    /// An image that is held for the service was to be pushed again. ECR has it already, so the push failed.
+    HeldPushedAgain(HeldPush),
     /// A rollout is begun although something about it is doubtful.
     Warned(String),
     /// ECS cannot, or must not, roll the service.
@@ -207,6 +210,12 @@ pub enum ServiceEvent {
         /// The answer.
         answer: Result<String, Refused>,
     },
+    /// Tasks run a revision that was rolled out while the desired count was 0.
+    Proven(Counts),
+    /// Something waits for the service.
+    Waits(Waiting),
+    /// What waited there does not any more.
+    WaitsNoLonger(Gate),
     /// The service left the configuration: its undecided pushes are dropped.
     PendingDropped,
     /// The counts that are shown of the service.

@@ -32,7 +32,8 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
             let ordered = Ordered { at: now, by: by.clone(), order: order.clone(), answer };
             state.services.get_or_default(key.clone()).note_order(ordered);
         }
-        ServiceEvent::Warned(_)
+        ServiceEvent::HeldPushedAgain(_)
+        | ServiceEvent::Warned(_)
         | ServiceEvent::Resumed(_)
         | ServiceEvent::RevisionRegistered(_)
         | ServiceEvent::ServiceUpdated { .. }
@@ -45,6 +46,9 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
         | ServiceEvent::CallsRecovered
         | ServiceEvent::Unexplained { .. }
         | ServiceEvent::PendingDropped
+        | ServiceEvent::Proven(_)
+        | ServiceEvent::Waits(_)
+        | ServiceEvent::WaitsNoLonger(_)
         | ServiceEvent::Counted(_) => {}
     }
 }
@@ -53,7 +57,7 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
 /// out, as they come in numbers that would push out what matters; so are repositories that are not in the configuration.
 pub(super) fn record_skipped(state: &mut State, skipped: &PushSkipped, now: Timestamp) {
     let of_others = skipped.configured.is_none() && skipped.repository.is_some();
-    if matches!(skipped.reason, SkipReason::Duplicate | SkipReason::Untagged) || of_others {
+    if !skipped.reason.is_listed() || of_others {
         return;
     }
     state.note_decision(Decision {

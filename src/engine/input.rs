@@ -1,7 +1,5 @@
 //! What comes in: a closed set.
 
-use jiff::Timestamp;
-
 use super::durability::Receipt;
 use super::effect::{CommandId, Place, RolloutId};
 use super::now::Moment;
@@ -9,10 +7,11 @@ use super::observation::{ByService, Inspected, Location, Observation, Observatio
 use super::rules::Rules;
 use crate::aws::AwsError;
 use crate::domain::audit::Change;
+use crate::domain::deployment::ServiceDeploymentView;
 use crate::domain::event::Reading;
-use crate::domain::state::Order;
+use crate::domain::state::{AuditProgress, Order, ReadingProgress};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, Fate};
+use crate::domain::view::{DeploymentView, Fate, ServiceView};
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -68,6 +67,33 @@ pub enum Input {
         services: Vec<(ServiceKey, DeploymentId)>,
         /// The answers.
         answers: ByService<Option<Seen>>,
+    },
+    /// The stage of a service deployment.
+    Staged {
+        /// The service.
+        service: ServiceKey,
+        /// The deployment that is watched.
+        deployment: DeploymentId,
+        /// The service as it was seen before.
+        seen: Box<ServiceView>,
+        /// When that was asked.
+        asked_at: Moment,
+        /// The answer; `None` if ECS does not know the service deployment.
+        answer: Box<Result<Option<ServiceDeploymentView>, AwsError>>,
+    },
+    /// ECS took the answer to a hook, or did not.
+    Continued {
+        /// The rollout.
+        id: RolloutId,
+        /// The answer.
+        answer: Result<(), AwsError>,
+    },
+    /// ECS stops a deployment, or does not.
+    Stopped {
+        /// The service.
+        service: ServiceKey,
+        /// The answer.
+        answer: Result<(), AwsError>,
     },
     /// Why tasks of a deployment stopped; empty, if there are no reasons or they were not told in time.
     StoppedTasks {
@@ -130,10 +156,10 @@ pub struct Page {
     pub context: ContextName,
     /// The push events, newest first.
     pub readings: Vec<Reading>,
-    /// With the last page of a scan: everything up to here was read.
-    pub scanned_to: Option<Timestamp>,
+    /// How far the events are read, once the page is durable.
+    pub progress: Option<ReadingProgress>,
     /// Changes to ECS.
     pub changes: Vec<Change>,
-    /// With the last of those: all of them up to here were read.
-    pub audited_to: Option<Timestamp>,
+    /// How far the changes are read, once they are durable.
+    pub audited: Option<AuditProgress>,
 }

@@ -1,5 +1,9 @@
 //! How a rollout that ECS rolls goes on, and how it ends.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::effect::Read;
 use super::event::ServiceEvent;
 use super::now::Moment;
@@ -7,6 +11,7 @@ use super::observation::Seen;
 use super::service::{Call, Handler};
 use super::workflow::{Ending, Watch, Workflow};
 use crate::aws::{AwsError, Fault};
+use crate::domain::deployment::{Milestones, ServiceDeploymentView, waits_on_purpose};
 use crate::domain::rollout::{self, Elapsed, Progress};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
@@ -27,12 +32,26 @@ impl Handler<'_> {
     ) {
         match answer {
             Err(error) => self.failed(Call::Watch, &error),
+            Ok(seen) if self.doubts_absence(Call::Watch, seen.is_none()) => {}
             Ok(seen) => {
                 self.succeeded(Call::Watch);
-                if self.rolls(deployment) {
-                    self.judge(seen.and_then(Result::ok).as_ref(), asked_at);
+                let seen = seen.and_then(Result::ok);
+                match self.rolls(deployment) {
+                    true => self.judge_or_ask(seen, deployment, asked_at),
+                    false => self.prove(deployment, seen.as_ref(), asked_at),
                 }
             }
+        }
+    }
+
+    /// Judges the rollout under way; where ECS tells more of its stages, once that is known.
+    fn judge_or_ask(&mut self, service: Option<ServiceView>, deployment: &DeploymentId, asked_at: Moment) {
+        match (self.stages_to_ask(service.as_ref()), service) {
+            (Some(arn), Some(seen)) => {
+                let (service, deployment, seen) = (self.key.clone(), deployment.clone(), Box::new(seen));
+                self.ask(Read::Stages { service, deployment, arn, seen, asked_at });
+            }
+            (_, service) => self.judge(service.as_ref(), asked_at),
         }
     }
 
@@ -40,11 +59,14 @@ impl Handler<'_> {
     pub(super) fn judge(&mut self, service: Option<&ServiceView>, asked_at: Moment) {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let timeout = self.rules.settings(self.key).timeout;
-        let Workflow::Rolling { watch, revision, .. } = &mut self.service.workflow else { return };
-        let watched = asked_at.since(watch.from);
-        let elapsed = Elapsed { rolling: watch.before.min(timeout) + watched, watched };
+        let Workflow::Rolling { watch, revision, deployment, .. } = &mut self.service.workflow else { return };
+        watch.note_progress(service, deployment, asked_at, self.now.time);
+        let without_progress = watch.before.min(timeout) + asked_at.since(watch.progressed);
+        let elapsed = Elapsed { rolling: without_progress, watched: asked_at.since(watch.from) };
         let revision = revision.clone();
+        self.keep_progress();
         let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };
+        let Workflow::Rolling { watch, .. } = &mut self.service.workflow else { return };
         match progress {
             Progress::InProgress(counts) => {
                 watch.counts = Some(counts);
@@ -69,8 +91,20 @@ impl Handler<'_> {
             Progress::Superseded(why) => self.replaced_externally(why),
             Progress::TakenBack(why) => self.taken_back(why),
             Progress::Gone(why) => drop(self.end(OutcomeKind::Failed, why)),
-            Progress::Failed(why) => self.diagnose(OutcomeKind::Failed, why),
+            Progress::Failed(why) => {
+                let told = watch.seen.as_ref().and_then(ServiceDeploymentView::why_it_failed);
+                let told = told.filter(|told| !why.contains(told.as_str())).map(|told| format!("; {told}"));
+                self.diagnose(OutcomeKind::Failed, format!("{why}{}", told.unwrap_or_default()));
+            }
             Progress::TimedOut(why) => self.diagnose(OutcomeKind::TimedOut, why),
+        }
+    }
+
+    /// Keeps the time of the last progress on record, so that a restart does not make the rollout late.
+    fn keep_progress(&mut self) {
+        let rollout = self.service.workflow.rollout();
+        if self.record().is_some_and(|record| record.rollout != rollout) {
+            self.record_mut().rollout = rollout;
         }
     }
 
@@ -89,7 +123,7 @@ impl Handler<'_> {
     }
 
     /// Asks why the tasks of a rollout stopped that has failed.
-    fn diagnose(&mut self, kind: OutcomeKind, why: String) {
+    pub(super) fn diagnose(&mut self, kind: OutcomeKind, why: String) {
         let Some((watch, deployment)) = self.watch_mut() else { return };
         if matches!(watch.ending, Ending::Diagnosing { .. }) {
             return;
@@ -157,6 +191,24 @@ impl Handler<'_> {
             Workflow::Idle | Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {
                 None
             }
+        }
+    }
+}
+
+impl Watch {
+    /// Notes what the deployment has reached. The deadline for progress begins anew with each step forward, and does not run while ECS waits on
+    /// purpose.
+    fn note_progress(&mut self, service: Option<&ServiceView>, id: &DeploymentId, asked_at: Moment, now: Timestamp) {
+        let Some((service, mine)) = service.and_then(|service| Some((service, service.deployment(id)?))) else {
+            return;
+        };
+        // After a start the first look shows what was reached before, not what is new.
+        let is_first = self.reached == Milestones::default() && !self.before.is_zero();
+        let moved = self.reached.reach(mine, service, self.seen.as_ref()) && !is_first;
+        if moved || waits_on_purpose(id, service, self.seen.as_ref()) {
+            self.progressed = self.progressed.max(asked_at);
+            self.progressed_at = Some(now);
+            self.before = Duration::ZERO;
         }
     }
 }

@@ -11,6 +11,7 @@ mod durability;
 mod effect;
 mod event;
 mod history;
+mod hooks;
 mod input;
 mod judge;
 mod line;
@@ -18,6 +19,7 @@ mod notifications;
 mod now;
 mod observation;
 mod pages;
+mod prove;
 mod registrations;
 mod reload;
 mod rest;
@@ -70,14 +72,14 @@ pub struct Engine {
     services: BTreeMap<ServiceKey, Service>,
     /// The services with undecided pushes.
     pending: BTreeSet<ServiceKey>,
+    /// The services whose revision no task has run.
+    unproven: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
     line: Line,
     out: Out,
     /// Counts the configurations: what was asked under an older one is not decided under a newer one.
     generation: u64,
     started_at: Timestamp,
-    /// How far events were read when the process started.
-    found_cursors: BTreeMap<ContextName, Timestamp>,
     /// The counts that were told last, where they are not zero.
     counted: BTreeMap<ServiceKey, ServiceCounts>,
     /// The time of the last transition: what was due then has been seen to.
@@ -88,19 +90,17 @@ impl Engine {
     /// Takes up the work where the state says that it was left.
     #[must_use]
     pub fn new(rules: Rules, state: State, now: Now) -> Self {
-        let cursors = state.contexts.iter().filter_map(|(name, context)| Some((name.clone(), context.cursor?)));
-        let found_cursors = cursors.collect();
         let mut engine = Self {
             rules,
             state,
             services: BTreeMap::new(),
             pending: BTreeSet::new(),
+            unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
             line: Line::default(),
             out: Out::default(),
             generation: 0,
             started_at: now.time,
-            found_cursors,
             counted: BTreeMap::new(),
             handled_at: now.moment,
         };
@@ -121,6 +121,7 @@ impl Engine {
         self.follow_touched();
         self.observe_pending(now);
         self.inspect_unverified(now);
+        self.stop_unwanted(now);
         if let Some(permit) = self.out.durability.permit() {
             self.write(&permit, now);
         }
@@ -140,7 +141,7 @@ impl Engine {
             service::Question::Idle | service::Question::Asked => None,
         });
         services
-            .flat_map(|service| service.calls.wakes())
+            .flat_map(|service| service.calls.wakes().chain(service.workflow.wake()))
             .chain(asks)
             .chain(self.watches.values().filter_map(WatchRound::wake))
             .chain(self.line.wake())
@@ -188,6 +189,13 @@ impl Engine {
                     self.with(&key, now, |handler| handler.watched(&deployment, answer, asked_at));
                 }
             }
+            Input::Staged { service, deployment, seen, asked_at, answer } => {
+                self.with(&service, now, |handler| handler.staged(&deployment, *answer, &seen, asked_at));
+            }
+            Input::Continued { id, answer } => {
+                self.with(&id.service, now, |handler| handler.hook_answered(&id, answer));
+            }
+            Input::Stopped { service, answer } => self.with(&service, now, |handler| handler.stopped(answer)),
             Input::StoppedTasks { service, deployment, answer } => {
                 self.with(&service, now, |handler| handler.diagnosed(&deployment, answer));
             }
@@ -242,6 +250,10 @@ impl Engine {
                 true => self.pending.insert(key.clone()),
                 false => self.pending.remove(&key),
             };
+            match self.state.services.get(&key).and_then(prove::unproven).is_some() {
+                true => self.unproven.insert(key.clone()),
+                false => self.unproven.remove(&key),
+            };
             self.count(&key);
         }
     }
@@ -288,15 +300,15 @@ impl Engine {
 
     fn commit(&mut self, now: Now) {
         if self.out.durability.is_commit_due(now.moment) {
-            self.forget(now.moment);
+            self.forget();
             let snapshot = self.out.durability.commit(self.state.clone());
             self.out.effects.push(Effect::Commit(snapshot));
         }
     }
 
     /// The state for the last commit of all.
-    pub fn last_snapshot(&mut self, now: Now) -> Snapshot {
-        self.forget(now.moment);
+    pub fn last_snapshot(&mut self) -> Snapshot {
+        self.forget();
         self.out.durability.commit(self.state.clone())
     }
 

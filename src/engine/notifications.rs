@@ -11,6 +11,8 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notice> {
             ServiceEvent::RolloutEnded { outcome, .. } | ServiceEvent::Refused(outcome) => {
                 Some(Notice::of_deployment(rules.named(key), outcome))
             }
+            ServiceEvent::Waits(waiting) => Some(Notice::of_waiting(rules.named(key), waiting)),
+            ServiceEvent::HeldPushedAgain(push) => Some(Notice::of_held_push(rules.named(key), push)),
             ServiceEvent::PushSkipped { .. }
             | ServiceEvent::Warned(_)
             | ServiceEvent::RolloutDecided { .. }
@@ -27,6 +29,8 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notice> {
             | ServiceEvent::Unexplained { .. }
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::PendingDropped
+            | ServiceEvent::Proven(_)
+            | ServiceEvent::WaitsNoLonger(_)
             | ServiceEvent::Counted(_) => None,
         },
         Event::Changed { aws, change, watched, concern } => {

@@ -77,6 +77,8 @@ pub struct Observation {
 /// What a look at an unfinished rollout found.
 #[derive(Debug, Clone)]
 pub struct Inspected {
+    /// ECS knows no service of that name.
+    pub missing: bool,
     /// The service, if there is one that is active.
     pub service: Option<ServiceView>,
     /// The intended revision, if it is there.

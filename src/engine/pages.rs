@@ -6,41 +6,38 @@ use super::Engine;
 use super::event::{Event, PushSkipped, ServiceEvent};
 use super::history;
 use super::input::Page;
-use super::now::{Moment, Now};
+use super::now::Now;
 use super::start;
 use crate::domain::audit;
 use crate::domain::audit::Change;
-use crate::domain::event::Reading;
-use crate::domain::intake::{self, Fate, Verdict};
+use crate::domain::event::{EventRef, Reading};
+use crate::domain::intake::{self, Fate, HeldImage, Verdict, release_command};
+use crate::domain::notice::HeldPush;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::PushRef;
-use crate::domain::types::{ContextName, ServiceKey};
-
-/// CloudTrail may be late by a day: by then the scheduler has read once more from the cursor that was found at the start.
-const LATE_IS_OVER: std::time::Duration = std::time::Duration::from_secs(3 * 60 * 60);
+use crate::domain::state::{AuditProgress, PushRef};
+use crate::domain::types::{ContextName, ServiceKey, Tag};
 
 impl Engine {
     /// A page of events.
     pub(super) fn page(&mut self, page: Page, now: Now) {
-        let Page { context, readings, scanned_to, changes, audited_to } = page;
-        self.changes(&context, changes, audited_to, now);
+        let Page { context, readings, progress, changes, audited } = page;
+        self.changes(&context, changes, audited, now);
         let opening = self.state.contexts.get(&context).is_some_and(|known| known.cursor.is_none());
         for reading in &readings {
             self.reading(&context, reading, opening, now);
         }
-        if let Some(since) = scanned_to.and_then(|to| self.gap(&context, to)) {
+        let read_to = progress.as_ref().and_then(|progress| progress.cursor);
+        if let Some(since) = read_to.and_then(|to| self.gap(&context, to)) {
             self.out.emit(Event::HistoryGap { aws: context.clone(), since }, &self.rules);
             start::reconcile(&mut self.state, self.rules.config(), now.time, |repository| repository.aws == context);
             self.out.durability.changed();
             self.out.touched.extend(self.rules.config().services().map(|(_, rule)| rule.key.clone()));
         }
-        if let (Some(known), Some(scanned_to)) = (self.state.contexts.get_mut(&context), scanned_to) {
-            if known.cursor.is_none() {
-                // The first cursor ends the opening scan: it must be durable soon, for a restart must not open again.
-                self.out.durability.changed();
-            }
-            known.cursor = Some(scanned_to);
+        if let (Some(known), Some(progress)) = (self.state.contexts.get_mut(&context), progress)
+            && known.advance(progress)
+        {
+            self.out.durability.changed();
         }
         self.out.durability.progressed(now.moment);
     }
@@ -49,9 +46,17 @@ impl Engine {
     fn reading(&mut self, context: &ContextName, reading: &Reading, opening: bool, now: Now) {
         let rules = &self.rules.config().repositories;
         let Some(verdict) = intake::take(&mut self.state, rules, context, reading, opening) else { return };
-        let Verdict { event, repository, configured, tag, fate, displaced } = verdict;
+        let explained = match &verdict.fate {
+            Fate::Skip { detail, .. } => verdict.explained(detail, |key| self.rules.named(key).name),
+            Fate::Wanted(_) => String::new(),
+        };
+        let Verdict { event, repository, configured, tag, fate, displaced, held } = verdict;
+        if let Some(repository) = &configured {
+            self.held_again(repository, tag.as_ref(), &event, held, now);
+        }
         match (fate, repository) {
-            (Fate::Skip { reason, detail }, repository) => {
+            (Fate::Skip { reason, .. }, repository) => {
+                let detail = explained;
                 let (event, pushed_at) = (event.id.clone(), event.time);
                 let aws = context.clone();
                 let skipped = PushSkipped {
@@ -85,6 +90,29 @@ impl Engine {
         }
     }
 
+    /// An image that is held was to be pushed again, which changed nothing, as ECR has it already.
+    fn held_again(
+        &mut self,
+        repository: &RepositoryKey,
+        tag: Option<&Tag>,
+        event: &EventRef,
+        held: Vec<HeldImage>,
+        now: Now,
+    ) {
+        for HeldImage { service, digest, reason } in held {
+            let push = HeldPush {
+                repository: repository.name.clone(),
+                tag: tag.cloned(),
+                digest,
+                event: event.id.clone(),
+                pushed_at: event.time,
+                reason,
+                release: release_command(&self.rules.named(&service).name),
+            };
+            self.with(&service, now, |handler| handler.emit(ServiceEvent::HeldPushedAgain(push)));
+        }
+    }
+
     /// Pushes for which there is no room, as many newer ones are pending.
     fn displaced(&mut self, repository: &RepositoryKey, displaced: Vec<(ServiceKey, PushRef)>, now: Now) {
         for (key, push) in displaced {
@@ -100,7 +128,7 @@ impl Engine {
     }
 
     /// What others did to ECS: told once, and remembered as read.
-    fn changes(&mut self, context: &ContextName, changes: Vec<Change>, read_to: Option<Timestamp>, now: Now) {
+    fn changes(&mut self, context: &ContextName, changes: Vec<Change>, audited: Option<AuditProgress>, now: Now) {
         for change in changes {
             if !audit::take(&mut self.state, context, &change) {
                 continue;
@@ -113,8 +141,8 @@ impl Engine {
             self.out.durability.changed();
             self.out.emit(Event::Changed { aws: context.clone(), change, watched, concern }, &self.rules);
         }
-        if let (Some(known), Some(read_to)) = (self.state.audits.get_mut(context), read_to) {
-            known.cursor = Some(read_to);
+        if let (Some(known), Some(audited)) = (self.state.audits.get_mut(context), audited) {
+            known.advance(audited);
             self.out.durability.progressed(now.moment);
         }
     }
@@ -127,31 +155,20 @@ impl Engine {
     }
 
     /// Since when pushes were missed, if reading could go on only now from before what CloudTrail remembers. At a start that was seen to.
-    fn gap(&self, context: &ContextName, scanned_to: Timestamp) -> Option<Timestamp> {
+    fn gap(&self, context: &ContextName, read_to: Timestamp) -> Option<Timestamp> {
         let known = self.state.contexts.get(context)?;
-        known.unreadable_since(scanned_to).filter(|_| known.unreadable_since(self.started_at).is_none())
+        known.unreadable_since(read_to).filter(|_| known.unreadable_since(self.started_at).is_none())
     }
 
-    /// Forgets what no scan can read again.
-    pub(super) fn forget(&mut self, now: Moment) {
+    /// Forgets the events and changes that are not read again.
+    pub(super) fn forget(&mut self) {
         let overlap = SignedDuration::try_from(self.rules.config().poll.overlap).unwrap_or(SignedDuration::MAX);
-        let read_again = overlap.max(crate::scheduler::READ_AGAIN);
         self.state.bound_history();
-        let margin = SignedDuration::from_mins(1);
         for known in self.state.audits.values_mut() {
-            let read_again = overlap.checked_add(margin).unwrap_or(SignedDuration::MAX);
-            if let Some(horizon) = known.cursor.and_then(|cursor| cursor.checked_sub(read_again).ok()) {
-                known.forget_before(horizon);
-            }
+            known.forget(overlap);
         }
-        let late = now.since_start() < LATE_IS_OVER;
-        for (name, context) in &mut self.state.contexts {
-            let found = self.found_cursors.get(name).copied().filter(|_| late);
-            let from = context.cursor.map(|cursor| found.map_or(cursor, |found| found.min(cursor)));
-            let horizon = from.and_then(|from| from.checked_sub(read_again + margin).ok());
-            if let Some(horizon) = horizon {
-                context.forget_before(horizon);
-            }
+        for context in self.state.contexts.values_mut() {
+            context.forget(overlap);
         }
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::Engine;
 use super::durability::Permit;
 use super::effect::{Effect, Place, Read, RolloutId, Write};
+use super::hooks::HookCall;
 use super::line::{FRESH, Rank};
 use super::now::{Moment, Now};
 use super::observation::ObservationRequest;
+use super::prove;
 use super::registrations::RegistrationKey;
 use super::service::{Question, Service};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
@@ -18,6 +20,9 @@ use crate::domain::types::{ContextName, DeploymentId, ServiceKey};
 
 /// DescribeServices takes at most 10 services of one cluster.
 pub const SERVICES_A_CALL: usize = 10;
+
+/// The deployments to look at in each cluster, and the shortest interval of their services.
+type Watched = BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, Duration)>;
 
 /// When the services of a cluster are looked at that ECS rolls.
 #[derive(Debug, Clone, Copy)]
@@ -84,8 +89,9 @@ impl Engine {
             return;
         }
         let is_due = |service: &Service| {
-            let due = matches!(service.workflow, Workflow::Verifying { inspection: Inspection::Due, .. });
-            due && service.calls.inspect.is_over(now.moment) && service.calls.write.is_over(now.moment)
+            let due = service.workflow.is_inspection_due(now.moment);
+            let stopping = service.stop.is_some();
+            due && !stopping && service.calls.inspect.is_over(now.moment) && service.calls.write.is_over(now.moment)
         };
         for key in self.keys(is_due) {
             if self.rules.region(&key.aws).is_some() {
@@ -96,7 +102,7 @@ impl Engine {
 
     /// Looks at the rollouts under way, ten services of a cluster a call, once in their interval.
     pub(super) fn watch_rollouts(&mut self, now: Now) {
-        let mut places: BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, Duration)> = BTreeMap::new();
+        let mut places: Watched = BTreeMap::new();
         for (key, service) in &self.services {
             let Workflow::Rolling { deployment, .. } = &service.workflow else { continue };
             if !service.calls.watch.is_over(now.moment) || self.rules.region(&key.aws).is_none() {
@@ -107,6 +113,9 @@ impl Engine {
             let (services, shortest) = places.entry(place).or_insert_with(|| (Vec::new(), interval));
             services.push((key.clone(), deployment.clone()));
             *shortest = (*shortest).min(interval);
+        }
+        for key in &self.unproven {
+            self.add_unproven(key, now.moment, &mut places);
         }
         self.watches.retain(|place, round| round.calls > 0 || places.contains_key(place));
         for (place, (services, interval)) in places {
@@ -123,11 +132,67 @@ impl Engine {
         }
     }
 
+    /// Adds a service whose revision no task has run yet.
+    fn add_unproven(&self, key: &ServiceKey, now: Moment, places: &mut Watched) {
+        let service = self.services.get(key);
+        let is_idle =
+            service.is_none_or(|service| service.workflow == Workflow::Idle && service.calls.watch.is_over(now));
+        if let Some((_, deployment)) = self.state.services.get(key).and_then(prove::unproven)
+            && is_idle
+            && self.rules.has(key)
+            && self.rules.region(&key.aws).is_some()
+        {
+            let place = places.entry((key.aws.clone(), key.cluster.clone()));
+            place.or_insert_with(|| (Vec::new(), prove::LOOK_EVERY)).0.push((key.clone(), deployment.clone()));
+        }
+    }
+
     /// Makes the writes whose turn it is.
     pub(super) fn write(&mut self, permit: &Permit, now: Now) {
         self.line.begin();
+        self.answer_hooks(permit);
         self.register_next(permit, now);
         self.update_next(permit, now);
+    }
+
+    /// Tells ECS what operators have answered to its hooks, and which deployments to stop.
+    fn answer_hooks(&mut self, permit: &Permit) {
+        for (key, service) in &mut self.services {
+            let decided_at = service.workflow.intent().map(|intent| intent.decided_at);
+            if let (Some(answer), Some(decided_at)) = (&mut service.hook_answer, decided_at)
+                && answer.call == HookCall::Due
+            {
+                answer.call = HookCall::UnderWay;
+                let id = RolloutId { service: key.clone(), decided_at };
+                let (hook, action) = (answer.hook.clone(), answer.action);
+                self.out.effects.push(permit.write(Write::Continue { id, hook, action }));
+            }
+            if let Some((arn, call @ HookCall::Due)) = &mut service.stop {
+                *call = HookCall::UnderWay;
+                let write = Write::Stop { service: key.clone(), arn: arn.clone() };
+                self.out.effects.push(permit.write(write));
+            }
+        }
+    }
+
+    /// What ECS was not told of yet stops where an operator holds the service, or where it left the configuration. Going back goes on.
+    pub(super) fn stop_unwanted(&mut self, now: Now) {
+        let waits = |service: &Service| {
+            let waits = matches!(
+                service.workflow,
+                Workflow::Registering { turn: Turn::Waiting { .. }, .. }
+                    | Workflow::Updating { turn: Turn::Waiting { .. }, .. }
+            );
+            waits && service.workflow.intent().is_some_and(|intent| intent.is_forward())
+        };
+        for key in self.keys(waits) {
+            let is_held = self.state.services.get(&key).is_some_and(|known| known.frozen.is_some());
+            if !self.rules.has(&key) {
+                self.with(&key, now, |handler| handler.leave_configuration());
+            } else if is_held {
+                self.with(&key, now, |handler| handler.replan("an operator holds the service".to_owned()));
+            }
+        }
     }
 
     /// The services whose next step is a write that may be made, in the order of their line.
@@ -204,7 +269,7 @@ impl Engine {
         let mut recheck: BTreeMap<Place, Vec<ServiceKey>> = BTreeMap::new();
         let mut ready = self.ready_updates(now.moment);
         for key in self.waiting(now.moment, is_it) {
-            let Some(Workflow::Updating { intent, revision, turn }) =
+            let Some(Workflow::Updating { intent, revision, by, turn }) =
                 self.services.get_mut(&key).map(|service| &mut service.workflow)
             else {
                 continue;
@@ -220,7 +285,7 @@ impl Engine {
             } else if self.line.take(&key.aws, Group::ServiceWrites, now.moment) {
                 *turn = Turn::UnderWay { verified_at, since: now.moment };
                 let id = RolloutId { service: key.clone(), decided_at: intent.decided_at };
-                let write = Write::Update { id, revision: revision.clone() };
+                let write = Write::Update { id, revision: revision.clone(), by: by.clone() };
                 self.out.effects.push(permit.write(write));
             }
         }

@@ -8,8 +8,10 @@ use super::durability::Durability;
 use super::effect::{CommandId, Effect, Read, RolloutId};
 use super::event::{Event, ServiceEvent};
 use super::history;
+use super::hooks::{HookAnswer, HookCall};
 use super::notifications;
 use super::now::{Moment, Now};
+use super::prove::Proving;
 use super::registrations::Registrations;
 use super::rules::Rules;
 use super::settled::Unsettled;
@@ -18,6 +20,10 @@ use crate::aws::AwsError;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{Order, ServiceState, State};
 use crate::domain::types::ServiceKey;
+use crate::domain::view::{Management, ServiceView};
+
+/// Answers without the service, one after the other, after which it is gone.
+const ABSENCES_BELIEVED: u32 = 4;
 
 /// What this process knows of a service beside the record on the disk.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +36,20 @@ pub(super) struct Service {
     pub(super) commands: Vec<Command>,
     /// The calls that fail.
     pub(super) calls: Calls,
+    /// How often ECS has refused a write of the rollout under way in a way that may pass.
+    pub(super) refusals: u32,
+    /// How often in a row ECS has not known the service.
+    pub(super) absences: u32,
+    /// Who manages its resources, where that is not the customer: the service takes its revision by another operation then.
+    pub(super) management: Option<Management>,
+    /// What was seen of tasks that run its revision for the first time.
+    pub(super) proving: Option<Proving>,
+    /// What an operator has answered to a hook of ECS.
+    pub(super) hook_answer: Option<HookAnswer>,
+    /// A service deployment that ECS is told to stop before the service is looked at.
+    pub(super) stop: Option<(String, HookCall)>,
+    /// Up to when ECS is given the time to begin its own rollback.
+    pub(super) ecs_goes_back_until: Option<Moment>,
 }
 
 /// A command of an operator that is not answered yet.
@@ -65,6 +85,8 @@ pub(super) enum Call<'a> {
     Write,
     /// How a rollout goes.
     Watch,
+    /// The stages of a rollout, where ECS tells them.
+    Stages,
 }
 
 /// The backoffs of a service's calls.
@@ -75,6 +97,7 @@ pub(super) struct Calls {
     pub(super) inspect: Backoff,
     pub(super) write: Backoff,
     pub(super) watch: Backoff,
+    pub(super) stages: Backoff,
 }
 
 impl Calls {
@@ -85,11 +108,12 @@ impl Calls {
             Call::Inspect => &mut self.inspect,
             Call::Write => &mut self.write,
             Call::Watch => &mut self.watch,
+            Call::Stages => &mut self.stages,
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Backoff> {
-        [&self.write, &self.watch, &self.inspect, &self.observe].into_iter().chain(self.resolve.values())
+        [&self.write, &self.watch, &self.inspect, &self.observe, &self.stages].into_iter().chain(self.resolve.values())
     }
 
     /// The error that matters most, if calls fail.
@@ -99,7 +123,11 @@ impl Calls {
 
     /// Whether an operator has to change something before a call can succeed.
     pub(super) fn need_operator(&self) -> bool {
-        self.all().any(Backoff::needs_operator)
+        // What the stages tell is not needed to go on.
+        [&self.write, &self.watch, &self.inspect, &self.observe]
+            .into_iter()
+            .chain(self.resolve.values())
+            .any(Backoff::needs_operator)
     }
 
     /// The moments at which calls may be made again.
@@ -164,6 +192,18 @@ impl Handler<'_> {
 
     /// Replaces what is under way. The record follows, as it is a view of it.
     pub(super) fn enter(&mut self, workflow: Workflow) {
+        match workflow {
+            Workflow::Idle => {
+                self.service.refusals = 0;
+                self.service.management = None;
+                self.service.ecs_goes_back_until = None;
+            }
+            Workflow::Rolling { .. } => {
+                self.service.refusals = 0;
+                self.service.ecs_goes_back_until = None;
+            }
+            Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {}
+        }
         self.service.workflow = workflow;
         let rollout = self.service.workflow.rollout();
         self.record_mut().rollout = rollout;
@@ -195,6 +235,25 @@ impl Handler<'_> {
         }
         if let Call::Resolve(repository) = call {
             self.service.calls.resolve.remove(repository);
+        }
+    }
+
+    /// Whether an answer without the service is to be asked for again. One such answer may be wrong, as ECS is eventually consistent; the
+    /// service is gone when it was missing several times in a row.
+    pub(super) fn doubts_absence(&mut self, call: Call<'_>, missing: bool) -> bool {
+        self.service.absences = if missing { self.service.absences + 1 } else { 0 };
+        let doubted = missing && self.service.absences < ABSENCES_BELIEVED;
+        if doubted {
+            let message = "ECS does not know the service (MISSING); it is asked again before that is believed";
+            self.failed(call, &AwsError::unusable("ecs", "DescribeServices", message));
+        }
+        doubted
+    }
+
+    /// Notes who manages the resources of the service.
+    pub(super) fn saw_management(&mut self, service: Option<&ServiceView>) {
+        if let Some(service) = service {
+            self.service.management = Some(service.management.clone()).filter(|one| *one != Management::Customer);
         }
     }
 

@@ -40,10 +40,15 @@ pub fn begin(found: Option<State>, config: &Config, now: Timestamp) -> Beginning
     Beginning { state, fresh, gaps }
 }
 
-/// Contexts that are read for the first time begin now.
+/// Contexts that are read for the first time begin now, and those that are not read any more end.
 pub(super) fn begin_contexts(state: &mut State, config: &Config, now: Timestamp) {
-    for context in config.polled_contexts() {
-        state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+    let polled = config.polled_contexts();
+    // A context that leaves the configuration and returns is new: what was pushed in between is not deployed.
+    state.contexts.retain(|context, _| polled.contains(&context));
+    for context in polled {
+        let known = state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
+        let repositories = config.repositories.keys().filter(|key| &key.aws == context);
+        known.follow(repositories.map(|key| &key.name), now);
     }
     // Where nobody follows changes any more, nothing is known of how far they were read.
     let audited = config.audited_contexts();
@@ -74,10 +79,25 @@ pub(super) fn reconcile(
 mod tests {
     use super::*;
 
-    const CONFIG: &str = "[state]\nwhen_missing = \"MODE\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n";
+    const CONFIG: &str = "[state]\nwhen_missing = \"ignore\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n";
 
     fn wanted(beginning: &Beginning) -> usize {
         beginning.state.services.values().flat_map(|known| known.wanted.values()).map(Vec::len).sum()
+    }
+
+    #[test]
+    fn a_context_that_leaves_and_returns_begins_anew() {
+        let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let config = Config::parse("test", CONFIG).unwrap();
+        let nothing = Config::parse("test", "").unwrap();
+        let later = |hours| start + SignedDuration::from_hours(hours);
+        let mut state = begin(None, &config, start).state;
+        let baseline = |state: &State| state.contexts.values().next().map(|context| context.baseline);
+        begin_contexts(&mut state, &config, later(1));
+        assert_eq!(baseline(&state), Some(start), "it stayed");
+        begin_contexts(&mut state, &nothing, later(2));
+        begin_contexts(&mut state, &config, later(3));
+        assert_eq!(baseline(&state), Some(later(3)));
     }
 
     #[test]
@@ -85,7 +105,7 @@ mod tests {
         let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
         let days = |days: i64| start + SignedDuration::from_hours(24 * days);
         for (mode, fresh) in [("ignore", 0), ("reconcile", 1)] {
-            let config = Config::parse("test", &CONFIG.replace("MODE", mode)).unwrap();
+            let config = Config::parse("test", &CONFIG.replace("ignore", mode)).unwrap();
             let first = begin(None, &config, start);
             assert_eq!((wanted(&first), first.fresh, first.gaps.len()), (fresh, true, 0), "{mode}");
             let mut state = State::default();

@@ -1,5 +1,6 @@
 //! The beginnings and ends of rollouts, on which all other transitions are built.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event::ServiceEvent;
@@ -11,6 +12,7 @@ use crate::domain::settings::OnFailure;
 use crate::domain::state::{Deployed, Direction, Hold, Intent, Left, Ousted, Outcome, OutcomeKind, Rollout};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
+use crate::domain::view::RevisionWrite;
 
 /// The detail of a rollout that started no task.
 const UNPROVEN: &str = "updated, unproven: the desired count is 0, so no task has run the image yet";
@@ -23,7 +25,7 @@ impl Handler<'_> {
         let known = RegistrationKey::of(&self.key.aws, &intent);
         let intent = Box::new(intent);
         let next = match self.out.registrations.get(&known).cloned() {
-            Some(revision) => Workflow::Updating { intent, revision, turn },
+            Some(revision) => Workflow::Updating { intent, revision, by: RevisionWrite::UpdateService, turn },
             None => Workflow::Registering { intent, registration: Box::new(registration), turn },
         };
         self.enter(next);
@@ -60,8 +62,11 @@ impl Handler<'_> {
     pub(super) fn rolling(&mut self, revision: TaskDefinitionArn, deployment: DeploymentId) {
         let Some(mut intent) = self.service.workflow.intent().cloned() else { return };
         let superseded = intent.supersedes.take();
-        let (since, watch) = (self.now.time, Watch::new(self.now));
+        let (since, watch) = (self.now.time, Box::new(Watch::new(self.now)));
         self.enter(Workflow::Rolling { intent: Box::new(intent), revision, deployment, since, watch });
+        if superseded.is_some() {
+            self.end_waiting();
+        }
         if let Some(superseded) = superseded {
             self.ended(&superseded, OutcomeKind::Superseded, "a newer push took its place".to_owned());
         }
@@ -71,6 +76,7 @@ impl Handler<'_> {
     pub(super) fn end(&mut self, kind: OutcomeKind, detail: String) -> Option<Rollout> {
         let rollout = self.service.workflow.rollout()?;
         self.enter(Workflow::Idle);
+        self.end_waiting();
         self.ended(&rollout, kind, detail);
         Some(rollout)
     }
@@ -111,7 +117,7 @@ impl Handler<'_> {
             let carried = rollout.supersedes.as_ref().is_some_and(|old| old.targets.get(repository) == Some(target));
             if !carried {
                 record.decided.remove(repository);
-                let _ = record.want(repository, target.push.clone());
+                record.want(repository, target.push.clone());
             }
         }
     }
@@ -121,6 +127,7 @@ impl Handler<'_> {
         let now = self.now.time;
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let Some(revision) = rollout.phase.revision().cloned() else { return };
+        let unproven = self.runs_no_task().then(|| Box::new(rollout.clone()));
         let record = self.record_mut();
         if let Direction::Back { because } = &rollout.direction {
             record.deployed = Some(Deployed {
@@ -130,12 +137,16 @@ impl Handler<'_> {
                 // What its containers name was not looked at, so that the tasks have to be asked.
                 names_tags: true,
                 way_back: None,
+                unproven: None,
+                pinned: rollout.way_back.pinned.clone(),
             });
             self.end(OutcomeKind::RolledBack, because.clone());
             return;
         }
         // What another repository brought is still there if nobody else changed the service since.
-        let before = record.deployed.take().filter(|deployed| deployed.revision == rollout.way_back.revision);
+        let from_ours = rollout.replaces == rollout.way_back.revision || record.made(&rollout.replaces);
+        let before =
+            record.deployed.take().filter(|deployed| from_ours && deployed.revision == rollout.way_back.revision);
         let mut targets = before.map(|deployed| deployed.targets).unwrap_or_default();
         targets.extend(rollout.targets.clone());
         record.deployed = Some(Deployed {
@@ -144,12 +155,14 @@ impl Handler<'_> {
             since: now,
             names_tags: rollout.names_tags,
             way_back: Some(rollout.way_back.clone()),
+            unproven: unproven.clone(),
+            pinned: BTreeMap::new(),
         });
         for target in rollout.targets.values().filter(|target| !target.push.is_reconciliation()) {
             let after = Duration::try_from(now.duration_since(target.push.at)).unwrap_or_default();
             self.emit(ServiceEvent::PushStable(after));
         }
-        let detail = if self.runs_no_task() { UNPROVEN.to_owned() } else { String::new() };
+        let detail = if unproven.is_some() { UNPROVEN.to_owned() } else { String::new() };
         self.end(OutcomeKind::Completed, detail);
     }
 
@@ -179,6 +192,7 @@ impl Handler<'_> {
     /// The rollout under way has failed: what it brought is held, and the service goes back to what ran before.
     pub(super) fn rollout_failed(&mut self, kind: OutcomeKind, why: &str) {
         let on_failure = self.rules.settings(self.key).on_failure;
+        self.stop_instead();
         self.hold_digests(&format!("its rollout failed: {why}"));
         let Some(failed) = self.end(kind, why.to_owned()) else { return };
         if let Some(revision) = failed.phase.revision() {

@@ -1,5 +1,7 @@
 //! How far an unfinished rollout got, by what ECS says.
 
+use std::time::Duration;
+
 use super::effect::{Read, RolloutId};
 use super::event::{Found, ServiceEvent};
 use super::observation::Inspected;
@@ -8,9 +10,9 @@ use super::service::{Call, Handler};
 use super::workflow::{Inspection, Workflow};
 use crate::aws::{AwsError, Fault};
 use crate::domain::rollout::{self, Resume, Tried};
-use crate::domain::state::OutcomeKind;
+use crate::domain::state::{OutcomeKind, Rollout};
 use crate::domain::types::TaskDefinitionArn;
-use crate::domain::view::Fate;
+use crate::domain::view::{Fate, RevisionWrite};
 
 impl Handler<'_> {
     /// Asks ECS how far the rollout got, if that is to be done.
@@ -37,6 +39,7 @@ impl Handler<'_> {
             Ok((found, tried))
         });
         match found {
+            Ok((found, _)) if self.doubts_absence(Call::Inspect, found.missing) => {}
             Ok((found, tried)) => {
                 self.succeeded(Call::Inspect);
                 self.verified(found, tried);
@@ -75,11 +78,19 @@ impl Handler<'_> {
     fn verified(&mut self, found: Inspected, tried: bool) {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let resume = rollout::resume(&rollout, found.service.as_ref(), found.registered.as_ref(), tried);
+        self.saw_management(found.service.as_ref());
+        if let Some(time) = rollout::time_for_own_rollback(&rollout, found.service.as_ref(), self.now.time) {
+            return self.inspect_again_within(time);
+        }
         self.emit(ServiceEvent::Resumed(found_of(&resume)));
         let gone = || format!("the revision {} is gone", rollout.base.short());
         match resume {
             Resume::Register | Resume::Update(_) if rollout.is_forward() && !self.rules.has(self.key) => {
                 self.leave_configuration();
+            }
+            Resume::Register | Resume::Update(_) if self.leaves_it_to_ecs(&rollout) => {
+                let error = AwsError::unusable("ecs", "DescribeServices", "ECS has not begun its own rollback yet");
+                self.failed(Call::Inspect, &error);
             }
             Resume::Register => match found.registration {
                 Some(registration) => self.register_next(registration),
@@ -94,6 +105,19 @@ impl Handler<'_> {
                 self.rollout_failed(OutcomeKind::Failed, &why);
             }
             Resume::Gone(why) => drop(self.end(OutcomeKind::Failed, why)),
+        }
+    }
+
+    /// Whether ECS was told to go back by itself, and is given the time to begin.
+    fn leaves_it_to_ecs(&self, rollout: &Rollout) -> bool {
+        !rollout.is_forward() && self.service.ecs_goes_back_until.is_some_and(|until| self.now.moment < until)
+    }
+
+    /// ECS is about to go back by itself: whether it has begun to is asked again, at the end of this time at the latest.
+    fn inspect_again_within(&mut self, time: Duration) {
+        let at = self.now.moment.plus(self.rules.settings(self.key).observe_interval.min(time));
+        if let Workflow::Verifying { inspection, .. } = &mut self.service.workflow {
+            *inspection = Inspection::Again(at);
         }
     }
 
@@ -114,7 +138,8 @@ impl Handler<'_> {
     pub(super) fn update_next(&mut self, revision: TaskDefinitionArn) {
         let turn = self.waiting();
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
-        self.enter(Workflow::Updating { intent: Box::new(intent), revision, turn });
+        let by = RevisionWrite::UpdateService;
+        self.enter(Workflow::Updating { intent: Box::new(intent), revision, by, turn });
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::now::{Moment, Now};
+use crate::domain::deployment::{Milestones, ServiceDeploymentView};
 use crate::domain::rollout::Counts;
 use crate::domain::state::{Intent, OutcomeKind, Phase, Rollout};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
+use crate::domain::view::RevisionWrite;
 
 /// What is under way for one service.
 ///
@@ -48,6 +50,8 @@ pub(super) enum Workflow {
         intent: Box<Intent>,
         /// The revision.
         revision: TaskDefinitionArn,
+        /// By which operation.
+        by: RevisionWrite,
         /// The call.
         turn: Turn,
     },
@@ -62,7 +66,7 @@ pub(super) enum Workflow {
         /// When UpdateService was answered, or the deployment was found.
         since: Timestamp,
         /// What was seen of it.
-        watch: Watch,
+        watch: Box<Watch>,
     },
 }
 
@@ -82,6 +86,19 @@ pub(super) enum Inspection {
     Due,
     /// It is under way.
     UnderWay,
+    /// It is to be repeated at this moment: ECS is about to go back by itself.
+    Again(Moment),
+}
+
+impl Inspection {
+    /// Whether it is to be begun now.
+    fn is_due(self, now: Moment) -> bool {
+        match self {
+            Self::Due => true,
+            Self::UnderWay => false,
+            Self::Again(at) => at <= now,
+        }
+    }
 }
 
 /// A write to ECS.
@@ -114,12 +131,20 @@ impl Turn {
 }
 
 /// What this process has seen of a rollout that ECS rolls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Watch {
     /// Since when this process watches it.
     pub(super) from: Moment,
-    /// How long it had been rolling before that, by the wall clock, which may have jumped.
+    /// How long it had made no progress before that, by the wall clock, which may have jumped; zero once it makes progress.
     pub(super) before: Duration,
+    /// What it has reached.
+    pub(super) reached: Milestones,
+    /// When it last made progress, or ECS was seen to wait on purpose.
+    pub(super) progressed: Moment,
+    /// The same by the wall clock, for the record.
+    pub(super) progressed_at: Option<Timestamp>,
+    /// What DescribeServiceDeployments said of it last, where that is asked.
+    pub(super) seen: Option<ServiceDeploymentView>,
     /// Its tasks, as they were seen last.
     pub(super) counts: Option<Counts>,
     /// Whether its end is being confirmed.
@@ -152,7 +177,16 @@ pub(super) enum Ending {
 impl Watch {
     /// A watch that begins now, of a rollout that ECS has just begun.
     pub(super) fn new(now: Now) -> Self {
-        Self { from: now.moment, before: Duration::ZERO, counts: None, ending: Ending::NotYet }
+        Self {
+            from: now.moment,
+            before: Duration::ZERO,
+            reached: Milestones::default(),
+            progressed: now.moment,
+            progressed_at: None,
+            seen: None,
+            counts: None,
+            ending: Ending::NotYet,
+        }
     }
 }
 
@@ -165,9 +199,10 @@ impl Workflow {
         match phase {
             Phase::Intended => verifying(intent, Recorded::Intended),
             Phase::Registered { revision } => verifying(intent, Recorded::Registered(revision)),
-            Phase::Rolling { revision, deployment, since } => {
-                let before = Duration::try_from(now.time.duration_since(since)).unwrap_or_default();
-                let watch = Watch { before, ..Watch::new(now) };
+            Phase::Rolling { revision, deployment, since, progressed_at } => {
+                let last = progressed_at.unwrap_or(since);
+                let before = Duration::try_from(now.time.duration_since(last)).unwrap_or_default();
+                let watch = Box::new(Watch { before, progressed_at, ..Watch::new(now) });
                 Self::Rolling { intent, revision, deployment, since, watch }
             }
         }
@@ -182,9 +217,10 @@ impl Workflow {
             }
             Self::Verifying { intent, recorded: Recorded::Registered(revision), .. }
             | Self::Updating { intent, revision, .. } => (intent, Phase::Registered { revision: revision.clone() }),
-            Self::Rolling { intent, revision, deployment, since, .. } => {
-                let (revision, deployment, since) = (revision.clone(), deployment.clone(), *since);
-                (intent, Phase::Rolling { revision, deployment, since })
+            Self::Rolling { intent, revision, deployment, since, watch } => {
+                let (revision, deployment) = (revision.clone(), deployment.clone());
+                let (since, progressed_at) = (*since, watch.progressed_at);
+                (intent, Phase::Rolling { revision, deployment, since, progressed_at })
             }
         };
         Some(intent.as_ref().clone().with_phase(phase))
@@ -206,6 +242,26 @@ impl Workflow {
         match self {
             Self::Idle | Self::Rolling { .. } => true,
             Self::Verifying { .. } | Self::Registering { .. } | Self::Updating { .. } => false,
+        }
+    }
+
+    /// Whether ECS is to be asked now how far the rollout got.
+    pub(super) fn is_inspection_due(&self, now: Moment) -> bool {
+        match self {
+            Self::Verifying { inspection, .. } => inspection.is_due(now),
+            Self::Idle | Self::Registering { .. } | Self::Updating { .. } | Self::Rolling { .. } => false,
+        }
+    }
+
+    /// When ECS is asked again how far the rollout got, if that waits.
+    pub(super) fn wake(&self) -> Option<Moment> {
+        match self {
+            Self::Verifying { inspection: Inspection::Again(at), .. } => Some(*at),
+            Self::Idle
+            | Self::Verifying { .. }
+            | Self::Registering { .. }
+            | Self::Updating { .. }
+            | Self::Rolling { .. } => None,
         }
     }
 

@@ -9,7 +9,10 @@ use super::workflow::{Inspection, Recorded, Turn, Workflow};
 use crate::aws::{AwsError, Fault};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
-use crate::domain::view::DeploymentView;
+use crate::domain::view::{DeploymentView, RevisionWrite};
+
+/// Refusals of one rollout that are taken for passing ones.
+const REFUSALS_THAT_MAY_PASS: u32 = 3;
 
 impl Handler<'_> {
     /// The revision was registered, or not.
@@ -25,7 +28,8 @@ impl Handler<'_> {
                 self.emit(ServiceEvent::RevisionRegistered(revision.clone()));
                 self.out.registrations.add(RegistrationKey::of(&self.key.aws, intent.as_ref()), revision.clone());
                 let turn = turn.next(self.now.moment);
-                self.enter(Workflow::Updating { intent, revision: revision.clone(), turn });
+                let by = RevisionWrite::UpdateService;
+                self.enter(Workflow::Updating { intent, revision: revision.clone(), by, turn });
             }
             Err(error) => self.write_failed(error),
         }
@@ -52,8 +56,18 @@ impl Handler<'_> {
                 let message = format!("its PRIMARY deployment rolls {}", primary.task_definition.short());
                 self.write_failed(&AwsError::unusable("ecs", "UpdateService", message));
             }
+            Err(error) if error.fault == Fault::Refused && self.update_otherwise() => {}
             Err(error) => self.write_failed(&error),
         }
+    }
+
+    /// Tries the other operation that the service has for its revision, if it has one. Whether it does.
+    fn update_otherwise(&mut self) -> bool {
+        let management = self.service.management.clone();
+        let waiting = self.waiting();
+        let Workflow::Updating { by, turn, .. } = &mut self.service.workflow else { return false };
+        let next = management.and_then(|management| management.after_refusal_of(by));
+        next.map(|next| (*by, *turn) = (next, waiting)).is_some()
     }
 
     /// A service that waited for its update was looked at once more.
@@ -88,10 +102,21 @@ impl Handler<'_> {
         self.service.workflow = Workflow::Verifying { intent, recorded, inspection: Inspection::Due };
     }
 
+    /// Whether a refusal may be a passing one: ECS says InvalidParameterException also for a while after something that a service needs (a
+    /// role, a target group) was changed.
+    fn may_pass(&self, error: &AwsError) -> bool {
+        error.code == "InvalidParameterException" && self.service.refusals < REFUSALS_THAT_MAY_PASS
+    }
+
     /// A write failed: for good, for now, or perhaps not at all. Whatever is tried again is looked at first.
     fn write_failed(&mut self, error: &AwsError) {
         self.doubt();
         match error.fault {
+            Fault::Refused if self.may_pass(error) => {
+                self.service.refusals += 1;
+                let passing = AwsError { fault: Fault::Unavailable, ..error.clone() };
+                self.failed(Call::Write, &passing);
+            }
             Fault::Refused => self.abandon(OutcomeKind::Refused, error.to_string()),
             Fault::NotFound => self.abandon(OutcomeKind::Failed, error.to_string()),
             Fault::Denied | Fault::Credentials => {

@@ -1,27 +1,31 @@
 //! A listener that bounds what strangers can hold open: so many connections, each for so long, and less long as long as nothing was answered.
 //! Without it they could use up the descriptors with which AWS is reached.
 //!
-//! Who finds no place is turned away at once, instead of waiting in a line that others can make as long as they like; and some places are
-//! kept for this machine, so that its health check is not among those who are turned away.
+//! When all places are taken, the connection that has waited longest without a complete request gives way to the one that comes. So whoever
+//! asks at once is answered, however many connections say nothing, or a byte now and then: the health check of this machine above all, for
+//! which some places are kept besides.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::{self, Instant};
 
-/// Connections at a time from anywhere.
-const CONNECTIONS: usize = 64;
-/// Further ones from this machine.
-const OF_THIS_MACHINE: usize = 16;
+/// Connections at a time from other machines.
+const FROM_ELSEWHERE: usize = 64;
+/// Connections at a time in all.
+const IN_ALL: usize = FROM_ELSEWHERE + 16;
 /// A connection is closed after this, whatever it does: a scrape takes milliseconds.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Within this the first request has to be there.
@@ -31,19 +35,12 @@ const ASK_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Bounded {
     listener: TcpListener,
-    places: Arc<Semaphore>,
-    of_this_machine: Arc<Semaphore>,
+    room: Arc<Room>,
 }
 
 impl Bounded {
     pub(super) fn new(listener: TcpListener) -> Self {
-        let places = |number| Arc::new(Semaphore::new(number));
-        Self { listener, places: places(CONNECTIONS), of_this_machine: places(OF_THIS_MACHINE) }
-    }
-
-    pub(super) fn place(&self, address: SocketAddr) -> Option<OwnedSemaphorePermit> {
-        let of = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
-        of(&self.places).or_else(|| of(&self.of_this_machine).filter(|_| address.ip().to_canonical().is_loopback()))
+        Self { listener, room: Arc::default() }
     }
 }
 
@@ -52,18 +49,165 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = Listener::accept(&mut self.listener).await;
-            if let Some(place) = self.place(address) {
-                let begun = clock::instant();
-                let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(clock::sleep_until(begun + ASK_WITHIN));
-                return (Connection { stream, begun, answered: false, end: Some(end), _place: place }, address);
-            }
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let begun = clock::instant();
+        let (place, crowded) = self.room.admit(address, begun);
+        if crowded {
+            // Who gave way shall close before another one comes, and who came shall be heard: else a crowd that comes at once would be
+            // taken in as a whole, and nobody in it have the time to ask.
+            tokio::task::yield_now().await;
         }
+        let end: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(clock::sleep_until(begun + ASK_WITHIN));
+        (Connection { stream, begun, answered: false, end: Some(end), place }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         self.listener.local_addr()
+    }
+}
+
+/// Who is there.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    guests: Mutex<Guests>,
+}
+
+#[derive(Debug, Default)]
+struct Guests {
+    next: u64,
+    there: BTreeMap<u64, Guest>,
+}
+
+#[derive(Debug)]
+struct Guest {
+    of_this_machine: bool,
+    /// A request is complete, and nothing of its answer is written yet.
+    has_asked: bool,
+    /// Since when it waits: since it came, or since something was written to it last.
+    since: Instant,
+    door: Arc<Door>,
+}
+
+/// The way out.
+#[derive(Debug, Default)]
+struct Door {
+    shown: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Door {
+    fn show(&self) {
+        self.shown.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it was shown; if not, the task is woken once it is.
+    fn is_shown(&self, cx: &Context<'_>) -> bool {
+        self.waker.register(cx.waker());
+        self.shown.load(Ordering::Acquire)
+    }
+}
+
+impl Room {
+    /// Takes somebody in, and tells whether somebody else had to give way.
+    pub(super) fn admit(self: &Arc<Self>, address: SocketAddr, now: Instant) -> (Place, bool) {
+        let of_this_machine = address.ip().to_canonical().is_loopback();
+        let door = Arc::<Door>::default();
+        let (id, crowded) = self.change(|guests| {
+            let crowded = guests.make_room(of_this_machine);
+            let id = guests.next;
+            guests.next += 1;
+            let guest = Guest { of_this_machine, has_asked: false, since: now, door: Arc::clone(&door) };
+            guests.there.insert(id, guest);
+            (id, crowded)
+        });
+        (Place { visit: Visit { id, room: Arc::clone(self) }, door }, crowded)
+    }
+
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.change(|guests| guests.there.len())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Guests) -> T) -> T {
+        change(&mut self.guests.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Guests {
+    /// Shows somebody the door, if it has to be: those without a complete request before those with one, and who has waited longest first.
+    fn make_room(&mut self, for_this_machine: bool) -> bool {
+        let from_elsewhere = self.there.values().filter(|guest| !guest.of_this_machine).count();
+        let among_strangers = !for_this_machine && from_elsewhere >= FROM_ELSEWHERE;
+        if !among_strangers && self.there.len() < IN_ALL {
+            return false;
+        }
+        let candidates = self.there.iter().filter(|(_, guest)| !among_strangers || !guest.of_this_machine);
+        let longest = candidates.min_by_key(|(id, guest)| (guest.has_asked, guest.since, **id)).map(|(id, _)| *id);
+        if let Some(guest) = longest.and_then(|id| self.there.remove(&id)) {
+            guest.door.show();
+        }
+        true
+    }
+}
+
+/// A place in the room, which is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    visit: Visit,
+    door: Arc<Door>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.visit.room.change(|guests| guests.there.remove(&self.visit.id));
+    }
+}
+
+impl Place {
+    #[cfg(test)]
+    pub(super) fn has_to_go(&self) -> bool {
+        self.door.shown.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub(super) fn visit(&self) -> Visit {
+        self.visit.clone()
+    }
+}
+
+/// Whose request it is, for whoever answers it.
+#[derive(Debug, Clone)]
+pub(super) struct Visit {
+    id: u64,
+    room: Arc<Room>,
+}
+
+impl Visit {
+    /// A request is complete: its answer is worth more than a place.
+    pub(super) fn has_asked(&self) {
+        self.change(|guest| guest.has_asked = true);
+    }
+
+    /// Something of an answer was taken.
+    fn was_answered(&self) {
+        let now = clock::instant();
+        self.change(|guest| (guest.has_asked, guest.since) = (false, now));
+    }
+
+    /// An answer is there and is not taken.
+    fn does_not_listen(&self) {
+        self.change(|guest| guest.has_asked = false);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Guest)) {
+        self.room.change(|guests| guests.there.get_mut(&self.id).map(change));
+    }
+}
+
+impl Connected<IncomingStream<'_, Bounded>> for Visit {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
+        stream.io().place.visit.clone()
     }
 }
 
@@ -74,12 +218,12 @@ pub(super) struct Connection {
     answered: bool,
     /// `None` once it has come.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Connection {
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let over = self.end.as_mut().is_none_or(|end| end.as_mut().poll(cx).is_ready());
+        let over = self.place.door.is_shown(cx) || self.end.as_mut().is_none_or(|end| end.as_mut().poll(cx).is_ready());
         if over {
             self.end = None;
         }
@@ -95,7 +239,7 @@ impl Connection {
 }
 
 fn over() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the connection was open for too long")
+    io::Error::new(io::ErrorKind::TimedOut, "the connection was open for too long, or gave way to another one")
 }
 
 impl AsyncRead for Connection {
@@ -113,7 +257,12 @@ impl AsyncWrite for Connection {
         if self.is_over(cx) {
             return Poll::Ready(Err(over()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        match written {
+            Poll::Ready(_) => self.place.visit.was_answered(),
+            Poll::Pending => self.place.visit.does_not_listen(),
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,8 +2,10 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::bounded::Room;
 use super::*;
 use crate::config::Config;
+use crate::deployer::Request;
 use crate::domain::state::State as Durable;
 use crate::status::Status;
 
@@ -126,18 +128,109 @@ async fn connections_that_say_nothing_are_closed_soon_and_make_room() {
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
 
-#[tokio::test]
-async fn strangers_do_not_keep_out_the_health_check_of_this_machine() {
-    let bounded = Bounded::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+#[test]
+fn who_has_waited_longest_without_a_complete_request_gives_way() {
     let [stranger, loopback, mapped]: [std::net::SocketAddr; 3] =
         ["192.0.2.7:1", "127.0.0.1:1", "[::ffff:127.0.0.1]:1"].map(|text| text.parse().unwrap());
-    let taken: Vec<_> = std::iter::from_fn(|| bounded.place(stranger)).take(1000).collect();
-    assert_eq!(taken.len(), 64);
-    let own: Vec<_> = std::iter::from_fn(|| bounded.place(loopback)).take(1000).collect();
-    assert_eq!(own.len(), 16);
-    assert!(bounded.place(mapped).is_none());
-    drop(own);
-    assert!(bounded.place(mapped).is_some() && bounded.place(stranger).is_none());
-    drop(taken);
-    assert!(bounded.place(stranger).is_some(), "there is room again");
+    let begun = clock::instant();
+    let mut second = 0;
+    let mut now = || {
+        second += 1;
+        begun + Duration::from_secs(second)
+    };
+    let room = Arc::new(Room::default());
+    let strangers: Vec<_> = (0..64).map(|_| room.admit(stranger, now())).collect();
+    assert!(strangers.iter().all(|(place, crowded)| !crowded && !place.has_to_go()));
+    let mut others: Vec<_> = (0..16).map(|_| room.admit(loopback, now())).collect();
+    assert!(others.iter().all(|(_, crowded)| !crowded), "strangers do not take the places of this machine");
+    assert_eq!(room.taken(), 80);
+    // The first one has asked, so that the second one has waited longest.
+    strangers[0].0.visit().has_asked();
+    others.push(room.admit(mapped, now()));
+    let gone = |all: &[(bounded::Place, bool)]| all.iter().filter(|(place, _)| place.has_to_go()).count();
+    assert_eq!((gone(&strangers), gone(&others), room.taken()), (1, 0, 80));
+    assert!(strangers[1].0.has_to_go());
+    // A stranger takes the place that became free in all, and the next one that of a stranger.
+    let more: Vec<_> = (0..3).map(|_| room.admit(stranger, now())).collect();
+    assert_eq!((gone(&strangers), gone(&others), gone(&more), room.taken()), (4, 0, 0, 80));
+    assert!(strangers[2].0.has_to_go() && !strangers[0].0.has_to_go());
+    drop((strangers, others, more));
+    assert_eq!(room.taken(), 0, "there is room again");
+    // Where everybody has asked, the oldest question gives way: nobody is turned away because the answers do not come.
+    let asking: Vec<_> = (0..80).map(|_| room.admit(loopback, now())).collect();
+    for (place, _) in &asking {
+        place.visit().has_asked();
+    }
+    let _newest = room.admit(loopback, now());
+    assert!(asking[0].0.has_to_go() && gone(&asking) == 1);
+}
+
+/// As many descriptors as this process may have: the test needs more than a thousand.
+fn raise_the_limit_of_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
+/// A connection that sends a request and never ends it.
+async fn slow(address: std::net::SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nX-Slow: ").await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_thousand_slow_connections_from_this_machine_do_not_delay_health_and_metrics() {
+    raise_the_limit_of_descriptors();
+    let (asks, _counted) = deployer();
+    let (address, _stop) = serving(asks).await;
+    let mut held = Vec::new();
+    for _ in 0..1000 {
+        held.push(slow(address).await);
+    }
+    let within_a_second = async |path: &str| {
+        let begun = clock::instant();
+        let answer = ask(address, &get(path)).await;
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(1), "{path}: {took:?}");
+        answer
+    };
+    for path in ["/metrics", "/api/v1/status"] {
+        let answer = within_a_second(path).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    }
+    assert!(within_a_second("/healthz").await.starts_with("HTTP/1.1 "));
+    // And beside a hundred that come again as soon as they have to give way.
+    let again: Vec<_> = (0..100)
+        .map(|_| {
+            tokio::spawn(async move {
+                loop {
+                    let mut stream = slow(address).await;
+                    let _ = stream.read(&mut [0; 64]).await;
+                }
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        assert!(within_a_second("/metrics").await.starts_with("HTTP/1.1 200 "));
+        assert!(within_a_second("/healthz").await.starts_with("HTTP/1.1 "));
+    }
+    for task in again {
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_kept_alive_has_its_next_request_answered() {
+    let (asks, _counted) = deployer();
+    let (address, _stop) = serving(asks).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::notice::{About, Format, Named, Notice, Severity};
+use crate::domain::types::Tag;
 use crate::status::{ChangeStatus, OutcomeStatus};
 
 /// The version of the JSON shape. What is added does not change it.
@@ -30,9 +31,27 @@ fn of_programs(notice: &Notice) -> Value {
     });
     match &notice.about {
         About::Test => value["kind"] = json!("test"),
+        About::Waiting(service, waiting) => {
+            let key = &service.key;
+            value["kind"] = json!("waiting");
+            let mut about =
+                json!({"aws": key.aws.as_str(), "cluster": key.cluster.as_str(), "service": key.service.as_str()});
+            if let (Some(about), Ok(Value::Object(waiting))) = (about.as_object_mut(), serde_json::to_value(waiting)) {
+                about.extend(waiting);
+            }
+            value["waiting"] = about;
+        }
         About::Change(aws, change, _, concern) => {
             value["kind"] = json!("change");
             value["change"] = json!(ChangeStatus::of(aws, change, *concern));
+        }
+        About::HeldPush(Named { key, .. }, push) => {
+            value["kind"] = json!("held_push");
+            value["push"] = json!({
+                "aws": key.aws.as_str(), "cluster": key.cluster.as_str(), "service": key.service.as_str(),
+                "repository": push.repository.as_str(), "tag": push.tag.as_ref().map(Tag::as_str), "digest": push.digest.as_str(),
+                "event": push.event.as_str(), "pushed_at": push.pushed_at, "held_because": push.reason, "release": push.release,
+            });
         }
         About::Deployment(service, outcome) => {
             let key = &service.key;
@@ -105,6 +124,13 @@ pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
     let mut attributes = vec![("severity", notice.severity().as_str().to_owned())];
     match &notice.about {
         About::Test => attributes.push(("kind", "test".to_owned())),
+        About::Waiting(Named { key, .. }, waiting) => attributes.extend([
+            ("kind", "waiting".to_owned()),
+            ("aws", key.aws.to_string()),
+            ("cluster", key.cluster.to_string()),
+            ("service", key.service.to_string()),
+            ("gate", waiting.gate.as_str().to_owned()),
+        ]),
         About::Change(aws, change, watched, concern) => {
             attributes.extend([
                 ("kind", "change".to_owned()),
@@ -116,6 +142,12 @@ pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
                 attributes.extend([("cluster", key.cluster.to_string()), ("service", key.service.to_string())]);
             }
         }
+        About::HeldPush(Named { key, .. }, _) => attributes.extend([
+            ("kind", "held_push".to_owned()),
+            ("aws", key.aws.to_string()),
+            ("cluster", key.cluster.to_string()),
+            ("service", key.service.to_string()),
+        ]),
         About::Deployment(Named { key, .. }, outcome) => attributes.extend([
             ("kind", "deployment".to_owned()),
             ("aws", key.aws.to_string()),

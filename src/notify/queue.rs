@@ -1,17 +1,41 @@
-//! A queue that never makes anybody wait: when it is full, the oldest goes. And what is in it already, or was lately, is not put in again.
+//! A queue that never makes anybody wait: when it is full, what matters least goes, and of that the oldest. And what is in it already, or was
+//! lately, is not put in again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::domain::notice::Notice;
+use crate::domain::audit::Concern;
+use crate::domain::notice::{About, Notice};
 
 /// Notices that may wait for one receiver.
 const PLACES: usize = 256;
-/// Ids that are remembered, to know a repetition.
+/// Ids that are remembered for each weight, to know a repetition.
 const REMEMBERED: usize = 1024;
 
+/// How much it matters that a notice arrives: nothing is lost for something lighter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// A change to something that is not looked after, or by this program itself: there may be thousands of RunTask calls a day.
+    Noise,
+    /// Somebody changed a service of the configuration.
+    Change,
+    /// How a deployment ended. Nothing else tells that somebody has to do something.
+    Deployment,
+}
+
+impl Weight {
+    fn of(notice: &Notice) -> Self {
+        match &notice.about {
+            About::HeldPush(..) | About::Deployment(..) | About::Waiting(..) | About::Test => Self::Deployment,
+            About::Change(_, change, _, Concern::Watched) if !change.scales => Self::Change,
+            About::Change(_, _, _, Concern::Watched | Concern::Ours | Concern::Others) => Self::Noise,
+        }
+    }
+}
+
+/// The notices of one receiver.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -24,20 +48,38 @@ struct Inner {
     /// One is being delivered.
     busy: bool,
     closed: bool,
-    known: VecDeque<String>,
+    known: BTreeMap<Weight, VecDeque<String>>,
+}
+
+impl Inner {
+    fn is_known(&mut self, notice: &Notice) -> bool {
+        let known = self.known.entry(Weight::of(notice)).or_default();
+        if known.contains(&notice.id) {
+            return true;
+        }
+        known.push_front(notice.id.clone());
+        known.truncate(REMEMBERED);
+        false
+    }
+
+    /// Takes out what matters least, and of that the oldest.
+    fn lightest(&mut self) -> Option<Arc<Notice>> {
+        let weights = self.waiting.iter().map(|notice| Weight::of(notice)).enumerate();
+        let (index, _) = weights.min_by_key(|(index, weight)| (*weight, *index))?;
+        self.waiting.remove(index)
+    }
 }
 
 impl Queue {
-    /// Puts a notice at the end. Gives back the oldest, if there is no room for both.
+    /// Puts a notice at the end. Gives back the one that is lost for it, if there is no room for all: what matters least, which may be the
+    /// new one itself.
     pub(super) fn push(&self, notice: Arc<Notice>) -> Option<Arc<Notice>> {
         let dropped = self.change(|inner| {
-            if inner.known.contains(&notice.id) {
+            if inner.is_known(&notice) {
                 return None;
             }
-            inner.known.push_front(notice.id.clone());
-            inner.known.truncate(REMEMBERED);
             inner.waiting.push_back(notice);
-            if inner.waiting.len() > PLACES { inner.waiting.pop_front() } else { None }
+            if inner.waiting.len() > PLACES { inner.lightest() } else { None }
         });
         self.changed.notify_one();
         dropped
@@ -72,6 +114,15 @@ impl Queue {
     /// Notices that are not dealt with.
     pub(super) fn waiting(&self) -> usize {
         self.change(|inner| inner.waiting.len() + usize::from(inner.busy))
+    }
+
+    /// Gives up what is not dealt with, and tells how much that is.
+    pub(super) fn give_up(&self) -> usize {
+        self.change(|inner| {
+            inner.closed = true;
+            let busy = std::mem::take(&mut inner.busy);
+            inner.waiting.drain(..).count() + usize::from(busy)
+        })
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {

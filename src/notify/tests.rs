@@ -1,11 +1,15 @@
 use std::collections::BTreeMap;
 
+use futures_util::FutureExt as _;
 use serde_json::Value;
 
 use super::*;
+use crate::domain::audit::{Change, Concern, EventName};
+use crate::domain::event::EventRef;
 use crate::domain::notice::{About, Named};
 use crate::domain::state::{Outcome, OutcomeKind, Target};
 use crate::domain::test_support::{arn, at, digest, push_ref, repository_key, service_key};
+use crate::domain::types::EventId;
 
 fn notice(number: i64, detail: &str) -> Notice {
     let target = Target { digest: digest('a'), push: push_ref("e1", "v1", 1), image_pushed_at: None };
@@ -68,7 +72,7 @@ fn a_subject_is_what_sns_takes() {
     assert_eq!(format::subject(&test), "ecs-deployd: this is a test, all is well");
     let mut outcome = match notice(5, "").about {
         About::Deployment(_, outcome) => outcome,
-        About::Test | About::Change(..) => unreachable!(),
+        About::Test | About::Change(..) | About::Waiting(..) | About::HeldPush(..) => unreachable!(),
     };
     for number in 0..20 {
         let target = outcome.targets.values().next().unwrap().clone();
@@ -77,6 +81,56 @@ fn a_subject_is_what_sns_takes() {
     test.about = About::Deployment(Named { key: service_key("shop"), name: "web/shop".to_owned() }, outcome);
     let subject = format::subject(&test);
     assert!(subject.len() == 100 && subject.is_ascii() && subject.starts_with("ecs-deployd: "), "{subject}");
+}
+
+/// Somebody ran or stopped a task, or changed a service.
+fn change(number: i64, call: &str, concern: Concern) -> Notice {
+    let change = Change {
+        event: EventRef { id: EventId::parse(&format!("e{number}")).unwrap(), shared_id: None, time: at(number) },
+        name: EventName::parse(call).unwrap(),
+        who: "arn:aws:iam::111111111111:user/bob".to_owned(),
+        source: "192.0.2.1".to_owned(),
+        agent: "aws-cli".to_owned(),
+        target: "web/shop".to_owned(),
+        service: None,
+        revision: None,
+        error: None,
+        scales: false,
+    };
+    Notice::of_change(&service_key("shop").aws, change, None, concern)
+}
+
+fn drain(queue: &Queue) -> Vec<String> {
+    queue.close();
+    std::iter::from_fn(|| queue.next().now_or_never().flatten()).map(|notice| notice.id.clone()).collect()
+}
+
+#[test]
+fn no_deployment_is_dropped_for_a_change_and_no_change_that_matters_for_noise() {
+    let queue = Queue::default();
+    let failed = notice(1, "the deployment that failed");
+    let changed = change(2, "UpdateService", Concern::Watched);
+    let push = |notice: &Notice| queue.push(Arc::new(notice.clone())).map(|dropped| dropped.id.clone());
+    assert_eq!((push(&failed), push(&changed)), (None, None));
+    for number in 0..5000 {
+        let run = change(10 + number, "RunTask", Concern::Others);
+        let dropped = push(&run);
+        assert_eq!(
+            dropped,
+            (number >= 254).then(|| format!("change/e{}", 10 + number - 254)),
+            "the oldest of the noise"
+        );
+    }
+    assert_eq!(push(&failed), None, "it is still known: noise does not wash it out of the memory");
+    let noise = queue.waiting() - 2;
+    for number in 0..254 {
+        assert!(push(&notice(100 + number, "")).unwrap().starts_with("change/e"), "{noise} of noise give way first");
+    }
+    assert_eq!(push(&notice(400, "")), Some(changed.id), "then the change");
+    let late = change(9000, "UpdateService", Concern::Watched);
+    assert_eq!(push(&late), Some(late.id.clone()), "where only deployments wait, a change does not come in");
+    assert_eq!(push(&notice(401, "")), Some(failed.id), "and a deployment gives way to newer deployments only");
+    assert_eq!(drain(&queue).len(), 256);
 }
 
 #[tokio::test]

@@ -3,11 +3,13 @@
 use super::{Observer, with_retries};
 use crate::aws::{AwsError, Fault};
 use crate::domain::image::ImageReference;
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::rollout::long_before;
 use crate::domain::state::{Phase, Rollout};
 use crate::domain::steering::{self, Named};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{ContextName, Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
+use crate::domain::view::ImageView;
 use crate::engine::{Inspected, Location, Unlocated};
 
 /// Revisions that are looked at, newest first, for the one that a crash may have left.
@@ -20,8 +22,9 @@ impl Observer {
     /// A call failed.
     pub async fn inspect(&self, key: &ServiceKey, rollout: &Rollout) -> Result<Inspected, AwsError> {
         let registered = rollout.phase.revision().cloned();
-        let mut found = Inspected { service: None, registered, deployments: None, registration: None };
         let seen = self.service(key).await?;
+        let missing = seen.is_none();
+        let mut found = Inspected { missing, service: None, registered, deployments: None, registration: None };
         found.service = seen.and_then(Result::ok).filter(|service| service.active);
         let Some(seen) = &found.service else { return Ok(found) };
         match &rollout.phase {
@@ -62,13 +65,14 @@ impl Observer {
 
     /// What a reference by tag points to in ECR now.
     async fn resolve(&self, reference: &ImageReference<'_>) -> Option<Digest> {
-        let (account, region) = reference.registry()?;
+        let registry = reference.registry()?;
         let repository = RepositoryName::parse(reference.name.split_once('/')?.1).ok()?;
         let tag = Tag::parse(reference.tag.unwrap_or("latest")).ok()?;
-        for context in self.contexts.values().filter(|context| context.region.as_str() == region) {
+        for context in self.contexts.values().filter(|context| context.region.as_str() == registry.region) {
             let images = context.ecr.describe_tags(&repository, std::slice::from_ref(&tag)).await.unwrap_or_default();
-            let found =
-                images.into_iter().find(|image| image.registry.as_str() == account && image.tags.contains(&tag));
+            let is_it =
+                |image: &ImageView| image.registry.account.as_str() == registry.account && image.tags.contains(&tag);
+            let found = images.into_iter().find(is_it);
             if let Some(image) = found {
                 return Some(image.digest);
             }
@@ -140,6 +144,7 @@ impl Observer {
     /// The containers of a revision and the images that they name, for those who look.
     pub async fn images_of(&self, aws: &ContextName, revision: &TaskDefinitionArn) -> Option<Vec<(String, String)>> {
         let found = self.context(aws).ok()?.ecs.describe_task_definition(revision.as_str()).await.ok()?;
-        Some(found.containers().map(|(name, image)| (name.to_owned(), image.to_owned())).collect())
+        let shown = |(name, image): (&str, &str)| (printable(name, LONGEST), printable(image, LONGEST));
+        Some(found.containers().map(shown).collect())
     }
 }

@@ -11,9 +11,11 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::aws::{AwsContext, AwsError, CLUSTER_NOT_FOUND, Contexts, Fault, Services};
+use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, ServiceKey, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, Fate};
+use crate::domain::view::{DeploymentView, Fate, RevisionWrite};
+use crate::domain::waiting::Hook;
 use crate::engine::{ByService, Seen};
 
 pub use pending::Round;
@@ -90,8 +92,49 @@ impl Observer {
     ///
     /// # Errors
     /// The call failed.
-    pub async fn update(&self, key: &ServiceKey, revision: &TaskDefinitionArn) -> Result<DeploymentView, AwsError> {
-        self.context(&key.aws)?.ecs.update_service(&key.cluster, &key.service, revision).await
+    pub async fn update(
+        &self,
+        key: &ServiceKey,
+        revision: &TaskDefinitionArn,
+        by: &RevisionWrite,
+    ) -> Result<DeploymentView, AwsError> {
+        let ecs = &self.context(&key.aws)?.ecs;
+        match by {
+            RevisionWrite::UpdateService => ecs.update_service(&key.cluster, &key.service, revision).await,
+            RevisionWrite::UpdateExpressGatewayService { service_arn } => {
+                ecs.update_express_service(&key.cluster, &key.service, service_arn, revision).await
+            }
+        }
+    }
+
+    /// A service deployment, if ECS knows it.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn service_deployment(
+        &self,
+        key: &ServiceKey,
+        arn: &str,
+    ) -> Result<Option<ServiceDeploymentView>, AwsError> {
+        let arns = [arn.to_owned()];
+        let found = self.context(&key.aws)?.ecs.service_deployments(&arns).await?;
+        Ok(found.into_iter().find(|one| one.arn == arn))
+    }
+
+    /// Continues a deployment that waits at a PAUSE hook, or rolls it back.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn continue_deployment(&self, key: &ServiceKey, hook: &Hook, action: HookAction) -> Result<(), AwsError> {
+        self.context(&key.aws)?.ecs.continue_deployment(&hook.service_deployment, &hook.id, action).await
+    }
+
+    /// Stops a deployment: ECS rolls it back to the last one that was complete.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn stop_deployment(&self, key: &ServiceKey, arn: &str) -> Result<(), AwsError> {
+        self.context(&key.aws)?.ecs.stop_deployment(arn).await
     }
 
     /// Why tasks of a deployment stopped.

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, Shared, join, join_all};
 
 use super::{Observer, no_context, with_retries};
 use crate::aws::{AwsContext, AwsError, Fault, REPOSITORY_NOT_FOUND};
-use crate::domain::image::{ImageReference, Repository};
+use crate::domain::image::ImageReference;
 use crate::domain::plan::{Answers, Facts};
 use crate::domain::policy::{self, By, Policy};
 use crate::domain::settings::{Base, RepositoryKey};
@@ -102,7 +102,7 @@ impl Round {
                     error => error,
                 };
                 let observation = match observation {
-                    Ok(observation) => reader.add_age_of_what_runs(&request, observation).await,
+                    Ok(observation) => reader.add_what_runs(&request, observation).await,
                     error => error,
                 };
                 (request, observation)
@@ -280,6 +280,8 @@ impl Reader<'_> {
                 Base::Service => {}
                 Base::Latest => drop(wanted.insert(service.task_definition.family().to_owned())),
             }
+            let completed = service.completed_before_primary().filter(|_| !request.has_rollback_target);
+            wanted.extend(completed.map(|deployment| deployment.task_definition.as_str().to_owned()));
         }
         let answers = wanted.into_iter().map(|which| {
             let answer = self.round.definition(self.aws, self.context, &which);
@@ -288,7 +290,7 @@ impl Reader<'_> {
         join_all(answers).await.into_iter().collect()
     }
 
-    /// The revision that the service runs may name an image by tag although it was taken not to: then the tasks have to be asked, too.
+    /// A revision that the service runs may name an image by tag although it was taken not to: then the tasks have to be asked, too.
     async fn complete(
         self,
         request: &ObservationRequest,
@@ -296,15 +298,16 @@ impl Reader<'_> {
     ) -> Result<Observation, AwsError> {
         let facts = &mut observation.facts;
         let asked = request.pinned.is_none() || request.has_rollback_target;
-        if !asked && facts.current.as_ref().is_some_and(names_tags) {
+        let mut definitions = facts.current.iter().chain(&facts.completed);
+        if !asked && definitions.any(names_tags) {
             let tasks = self.list_tasks(&request.key.service).await?;
             facts.running = self.describe_tasks(tasks).await?;
         }
         Ok(observation)
     }
 
-    /// Where nobody pushed, it matters when ECR got what runs.
-    async fn add_age_of_what_runs(
+    /// Where nobody pushed, it matters what ECR still knows of what runs: when it was pushed, and which tags it has.
+    async fn add_what_runs(
         self,
         request: &ObservationRequest,
         mut observation: Observation,
@@ -313,15 +316,9 @@ impl Reader<'_> {
         let is_compared = |push: &PushRef| push.is_reconciliation() && !push.is_order();
         for (repository, _) in request.pushes.iter().filter(|(_, pushes)| pushes.iter().any(is_compared)) {
             let Ok(context) = self.round.observer.context(&repository.aws) else { continue };
-            let digests: Vec<Digest> = digests_that_run(request, facts, repository, context);
-            if digests.is_empty() {
-                continue;
-            }
-            match with_retries(|| context.ecr.describe_digests(&repository.name, &digests)).await {
-                Ok(images) => {
-                    let since = images.iter().filter_map(|image| image.pushed_at).max();
-                    facts.runs_since.extend(since.map(|since| (repository.clone(), since)));
-                }
+            let running = images_that_run(request, facts, repository, context);
+            match running.describe(context, &repository.name).await {
+                Ok(images) => drop(facts.running_in_ecr.insert(repository.clone(), images)),
                 Err(error) if error.code == REPOSITORY_NOT_FOUND => {}
                 Err(error) => return Err(error),
             }
@@ -330,29 +327,54 @@ impl Reader<'_> {
     }
 }
 
-/// The digests that the containers which follow a repository run.
-fn digests_that_run(
+/// The images that the containers which follow a repository run.
+#[derive(Debug, Default)]
+struct ImagesThatRun {
+    digests: BTreeSet<Digest>,
+    /// The tags of those whose digest no task tells.
+    tags: BTreeSet<Tag>,
+}
+
+impl ImagesThatRun {
+    async fn describe(self, context: &AwsContext, repository: &RepositoryName) -> Result<Vec<ImageView>, AwsError> {
+        let mut images = Vec::new();
+        let digests: Vec<Digest> = self.digests.into_iter().take(TAGS_A_CALL).collect();
+        if !digests.is_empty() {
+            images.extend(with_retries(|| context.ecr.describe_digests(repository, &digests)).await?);
+        }
+        let tags: Vec<Tag> = self.tags.into_iter().take(TAGS_A_CALL).collect();
+        if !tags.is_empty() {
+            images.extend(with_retries(|| context.ecr.describe_tags(repository, &tags)).await?);
+        }
+        Ok(images)
+    }
+}
+
+fn images_that_run(
     request: &ObservationRequest,
     facts: &Facts,
     repository: &RepositoryKey,
     context: &AwsContext,
-) -> Vec<Digest> {
+) -> ImagesThatRun {
+    let mut found = ImagesThatRun::default();
     let (Some(current), Some((_, container))) = (&facts.current, request.rules.get(repository)) else {
-        return Vec::new();
+        return found;
     };
-    let account = facts.images.get(repository).and_then(Answers::registry);
-    let from = account.map(|account| Repository {
-        account: account.clone(),
-        region: context.region.clone(),
-        name: repository.name.clone(),
-    });
-    let Some(from) = from else { return Vec::new() };
-    let digests: BTreeSet<Digest> = current
-        .matching(&from, container.as_deref())
-        .into_iter()
-        .filter_map(|(name, image)| ImageReference::split(image).pinned().or_else(|| facts.running.only(name).cloned()))
-        .collect();
-    digests.into_iter().take(TAGS_A_CALL).collect()
+    let account = facts.images.get(repository).and_then(Answers::account);
+    for (name, image) in current.containers() {
+        let reference = ImageReference::split(image);
+        let follows = container.as_ref().is_none_or(|wanted| wanted == name);
+        if !follows || !reference.is_in(account, &context.region, &repository.name) {
+            continue;
+        }
+        let running = facts.running.all(name);
+        match reference.pinned() {
+            Some(pinned) => drop(found.digests.insert(pinned)),
+            None if running.is_empty() => found.tags.extend(Tag::parse(reference.tag.unwrap_or("latest")).ok()),
+            None => found.digests.extend(running.into_iter().cloned()),
+        }
+    }
+    found
 }
 
 /// What one cluster's reads have found.
@@ -367,18 +389,22 @@ struct Known<'a> {
 impl Known<'_> {
     fn assemble(self, request: &ObservationRequest) -> Result<Observation, AwsError> {
         let name = &request.key.service;
-        let (service, unrollable) = match self.services.get(name).cloned().transpose()?.flatten() {
+        let seen = self.services.get(name).cloned().transpose()?.flatten();
+        let missing = seen.is_none();
+        let (service, unrollable) = match seen {
             Some(Ok(service)) => (Some(service).filter(|service| service.active), None),
             Some(Err(why)) => (None, Some(why.to_string())),
             None => (None, None),
         };
         let mut facts = Facts {
+            missing,
             unrollable,
             current: None,
             base: None,
             running: self.running.get(name).cloned().transpose()?.unwrap_or_default(),
             images: BTreeMap::new(),
-            runs_since: BTreeMap::new(),
+            completed: None,
+            running_in_ecr: BTreeMap::new(),
             service,
         };
         let mut unanswered = BTreeMap::new();
@@ -400,6 +426,13 @@ impl Known<'_> {
             facts.base = match request.base {
                 Base::Service => facts.current.clone(),
                 Base::Latest => definition(service.task_definition.family())?,
+            };
+            let completed = service.completed_before_primary().filter(|_| !request.has_rollback_target);
+            facts.completed = match completed.map(|deployment| definition(deployment.task_definition.as_str())) {
+                Some(Err(error)) if error.fault != Fault::Refused => return Err(error),
+                // A revision that was deleted is nothing to go back to.
+                None | Some(Err(_)) => None,
+                Some(Ok(found)) => found,
             };
         }
         Ok(Observation { facts, unanswered })

@@ -4,13 +4,16 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::{ago, digest, timeline, tone};
-use crate::status::{HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, RunsStatus, ServiceStatus, Standing};
+use crate::status::{
+    HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, Running, RunsStatus, ServiceStatus, Standing, Step, Way,
+};
 use crate::wording::{counted, short_revision, span};
 
 /// How a service stands, in a word, and its colour.
 fn word(standing: Standing) -> (&'static str, &'static str) {
     match standing {
         Standing::Trouble => ("trouble", "bad"),
+        Standing::Unseen => ("not seen in ECS", "bad"),
         Standing::Back => ("rolling back", "bad"),
         Standing::Held => ("held", "warn"),
         Standing::Failed => ("last deployment failed", "bad"),
@@ -23,11 +26,11 @@ fn word(standing: Standing) -> (&'static str, &'static str) {
 }
 
 /// How far a rollout got, in words.
-fn phase(phase: &str) -> &str {
-    match phase {
-        "intended" => "about to register the revision",
-        "registered" => "about to update the service",
-        other => other,
+fn step(step: Step) -> &'static str {
+    match step {
+        Step::Intended => "about to register the revision",
+        Step::Registered => "about to update the service",
+        Step::Rolling => "rolling",
     }
 }
 
@@ -40,11 +43,11 @@ fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
         @match (seen, deployed) {
             // What is being rolled is told of below; until then this is what runs.
             (Some((runs, revision)), Some(ours)) if Some(revision) == rolled => {
-                dt { "Runs" } dd { (images(&ours.images)) code .faint { (short_revision(&ours.revision)) } }
+                dt { "Runs" } dd { (brought(ours)) code .faint { (short_revision(&ours.revision)) } }
                 dt { "Since" } dd { (ago(ours.since, now)) (tasks(runs)) }
             }
-            (Some((runs, revision)), Some(ours)) if revision == &ours.revision => {
-                dt { "Runs" } dd { (images(&ours.images)) code .faint { (short_revision(revision)) } }
+            (Some((runs, revision)), Some(ours)) if revision == &ours.revision && ours.names_images() => {
+                dt { "Runs" } dd { (brought(ours)) code .faint { (short_revision(revision)) } }
                 dt { "Since" } dd { (ago(ours.since, now)) (tasks(runs)) }
             }
             (Some((runs, revision)), _) => {
@@ -53,12 +56,12 @@ fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
                     code .faint { (short_revision(revision)) }
                 }
                 dt { "Since" } dd { @if let Some(since) = runs.since { (ago(since, now)) } @else { "?" } (tasks(runs)) }
-                @if let Some(ours) = deployed {
-                    dt { "Deployed" } dd .faint { (images(&ours.images)) code { (short_revision(&ours.revision)) } " " (ago(ours.since, now)) }
+                @if let Some(ours) = deployed.filter(|ours| &ours.revision != revision) {
+                    dt { "Deployed" } dd .faint { (brought(ours)) code { (short_revision(&ours.revision)) } " " (ago(ours.since, now)) }
                 }
             }
             (None, Some(ours)) => {
-                dt { "Deployed" } dd { (images(&ours.images)) code .faint { (short_revision(&ours.revision)) } }
+                dt { "Deployed" } dd { (brought(ours)) code .faint { (short_revision(&ours.revision)) } }
                 dt { "Since" } dd { (ago(ours.since, now)) }
             }
             (None, None) => { dt { "Runs" } dd .faint { "what it ran before; nothing was deployed to it by this daemon" } }
@@ -83,8 +86,12 @@ fn tasks(runs: &RunsStatus) -> Markup {
     html! { span .faint { ", " (runs.running) " of " (counted(usize::try_from(runs.desired).unwrap_or_default(), "task", "tasks")) } }
 }
 
-fn images(images: &[ImageStatus]) -> Markup {
-    html! { @for image in images { div { (image_name(image)) } } }
+/// What it runs by what was deployed here: what pushes brought, or what ran before and was gone back to.
+fn brought(ours: &Running) -> Markup {
+    html! {
+        @for image in &ours.images { div { (image_name(image)) } }
+        @if ours.images.is_empty() { @for container in &ours.containers { div { (container.name) ": " (reference(&container.image)) } } }
+    }
 }
 
 /// Draws it.
@@ -128,11 +135,11 @@ fn rolling(rollout: &RolloutStatus, now: Timestamp) -> Markup {
     let counts = rollout.tasks.filter(|counts| counts.desired > 0);
     html! {
         div .note {
-            @if rollout.direction == "back" { "Going back to " } @else { "Rolling to " }
-            @if rollout.direction == "back" {
+            @if rollout.direction == Way::Back { "Going back to " } @else { "Rolling to " }
+            @if rollout.direction == Way::Back {
                 @if let Some(revision) = &rollout.revision { code { (short_revision(revision)) } } @else { "what ran before" }
             } @else { @for image in &rollout.images { span { (image_name(image)) " " } } }
-            span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (phase(&rollout.phase)) }
+            span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (step(rollout.phase)) }
             @if let Some(because) = &rollout.because { div { (because) } }
             @match counts {
                 Some(counts) => {
@@ -160,7 +167,7 @@ fn held(hold: &HoldStatus, now: Timestamp) -> Markup {
 fn ended(outcome: &OutcomeStatus, now: Timestamp) -> Markup {
     let took = span(outcome.ended_at.duration_since(outcome.decided_at));
     html! {
-        span .(tone(&outcome.result)) { (outcome.result) } " " (ago(outcome.ended_at, now)) " after " (took)
+        span .(tone(outcome.result)) { (outcome.result.as_str()) } " " (ago(outcome.ended_at, now)) " after " (took)
         @for image in &outcome.images { ", " (image_name(image)) }
         @if !outcome.detail.is_empty() { ": " (outcome.detail) }
     }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::domain::rollout::Counts;
+use crate::domain::skip::SkipReason;
 use crate::status::{ChangeStatus, DaemonStatus, DeliveryStatus, Origin, Running};
-use crate::status::{ContainerStatus, HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, RunsStatus};
+use crate::status::{ContainerStatus, HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, RunsStatus, Step, Way};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -20,9 +21,9 @@ fn image(tag: &str) -> ImageStatus {
     }
 }
 
-fn outcome(result: &str, ended: i64) -> OutcomeStatus {
+fn outcome(result: OutcomeKind, ended: i64) -> OutcomeStatus {
     OutcomeStatus {
-        result: result.to_owned(),
+        result,
         decided_at: at(ended - 60),
         ended_at: at(ended),
         revision: None,
@@ -33,6 +34,7 @@ fn outcome(result: &str, ended: i64) -> OutcomeStatus {
 
 fn plain(service: &str) -> ServiceStatus {
     ServiceStatus {
+        waiting: None,
         aws: "default".to_owned(),
         cluster: "web".to_owned(),
         service: service.to_owned(),
@@ -52,21 +54,23 @@ fn plain(service: &str) -> ServiceStatus {
 fn full() -> Status {
     let rolling = ServiceStatus {
         deployed: Some(Running {
+            unproven: false,
             revision: "arn:aws:ecs:eu-west-1:1:task-definition/app:7".to_owned(),
             since: at(100),
             images: vec![image(NASTY)],
+            containers: Vec::new(),
         }),
         rollout: Some(RolloutStatus {
-            direction: "forward".to_owned(),
+            direction: Way::Forward,
             because: None,
-            phase: "rolling".to_owned(),
+            phase: Step::Rolling,
             revision: None,
             deployment: None,
             decided_at: at(3500),
             images: vec![image("v2")],
             tasks: Some(Counts { desired: 4, running: 1, pending: 2, failed: 1 }),
         }),
-        history: vec![outcome("completed", 3000), outcome("failed", 2000)],
+        history: vec![outcome(OutcomeKind::Completed, 3000), outcome(OutcomeKind::Failed, 2000)],
         ..plain("rolls")
     };
     let held = HoldStatus {
@@ -109,7 +113,7 @@ fn full() -> Status {
             who: NASTY.to_owned(),
             from: "192.0.2.7".to_owned(),
             agent: "aws-cli/2.0".to_owned(),
-            concern: "watched".to_owned(),
+            concern: Concern::Watched,
             error: None,
         }],
         pushes: vec![PushStatus {
@@ -120,7 +124,7 @@ fn full() -> Status {
             pushed_at: at(10),
             decided_at: at(20),
             service: Some("web/rolls".to_owned()),
-            decision: "tag_mismatch".to_owned(),
+            decision: PushDecision::Skipped(SkipReason::TagMismatch),
             detail: NASTY.to_owned(),
         }],
     }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::tone;
+use crate::domain::state::OutcomeKind;
 use crate::status::OutcomeStatus;
 use crate::wording::{counted, span};
 
@@ -29,7 +30,7 @@ pub(super) fn draw(history: &[OutcomeStatus], now: Timestamp) -> Markup {
         AXES.into_iter().find(|(hours, _)| SignedDuration::from_hours(*hours) >= reaches).unwrap_or(AXES[5]);
     let axis = SignedDuration::from_hours(hours).as_secs_f64();
     let x = |at: Timestamp| (1.0 - now.duration_since(at).as_secs_f64() / axis).clamp(0.0, 1.0) * WIDTH;
-    let good = history.iter().filter(|outcome| outcome.result == "completed").count();
+    let good = history.iter().filter(|outcome| outcome.result == OutcomeKind::Completed).count();
     html! {
         svg viewBox="0 0 320 24" preserveAspectRatio="none" role="img"
             aria-label=(format!("Timeline since {label}: {}, {good} completed", counted(history.len(), "deployment", "deployments"))) {
@@ -38,9 +39,9 @@ pub(super) fn draw(history: &[OutcomeStatus], now: Timestamp) -> Markup {
                 @let from = x(outcome.decided_at);
                 @let width = (x(outcome.ended_at) - from).max(NARROWEST);
                 // Not by its colour alone: what went wrong is taller.
-                @let height = if outcome.result == "completed" { 10 } else { 18 };
-                rect .(tone(&outcome.result)) x=(format!("{:.1}", from.min(WIDTH - width))) y=(22 - height) width=(format!("{width:.1}")) height=(height) rx="1" {
-                    title { (outcome.result) ", " (span(now.duration_since(outcome.ended_at))) " ago" }
+                @let height = if outcome.result == OutcomeKind::Completed { 10 } else { 18 };
+                rect .(tone(outcome.result)) x=(format!("{:.1}", from.min(WIDTH - width))) y=(22 - height) width=(format!("{width:.1}")) height=(height) rx="1" {
+                    title { (outcome.result.as_str()) ", " (span(now.duration_since(outcome.ended_at))) " ago" }
                 }
             }
         }

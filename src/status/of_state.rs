@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
-    ContextStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus, RolloutStatus, Running, ServiceStatus,
-    Status, VERSION,
+    ContainerStatus, ContextStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus, RolloutStatus, Running,
+    ServiceStatus, Status, Step, VERSION, Way,
 };
 use crate::config::Config;
+use crate::domain::printable::{LONGEST, printable};
 use crate::domain::rollout::Counts;
 use crate::domain::state::{Direction, Outcome, Phase, Rollout, ServiceState, State, Target};
 use crate::domain::types::ServiceKey;
@@ -74,6 +75,12 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
             revision: deployed.revision.as_str().to_owned(),
             since: deployed.since,
             images: images(&deployed.targets),
+            unproven: deployed.unproven.is_some(),
+            containers: deployed
+                .pinned
+                .iter()
+                .map(|(name, image)| ContainerStatus { name: name.clone(), image: printable(image, LONGEST) })
+                .collect(),
         }),
         runs: None,
         rollout: known.rollout.as_ref().map(rollout),
@@ -88,6 +95,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
                 reason: hold.reason.clone(),
             })
             .collect(),
+        waiting: known.waiting.clone(),
         undecided: known.wanted.values().map(Vec::len).sum(),
         trouble: None,
         history: known.history.iter().map(OutcomeStatus::of).collect(),
@@ -109,19 +117,18 @@ fn images<'a>(
 }
 
 fn rollout(rollout: &Rollout) -> RolloutStatus {
-    let (direction, because) = match &rollout.direction {
-        Direction::Forward => ("forward", None),
-        Direction::Back { because } => ("back", Some(because.clone())),
+    let because = match &rollout.direction {
+        Direction::Forward => None,
+        Direction::Back { because } => Some(because.clone()),
     };
-    let (phase, deployment) = match &rollout.phase {
-        Phase::Intended => ("intended", None),
-        Phase::Registered { .. } => ("registered", None),
-        Phase::Rolling { deployment, .. } => ("rolling", Some(deployment.to_string())),
+    let deployment = match &rollout.phase {
+        Phase::Intended | Phase::Registered { .. } => None,
+        Phase::Rolling { deployment, .. } => Some(deployment.to_string()),
     };
     RolloutStatus {
-        direction: direction.to_owned(),
+        direction: Way::of_direction(&rollout.direction),
         because,
-        phase: phase.to_owned(),
+        phase: Step::of_phase(&rollout.phase),
         revision: rollout.phase.revision().map(|revision| revision.as_str().to_owned()),
         deployment,
         decided_at: rollout.decided_at,
@@ -135,7 +142,7 @@ impl OutcomeStatus {
     #[must_use]
     pub fn of(outcome: &Outcome) -> Self {
         Self {
-            result: outcome.result.as_str().to_owned(),
+            result: outcome.result,
             decided_at: outcome.decided_at,
             ended_at: outcome.ended_at,
             revision: outcome.revision.as_ref().map(|revision| revision.as_str().to_owned()),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::commands::run;
 use crate::daemon::{Home, wait_for};
 use crate::gate::{Gate, Shut};
-use crate::notifying::Hook;
+use crate::hook::Hook;
 use crate::scene::Scene;
 
 const OTHER_ACCOUNT: &str = "222222222222";

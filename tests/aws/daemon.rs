@@ -129,6 +129,7 @@ impl Daemon {
         read(&self.log)
     }
 
+    #[allow(dead_code, reason = "tests/system looks into the process's mount namespace")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

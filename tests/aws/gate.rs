@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// On what it is shut. The word is looked for in the head of the request, where the name of the operation stands; the empty word is in
+/// On what it is shut. The word is looked for in the whole request, in whose head the name of the operation stands; the empty word is in
 /// every one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shut {
@@ -78,10 +78,10 @@ impl Gate {
         self.state.lock().unwrap().struck
     }
 
-    fn strikes(&self, head: &str) -> Option<Shut> {
+    fn strikes(&self, request: &str) -> Option<Shut> {
         let mut state = self.state.lock().unwrap();
         let shut = state.shut?;
-        if !head.contains(shut.word()) {
+        if !request.contains(shut.word()) {
             return None;
         }
         if state.spared > 0 {
@@ -98,9 +98,12 @@ impl Gate {
             stream.set_read_timeout(Some(Duration::from_millis(10)))?;
         }
         let mut muted = false;
+        let mut received = Vec::new();
         loop {
-            if let Some(bytes) = some(&mut client)? {
-                match self.strikes(&String::from_utf8_lossy(&bytes)) {
+            received.extend(some(&mut client)?.unwrap_or_default());
+            while let Some(length) = length_of_request(&received) {
+                let request: Vec<u8> = received.drain(..length).collect();
+                match self.strikes(&String::from_utf8_lossy(&request)) {
                     Some(Shut::Before(_)) => continue,
                     Some(Shut::After(_)) => muted = true,
                     Some(Shut::Refused(_, code)) => {
@@ -109,7 +112,7 @@ impl Gate {
                     }
                     None => {}
                 }
-                server.write_all(&bytes)?;
+                server.write_all(&request)?;
             }
             if let Some(bytes) = some(&mut server)?
                 && !muted
@@ -118,6 +121,16 @@ impl Gate {
             }
         }
     }
+}
+
+/// The length of the first request, head and body, once all of it is there. On a busy machine a request arrives in several parts, and the
+/// gate judges and stops whole requests only.
+fn length_of_request(received: &[u8]) -> Option<usize> {
+    let head = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&received[..head]).to_ascii_lowercase();
+    let body =
+        text.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(0, |n| n.trim().parse().unwrap());
+    (received.len() >= head + body).then_some(head + body)
 }
 
 /// What has come in, if anything has.

@@ -12,21 +12,24 @@
 
 mod accounts;
 mod auditing;
-mod browser;
 mod burst;
 mod checking;
 mod commands;
 mod daemon;
+mod exposed;
 mod gate;
+mod hook;
+mod infrastructure;
+mod initial;
+mod permissions;
 mod scene;
 
 mod deploying;
-mod disk;
 mod killed;
 mod lossless;
+mod metrics;
 mod notifying;
-mod page;
-mod prometheus;
 mod refused;
+mod runbook;
 mod running;
 mod starting;

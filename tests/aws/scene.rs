@@ -1,5 +1,6 @@
 //! An AWS of a test's own, with a repository, a cluster and services in it.
 
+use ecs_deployd::domain::permission::GRANTS;
 use local_aws::{Client, MiniStack, Options, image_manifest};
 use serde_json::{Value, json};
 
@@ -12,12 +13,24 @@ pub struct Scene {
     pub aws: MiniStack,
     pub client: Client,
     pub uri: String,
+    /// Whether calls are refused on purpose.
+    pub denies: bool,
+}
+
+/// What is refused although the program's policy should allow it fails the test, whichever it is.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !self.denies && !std::thread::panicking() {
+            assert_eq!(self.aws.denied(), Vec::<String>::new(), "the policy that `iam` prints does not allow this");
+        }
+    }
 }
 
 impl Scene {
     /// A repository `hello` with an image `latest`, and as many services in the cluster `web` that run it.
     pub fn new(services: usize) -> Self {
         let aws = MiniStack::start(&Options::default()).unwrap_or_else(|error| panic!("{}", with_causes(&error)));
+        aws.allow_only(GRANTS.iter().map(|grant| grant.action)).unwrap();
         let client = aws.client(ACCOUNT, REGION);
         let uri = client.create_repository("hello").unwrap();
         client.put_image("hello", Some("latest"), &image_manifest("v0")).unwrap();
@@ -29,7 +42,7 @@ impl Scene {
         // CloudTrail's times are whole seconds: a push in the second of the daemon's start may be taken for one before it.
         let second = now();
         crate::daemon::wait_for("the next second", || (now() > second).then_some(()));
-        Self { aws, client, uri }
+        Self { aws, client, uri, denies: false }
     }
 
     /// The configuration for these services.

@@ -2,376 +2,301 @@
 
 use jiff::SignedDuration;
 
-use crate::harness::{config, hello_world, pass, plan, seconds, start};
-use crate::world::image_uri;
+use crate::harness::pass;
+use crate::scene::{Named, Scene, rule};
+use crate::world::{Health, image_uri};
 
 #[tokio::test(start_paused = true)]
 async fn a_push_rolls_the_service_and_changes_one_image() {
-    let (world, disk, _) = hello_world();
-    let process = start(&world, &disk, &config(""));
-    pass(2).await;
-    let digest = world.push("hello", "latest", "v1");
-    world
-        .until("v1 runs", seconds(120), |world| world.settled_image("web", "hello", "app").as_ref() == Some(&digest))
-        .await;
+    let scene = Scene::hello().started().await;
+    let digest = scene.push("v1");
+    scene.until("v1 runs", 120, |scene| scene.runs().as_ref() == Some(&digest)).await;
     pass(10).await;
-    let revisions = world.revisions("hello");
+    let revisions = scene.world.revisions("hello");
     assert_eq!(revisions.len(), 2);
     let mut expected = revisions[0].clone();
     expected["containerDefinitions"][0]["image"] = format!("{}@{digest}", image_uri("hello")).into();
     expected["taskDefinitionArn"] = revisions[1]["taskDefinitionArn"].clone();
     expected["revision"] = 2.into();
     assert_eq!(revisions[1], expected, "nothing but the image differs");
-    assert_eq!(
-        process.metric(r#"ecs_deployd_deployments_total{cluster="web",outcome="completed",service="hello"}"#),
-        1.0
-    );
-    assert_eq!(process.metric(r#"ecs_deployd_pushes_total{outcome="deployed",repository="hello"}"#), 1.0);
-    assert_eq!(process.metric(r#"ecs_deployd_pushes_total{outcome="before_start",repository="hello"}"#), 1.0);
-    assert_eq!(process.metric(r#"ecs_deployd_deployments_in_progress{cluster="web",service="hello"}"#), 0.0);
+    assert_eq!(scene.ended("completed"), 1.0);
+    assert_eq!(scene.pushes("deployed"), 1.0);
+    assert_eq!(scene.pushes("before_start"), 1.0);
+    assert_eq!(scene.metric(r#"ecs_deployd_deployments_in_progress{cluster="web",service="hello"}"#), 0.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_then_b_then_a_again_are_three_deployments_and_a_re_read_is_none() {
-    let (world, disk, _) = hello_world();
-    let process = start(&world, &disk, &config(""));
-    pass(2).await;
+    let scene = Scene::hello().started().await;
     for (number, content) in ["a", "b", "a"].into_iter().enumerate() {
-        let digest = world.push("hello", "latest", content);
-        world
-            .until("it runs", seconds(120), |world| {
-                world.settled_image("web", "hello", "app").as_ref() == Some(&digest)
-            })
-            .await;
+        let digest = scene.push(content);
+        scene.until("it runs", 120, |scene| scene.runs().as_ref() == Some(&digest)).await;
         pass(600).await;
-        assert_eq!(world.started("web", "hello").len(), number + 1);
+        assert_eq!(scene.rollouts(), number + 1);
     }
-    drop(process);
 }
 
 #[tokio::test(start_paused = true)]
 async fn late_and_out_of_order_events_never_downgrade() {
-    let (world, disk, _) = hello_world();
-    let process = start(&world, &disk, &config(""));
-    pass(2).await;
-    world.push_late("hello", "release-1", "one", SignedDuration::from_mins(20));
+    let scene = Scene::hello().started().await;
+    scene.world.push_late("hello", "release-1", "one", SignedDuration::from_mins(20));
     pass(5).await;
-    let two = world.push("hello", "release-2", "two");
+    let two = scene.world.push("hello", "release-2", "two");
     pass(3600).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(two));
-    assert_eq!(world.started("web", "hello").len(), 1);
-    assert_eq!(process.metric(r#"ecs_deployd_pushes_total{outcome="superseded",repository="hello"}"#), 1.0);
+    assert_eq!(scene.runs(), Some(two));
+    assert_eq!(scene.rollouts(), 1);
+    assert_eq!(scene.pushes("superseded"), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_a_hint_and_ecr_is_the_truth() {
-    let (world, disk, _) = hello_world();
-    let _process = start(&world, &disk, &config(""));
-    pass(2).await;
-    world.push_late("hello", "latest", "one", SignedDuration::from_mins(5));
-    let two = world.push_late("hello", "latest", "two", SignedDuration::from_mins(9));
+    let scene = Scene::hello().started().await;
+    scene.world.push_late("hello", "latest", "one", SignedDuration::from_mins(5));
+    let two = scene.world.push_late("hello", "latest", "two", SignedDuration::from_mins(9));
     pass(400).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(two.clone()), "the tag had moved on");
+    assert_eq!(scene.runs(), Some(two.clone()), "the tag had moved on");
     pass(600).await;
-    assert_eq!(world.started("web", "hello").len(), 1, "the second event finds it deployed");
+    assert_eq!(scene.rollouts(), 1, "the second event finds it deployed");
 
-    world.push_late("hello", "release-9", "gone", SignedDuration::from_mins(5));
-    world.delete_tag("hello", "release-9");
+    scene.world.push_late("hello", "release-9", "gone", SignedDuration::from_mins(5));
+    scene.world.delete_tag("hello", "release-9");
     pass(900).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(two));
+    assert_eq!(scene.runs(), Some(two));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_without_its_tag_is_looked_up_in_ecr() {
-    let (world, disk, _) = hello_world();
-    let _process = start(&world, &disk, &config(""));
-    pass(2).await;
-    let digest = world.push("hello", "release-1", "large manifest");
-    world.edit_last_event(|body| {
+    let scene = Scene::hello().started().await;
+    let digest = scene.world.push("hello", "release-1", "large manifest");
+    scene.world.edit_last_event(|body| {
         body["requestParameters"] = serde_json::json!({"omitted": true, "originalSize": 200_000});
         body["resources"] = serde_json::json!([{"ARN": "arn:aws:ecr:eu-west-1:111111111111:repository/hello"}]);
     });
     pass(120).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(digest));
+    assert_eq!(scene.runs(), Some(digest));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_week_of_downtime_is_caught_up_from_the_cursor() {
-    let (world, disk, _) = hello_world();
-    start(&world, &disk, &config("")).stop().await;
-    let process = start(&world, &disk, &config(""));
+    let mut scene = Scene::hello();
+    scene.start();
+    scene.stop().await;
+    scene.start();
     pass(60).await;
-    process.stop().await;
-    world.set_page_size(7);
+    scene.stop().await;
+    scene.world.set_page_size(7);
     let mut last = String::new();
     for day in 0..7 {
         pass(86_400).await;
         for push in 0..10 {
-            last = world.push("hello", "latest", &format!("day {day} push {push}"));
+            last = scene.push(&format!("day {day} push {push}"));
             pass(60).await;
         }
     }
     pass(40_000).await;
-    let process = start(&world, &disk, &config(""));
+    scene.start();
     pass(300).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(last));
-    assert_eq!(world.started("web", "hello").len(), 1, "only the newest push is rolled");
-    drop(process);
+    assert_eq!(scene.runs(), Some(last));
+    assert_eq!(scene.rollouts(), 1, "only the newest push is rolled");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_state_nothing_is_deployed_unless_reconciliation_is_wanted() {
-    let (world, disk, v0) = hello_world();
+    let mut scene = Scene::hello();
     pass(100).await;
-    let v1 = world.push("hello", "latest", "v1");
+    let v1 = scene.push("v1");
     pass(100).await;
-    let process = start(&world, &disk, &config(""));
+    scene.start();
     pass(300).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(v0));
-    process.kill().await;
-    let lost = std::sync::Arc::default();
-    let process = start(&world, &lost, &config("[state]\nwhen_missing = \"reconcile\""));
+    assert_eq!(scene.runs(), Some(scene.v0.clone()));
+    scene.kill().await;
+    scene.disk.lose();
+    scene = scene.with("[state]\nwhen_missing = \"reconcile\"");
+    scene.start();
     pass(300).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(v1));
-    process.kill().await;
-    let lost_again = std::sync::Arc::default();
-    let _process = start(&world, &lost_again, &config("[state]\nwhen_missing = \"reconcile\""));
+    assert_eq!(scene.runs(), Some(v1));
+    scene.kill().await;
+    scene.disk.lose();
+    scene.start();
     pass(300).await;
-    assert_eq!(world.started("web", "hello").len(), 1, "nothing differs any more");
+    assert_eq!(scene.rollouts(), 1, "nothing differs any more");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_service_behind_a_classic_load_balancer_completes() {
-    let (world, disk, _) = hello_world();
-    world.edit_service("web", "hello", |service| service.classic = true);
-    let process = start(&world, &disk, &config(""));
-    pass(2).await;
-    world.push("hello", "latest", "v1");
+    let scene = Scene::hello().edited(|service| service.classic = true).started().await;
+    scene.push("v1");
     pass(120).await;
-    assert_eq!(
-        process.metric(r#"ecs_deployd_deployments_total{cluster="web",outcome="completed",service="hello"}"#),
-        1.0
-    );
+    assert_eq!(scene.ended("completed"), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_push_supersedes_a_rollout_under_way() {
-    let (world, disk, _) = hello_world();
-    let process = start(&world, &disk, &config(""));
-    pass(2).await;
-    let slow = world.push("hello", "latest", "slow");
-    world.set_health(&slow, crate::world::Health::Never);
+    let scene = Scene::hello().started().await;
+    scene.push_that(Health::Never, "slow");
     pass(60).await;
-    let good = world.push("hello", "latest", "good");
-    pass(120).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
-    assert_eq!(
-        process.metric(r#"ecs_deployd_deployments_total{cluster="web",outcome="superseded",service="hello"}"#),
-        1.0
-    );
-    assert_eq!(
-        process.metric(r#"ecs_deployd_deployments_total{cluster="web",outcome="completed",service="hello"}"#),
-        1.0
-    );
+    scene.deployed("good").await;
+    assert_eq!(scene.ended("superseded"), 1.0);
+    assert_eq!(scene.ended("completed"), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_and_its_sidecar_pushed_together_make_one_revision() {
-    let (world, disk, _) = hello_world();
-    world.create_repository("side");
-    world.push("side", "latest", "s0");
-    let revision = world.register(
-        "pair",
-        &[("app", &format!("{}:latest", image_uri("hello"))), ("side", &format!("{}:latest", image_uri("side")))],
-    );
-    world.create_service("web", "pair", &revision, 2);
-    let both = r#"
-        [[repository]]
-        name = "hello"
-        tags = ["latest"]
-        [[repository.service]]
-        cluster = "web"
-        service = "pair"
-        [[repository]]
-        name = "side"
-        tags = ["latest"]
-        [[repository.service]]
-        cluster = "web"
-        service = "pair"
-        "#;
-    let _process = start(&world, &disk, both);
-    pass(2).await;
-    let app = world.push("hello", "latest", "a1");
-    let side = world.push("side", "latest", "s1");
+    let (scene, _) = Scene::pair(Named::ByTag);
+    let scene = scene.started().await;
+    let app = scene.push("a1");
+    let side = scene.world.push("side", "latest", "s1");
     pass(120).await;
-    assert_eq!(world.settled_image("web", "pair", "app"), Some(app));
-    assert_eq!(world.settled_image("web", "pair", "side"), Some(side));
-    assert_eq!(world.revisions("pair").len(), 2);
+    assert_eq!(scene.runs_in("pair", "app"), Some(app));
+    assert_eq!(scene.runs_in("pair", "side"), Some(side));
+    assert_eq!(scene.world.revisions("pair").len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_highest_version_in_ecr_wins() {
-    let (world, disk, _) = hello_world();
-    let versions = config("").replace(r#"tags = ["latest", "release-*"]"#, r#"semver = ">=1""#);
-    let process = start(&world, &disk, &versions);
-    pass(2).await;
+    let scene = Scene::hello().configured(&rule("hello", "semver = \">=1\"", "hello")).started().await;
     for version in ["1.0.0", "1.1.0", "1.2.0", "1.10.0"] {
-        world.push("hello", version, version);
+        scene.world.push("hello", version, version);
     }
     pass(120).await;
-    let highest = world.settled_image("web", "hello", "app");
-    let fix = world.push("hello", "1.2.1", "a fix of an older line");
+    let highest = scene.runs();
+    let fix = scene.world.push("hello", "1.2.1", "a fix of an older line");
     pass(120).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), highest);
+    assert_eq!(scene.runs(), highest);
     assert_ne!(highest, Some(fix));
-    assert_eq!(world.started("web", "hello").len(), 1);
-    assert!(process.metric(r#"ecs_deployd_pushes_total{outcome="lower_version",repository="hello"}"#) >= 1.0);
+    assert_eq!(scene.rollouts(), 1);
+    assert!(scene.pushes("lower_version") >= 1.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_first_start_without_cloudtrail_loses_nothing_however_long_it_takes() {
-    let (world, disk, _) = hello_world();
-    world.break_operation("LookupEvents", ecs_deployd::aws::Fault::Denied);
-    let process = start(&world, &disk, &config(""));
+    let mut scene = Scene::hello();
+    scene.world.break_operation("LookupEvents", ecs_deployd::aws::Fault::Denied);
+    scene.start();
     pass(60).await;
-    let digest = world.push("hello", "latest", "v1");
+    let digest = scene.push("v1");
     pass(10 * 3600).await;
-    process.kill().await;
-    let process = start(&world, &disk, &config(""));
+    scene.kill().await;
+    scene.start();
     pass(10 * 3600).await;
-    world.mend_operation("LookupEvents");
+    scene.world.mend_operation("LookupEvents");
     pass(120).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(digest));
-    drop(process);
+    assert_eq!(scene.runs(), Some(digest));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_is_gone_does_not_hide_an_older_push_on_the_next_page() {
-    let (world, disk, _) = hello_world();
-    let process = start(&world, &disk, &config(""));
+    let mut scene = Scene::hello();
+    scene.start();
     pass(60).await;
-    process.stop().await;
-    let good = world.push("hello", "release-1", "good");
+    scene.stop().await;
+    let good = scene.world.push("hello", "release-1", "good");
     pass(60).await;
-    world.push("hello", "release-2", "gone");
-    world.delete_tag("hello", "release-2");
-    world.set_page_size(1);
-    let _process = start(&world, &disk, &config(""));
+    scene.world.push("hello", "release-2", "gone");
+    scene.world.delete_tag("hello", "release-2");
+    scene.world.set_page_size(1);
+    scene.start();
     pass(120).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
+    assert_eq!(scene.runs(), Some(good));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_is_complete_but_not_looked_at_yet_is_complete_when_it_is_superseded() {
-    let (world, disk, _) = hello_world();
-    let process = start(&world, &disk, &config("observe_interval = \"5m\""));
-    pass(2).await;
-    let good = world.push("hello", "latest", "good");
+    let scene = Scene::hello().deploy("observe_interval = \"5m\"").started().await;
+    let good = scene.push("good");
     pass(60).await;
-    let bad = world.push("hello", "latest", "bad");
-    world.set_health(&bad, crate::world::Health::Never);
+    scene.push_that(Health::Never, "bad");
     pass(1500).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(good), "not to what ran before it");
-    assert_eq!(
-        process.metric(r#"ecs_deployd_deployments_total{cluster="web",outcome="completed",service="hello"}"#),
-        1.0
-    );
+    assert_eq!(scene.runs(), Some(good), "not to what ran before it");
+    assert_eq!(scene.ended("completed"), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_such_a_rollout_named_by_tag_is_pinned_on_the_way_back() {
-    let (world, disk, _) = hello_world();
-    let _process = start(&world, &disk, &config("observe_interval = \"5m\"\npin = \"tag\""));
-    pass(2).await;
-    let good = world.push("hello", "latest", "good");
+    let scene = Scene::hello().deploy("observe_interval = \"5m\"\npin = \"tag\"").started().await;
+    let good = scene.push("good");
     pass(60).await;
-    let bad = world.push("hello", "latest", "bad");
-    world.set_health(&bad, crate::world::Health::Never);
+    scene.push_that(Health::Never, "bad");
     pass(1500).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(good));
+    assert_eq!(scene.runs(), Some(good));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_shows_what_a_start_after_a_hundred_days_does() {
-    let (world, disk, v0) = hello_world();
-    let process = start(&world, &disk, &config(""));
+    let mut scene = Scene::hello();
+    scene.start();
     pass(60).await;
-    process.kill().await;
+    scene.kill().await;
     pass(3 * 86_400).await;
-    let v1 = world.push("hello", "latest", "v1");
+    let v1 = scene.push("v1");
     pass(97 * 86_400).await;
-    let plan = plan(&world, &disk, &config("")).await;
+    let plan = scene.plan().await;
     let [push] = plan.pushes.as_slice() else { panic!("{plan:#?}") };
     assert_eq!((push.event.as_str(), push.decision.as_str()), ("reconcile", "deploy"), "{push:#?}");
     assert!(push.detail.contains(v1.as_str()), "{push:#?}");
-    assert_eq!(plan.services[0].state, "differs");
-    assert_eq!((world.started("web", "hello").len(), world.settled_image("web", "hello", "app")), (0, Some(v0)));
-    let _process = start(&world, &disk, &config(""));
+    assert_eq!(plan.services[0].state.as_str(), "differs");
+    assert_eq!((scene.rollouts(), scene.runs()), (0, Some(scene.v0.clone())));
+    scene.start();
     pass(300).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(v1));
+    assert_eq!(scene.runs(), Some(v1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_state_brings_nothing_older_back_although_the_newest_tag_is_gone() {
-    let (world, disk, _) = hello_world();
-    let reconcile = "[state]\nwhen_missing = \"reconcile\"\n".to_owned() + &config("");
-    let process = start(&world, &disk, &reconcile);
+    let mut scene = Scene::hello().with("[state]\nwhen_missing = \"reconcile\"");
+    scene.start();
     pass(60).await;
-    world.push("hello", "release-1", "one");
+    scene.world.push("hello", "release-1", "one");
     pass(120).await;
-    let two = world.push("hello", "release-2", "two");
+    let two = scene.world.push("hello", "release-2", "two");
     pass(120).await;
-    assert_eq!(world.settled_image("web", "hello", "app").as_ref(), Some(&two));
-    process.kill().await;
-    world.delete_tag("hello", "release-2");
-    disk.lose();
+    assert_eq!(scene.runs().as_ref(), Some(&two));
+    scene.kill().await;
+    scene.world.delete_tag("hello", "release-2");
+    scene.disk.lose();
     pass(8 * 3600).await;
-    let process = start(&world, &disk, &reconcile);
+    scene.start();
     pass(600).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(two));
-    assert_eq!(world.started("web", "hello").len(), 2, "{:#?}", world.log_of("web", "hello"));
+    assert_eq!(scene.runs(), Some(two));
+    assert_eq!(scene.rollouts(), 2, "{:#?}", scene.world.log_of("web", "hello"));
     // An operator may ask for what is left.
     let order = ecs_deployd::domain::steering::Order::Deploy;
-    let answer = process.order("web/hello", order).await.unwrap();
+    let answer = scene.order(order).await.unwrap();
     assert!(answer.contains("rolling to hello:release-1"), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_baked_to_its_end_unseen_is_the_way_back_of_the_next_one() {
-    let (world, disk, _) = hello_world();
-    world.edit_service("web", "hello", |service| service.bake = SignedDuration::from_mins(5));
-    let process = start(&world, &disk, &config(""));
+    let mut scene = Scene::hello().edited(|service| service.bake = SignedDuration::from_mins(5));
+    scene.start();
     pass(60).await;
-    world.push("hello", "latest", "one");
+    scene.push("one");
     pass(900).await;
-    let two = world.push("hello", "latest", "two");
-    world.until("two rolls", seconds(60), |world| world.started("web", "hello").len() == 2).await;
+    let two = scene.push("two");
+    scene.rolls(2).await;
     pass(5).await;
-    process.kill().await;
+    scene.kill().await;
     pass(3600).await;
-    let bad = world.push("hello", "latest", "bad");
-    world.set_health(&bad, crate::world::Health::Never);
-    let process = start(&world, &disk, &config(""));
+    scene.push_that(Health::Never, "bad");
+    scene.start();
     pass(3600).await;
-    assert_eq!(world.settled_image("web", "hello", "app"), Some(two), "{:#?}", world.log_of("web", "hello"));
-    let completed = r#"ecs_deployd_deployments_total{cluster="web",outcome="completed",service="hello"}"#;
-    assert_eq!(process.metric(completed), 1.0, "the one that nobody had seen to its end");
+    assert_eq!(scene.runs(), Some(two), "{:#?}", scene.world.log_of("web", "hello"));
+    assert_eq!(scene.ended("completed"), 1.0, "the one that nobody had seen to its end");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_that_shifts_traffic_is_complete_when_it_has_baked() {
-    let (world, disk, _) = hello_world();
-    world.edit_service("web", "hello", |service| service.bake = SignedDuration::from_mins(20));
-    let process = start(&world, &disk, &config(""));
+    let mut scene = Scene::hello().edited(|service| service.bake = SignedDuration::from_mins(20));
+    scene.start();
     pass(60).await;
-    world.push("hello", "latest", "one");
-    world.until("it rolls", seconds(60), |world| world.started("web", "hello").len() == 1).await;
+    scene.push("one");
+    scene.rolls(1).await;
     // Longer than the deadline of five minutes.
     pass(15 * 60).await;
-    let status = process.status().await;
-    assert_eq!(status.services[0].rollout.as_ref().map(|rollout| rollout.phase.as_str()), Some("rolling"));
+    let service = scene.service().await;
+    assert_eq!(service.rollout.as_ref().map(|rollout| rollout.phase.as_str()), Some("rolling"));
     pass(6 * 60).await;
-    let status = process.status().await;
-    assert_eq!(status.services[0].history[0].result, "completed");
-    assert!(status.services[0].rollout.is_none());
+    let service = scene.service().await;
+    assert_eq!(service.history[0].result.as_str(), "completed");
+    assert!(service.rollout.is_none());
 }

@@ -77,11 +77,16 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
 }
 
 impl Process {
-    /// Dies on the spot, wherever it is.
-    pub async fn kill(self) {
+    /// Ends its tasks the next time that they would go on.
+    pub fn abort(&self) {
         for task in self.schedulers.iter().chain([&self.deployer]) {
             task.abort();
         }
+    }
+
+    /// Dies on the spot, wherever it is.
+    pub async fn kill(self) {
+        self.abort();
         for task in self.schedulers {
             let _ = task.await;
         }

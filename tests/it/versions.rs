@@ -2,21 +2,12 @@
 
 use jiff::SignedDuration;
 
-use crate::harness::{Process, hello_world, pass, start};
-use crate::world::World;
+use crate::harness::pass;
+use crate::scene::{Scene, rule};
 
-fn config(policy: &str) -> String {
-    format!(
-        "[[repository]]\nname = \"hello\"\n{policy}\n[[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n"
-    )
-}
-
-fn counted(process: &Process, outcome: &str) -> f64 {
-    process.metric(&format!(r#"ecs_deployd_pushes_total{{outcome="{outcome}",repository="hello"}}"#))
-}
-
-fn runs(world: &World) -> Option<String> {
-    world.settled_image("web", "hello", "app")
+/// The service, configured with a policy.
+fn with(policy: &str) -> Scene {
+    Scene::hello().configured(&rule("hello", policy, "hello"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -28,60 +19,52 @@ async fn the_highest_is_deployed_once_and_counted_for_its_own_push() {
     ] {
         // Told of in one poll, in two, and the higher one last.
         for (first, second) in [(0, 0), (0, 60), (120, 0)] {
-            let (world, disk, _) = hello_world();
-            let process = start(&world, &disk, &config(policy));
-            pass(2).await;
-            let highest = world.push_late("hello", high, "high", SignedDuration::from_secs(first));
+            let scene = with(policy).started().await;
+            let highest = scene.world.push_late("hello", high, "high", SignedDuration::from_secs(first));
             pass(1).await;
-            world.push_late("hello", low, "low", SignedDuration::from_secs(second));
+            scene.world.push_late("hello", low, "low", SignedDuration::from_secs(second));
             pass(600).await;
             let told = format!("{high} after {first} s, {low} after {second} s");
-            assert_eq!(runs(&world), Some(highest), "{told}");
-            assert_eq!(world.started("web", "hello").len(), 1, "{told}");
-            assert_eq!((counted(&process, "deployed"), counted(&process, "lower_version")), (1.0, 1.0), "{told}");
-            let status = process.status().await;
-            assert_eq!(status.services[0].deployed.as_ref().unwrap().images[0].tag.as_deref(), Some(high), "{told}");
-            process.kill().await;
+            assert_eq!(scene.runs(), Some(highest), "{told}");
+            assert_eq!(scene.rollouts(), 1, "{told}");
+            assert_eq!((scene.pushes("deployed"), scene.pushes("lower_version")), (1.0, 1.0), "{told}");
+            let service = scene.service().await;
+            assert_eq!(service.deployed.as_ref().unwrap().images[0].tag.as_deref(), Some(high), "{told}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lower_push_deploys_nothing_that_was_there_before_the_start_or_was_taken_away() {
-    let (world, disk, v0) = hello_world();
-    world.push("hello", "2.0.0", "two");
+    let scene = with("semver = \">=1\"");
+    scene.world.push("hello", "2.0.0", "two");
     pass(3600).await;
-    let process = start(&world, &disk, &config("semver = \">=1\""));
-    pass(2).await;
-    world.push("hello", "1.1.0", "one");
+    let scene = scene.started().await;
+    scene.world.push("hello", "1.1.0", "one");
     pass(600).await;
-    assert_eq!((runs(&world), counted(&process, "lower_version")), (Some(v0.clone()), 1.0), "2.0.0 was there before");
+    assert_eq!((scene.runs(), scene.pushes("lower_version")), (Some(scene.v0.clone()), 1.0), "2.0.0 was there before");
 
-    let three = world.push("hello", "3.0.0", "three");
+    let three = scene.world.push("hello", "3.0.0", "three");
     pass(600).await;
-    assert_eq!(runs(&world), Some(three));
+    assert_eq!(scene.runs(), Some(three));
     // Somebody goes back by hand.
-    let before = world.register("hello", &[("app", &format!("{}@{v0}", crate::world::image_uri("hello")))]);
-    world.interfere("web", "hello", &before);
+    let before = scene.revision_of_v0(&[]);
+    scene.set_to(&before);
     pass(60).await;
-    world.push("hello", "1.2.0", "one and a bit");
+    scene.world.push("hello", "1.2.0", "one and a bit");
     pass(600).await;
-    assert_eq!((runs(&world), counted(&process, "lower_version")), (Some(v0), 2.0));
+    assert_eq!((scene.runs(), scene.pushes("lower_version")), (Some(scene.v0.clone()), 2.0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_service_may_have_a_policy_of_its_own() {
-    let (world, disk, v0) = hello_world();
-    let revision = world.revision_of("web", "hello");
-    world.create_service("web", "production", &revision, 1);
-    let text = config("tags = [\"main-*\"]")
-        + "[[repository.service]]\ncluster = \"web\"\nservice = \"production\"\nsemver = \">=1\"\n";
-    let _process = start(&world, &disk, &text);
-    pass(2).await;
-    let main = world.push("hello", "main-7", "seven");
+    let scene = with("tags = [\"main-*\"]").follows_too("production", "semver = \">=1\"");
+    scene.world.create_service("web", "production", &scene.is_set_to(), 1);
+    let scene = scene.started().await;
+    let main = scene.world.push("hello", "main-7", "seven");
     pass(120).await;
-    assert_eq!((runs(&world), world.settled_image("web", "production", "app")), (Some(main.clone()), Some(v0)));
-    let one = world.push("hello", "1.0.0", "one");
+    assert_eq!((scene.runs(), scene.runs_in("production", "app")), (Some(main.clone()), Some(scene.v0.clone())));
+    let one = scene.world.push("hello", "1.0.0", "one");
     pass(120).await;
-    assert_eq!((runs(&world), world.settled_image("web", "production", "app")), (Some(main), Some(one)));
+    assert_eq!((scene.runs(), scene.runs_in("production", "app")), (Some(main), Some(one)));
 }

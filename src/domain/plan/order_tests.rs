@@ -50,6 +50,7 @@ fn a_lower_version_is_no_reason_to_deploy_a_higher_one_that_was_there_before() {
     let plan = decide(&versions(), &wanting(&[push_ref("low", "1.1.0", 9)]), &facts);
     assert_eq!((reasons(&plan), &plan.roll), (vec![("low", SkipReason::LowerVersion)], &None));
     // An operator's wish, and a comparison with ECR, are.
+    facts.running_in_ecr.insert(repository_key(REPOSITORY), vec![image('a', &["1.0.0"])]);
     for asked in [PushRef::ordered(at(9)), PushRef::reconciliation(at(9))] {
         assert!(decide(&versions(), &wanting(&[asked]), &facts).roll.is_some());
     }
@@ -77,11 +78,13 @@ fn a_tag_that_moved_on_stands_as_of_the_push_that_moved_it() {
 fn deployed(revision: u64, letter: char, since: i64) -> Deployed {
     let target = Target { digest: digest(letter), push: push_ref("e0", "latest", 1), image_pushed_at: None };
     Deployed {
+        unproven: None,
         revision: arn(revision),
         targets: BTreeMap::from([(repository_key(REPOSITORY), target)]),
         since: at(since),
         names_tags: false,
         way_back: None,
+        pinned: BTreeMap::new(),
     }
 }
 
@@ -121,7 +124,8 @@ fn a_comparison_goes_back_only_where_a_single_tag_says_so() {
     let there = image('a', &["latest"]);
     let mut facts = facts(by_digest('b'), REPOSITORY, std::slice::from_ref(&there));
     facts.images.get_mut(&repository_key(REPOSITORY)).unwrap().best = Some((tag("latest"), there));
-    facts.runs_since.insert(repository_key(REPOSITORY), at(50));
+    let runs = ImageView { pushed_at: Some(at(50)), ..image('b', &[]) };
+    facts.running_in_ecr.insert(repository_key(REPOSITORY), vec![runs]);
     for (tags, push, rolls) in [
         (&["latest", "release-*"][..], PushRef::reconciliation(at(90)), false),
         (&["latest", "release-*"], PushRef::ordered(at(90)), true),

@@ -9,7 +9,7 @@ use super::super::policy::By;
 use super::super::settings::{RepositoryKey, ServiceRule};
 use super::super::skip::SkipReason;
 use super::super::state::{PushRef, ServiceState, Target};
-use super::super::types::{Region, Tag};
+use super::super::types::Tag;
 use super::super::view::ImageView;
 use super::{Answers, Facts, Plan};
 
@@ -43,7 +43,6 @@ pub(super) fn select<'a>(
     plan: &mut Plan,
     key: &'a RepositoryKey,
     rule: &'a ServiceRule,
-    region_of: &impl Fn(&RepositoryKey) -> Option<Region>,
     pushes: &[PushRef],
     state: &ServiceState,
     facts: &'a Facts,
@@ -54,8 +53,7 @@ pub(super) fn select<'a>(
         By::Push => among.newest(pushes, state.decided.get(key)),
         By::Text => among.highest(pushes),
     }?;
-    let region = region_of(key)?;
-    let repository = Repository { account: image.registry.clone(), region, name: key.name.clone() };
+    let repository = Repository { registry: image.registry.clone(), name: key.name.clone() };
     // What the record told of has served its purpose.
     let push = PushRef { digest: None, ..push };
     Some(Selected { rule, key, push, image, own, repository })

@@ -3,9 +3,11 @@
 //! One policy a file, each behind [`Policy`] and validated when the configuration is read. A policy gives a tag a [`Rank`]; the
 //! highest rank wins. No rank means "not mine", so that an empty result never selects anything.
 
+mod numbers;
 mod pattern;
 #[cfg(test)]
 mod properties;
+mod samples;
 mod tags;
 mod version;
 
@@ -16,6 +18,7 @@ use jiff::Timestamp;
 use super::types::Tag;
 use super::view::ImageView;
 
+pub use numbers::Numbers;
 pub use pattern::{Order, PatternPolicy};
 pub use tags::TagsPolicy;
 pub use version::VersionPolicy;
@@ -30,6 +33,11 @@ pub trait Policy: fmt::Debug + Send + Sync {
 
     /// The tags that can be named one by one, where the policy admits no others: ECR can then be asked for exactly these.
     fn literals(&self) -> Option<&[Tag]> {
+        None
+    }
+
+    /// Why the policy can admit no tag at all, where that shows in the policy itself.
+    fn futility(&self) -> Option<String> {
         None
     }
 
@@ -55,13 +63,8 @@ pub enum Rank {
     Pushed(Timestamp),
     /// A semantic version.
     Version(semver::Version),
-    /// A number in the tag, without leading zeros: the longer one is the greater.
-    Number {
-        /// How many digits it has.
-        length: usize,
-        /// The digits.
-        digits: String,
-    },
+    /// A number in the tag, or several with dots and dashes between them.
+    Numbers(Numbers),
     /// A text in the tag.
     Text(String),
 }
@@ -78,7 +81,7 @@ pub fn best<'a>(policy: &dyn Policy, images: impl IntoIterator<Item = &'a ImageV
             continue;
         }
         for tag in &image.tags {
-            if super::event::artifact_tag(tag).is_some() {
+            if super::artifact::of_tag(tag).is_some() {
                 continue;
             }
             let pushed_at = image.pushed_at.unwrap_or(Timestamp::UNIX_EPOCH);

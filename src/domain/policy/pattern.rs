@@ -3,18 +3,18 @@
 use jiff::Timestamp;
 use regex_lite::Regex;
 
-use super::{By, Policy, Rank};
+use super::samples::samples_of_key;
+use super::{By, Numbers, Policy, Rank};
 use crate::domain::types::Tag;
+use crate::domain::words::words;
 
-/// How the captures of two tags are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// As whole numbers.
-    Numeric,
-    /// As text, byte by byte.
-    Alphabetical,
-    /// Not at all: the newest push wins.
-    Pushed,
+words! {
+    /// How the captures of two tags are compared.
+    pub enum Order {
+        Numeric = "numeric", "As whole numbers, or as several with dots and dashes between them: the highest tag wins.";
+        Alphabetical = "alphabetical", "As text, byte by byte: the highest tag wins.";
+        Pushed = "pushed", "Not at all, and no capture is needed: the newest push wins.";
+    }
 }
 
 /// Admits the tags in which the expression finds a match.
@@ -50,7 +50,7 @@ impl Policy for PatternPolicy {
         let captures = self.pattern.captures(tag.as_str())?;
         let key = captures.name("key").map(|key| key.as_str());
         match self.order {
-            Order::Numeric => number(key?),
+            Order::Numeric => Numbers::parse(key?).map(Rank::Numbers),
             Order::Alphabetical => Some(Rank::Text(key?.to_owned())),
             Order::Pushed => Some(Rank::Pushed(pushed_at)),
         }
@@ -59,14 +59,19 @@ impl Policy for PatternPolicy {
     fn order(&self) -> By {
         if self.order == Order::Pushed { By::Push } else { By::Text }
     }
-}
 
-fn number(key: &str) -> Option<Rank> {
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+    fn futility(&self) -> Option<String> {
+        let samples = samples_of_key(self.pattern.as_str());
+        let futile = self.order == Order::Numeric
+            && !samples.is_empty()
+            && samples.iter().all(|sample| Numbers::parse(sample).is_none());
+        futile.then(|| {
+            format!(
+                "its capture key is never a number (it may be {:?}), and order = \"numeric\" compares numbers",
+                samples.iter().min_by_key(|sample| sample.len()).map_or("", String::as_str)
+            )
+        })
     }
-    let digits = key.trim_start_matches('0').to_owned();
-    Some(Rank::Number { length: digits.len(), digits })
 }
 
 #[cfg(test)]
@@ -92,6 +97,48 @@ mod tests {
     fn what_has_no_number_has_no_numeric_rank() {
         assert_eq!(rank(Order::Numeric, "main-x-abcdef0"), None);
         assert_eq!(rank(Order::Numeric, "dev-1-abcdef0"), None);
+    }
+
+    #[test]
+    fn dotted_and_dashed_numbers_are_compared_by_their_parts() {
+        for (pattern, lower, higher) in [
+            (r"^(?<key>\d+\.\d+)$", "17.9", "17.11"),
+            (r"^(?<key>[\d.]+)$", "1.2.3.4", "1.2.3.5"),
+            (r"^(?<key>.+)$", "2025.04.9", "2025.04.10"),
+            (r"^release-(?<key>.+)$", "release-1.9.0", "release-1.10.0"),
+            (r"^(?<key>v.+)$", "v1.0.20200826-ls29", "v1.0.20200827-ls30"),
+            (r"^v(?<key>.+)$", "v1.0.20200826-ls29", "v1.0.20200827-ls30"),
+            (r"^v(?<key>[\d.]+)-ls\d+$", "v1.0.20200826-ls29", "v1.0.20200827-ls30"),
+            (r"^(?<key>[0-9.]+-[0-9]+)-g[0-9a-f]+$", "2.0.330-9-gc1cfb68", "2.0.330-63-gc1cfb68"),
+        ] {
+            let policy = PatternPolicy::new(pattern, Order::Numeric).unwrap();
+            let rank = |tag: &str| policy.rank(&Tag::parse(tag).unwrap(), Timestamp::UNIX_EPOCH);
+            assert!(rank(lower).is_some() && rank(lower) < rank(higher), "{pattern}: {lower} < {higher}");
+            assert_eq!(policy.futility(), None, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_can_never_be_a_number_is_told() {
+        for (pattern, order, futile) in [
+            (r"^(?<key>[a-z]+)-\d+$", Order::Numeric, true),
+            (r"^(?<key>main|dev)-", Order::Numeric, true),
+            (r"^(?<key>main-\d+)$", Order::Numeric, true),
+            (r"^\d+-(?<key>\d+x)$", Order::Numeric, true),
+            (r"^(?P<key>release-[\d.]+)$", Order::Numeric, true),
+            (r"^main-(?<key>[0-9a-f]{7})$", Order::Numeric, false),
+            (r"^main-(?<key>\w+)-", Order::Numeric, false),
+            (r"^(?<key>.*)$", Order::Numeric, false),
+            (r"^(?i)(?<key>V?\d+(\.\d+)*)$", Order::Numeric, false),
+            (r"^(?<key>(main|\d+))-", Order::Numeric, false),
+            (r"^(?<key>\d+(-ls\d+)?)$", Order::Numeric, false),
+            (r"^(?<key>[^a-z]+)$", Order::Numeric, false),
+            (r"^(?<key>[a-z]+)-\d+$", Order::Alphabetical, false),
+            (r"^(?<key>[a-z]+)-\d+$", Order::Pushed, false),
+        ] {
+            let policy = PatternPolicy::new(pattern, order).unwrap();
+            assert_eq!(policy.futility().is_some(), futile, "{pattern} {order:?} {:?}", policy.futility());
+        }
     }
 
     #[test]

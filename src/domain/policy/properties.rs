@@ -47,7 +47,7 @@ proptest! {
             let policy = policy.as_ref();
             let time = |image: &ImageView| image.pushed_at.unwrap_or(Timestamp::UNIX_EPOCH);
             let admitted = || images.iter().flat_map(|image| image.tags.iter().map(move |tag| (tag, time(image))))
-                .filter(|(tag, _)| policy.admits(tag) && crate::domain::event::artifact_tag(tag).is_none());
+                .filter(|(tag, _)| policy.admits(tag) && crate::domain::artifact::of_tag(tag).is_none());
             match best(policy, &images) {
                 None => prop_assert_eq!(admitted().count(), 0, "an empty result selects nothing, and only that"),
                 Some((tag, image)) => {

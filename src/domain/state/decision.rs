@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::super::printable;
 use super::super::skip::SkipReason;
 use super::super::types::{ContextName, EventId, RepositoryName, ServiceKey, Tag};
 
@@ -30,7 +31,7 @@ pub struct Decision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkipReason>,
     /// The particulars: the digest that was deployed, or why it was skipped.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "printable::text", skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 

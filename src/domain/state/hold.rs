@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::super::printable;
+use super::super::skip::SkipReason;
 use super::super::types::Digest;
 use super::{PushRef, Target};
 
@@ -14,9 +16,10 @@ pub struct Freeze {
     /// Since when.
     pub since: Timestamp,
     /// The operator.
+    #[serde(deserialize_with = "printable::text")]
     pub by: String,
     /// Why, if the operator said so.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "printable::text", skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
@@ -44,16 +47,30 @@ pub struct Hold {
     /// Since when.
     pub since: Timestamp,
     /// Why, for people.
+    #[serde(deserialize_with = "printable::text")]
     pub reason: String,
     /// When it was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Timestamp>,
+    /// An operator rejected it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rejected: bool,
     /// Up to when it was tried, by the clock that pushes go by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tried_until: Option<Timestamp>,
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl Hold {
+    /// Why a push of the digest is skipped.
+    #[must_use]
+    pub fn skip_reason(&self) -> SkipReason {
+        if self.rejected { SkipReason::Rejected } else { SkipReason::Held }
+    }
+
     /// Holds what a push asked for and a rollout of this length could not do.
     #[must_use]
     pub fn new(target: &Target, took: SignedDuration, reason: String, now: Timestamp) -> Self {
@@ -65,6 +82,7 @@ impl Hold {
             since: now,
             reason,
             pushed_at: Some(pushed_at),
+            rejected: false,
             tried_until: Some(tried_until),
         }
     }

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::super::printable;
+
 /// An order to one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
@@ -12,7 +14,7 @@ pub enum Order {
     /// Deploy nothing until a release.
     Hold {
         /// Why, for the others.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "printable::optional_text", skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
     /// End every hold, and roll to what the policies select in ECR now.
@@ -20,8 +22,20 @@ pub enum Order {
     /// Go back to what ran before, or to a revision, and hold what runs now.
     Rollback {
         /// The revision: a number, `family:number` or an ARN.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "printable::optional_text", skip_serializing_if = "Option::is_none")]
         to: Option<String>,
+    },
+    /// Let go what waits for an approval.
+    Approve {
+        /// The tag or digest that is meant.
+        #[serde(default, deserialize_with = "printable::optional_text", skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
+    },
+    /// Hold what waits for an approval.
+    Reject {
+        /// Why, for the others.
+        #[serde(default, deserialize_with = "printable::optional_text", skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
 }
 
@@ -34,6 +48,8 @@ impl Order {
             Self::Hold { .. } => "hold",
             Self::Release => "release",
             Self::Rollback { .. } => "rollback",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
         }
     }
 }
@@ -44,9 +60,11 @@ pub struct Ordered {
     /// When.
     pub at: Timestamp,
     /// The operator.
+    #[serde(deserialize_with = "printable::text")]
     pub by: String,
     /// What.
     pub order: Order,
     /// What came of it at once.
+    #[serde(deserialize_with = "printable::text")]
     pub answer: String,
 }

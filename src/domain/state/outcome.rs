@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::super::level::Level;
+use super::super::printable;
 use super::super::settings::RepositoryKey;
 use super::super::types::TaskDefinitionArn;
+use super::super::words::words;
 use super::Target;
 
 /// How a rollout ended.
@@ -24,43 +27,79 @@ pub struct Outcome {
     /// When it ended.
     pub ended_at: Timestamp,
     /// What to know about it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "printable::text", skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
-/// The ends a rollout can have: a closed set, the same in metrics, log and status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutcomeKind {
-    /// My deployment is complete.
-    Completed,
-    /// ECS gave it up.
-    Failed,
-    /// It was not stable in time.
-    TimedOut,
-    /// What ran before runs again.
-    RolledBack,
-    /// Something newer took its place: a push, or another deployer.
-    Superseded,
-    /// ECS refused it for good.
-    Refused,
+macro_rules! outcomes {
+    ($($variant:ident = $text:literal {
+        meaning: $meaning:literal,
+        remedy: $remedy:literal,
+        level: $level:ident,
+    })+) => {
+        /// How a rollout ends: a closed set, the same in metrics, in the log, in JSON and in the documents.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum OutcomeKind {
+            $(
+                #[doc = $meaning]
+                #[serde(rename = $text)]
+                $variant,
+            )+
+        }
+
+        words!(for OutcomeKind { $($variant = $text, $meaning;)+ });
+
+        impl OutcomeKind {
+            /// What an operator does about it. Empty where nothing is to be done.
+            #[must_use]
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy),+ }
+            }
+
+            /// The level of the log event, and the severity of the notification.
+            #[must_use]
+            pub fn level(self) -> Level {
+                match self { $(Self::$variant => Level::$level),+ }
+            }
+
+            /// Whether the rollout did not do what it was for.
+            #[must_use]
+            pub fn is_failure(self) -> bool {
+                self.level() == Level::Error
+            }
+        }
+    };
 }
 
-impl OutcomeKind {
-    /// Every kind there is.
-    pub const ALL: [Self; 6] =
-        [Self::Completed, Self::Failed, Self::TimedOut, Self::RolledBack, Self::Superseded, Self::Refused];
-
-    /// The kind as it stands in metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::RolledBack => "rolled_back",
-            Self::Superseded => "superseded",
-            Self::Refused => "refused",
-        }
+outcomes! {
+    Completed = "completed" {
+        meaning: "ECS reports the deployment that this program started as complete.",
+        remedy: "",
+        level: Info,
+    }
+    Failed = "failed" {
+        meaning: "ECS gave the deployment up, its tasks keep stopping, or the service is gone. The digest is held for the service.",
+        remedy: "Read the reasons in the detail; push a corrected image, or release the hold.",
+        level: Error,
+    }
+    TimedOut = "timed_out" {
+        meaning: "The deployment was not stable within `timeout`. The digest is held for the service.",
+        remedy: "Look at the tasks and the load balancer; push a corrected image, or lengthen `timeout` and release the hold.",
+        level: Error,
+    }
+    RolledBack = "rolled_back" {
+        meaning: "What ran before runs again, after a failure or on an operator's order.",
+        remedy: "Push a corrected image, or release the hold.",
+        level: Warn,
+    }
+    Superseded = "superseded" {
+        meaning: "A newer push or another deployer took the place of the rollout.",
+        remedy: "",
+        level: Warn,
+    }
+    Refused = "refused" {
+        meaning: "The service must not be rolled as it is set up, or ECS refuses the revision or the update for good.",
+        remedy: "Change what the detail names, and push again or order a deployment.",
+        level: Error,
     }
 }

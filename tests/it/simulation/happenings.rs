@@ -6,7 +6,7 @@ use ecs_deployd::aws::Fault;
 use ecs_deployd::domain::steering::Order;
 use jiff::SignedDuration;
 
-use super::life::{Life, Pushed, REPOSITORIES, SERVICES};
+use super::life::{Life, Pushed, REPOSITORIES, SERVICES, ServiceOf};
 use crate::harness::pass;
 use crate::world::rng::Rng;
 use crate::world::{Health, Weather};
@@ -86,7 +86,9 @@ impl Life {
     fn push_version(&mut self, late: SignedDuration) {
         let number = self.pushed["lib"].len() as u64;
         let line = self.best("lib").rank / 1000;
-        let (line, patch) = if line > 1 && self.rng.percent(35) { (line - 1, number) } else { (line + 1, 0) };
+        // A push of a lower version than what runs is followed, once ECR has lost that.
+        let may_be_lower = line > 1 && !self.has_expired("lib");
+        let (line, patch) = if may_be_lower && self.rng.percent(35) { (line - 1, number) } else { (line + 1, 0) };
         self.push_content("lib", &format!("1.{line}.{patch}"), line * 1000 + patch, number, late);
         if self.rng.percent(8) {
             self.say("its record is too large");
@@ -207,6 +209,7 @@ impl Life {
     /// Longer than CloudTrail remembers, while pushes go on.
     pub(super) async fn stay_away(&mut self) {
         self.stop().await;
+        self.expire();
         self.say("away for months");
         self.push().await;
         let months = 8_000_000 + self.rng.below(3_000_000);
@@ -238,10 +241,38 @@ impl Life {
     async fn lose_state(&mut self) {
         if self.kind.forgetful {
             self.die().await;
+            self.expire();
             self.say("the state is lost");
             self.compared_at = self.world.now();
             self.disk.lose();
         }
+    }
+
+    /// What runs is deleted from ECR, as a lifecycle policy does, where all services that follow the repository run the best of it.
+    fn expire(&mut self) {
+        for (repository, _) in REPOSITORIES.into_iter().filter(|(repository, _)| *repository != "app") {
+            let best = self.best(repository).digest.clone();
+            let runs_best = |(cluster, name, containers): &ServiceOf| {
+                let mut follows = containers.iter().filter(|(_, of)| *of == repository);
+                self.world.has_service(cluster, name)
+                    && follows.all(|(container, _)| {
+                        self.world.settled_image(cluster, name, container).as_ref() == Some(&best)
+                    })
+            };
+            // What ran at first is what services are created with.
+            let is_first = self.pushed[repository][0].digest == best;
+            if self.kind.expires && !is_first && SERVICES.iter().all(runs_best) {
+                self.say(&format!("{best} is deleted from {repository}"));
+                self.vanished.insert(repository);
+                self.world.delete_image(repository, &best);
+                self.expired.insert(best);
+            }
+        }
+    }
+
+    /// Whether the best image of a repository, which runs, was deleted.
+    fn has_expired(&self, repository: &str) -> bool {
+        self.pushed[repository].iter().any(|push| self.expired.contains(&push.digest))
     }
 
     fn change_weather(&mut self) {

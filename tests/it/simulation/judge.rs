@@ -135,6 +135,10 @@ impl Life {
             return;
         }
         assert!(running.good || self.kind.leaves, "{name}: a bad image stayed: {runs}");
+        // Where the state was lost and ECR has lost what runs, nobody can tell whether what was pushed until then is better.
+        if self.kind.forgetful && self.expired.contains(runs) && best.at <= self.compared_at {
+            return;
+        }
         if best.good && (alone || !held) {
             assert_eq!(runs, best.digest, "{name}: the best push of {repository} does not run; pushed: {pushed:#?}");
             assert!(!(alone && held), "{name}: held although the best push is good");

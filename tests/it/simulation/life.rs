@@ -90,6 +90,10 @@ pub(super) struct Kind {
     pub(super) bakes: bool,
     /// CloudTrail's page tokens are of no use after a few seconds.
     pub(super) short_tokens: bool,
+    /// Images that run are deleted from ECR before services are compared with it.
+    pub(super) expires: bool,
+    /// ECS takes its time before it goes back by itself.
+    pub(super) hesitates: bool,
 }
 
 impl Kind {
@@ -106,6 +110,8 @@ impl Kind {
             leaves: is(7, 10),
             bakes: is(8, 20),
             short_tokens: is(9, 30),
+            expires: is(10, 60),
+            hesitates: is(11, 30),
         }
     }
 }
@@ -131,6 +137,8 @@ pub(super) struct Life {
     pub(super) spoiled: BTreeSet<&'static str>,
     /// Repositories of which a tag was away for a while.
     pub(super) vanished: BTreeSet<&'static str>,
+    /// Images that ran when they were deleted from ECR.
+    pub(super) expired: BTreeSet<String>,
     pub(super) absent: Duration,
     /// Of what was told before this, ECR knows more than events do.
     pub(super) compared_at: jiff::Timestamp,
@@ -163,6 +171,7 @@ impl Life {
             ordered: BTreeSet::new(),
             spoiled: BTreeSet::new(),
             vanished: BTreeSet::new(),
+            expired: BTreeSet::new(),
             absent: Duration::ZERO,
             compared_at: began,
             began,
@@ -197,9 +206,11 @@ impl Life {
         let revision = self.world.register(family, &images);
         self.world.create_service(cluster, name, &revision, if self.kind.idle && name == "b" { 0 } else { 2 });
         let (classic, breaker, lag) = (self.rng.percent(30), self.rng.percent(40), self.rng.below(8));
+        let hesitates = self.kind.hesitates;
         self.world.edit_service(cluster, name, |service| {
             service.classic = classic;
             service.breaker_rolls_back = breaker && !classic;
+            service.begins_back_after = SignedDuration::from_secs(if hesitates { 25 } else { 0 });
             service.lag = SignedDuration::from_secs(i64::try_from(lag).unwrap());
         });
         if self.kind.bakes && name == "s" {
@@ -216,6 +227,9 @@ impl Life {
     pub(super) fn start(&mut self) {
         if self.process.is_none() {
             self.say("start");
+            if self.disk.state().is_none() {
+                self.compared_at = self.world.now();
+            }
             self.process = Some(start(&self.world, &self.disk, &self.config()));
         }
     }

@@ -38,7 +38,7 @@ impl Life {
         let errors: Vec<_> = findings.iter().filter(|placed| placed.finding.severity == Severity::Error).collect();
         assert!(errors.is_empty(), "{errors:#?}");
         assert_eq!(preview.errors, Vec::<String>::new());
-        let deploy: Vec<_> = preview.pushes.iter().filter(|push| push.decision == "deploy").collect();
+        let deploy: Vec<_> = preview.pushes.iter().filter(|push| push.decision.as_str() == "deploy").collect();
         assert!(deploy.is_empty(), "the daemon left a push undone: {deploy:#?}");
         self.judge_differences(&preview);
     }
@@ -60,7 +60,7 @@ impl Life {
                 || self.ordered.contains(name)
                 || (self.kind.idle && name == "b");
             if !may_differ {
-                assert_eq!(seen.state, "same", "{name}: {seen:#?}");
+                assert_eq!(seen.state.as_str(), "same", "{name}: {seen:#?}");
             }
         }
     }

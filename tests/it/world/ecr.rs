@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Ecr, Fault, ImagePage, REPOSITORY_NOT_FOUND};
-use ecs_deployd::domain::types::{AccountId, Digest, RepositoryName, Tag};
+use ecs_deployd::domain::image::Registry;
+use ecs_deployd::domain::types::{AccountId, Digest, DnsSuffix, Region, RepositoryName, Tag};
 use ecs_deployd::domain::view::ImageView;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -71,6 +72,14 @@ impl World {
         self.lock().repositories[repository].tags.contains_key(tag)
     }
 
+    /// Deletes an image with its tags, as a lifecycle policy does.
+    pub fn delete_image(&self, repository: &str, digest: &str) {
+        let mut inner = self.lock();
+        let repository = inner.repositories.get_mut(repository).unwrap();
+        repository.images.remove(digest);
+        repository.tags.retain(|_, of| of != digest);
+    }
+
     pub fn delete_tag(&self, repository: &str, tag: &str) {
         self.lock().repositories.get_mut(repository).unwrap().tags.remove(tag);
     }
@@ -117,7 +126,11 @@ impl Inner {
 
     fn image_view(&self, repository: &Repository, digest: &str) -> ImageView {
         ImageView {
-            registry: AccountId::parse(ACCOUNT).unwrap(),
+            registry: Registry {
+                account: AccountId::parse(ACCOUNT).unwrap(),
+                region: Region::parse(REGION).unwrap(),
+                suffix: DnsSuffix::parse("amazonaws.com").unwrap(),
+            },
             digest: Digest::parse(digest).unwrap(),
             tags: repository
                 .tags
@@ -126,6 +139,7 @@ impl Inner {
                 .map(|(tag, _)| Tag::parse(tag).unwrap())
                 .collect(),
             pushed_at: repository.images.get(digest).map(|image| image.pushed_at),
+            manifest_type: None,
             artifact_type: repository.images.get(digest).map(|image| image.artifact_type.to_owned()),
             refers: false,
         }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod rolling;
+mod stages;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,11 @@ use super::World;
 pub enum Health {
     /// They are stable after a while.
     After(Duration),
+    /// They replace the old ones steadily, one after the other.
+    Steady {
+        /// The time that each takes.
+        each: Duration,
+    },
     /// They never are.
     Never,
     /// They stop, one after the other, and nothing gives them up.
@@ -32,6 +38,8 @@ pub struct Service {
     pub maximum: i32,
     pub classic: bool,
     pub breaker_rolls_back: bool,
+    /// How long after a failure ECS begins to go back by itself.
+    pub begins_back_after: SignedDuration,
     pub active: bool,
     /// What the deployment that was complete last ran.
     ran: Digests,
@@ -41,6 +49,14 @@ pub struct Service {
     was: Vec<(Timestamp, String)>,
     /// Of a blue/green deployment: how long ECS keeps the old tasks after the new ones run.
     pub bake: SignedDuration,
+    /// How long old tasks drain after the new ones run.
+    pub drains: SignedDuration,
+    /// The bake time of its alarms, where it has alarms.
+    pub alarm_bake: Option<SignedDuration>,
+    /// It has a PAUSE hook.
+    pub pauses: bool,
+    /// So many answers of DescribeServices do not have it.
+    pub hidden: u32,
     pub deployments: Vec<Deployment>,
     /// Every deployment that UpdateService started, in order.
     pub started: Vec<Started>,
@@ -77,6 +93,9 @@ pub struct Deployment {
     digests: Digests,
     health: Health,
     state: RolloutState,
+    pause: stages::Pause,
+    /// When tasks were first wanted of a deployment that was complete without any.
+    scaled_at: Option<Timestamp>,
 }
 
 impl World {
@@ -104,8 +123,13 @@ impl World {
             maximum: 200,
             classic: false,
             breaker_rolls_back: false,
+            begins_back_after: SignedDuration::ZERO,
             active: true,
             bake: SignedDuration::ZERO,
+            drains: SignedDuration::ZERO,
+            alarm_bake: None,
+            pauses: false,
+            hidden: 0,
             deployments: vec![deployment],
             started: Vec::new(),
             stale: None,
@@ -117,6 +141,16 @@ impl World {
     /// Changes a service as an operator would.
     pub fn edit_service(&self, cluster: &str, name: &str, edit: impl FnOnce(&mut Service)) {
         edit(self.lock().services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap());
+    }
+
+    /// Sets the desired count of a service. Its tasks are started anew, if there were none.
+    pub fn scale(&self, cluster: &str, name: &str, desired: i32) {
+        let mut inner = self.lock();
+        let now = inner.now();
+        let service = inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap();
+        if std::mem::replace(&mut service.desired, desired) == 0 {
+            service.deployments[0].scaled_at = Some(now);
+        }
     }
 
     /// Updates a service as another deployer would.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Inventory};
-use ecs_deployd::domain::types::EcsName;
+use ecs_deployd::domain::types::{EcsName, RepositoryName};
 use ecs_deployd::domain::view::RepositoryView;
 
 use super::World;
@@ -22,6 +22,11 @@ impl Inventory for World {
         let all: Vec<(String, String)> = self.lock().services.keys().cloned().collect();
         let names = all.into_iter().filter(|(of, _)| of == cluster.as_str()).map(|(_, name)| name).collect();
         with_fate(fate, "ecs", "ListServices", || Ok(names)).await
+    }
+
+    async fn lifecycle_policy(&self, repository: &RepositoryName) -> Result<Option<String>, AwsError> {
+        let fate = self.call("GetLifecyclePolicy", repository.to_string()).await;
+        with_fate(fate, "ecr", "GetLifecyclePolicy", || Ok(None)).await
     }
 
     async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError> {

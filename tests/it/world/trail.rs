@@ -1,8 +1,9 @@
 //! CloudTrail: every push is an event; it is delivered when it is.
 
 use async_trait::async_trait;
-use ecs_deployd::aws::{AwsError, CloudTrail, Fault, LookupPage, Window};
+use ecs_deployd::aws::{AwsError, CloudTrail, Fault, LookupPage};
 use ecs_deployd::domain::event::Record;
+use ecs_deployd::domain::polling::Request;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -171,14 +172,15 @@ impl World {
 
 #[async_trait]
 impl CloudTrail for World {
-    async fn lookup(&self, event: &str, window: Window, next: Option<String>) -> Result<LookupPage, AwsError> {
+    async fn lookup(&self, event: &str, request: &Request) -> Result<LookupPage, AwsError> {
+        let Request { window, limit, token: next } = request;
         let fate = self.call("LookupEvents", next.clone().unwrap_or_default()).await;
         with_fate(fate, "cloudtrail", "LookupEvents", || {
             let inner = self.lock();
             let now = inner.now();
             let window_text = format!("{}..{}", window.start, window.end);
             let mut offset = 0;
-            if let Some(token) = &next {
+            if let Some(token) = next {
                 let [token_window, at, given]: [&str; 3] = token.split('@').collect::<Vec<_>>().try_into().unwrap();
                 let age = now.duration_since(given.parse::<Timestamp>().unwrap());
                 if token_window != window_text || inner.token_life.is_some_and(|life| age > life) {
@@ -194,12 +196,13 @@ impl CloudTrail for World {
                 .filter(|event| event.time >= window.start && event.time <= window.end)
                 .collect();
             visible.sort_by_key(|event| std::cmp::Reverse((event.time, event.id.clone())));
-            let page = visible.iter().skip(offset).take(inner.page_size);
+            let size = inner.page_size.min(usize::from(*limit));
+            let page = visible.iter().skip(offset).take(size);
             let records = page
                 .map(|event| Record { id: Some(event.id.clone()), time: Some(event.time), body: Some(event.text()) })
                 .collect();
             // A border may be shown twice.
-            let end = (offset + inner.page_size - usize::from(inner.overlapping_pages)).max(offset + 1);
+            let end = (offset + size - usize::from(inner.overlapping_pages)).max(offset + 1);
             Ok(LookupPage { records, next: (end < visible.len()).then(|| format!("{window_text}@{end}@{now}")) })
         })
         .await

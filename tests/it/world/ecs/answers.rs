@@ -1,15 +1,16 @@
 //! What ECS answers.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Ecs, Fault, Services};
+use ecs_deployd::domain::deployment::{HookAction, ServiceDeploymentView};
 use ecs_deployd::domain::state::{Phase, Rollout};
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
 use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use ecs_deployd::domain::view::{
-    Controller, DeploymentView, Fate, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView, Strategy,
+    Controller, DeploymentView, Fate, Management, RolloutState, RunningImages, Scheduling, ServiceEvent, ServiceView,
+    Strategy,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -31,6 +32,16 @@ impl Inner {
         events
     }
 
+    /// Whether this answer of DescribeServices does not have the service, although it is there.
+    fn hides(&mut self, cluster: &EcsName, name: &EcsName) -> bool {
+        let Some(service) = self.services.get_mut(&(cluster.as_str().to_owned(), name.as_str().to_owned())) else {
+            return false;
+        };
+        let hidden = service.hidden > 0;
+        service.hidden = service.hidden.saturating_sub(1);
+        hidden
+    }
+
     pub(super) fn service_view(&self, service: &Service) -> ServiceView {
         let now = self.now();
         let deployments = service
@@ -39,6 +50,21 @@ impl Inner {
             .enumerate()
             .map(|(index, deployment)| {
                 let done = deployment.state == RolloutState::Completed || index > 0;
+                let mine = &service.deployments[0];
+                let (new, old) = match mine.state {
+                    RolloutState::InProgress if service.deployments.len() > 1 => {
+                        service.tasks_in_progress(now.duration_since(mine.since))
+                    }
+                    _ if mine.scaled_at.is_some_and(|at| !mine.runs_after(now.duration_since(at))) => {
+                        let none = (service.desired, 0, service.desired);
+                        (none, none)
+                    }
+                    _ => {
+                        let all = (service.desired, service.desired, 0);
+                        (if done { all } else { (service.desired, 0, service.desired) }, all)
+                    }
+                };
+                let (desired, running, pending) = if index == 0 { new } else { old };
                 let age = now.duration_since(deployment.since).as_secs();
                 let stops = deployment.health == Health::Stops && !done && service.desired > 0;
                 DeploymentView {
@@ -48,9 +74,9 @@ impl Inner {
                     since: Some(deployment.since),
                     state: (!service.classic).then_some(deployment.state),
                     reason: String::new(),
-                    desired: service.desired,
-                    running: if done { service.desired } else { 0 },
-                    pending: if done { 0 } else { service.desired },
+                    desired,
+                    running,
+                    pending,
                     failed: if stops { i32::try_from(age / 15).unwrap_or(i32::MAX) } else { 0 },
                 }
             })
@@ -61,6 +87,7 @@ impl Inner {
             desired: service.desired,
             running: service.desired,
             controller: Controller::Ecs,
+            management: Management::Customer,
             scheduling: Scheduling::Replica,
             strategy: if service.bake.is_zero() {
                 Strategy::Rolling
@@ -70,8 +97,10 @@ impl Inner {
             bake: Duration::try_from(service.bake).unwrap(),
             load_balanced: service.classic,
             breaker: service.breaker_rolls_back,
+            rolls_back: service.breaker_rolls_back,
             minimum_healthy_percent: Some(service.minimum),
             maximum_percent: Some(service.maximum),
+            lifecycle: service.lifecycle(),
             deployments,
             events: self.events_of(service),
         }
@@ -88,11 +117,12 @@ impl Ecs for World {
             let names: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
             inner.check_permission("DescribeServices", cluster.as_str(), &names)?;
             inner.turn();
+            let services: Vec<&EcsName> = services.iter().filter(|name| !inner.hides(cluster, name)).collect();
             let found = services.iter().filter_map(|name| {
                 let service = inner.services.get(&(cluster.as_str().to_owned(), name.as_str().to_owned()))?;
                 let stale =
                     service.stale.as_ref().filter(|(until, _)| *until > inner.now()).map(|(_, view)| view.clone());
-                Some((name.clone(), Ok(stale.unwrap_or_else(|| inner.service_view(service)))))
+                Some(((*name).clone(), Ok(stale.unwrap_or_else(|| inner.service_view(service)))))
             });
             Ok(found.collect())
         })
@@ -165,6 +195,23 @@ impl Ecs for World {
         .await
     }
 
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        _service_arn: &str,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        let fate = self.call("UpdateExpressGatewayService", format!("{cluster}/{service} {revision}")).await;
+        with_fate(fate, "ecs", "UpdateExpressGatewayService", || {
+            let mut inner = self.lock();
+            inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
+            let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
+            Ok(inner.service_view(service).primary().unwrap().clone())
+        })
+        .await
+    }
+
     async fn deployed_since(
         &self,
         cluster: &EcsName,
@@ -193,6 +240,27 @@ impl Ecs for World {
             Ok(started.collect())
         })
         .await
+    }
+
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
+        assert!((1..=20).contains(&arns.len()), "DescribeServiceDeployments takes 1 to 20");
+        let fate = self.call("DescribeServiceDeployments", format!("{arns:?}")).await;
+        with_fate(fate, "ecs", "DescribeServiceDeployments", || {
+            let mut inner = self.lock();
+            inner.turn();
+            Ok(arns.iter().filter_map(|arn| inner.service_deployment(arn)).collect())
+        })
+        .await
+    }
+
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {
+        let fate = self.call("ContinueServiceDeployment", format!("{arn} {hook} {action:?}")).await;
+        with_fate(fate, "ecs", "ContinueServiceDeployment", || self.lock().answer_hook(arn, action)).await
+    }
+
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError> {
+        let fate = self.call("StopServiceDeployment", arn.to_owned()).await;
+        with_fate(fate, "ecs", "StopServiceDeployment", || self.lock().stop_service_deployment(arn)).await
     }
 
     async fn stopped_reasons(
@@ -230,9 +298,11 @@ impl Ecs for World {
                     continue;
                 }
                 let last = service.deployments.last().unwrap();
+                let revision = TaskDefinitionArn::parse(&last.revision).unwrap();
                 for (container, digest) in &last.digests {
-                    let digest = digest.as_deref().and_then(|digest| Digest::parse(digest).ok());
-                    running.digests.entry(container.clone()).or_insert_with(BTreeSet::new).extend(digest);
+                    if let Some(digest) = digest.as_deref().and_then(|digest| Digest::parse(digest).ok()) {
+                        running.add(Some(revision.clone()), container, digest);
+                    }
                 }
             }
             Ok(running)

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::faults::error;
 use super::super::{ACCOUNT, Inner, REGION};
+use super::stages::Pause;
 use super::{Deployment, Health, Service, Started};
 
 impl Inner {
@@ -67,6 +68,8 @@ impl Inner {
             digests,
             health,
             state: RolloutState::InProgress,
+            pause: Pause::default(),
+            scaled_at: None,
         }
     }
 
@@ -147,6 +150,7 @@ impl Inner {
         let now = self.now();
         let mut breaks = Vec::new();
         for (key, service) in &mut self.services {
+            let waits = Duration::try_from(service.waits_after()).unwrap();
             let primary = &mut service.deployments[0];
             let age = now.duration_since(primary.since);
             let reached = |after: Duration| age >= SignedDuration::try_from(after).unwrap();
@@ -155,7 +159,20 @@ impl Inner {
                     service.ran = primary.digests.clone();
                     primary.state = RolloutState::Completed;
                 }
-                Health::After(after) if reached(after) => {
+                _ if primary.pause == Pause::RolledBack && primary.state == RolloutState::InProgress => {
+                    primary.state = RolloutState::Failed;
+                    breaks.push(key.clone());
+                }
+                Health::After(after) if service.pauses && reached(after) && primary.pause == Pause::NotCalled => {
+                    primary.pause = Pause::Waits;
+                }
+                _ if primary.pause == Pause::Waits => {}
+                Health::Steady { each } if reached(each * u32::try_from(service.desired).unwrap()) => {
+                    service.ran_unbaked = primary.digests.clone();
+                    service.ran = primary.digests.clone();
+                    primary.state = RolloutState::Completed;
+                }
+                Health::After(after) if reached(after + waits) => {
                     service.ran_unbaked = primary.digests.clone();
                     // As long as it bakes, ECS may go back by itself.
                     if age >= service.bake {
@@ -163,9 +180,10 @@ impl Inner {
                     }
                     primary.state = RolloutState::Completed;
                 }
-                Health::BreaksAfter(after) if reached(after) && primary.state == RolloutState::InProgress => {
+                Health::BreaksAfter(after) if reached(after) && primary.state != RolloutState::Completed => {
                     primary.state = RolloutState::Failed;
-                    if service.breaker_rolls_back {
+                    let begins_back = after + Duration::try_from(service.begins_back_after).unwrap();
+                    if service.breaker_rolls_back && reached(begins_back) && service.deployments.len() > 1 {
                         breaks.push(key.clone());
                     }
                 }
@@ -177,7 +195,8 @@ impl Inner {
         }
         for key in breaks {
             let last_good = self.services[&key].deployments.last().unwrap().revision.clone();
-            let deployment = self.deployment(&last_good);
+            // ECS's own way back calls no hooks.
+            let deployment = Deployment { pause: Pause::Continued, ..self.deployment(&last_good) };
             let service = self.services.get_mut(&key).unwrap();
             service.was.push((deployment.since, last_good));
             service.deployments.insert(0, deployment);

@@ -11,8 +11,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::daemon::{Home, wait_for};
+use crate::exposed::exposed;
 use crate::gate::{Gate, Shut};
-use crate::notifying::Hook;
+use crate::hook::Hook;
 use crate::scene::{Scene, name};
 
 const RULES: &str = "config/prometheus/alerts.yml";
@@ -39,84 +40,6 @@ fn promtool_likes_the_configuration_and_the_rules_fire_and_clear() {
     }
 }
 
-#[test]
-fn each_alert_is_tested_and_has_a_section_in_the_runbook() {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let (rules, tests, runbook) = (read(RULES), read("config/prometheus/alerts.test.yml"), read("docs/runbook.md"));
-    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert!(alerts.len() >= 8, "{alerts:?}");
-    for alert in alerts {
-        assert!(runbook.lines().any(|line| line == format!("### {alert}")), "no section for {alert} in the runbook");
-        assert!(rules.contains(&format!("runbook: docs/runbook.md#{}\n", alert.to_lowercase())), "{alert}");
-        let cases = tests.matches(&format!("alertname: {alert}\n")).count();
-        assert!(cases >= 2, "{alert} is not tested to fire and to clear");
-    }
-}
-
-/// A row of the README's table: a metric, its type and its labels.
-fn documented() -> Vec<(String, String, BTreeSet<String>)> {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let rows = readme.lines().filter(|line| line.starts_with("| `ecs_deployd_"));
-    rows.map(|row| {
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        let labels = cells[2].split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        (cells[0].trim_matches('`').to_owned(), cells[1].to_owned(), labels)
-    })
-    .collect()
-}
-
-/// What the program exposes after a deployment, with all that can be configured; promtool has nothing to say of it.
-fn exposed() -> (Home, String) {
-    let scene = Scene::new(1);
-    let receiver = "[[notify]]\nname = \"nobody\"\nwebhook = \"http://127.0.0.1:1\"\n";
-    let home = Home::new(&(scene.config(1) + receiver + "[audit]\n"));
-    let daemon = home.start();
-    daemon.wait_until_ready();
-    scene.push("v1");
-    daemon.wait_for_log("outcome=\"completed\"");
-    let (_, text) = daemon.get("/metrics");
-    let exposed = home.path("metrics.txt");
-    fs::write(&exposed, &text).unwrap();
-    let (clean, complaints) = promtool(&["check", "metrics"], Some(&exposed));
-    assert!(clean && complaints.trim().is_empty(), "promtool check metrics: {complaints}");
-    drop(daemon);
-    (home, text)
-}
-
-#[test]
-fn the_metrics_are_those_of_the_table_by_name_type_and_labels() {
-    let (_home, text) = exposed();
-
-    let table = documented();
-    let listed: BTreeSet<&str> = table.iter().map(|(name, _, _)| name.as_str()).collect();
-    let typed: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ecs_deployd_").map(|_| line.split(' ').nth(2).unwrap()))
-        .collect();
-    assert_eq!(listed, typed, "the README's table and what is exposed");
-    for (name, kind, labels) in &table {
-        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} is no {kind}");
-        assert!(text.lines().any(|line| line.starts_with(&format!("# HELP {name} "))), "{name} has no help");
-        let samples = text.lines().filter(|line| {
-            let of = line.split(['{', ' ']).next().unwrap();
-            of == name || ["_bucket", "_sum", "_count"].iter().any(|end| of == format!("{name}{end}"))
-        });
-        let mut seen = 0;
-        for sample in samples {
-            seen += 1;
-            let inside =
-                sample.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(inside, _)| inside);
-            let own: BTreeSet<String> = inside
-                .split("\",")
-                .filter_map(|pair| pair.split_once('=').map(|(label, _)| label.to_owned()))
-                .filter(|label| label != "le")
-                .collect();
-            assert_eq!(&own, labels, "{sample}");
-        }
-        assert!(seen > 0, "{name} has no sample");
-    }
-}
-
 /// The names of metrics in a query, as far as they are this program's.
 fn metrics_of(query: &str) -> BTreeSet<String> {
     let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -140,8 +63,12 @@ fn queries(value: &Value, found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_query_of_rules_and_dashboard_is_about_metrics_that_there_are() {
+fn promtool_accepts_the_metrics_and_every_query_of_rules_and_dashboard_is_about_one_of_them() {
     let (home, text) = exposed();
+    let file = home.path("metrics.txt");
+    fs::write(&file, &text).unwrap();
+    let (clean, complaints) = promtool(&["check", "metrics"], Some(&file));
+    assert!(clean && complaints.trim().is_empty(), "promtool check metrics: {complaints}");
     let there: BTreeSet<&str> =
         text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next()).collect();
 
@@ -201,41 +128,62 @@ impl Prometheus {
             rules = rules.replace(slow, fast);
         }
         fs::write(path("alerts.yml"), rules).unwrap();
-        let port = local_aws::free_port().unwrap();
-        let log = File::create(path("log")).unwrap();
+        let log = path("log");
+        let output = File::create(&log).unwrap();
         let flag = |name: &str, value: PathBuf| format!("--{name}={}", value.display());
         let process = Command::new("prometheus")
             .arg(flag("config.file", path("prometheus.yml")))
             .arg(flag("storage.tsdb.path", path("data")))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            // A port of its own choice, which it says: one that was chosen for it can be taken by then.
+            .arg("--web.listen-address=127.0.0.1:0")
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("prometheus: {error}; apt-get install prometheus"));
-        Self { process, url: format!("http://127.0.0.1:{port}"), _folder: folder }
+        let mut prometheus = Self { process, url: String::new(), _folder: folder };
+        prometheus.url = wait_for("the address of prometheus", || {
+            let text = fs::read_to_string(&log).unwrap();
+            let line = text.lines().find(|line| line.contains("msg=\"Listening on\""))?;
+            Some(format!("http://{}", line.split_once("address=")?.1.split_whitespace().next()?))
+        });
+        prometheus
     }
 
-    fn firing(&self) -> BTreeSet<String> {
-        let answer = local_aws::http::get(&format!("{}/api/v1/alerts", self.url), Duration::from_secs(5));
-        let Ok((200, text)) = answer else { return BTreeSet::new() };
-        let value: Value = serde_json::from_str(&text).unwrap();
+    /// The alerts that fire; nothing, if it does not answer in time.
+    fn firing(&self) -> Option<BTreeSet<String>> {
+        let value = self.ask("alerts")?;
         let alerts = value["data"]["alerts"].as_array().unwrap().iter();
-        alerts
+        let firing = alerts
             .filter(|alert| alert["state"] == "firing")
             .map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned())
-            .collect()
+            .collect();
+        Some(firing)
+    }
+
+    fn ask(&self, what: &str) -> Option<Value> {
+        let answer = local_aws::http::get(&format!("{}/api/v1/{what}", self.url), Duration::from_secs(5));
+        let (status, text) = answer.ok()?;
+        (status == 200).then(|| serde_json::from_str(&text).unwrap())
     }
 
     fn wait_for_alert(&self, alert: &str, firing: bool) {
-        wait_for(&format!("{alert}: firing {firing}"), || (self.firing().contains(alert) == firing).then_some(()));
+        wait_for(&format!("{alert}: firing {firing}"), || (self.firing()?.contains(alert) == firing).then_some(()));
+    }
+
+    /// Waits until an alert fires, or has fired by now: one about a single event clears by itself after some seconds.
+    fn wait_until_it_has_fired(&self, alert: &str) {
+        let query =
+            format!("query?query=max_over_time(ALERTS%7Balertname=%22{alert}%22,alertstate=%22firing%22%7D%5B10m%5D)");
+        wait_for(&format!("{alert}: has fired"), || {
+            self.ask(&query)?["data"]["result"].as_array().filter(|found| !found.is_empty()).map(drop)
+        });
     }
 
     fn wait_for_scrape(&self) {
         wait_for("a scrape", || {
-            let url = format!("{}/api/v1/query?query=ecs_deployd_build_info", self.url);
-            let (status, text) = local_aws::http::get(&url, Duration::from_secs(5)).ok()?;
-            (status == 200 && text.contains("\"version\"")).then_some(())
+            let answer = self.ask("query?query=ecs_deployd_build_info")?;
+            answer["data"]["result"][0]["metric"]["version"].as_str().map(drop)
         });
     }
 }
@@ -260,7 +208,7 @@ fn a_real_prometheus_scrapes_the_daemon_and_alerts_fire_and_clear() {
     let prometheus = Prometheus::start(&daemon.address());
     prometheus.wait_for_scrape();
     // Before the first scrape there is nothing, and that is what is wrong then.
-    wait_for("that nothing fires", || prometheus.firing().is_empty().then_some(()));
+    wait_for("that nothing fires", || prometheus.firing()?.is_empty().then_some(()));
 
     home.configure("rubbish");
     daemon.signal(Signal::HUP);
@@ -285,8 +233,8 @@ fn a_real_prometheus_scrapes_the_daemon_and_alerts_fire_and_clear() {
     hook.refuse(1, axum::http::StatusCode::GONE);
     gate.shut(Shut::Refused("UpdateService", "InvalidParameterException"));
     scene.push("v1");
-    prometheus.wait_for_alert("EcsDeploydDeploymentFailed", true);
-    prometheus.wait_for_alert("EcsDeploydNotificationsLost", true);
+    prometheus.wait_until_it_has_fired("EcsDeploydDeploymentFailed");
+    prometheus.wait_until_it_has_fired("EcsDeploydNotificationsLost");
     gate.open();
     prometheus.wait_for_alert("EcsDeploydDeploymentFailed", false);
     prometheus.wait_for_alert("EcsDeploydNotificationsLost", false);

@@ -21,21 +21,24 @@ impl Browser {
     /// Starts one of its own. Debian's packages are `chromium` and `chromium-driver`.
     pub fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let port = local_aws::free_port().unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
+        let path = folder.path().join("log");
+        let log = File::create(&path).unwrap();
         let driver = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
+            // A port of its own choice, which it says: one that was chosen for it can be taken by then.
+            .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("chromedriver: {error}; apt-get install chromium chromium-driver"));
-        let url = format!("http://127.0.0.1:{port}");
-        let mut browser = Self { driver, session: url.clone(), _folder: folder };
-        wait_for("chromedriver", || {
-            let (status, _) = local_aws::http::get(&format!("{url}/status"), Duration::from_secs(5)).ok()?;
-            (status == 200).then_some(())
+        let mut browser = Self { driver, session: String::new(), _folder: folder };
+        let port = wait_for("the port of chromedriver", || {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let (_, port) = text.lines().find_map(|line| line.split_once("started successfully on port "))?;
+            Some(port.trim_end_matches('.').to_owned())
         });
+        let url = format!("http://127.0.0.1:{port}");
+        browser.session.clone_from(&url);
         let data = browser._folder.path().join("data");
         let arguments = [
             "--headless",

@@ -1,0 +1,111 @@
+use super::*;
+use crate::domain::state::Freeze;
+use crate::status::{HoldStatus, OutcomeStatus, RunsStatus};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn plain(service: &str) -> ServiceStatus {
+    ServiceStatus {
+        waiting: None,
+        aws: "default".to_owned(),
+        cluster: "web".to_owned(),
+        service: service.to_owned(),
+        name: format!("web/{service}"),
+        deployed: None,
+        runs: None,
+        rollout: None,
+        frozen: None,
+        held: Vec::new(),
+        undecided: 0,
+        trouble: None,
+        history: Vec::new(),
+        orders: Vec::new(),
+    }
+}
+
+fn shown(services: Vec<ServiceStatus>) -> String {
+    let config = Config::parse("test", "").unwrap();
+    let status = Status { services, ..Status::of(&config, &Default::default(), at(3600)) };
+    status_text(&status, at(3600), false)
+}
+
+#[test]
+fn a_service_that_is_not_there_is_not_ok() {
+    let missing = RunsStatus::unseen(at(3600), "there is no such service in ECS".to_owned());
+    let text = shown(vec![ServiceStatus { runs: Some(missing), ..plain("gone") }, plain("unknown")]);
+    assert!(text.contains("not seen in ECS\n"), "{text}");
+    assert!(text.contains("web/gone  there is no such service in ECS\n"), "{text}");
+    assert!(text.contains("not looked at\n"), "nobody asked ECS: {text}");
+    assert!(!text.contains("ok\n"), "{text}");
+}
+
+#[test]
+fn a_service_that_was_rolled_back_shows_which_digest_it_runs() {
+    let digest = "ab".repeat(32);
+    let container = |image: String| ContainerStatus { name: "app".to_owned(), image };
+    let arn = "arn:aws:ecs:eu-west-1:1:task-definition/hello:1";
+    let ours = |containers| Running {
+        revision: arn.to_owned(),
+        since: at(0),
+        images: Vec::new(),
+        unproven: false,
+        containers,
+    };
+    let seen = |image: &str| RunsStatus {
+        revision: Some(arn.to_owned()),
+        trouble: None,
+        containers: vec![container(image.to_owned())],
+        ..RunsStatus::unseen(at(3600), String::new())
+    };
+    let by_tag = ServiceStatus {
+        deployed: Some(ours(vec![container(format!("1.dkr.ecr.eu-west-1.amazonaws.com/team/hello@sha256:{digest}"))])),
+        runs: Some(seen("1.dkr.ecr.eu-west-1.amazonaws.com/team/hello:latest")),
+        ..plain("by-tag")
+    };
+    let by_digest = ServiceStatus {
+        deployed: Some(ours(Vec::new())),
+        runs: Some(seen(&format!("1.dkr.ecr.eu-west-1.amazonaws.com/team/hello@sha256:{digest}"))),
+        ..plain("by-digest")
+    };
+    for service in [ServiceStatus { runs: None, ..by_tag.clone() }, by_tag, by_digest] {
+        let text = shown(vec![service]);
+        assert!(text.contains("hello abababababab  hello:1"), "{text}");
+    }
+}
+
+#[test]
+fn a_note_that_holds_for_many_services_is_said_once_with_their_names() {
+    let denied = "ecs:DescribeServices: AccessDeniedException: no";
+    let trouble = |n: usize| ServiceStatus { trouble: Some(denied.to_owned()), ..plain(&format!("s{n}")) };
+    let text = shown((0..30).map(trouble).collect());
+    assert_eq!(text.matches(denied).count(), 1, "{text}");
+    assert!(text.contains(&format!("30 services  {denied}\n    web/s0, web/s1,")), "{text}");
+}
+
+#[test]
+fn nothing_that_others_wrote_reaches_the_terminal_as_it_is() {
+    let nasty = "x\u{1b}[2J\u{1b}]0;owned\u{7}\nweb/a  forged \u{202e}";
+    let freeze = Freeze { since: at(0), by: nasty.to_owned(), reason: nasty.to_owned() };
+    let hold = HoldStatus {
+        repository: "team/app".to_owned(),
+        digest: format!("sha256:{}", "cd".repeat(32)),
+        since: at(0),
+        reason: nasty.to_owned(),
+    };
+    let failed = OutcomeStatus {
+        result: OutcomeKind::Failed,
+        decided_at: at(0),
+        ended_at: at(9),
+        revision: None,
+        images: Vec::new(),
+        detail: nasty.to_owned(),
+    };
+    let text = shown(vec![
+        ServiceStatus { frozen: Some(freeze), held: vec![hold], trouble: Some(nasty.to_owned()), ..plain("a") },
+        ServiceStatus { history: vec![failed], ..plain("b") },
+    ]);
+    assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+    assert!(!text.lines().any(|line| line.starts_with("web/a  forged")), "{text}");
+}

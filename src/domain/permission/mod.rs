@@ -1,0 +1,314 @@
+//! What the daemon's role has to be allowed: the uses of one AWS context, to the least-privilege policy for them.
+//!
+//! [`GRANTS`] declares each action once, with the use that needs it and the narrowest resources and conditions that AWS takes for it
+//! (Service Authorization Reference). The policy, the examples in `config/iam/` and the tests of both are made from it.
+
+mod document;
+
+use std::collections::BTreeSet;
+
+use super::types::{EcsName, Principal, Region, RepositoryName};
+
+pub use document::Policy;
+
+/// What one context of a configuration is used for, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// The account and its partition.
+    pub principal: Principal,
+    /// The Region.
+    pub region: Region,
+    /// Whether CloudTrail's event history is read here: for pushes, or for changes to ECS.
+    pub reads_events: bool,
+    /// The repositories here that are asked about: those of the configuration, and others that the revisions of its services name.
+    pub repositories: BTreeSet<RepositoryName>,
+    /// The services that are rolled here: cluster and name.
+    pub services: BTreeSet<(EcsName, EcsName)>,
+    /// Those of the services with a PAUSE hook, at which their deployments wait for an approval.
+    pub paused: BTreeSet<(EcsName, EcsName)>,
+    /// Those of the services whose resources ECS manages (Express Mode).
+    pub express: BTreeSet<(EcsName, EcsName)>,
+    /// The families of their task definitions.
+    pub families: BTreeSet<String>,
+    /// Those of the families of which revisions have tags.
+    pub tagged_families: BTreeSet<String>,
+    /// The ARNs of the task roles and execution roles that the revisions name.
+    pub roles: BTreeSet<String>,
+    /// The ARNs of the topics that are published to from here.
+    pub topics: BTreeSet<String>,
+    /// The ARNs of the roles of other contexts that are assumed with the credentials of this one.
+    pub assumed_roles: BTreeSet<String>,
+}
+
+impl Usage {
+    /// A context that is used for nothing.
+    #[must_use]
+    pub fn none(principal: Principal, region: Region) -> Self {
+        Self {
+            principal,
+            region,
+            reads_events: false,
+            repositories: BTreeSet::new(),
+            services: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            express: BTreeSet::new(),
+            families: BTreeSet::new(),
+            tagged_families: BTreeSet::new(),
+            roles: BTreeSet::new(),
+            topics: BTreeSet::new(),
+            assumed_roles: BTreeSet::new(),
+        }
+    }
+
+    fn arn(&self, service: &str, resource: &str) -> String {
+        let Principal { account, partition } = &self.principal;
+        format!("arn:{partition}:{service}:{}:{account}:{resource}", self.region)
+    }
+
+    fn clusters(&self) -> BTreeSet<&EcsName> {
+        self.services.iter().map(|(cluster, _)| cluster).collect()
+    }
+
+    fn of_families(&self, families: &BTreeSet<String>) -> Vec<String> {
+        families.iter().map(|family| self.arn("ecs", &format!("task-definition/{family}:*"))).collect()
+    }
+}
+
+/// The ARN of a role that a task definition names, which may be its bare name (ECS API reference, `taskRoleArn`).
+#[must_use]
+pub fn role_arn(principal: &Principal, named: &str) -> String {
+    let Principal { account, partition } = principal;
+    if named.starts_with("arn:") { named.to_owned() } else { format!("arn:{partition}:iam::{account}:role/{named}") }
+}
+
+/// A use that a context may have. A permission is granted only where its use is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Pushes, or changes to ECS, are read from CloudTrail.
+    Events,
+    /// Tags are looked up in ECR.
+    Images,
+    /// Services are rolled.
+    Services,
+    /// Deployments that wait at PAUSE hooks are continued.
+    PauseHooks,
+    /// Express Mode services are rolled.
+    ExpressMode,
+    /// The task definitions of the services have tags, which a copy takes over.
+    RevisionTags,
+    /// The task definitions of the services name roles.
+    TaskRoles,
+    /// Notifications are published to topics.
+    Topics,
+    /// Roles of other contexts are assumed.
+    OtherRoles,
+    /// `check` looks for the name that may be meant. The daemon never does.
+    Names,
+}
+
+impl Use {
+    fn is_made(self, usage: &Usage) -> bool {
+        match self {
+            Self::Events => usage.reads_events,
+            Self::Images => !usage.repositories.is_empty(),
+            Self::Services => !usage.services.is_empty(),
+            Self::PauseHooks => !usage.paused.is_empty(),
+            Self::ExpressMode => !usage.express.is_empty(),
+            Self::RevisionTags => !usage.tagged_families.is_empty(),
+            Self::TaskRoles => !usage.roles.is_empty(),
+            Self::Topics => !usage.topics.is_empty(),
+            Self::OtherRoles => !usage.assumed_roles.is_empty(),
+            Self::Names => false,
+        }
+    }
+}
+
+/// What an action is allowed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything, as the action takes no resource.
+    Anything,
+    /// The repositories.
+    Repositories,
+    /// The services.
+    Services,
+    /// The revisions of the services, which ECS makes with each deployment.
+    ServiceRevisions,
+    /// The deployments of the services.
+    ServiceDeployments,
+    /// The deployments of the services with PAUSE hooks.
+    PausedDeployments,
+    /// The Express Mode services.
+    ExpressServices,
+    /// The tasks of the services' clusters: the ids of tasks are not known beforehand.
+    Tasks,
+    /// The families of the services' task definitions.
+    Families,
+    /// The families of which revisions have tags.
+    TaggedFamilies,
+    /// The roles of the task definitions.
+    TaskRoles,
+    /// The topics.
+    Topics,
+    /// The roles of other contexts.
+    OtherRoles,
+}
+
+impl Scope {
+    fn resources(self, usage: &Usage) -> Vec<String> {
+        match self {
+            Self::Anything => vec!["*".to_owned()],
+            Self::Repositories => {
+                usage.repositories.iter().map(|name| usage.arn("ecr", &format!("repository/{name}"))).collect()
+            }
+            Self::Services => of_services(usage, &usage.services, "service", ""),
+            Self::ServiceRevisions => of_services(usage, &usage.services, "service-revision", "/*"),
+            Self::ServiceDeployments => of_services(usage, &usage.services, "service-deployment", "/*"),
+            Self::PausedDeployments => of_services(usage, &usage.paused, "service-deployment", "/*"),
+            Self::ExpressServices => of_services(usage, &usage.express, "service", ""),
+            Self::Tasks => {
+                usage.clusters().into_iter().map(|name| usage.arn("ecs", &format!("task/{name}/*"))).collect()
+            }
+            Self::Families => usage.of_families(&usage.families),
+            Self::TaggedFamilies => usage.of_families(&usage.tagged_families),
+            Self::TaskRoles => usage.roles.iter().cloned().collect(),
+            Self::Topics => usage.topics.iter().cloned().collect(),
+            Self::OtherRoles => usage.assumed_roles.iter().cloned().collect(),
+        }
+    }
+}
+
+fn of_services(usage: &Usage, services: &BTreeSet<(EcsName, EcsName)>, kind: &str, below: &str) -> Vec<String> {
+    let arn = |(cluster, service): &(EcsName, EcsName)| usage.arn("ecs", &format!("{kind}/{cluster}/{service}{below}"));
+    services.iter().map(arn).collect()
+}
+
+/// What narrows a permission further than its resources do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    None,
+    /// Requests to the Region alone.
+    Region,
+    /// The clusters of the services.
+    Clusters,
+    /// While a revision is being registered.
+    WhileRegistering,
+    /// Roles that ECS tasks get.
+    PassedToTasks,
+}
+
+impl Condition {
+    /// Operator, key and values.
+    fn test(self, usage: &Usage) -> Option<(&'static str, &'static str, Vec<String>)> {
+        match self {
+            Self::None => None,
+            Self::Region => Some(("StringEquals", "aws:RequestedRegion", vec![usage.region.to_string()])),
+            Self::Clusters => {
+                let clusters = usage.clusters().into_iter();
+                let arns = clusters.map(|name| usage.arn("ecs", &format!("cluster/{name}"))).collect();
+                Some(("ArnEquals", "ecs:cluster", arns))
+            }
+            Self::WhileRegistering => {
+                Some(("StringEquals", "ecs:CreateAction", vec!["RegisterTaskDefinition".to_owned()]))
+            }
+            Self::PassedToTasks => {
+                Some(("StringEquals", "iam:PassedToService", vec!["ecs-tasks.amazonaws.com".to_owned()]))
+            }
+        }
+    }
+}
+
+/// One action, and what it is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// The statement that it stands in, by its `Sid`. Grants of one statement stand together, and agree in all but the action.
+    pub statement: &'static str,
+    /// The action: `ecs:UpdateService`.
+    pub action: &'static str,
+    /// The use that needs it.
+    pub needed_for: Use,
+    /// What it is allowed on.
+    pub scope: Scope,
+    /// What narrows it further.
+    pub condition: Condition,
+}
+
+const fn grant(
+    statement: &'static str,
+    action: &'static str,
+    needed_for: Use,
+    scope: Scope,
+    condition: Condition,
+) -> Grant {
+    Grant { statement, action, needed_for, scope, condition }
+}
+
+/// Every permission that the program may need.
+pub const GRANTS: &[Grant] = &[
+    grant("ReadPushEvents", "cloudtrail:LookupEvents", Use::Events, Scope::Anything, Condition::Region),
+    grant("ResolveTags", "ecr:DescribeImages", Use::Images, Scope::Repositories, Condition::None),
+    grant("ReadAndRollServices", "ecs:DescribeServices", Use::Services, Scope::Services, Condition::None),
+    grant("ReadAndRollServices", "ecs:UpdateService", Use::Services, Scope::Services, Condition::None),
+    grant("ReadAndRollServices", "ecs:ListServiceDeployments", Use::Services, Scope::Services, Condition::None),
+    grant("ReadWhatWasTried", "ecs:DescribeServiceRevisions", Use::Services, Scope::ServiceRevisions, Condition::None),
+    grant(
+        "SeeAndStopDeployments",
+        "ecs:DescribeServiceDeployments",
+        Use::Services,
+        Scope::ServiceDeployments,
+        Condition::None,
+    ),
+    grant(
+        "SeeAndStopDeployments",
+        "ecs:StopServiceDeployment",
+        Use::Services,
+        Scope::ServiceDeployments,
+        Condition::None,
+    ),
+    grant(
+        "AnswerPauseHooks",
+        "ecs:ContinueServiceDeployment",
+        Use::PauseHooks,
+        Scope::PausedDeployments,
+        Condition::None,
+    ),
+    grant(
+        "RollExpressModeServices",
+        "ecs:UpdateExpressGatewayService",
+        Use::ExpressMode,
+        Scope::ExpressServices,
+        Condition::None,
+    ),
+    grant("FindRunningTasks", "ecs:ListTasks", Use::Services, Scope::Anything, Condition::Clusters),
+    grant("ReadRunningDigests", "ecs:DescribeTasks", Use::Services, Scope::Tasks, Condition::None),
+    grant("ReadRevisions", "ecs:DescribeTaskDefinition", Use::Services, Scope::Anything, Condition::Region),
+    grant("RegisterRevisions", "ecs:RegisterTaskDefinition", Use::Services, Scope::Families, Condition::None),
+    grant(
+        "CopyTagsOfRevisions",
+        "ecs:TagResource",
+        Use::RevisionTags,
+        Scope::TaggedFamilies,
+        Condition::WhileRegistering,
+    ),
+    grant("PassRolesOfTasks", "iam:PassRole", Use::TaskRoles, Scope::TaskRoles, Condition::PassedToTasks),
+    grant("Notify", "sns:Publish", Use::Topics, Scope::Topics, Condition::None),
+    grant("AssumeTheRolesOfOtherAccounts", "sts:AssumeRole", Use::OtherRoles, Scope::OtherRoles, Condition::None),
+    grant("TellTheNameThatMayBeMeant", "ecs:ListClusters", Use::Names, Scope::Anything, Condition::Region),
+    grant("TellTheNameThatMayBeMeant", "ecs:ListServices", Use::Names, Scope::Anything, Condition::Region),
+    grant("TellTheNameThatMayBeMeant", "ecr:DescribeRepositories", Use::Names, Scope::Anything, Condition::Region),
+    grant("SeeWhatExpiresImages", "ecr:GetLifecyclePolicy", Use::Names, Scope::Anything, Condition::Region),
+];
+
+/// What the daemon's role has to be allowed in a context.
+pub fn of_the_daemon(usage: &Usage) -> impl Iterator<Item = Grant> {
+    GRANTS.iter().copied().filter(|grant| grant.needed_for.is_made(usage))
+}
+
+/// What `check` asks beside that, to tell the name that may be meant.
+pub fn of_check() -> impl Iterator<Item = Grant> {
+    GRANTS.iter().copied().filter(|grant| grant.needed_for == Use::Names)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! The table of permissions against the program, the policies and the examples.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::*;
+use crate::domain::types::{AccountId, Partition};
+
+/// How a test changes a usage.
+type Edit = fn(&mut Usage);
+
+fn principal() -> Principal {
+    Principal { account: AccountId::parse("111111111111").unwrap(), partition: Partition::parse("aws").unwrap() }
+}
+
+fn none() -> Usage {
+    Usage::none(principal(), Region::parse("eu-west-1").unwrap())
+}
+
+fn texts(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn service(name: &str) -> (EcsName, EcsName) {
+    (EcsName::parse("web").unwrap(), EcsName::parse(name).unwrap())
+}
+
+/// What `config/minimal.toml` uses, where the task definition has tags and both roles.
+fn minimal() -> Usage {
+    Usage {
+        reads_events: true,
+        repositories: BTreeSet::from([RepositoryName::parse("hello-nginx").unwrap()]),
+        services: BTreeSet::from([service("hello")]),
+        families: texts(&["hello"]),
+        tagged_families: texts(&["hello"]),
+        roles: ["hello-task", "ecsTaskExecutionRole"].iter().map(|name| role_arn(&principal(), name)).collect(),
+        ..none()
+    }
+}
+
+fn granted(usage: &Usage) -> Vec<&'static str> {
+    of_the_daemon(usage).map(|grant| grant.action).collect()
+}
+
+fn file(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn each_use_brings_its_actions_and_no_others() {
+    assert_eq!(granted(&none()), Vec::<&str>::new());
+    let cases: [(Edit, &[&str]); 6] = [
+        (|usage| usage.reads_events = true, &["cloudtrail:LookupEvents"]),
+        (|usage| usage.repositories = minimal().repositories, &["ecr:DescribeImages"]),
+        (
+            |usage| usage.services = minimal().services,
+            &[
+                "ecs:DescribeServices",
+                "ecs:UpdateService",
+                "ecs:ListServiceDeployments",
+                "ecs:DescribeServiceRevisions",
+                "ecs:DescribeServiceDeployments",
+                "ecs:StopServiceDeployment",
+                "ecs:ListTasks",
+                "ecs:DescribeTasks",
+                "ecs:DescribeTaskDefinition",
+                "ecs:RegisterTaskDefinition",
+            ],
+        ),
+        (|usage| usage.tagged_families = texts(&["hello"]), &["ecs:TagResource"]),
+        (|usage| usage.roles = texts(&["arn:aws:iam::111111111111:role/task"]), &["iam:PassRole"]),
+        (|usage| usage.topics = texts(&["arn:aws:sns:eu-west-1:111111111111:duty"]), &["sns:Publish"]),
+    ];
+    for (edit, expected) in cases {
+        let mut usage = none();
+        edit(&mut usage);
+        assert_eq!(granted(&usage), expected);
+    }
+}
+
+#[test]
+fn the_examples_are_what_the_table_says() {
+    let assumes = Usage { assumed_roles: texts(&["arn:aws:iam::222222222222:role/ecs-deployd"]), ..none() };
+    let policies = [
+        ("ecs-deployd.json", Policy::allowing(of_the_daemon(&minimal()), &minimal())),
+        ("check.json", Policy::allowing(of_check(), &none())),
+        ("assume-roles.json", Policy::allowing(of_the_daemon(&assumes), &assumes)),
+    ];
+    for (name, policy) in policies {
+        let path = format!("config/iam/{name}");
+        let text = policy.to_json().unwrap();
+        if std::env::var_os("UPDATE_EXAMPLES").is_some() {
+            fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path), &text).unwrap();
+        }
+        assert_eq!(file(&path), text, "{path} is not what the table says: run this test with UPDATE_EXAMPLES=1");
+    }
+    let readme = file("docs/guides/iam.md");
+    for grant in GRANTS.iter().filter(|grant| grant.needed_for != Use::Names) {
+        assert!(readme.contains(&format!("`{}`", grant.statement)), "{} is not explained", grant.statement);
+    }
+}
+
+#[test]
+fn grants_of_one_statement_stand_together_and_agree() {
+    for (index, grant) in GRANTS.iter().enumerate() {
+        let twins = GRANTS.iter().enumerate().filter(|(_, other)| other.statement == grant.statement);
+        for (at, twin) in twins {
+            assert_eq!(
+                (twin.needed_for, twin.scope, twin.condition),
+                (grant.needed_for, grant.scope, grant.condition),
+                "{}",
+                grant.statement
+            );
+            let between = &GRANTS[at.min(index)..=at.max(index)];
+            assert!(between.iter().all(|one| one.statement == grant.statement), "{} is split", grant.statement);
+        }
+        let same = GRANTS.iter().filter(|other| other.action == grant.action).count();
+        assert_eq!(same, 1, "{} is declared twice", grant.action);
+    }
+}
+
+/// A call that is new in an adapter has to be declared here, or the daemon is denied it.
+#[test]
+fn every_call_of_the_adapters_is_declared_and_nothing_is_declared_that_is_never_called() {
+    // AWS denies this to nobody, and registering with tags and roles needs the last two.
+    const FREE: &[&str] = &["GetCallerIdentity"];
+    const IMPLIED: &[&str] = &["TagResource", "PassRole", "AssumeRole"];
+    let mut called = BTreeSet::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for before in [".call(\"", "const OPERATION: &str = \""] {
+            called.extend(text.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    let declared: BTreeSet<String> =
+        GRANTS.iter().map(|grant| grant.action.split_once(':').unwrap().1.to_owned()).collect();
+    let free = |name: &&String| !FREE.contains(&name.as_str());
+    assert_eq!(called.difference(&declared).filter(free).collect::<Vec<_>>(), Vec::<&String>::new(), "not declared");
+    let implied = |name: &&String| !IMPLIED.contains(&name.as_str());
+    assert_eq!(declared.difference(&called).filter(implied).collect::<Vec<_>>(), Vec::<&String>::new(), "not called");
+}
+
+#[test]
+fn resources_are_as_narrow_as_aws_takes_them() {
+    let usage = minimal();
+    let policy: Value =
+        serde_json::from_str(&Policy::allowing(of_the_daemon(&usage), &usage).to_json().unwrap()).unwrap();
+    let everything: Vec<&str> = policy["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|statement| statement["Resource"] == "*")
+        .map(|statement| {
+            assert!(statement["Condition"].is_object(), "{statement:#} is not narrowed at all");
+            statement["Sid"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(everything, ["ReadPushEvents", "FindRunningTasks", "ReadRevisions"], "these take no resource");
+}
+
+#[test]
+fn arns_are_of_the_partition_and_bare_role_names_become_arns() {
+    let mut usage = minimal();
+    usage.principal.partition = Partition::parse("aws-cn").unwrap();
+    usage.roles =
+        BTreeSet::from([role_arn(&usage.principal, "task"), role_arn(&usage.principal, "arn:aws:iam::1:role/x")]);
+    let text = Policy::allowing(of_the_daemon(&usage), &usage).to_json().unwrap();
+    assert!(text.contains("arn:aws-cn:ecs:eu-west-1:111111111111:service/web/hello"), "{text}");
+    assert!(
+        text.contains("arn:aws-cn:iam::111111111111:role/task") && text.contains("arn:aws:iam::1:role/x"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_policy_says_when_it_is_longer_than_aws_allows() {
+    let mut usage = minimal();
+    let is_too_long = |usage: &Usage| Policy::allowing(of_the_daemon(usage), usage).is_too_long();
+    assert!(!is_too_long(&usage));
+    usage.services = (0..100).map(|number| service(&format!("a-service-with-a-name-{number}"))).collect();
+    assert!(is_too_long(&usage));
+}

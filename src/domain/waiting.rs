@@ -1,0 +1,70 @@
+//! What waits, where, and for what.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::deployment::HookTarget;
+use super::types::{Digest, RepositoryName, Tag};
+use super::words::{words, words_in_json};
+
+words! {
+    /// Where something waits: a closed set, the same in metrics, status and notifications.
+    pub enum Gate {
+        Pause = "pause", "A lifecycle hook of ECS, at which its deployment waits for an answer.";
+    }
+}
+
+words_in_json!(Gate);
+
+/// Something that waits for one service. It is kept in the state, so that it is told of once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Where.
+    pub gate: Gate,
+    /// Since when.
+    pub since: Timestamp,
+    /// The repository of what waits.
+    pub repository: RepositoryName,
+    /// The tag of what waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// The digest of what waits.
+    pub digest: Digest,
+    /// What is waited for, for people.
+    pub reason: String,
+    /// When the waiting ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// ECS's lifecycle stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The hook that ECS waits at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Hook>,
+}
+
+/// The hook that ECS waits at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its id.
+    pub id: String,
+    /// What acts at it.
+    pub target: HookTarget,
+    /// The service deployment that waits.
+    pub service_deployment: String,
+}
+
+impl Waiting {
+    /// Whether both mean the same waiting, whatever was seen of it since.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.gate, &self.repository, &self.digest, &self.hook)
+            == (other.gate, &other.repository, &other.digest, &other.hook)
+    }
+
+    /// Whether an operator means what waits by a tag or a digest.
+    #[must_use]
+    pub fn is_called(&self, named: &str) -> bool {
+        self.digest.as_str() == named || self.tag.as_ref().is_some_and(|tag| tag.as_str() == named)
+    }
+}

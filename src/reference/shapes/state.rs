@@ -1,0 +1,258 @@
+//! The members of the state file.
+
+use super::Type::{Bool, Integer, List, Map, Object, Optional, Text, Time, Word};
+use super::{Document, FREEZE, ORDERED, Shape, WAITING};
+use crate::domain::skip::SkipReason;
+use crate::domain::state::OutcomeKind;
+use crate::domain::words::described;
+use crate::status::{Step, Way};
+
+pub(in crate::reference) static STATE: Document = Document {
+    title: "The state file",
+    about: "What must survive a restart, with a line for each AWS context and each service. It is for reading only: the daemon replaces it as a whole.",
+    shape: &Shape {
+        name: "State",
+        members: &[
+            ("version", Integer, "The version of the format: 1."),
+            ("contexts", Map("AWS context", &Object(&CONTEXT_STATE)), "How far events were read."),
+            ("services", Map("AWS/CLUSTER/SERVICE", &Object(&SERVICE_STATE)), "What is known of each service."),
+            (
+                "audits",
+                Optional(&Map("AWS context", &Object(&AUDIT_STATE))),
+                "How far changes to ECS were read, where they are followed.",
+            ),
+            ("decisions", Optional(&List(&Object(&DECISION))), "The last 100 decisions about pushes, newest first."),
+        ],
+    },
+};
+
+static CONTEXT_STATE: Shape = Shape {
+    name: "Events of a context",
+    members: &[
+        ("baseline", Time, "The first start: a push before it is not deployed."),
+        ("cursor", Optional(&Time), "Everything up to here was read, as far as CloudTrail had delivered it."),
+        (
+            "recent",
+            Optional(&Time),
+            "While `unread` is there: everything up to here was read, but for what `unread` names.",
+        ),
+        (
+            "unread",
+            Optional(&List(&Object(&SPAN))),
+            "What is still to be read of a time in which nobody read, newest first.",
+        ),
+        ("reread", Optional(&Object(&SPAN)), "What is left of the span that is read again for events that came late."),
+        ("reread_to", Optional(&Time), "Up to where late events are looked for."),
+        (
+            "followed",
+            Optional(&Map("repository", &Time)),
+            "Since when each repository is in the configuration: a push before it is not deployed.",
+        ),
+        (
+            "seen",
+            Optional(&Map("event", &Time)),
+            "The events that were read, with their times, as far back as they can be read again.",
+        ),
+    ],
+};
+
+static SPAN: Shape = Shape {
+    name: "Span",
+    members: &[("from", Time, "The oldest second of it."), ("to", Time, "The newest second of it.")],
+};
+
+static AUDIT_STATE: Shape = Shape {
+    name: "Changes of a context",
+    members: &[
+        ("since", Time, "Since when changes are followed."),
+        ("cursor", Optional(&Time), "Everything up to here was read, as far as CloudTrail had delivered it."),
+        ("round", Optional(&Object(&AUDIT_ROUND)), "The pass over all calls that is under way."),
+        ("forgotten_to", Optional(&Time), "Changes before this are not told of any more."),
+        (
+            "seen",
+            Optional(&Map("event", &Time)),
+            "The events that were read, with their times, as far back as they can be read again.",
+        ),
+    ],
+};
+
+static AUDIT_ROUND: Shape = Shape {
+    name: "Pass over the calls",
+    members: &[
+        ("from", Time, "The oldest second that is read."),
+        ("to", Time, "When it began."),
+        ("event", Text, "The call that is being read; those before it in the configuration are done."),
+        ("below", Time, "Everything of that call after this is read."),
+    ],
+};
+
+static SERVICE_STATE: Shape = Shape {
+    name: "State of a service",
+    members: &[
+        (
+            "wanted",
+            Optional(&Map("AWS/REPOSITORY", &List(&Object(&PUSH_REF)))),
+            "Pushes that are not decided yet, newest first.",
+        ),
+        ("decided", Optional(&Map("AWS/REPOSITORY", &Object(&PUSH_REF))), "The newest push that was decided."),
+        ("deployed", Optional(&Object(&DEPLOYED)), "What was deployed last and is complete."),
+        ("rollout", Optional(&Object(&ROLLOUT_STATE)), "What is under way."),
+        ("left", Optional(&Object(&LEFT)), "What failed and was left in place."),
+        ("held", Optional(&Map("AWS/REPOSITORY", &Object(&HOLD_STATE))), "The digests that are held."),
+        (
+            "ousted",
+            Optional(&Map("AWS/REPOSITORY", &Object(&OUSTED))),
+            "What another deployer replaced while it was rolled out.",
+        ),
+        ("frozen", Optional(&Object(&FREEZE)), "The hold of an operator on the whole service."),
+        ("waiting", Optional(&Object(&WAITING)), "What waits, and where."),
+        ("history", Optional(&List(&Object(&OUTCOME_STATE))), "The last outcomes, newest first."),
+        ("orders", Optional(&List(&Object(&ORDERED))), "The last orders of operators, newest first."),
+    ],
+};
+
+static PUSH_REF: Shape = Shape {
+    name: "Push of the state",
+    members: &[
+        ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
+        ("tag", Optional(&Text), "The tag, where the record holds it."),
+        ("at", Time, "When it was pushed."),
+        ("digest", Optional(&Text), "The digest that the record told of, as long as the push is not decided."),
+    ],
+};
+
+static TARGET: Shape = Shape {
+    name: "Target",
+    members: &[
+        ("digest", Text, "The digest."),
+        ("push", Object(&PUSH_REF), "The push that asked for it."),
+        ("image_pushed_at", Optional(&Time), "When ECR got the image."),
+    ],
+};
+
+static WAY_BACK: Shape = Shape {
+    name: "Rollback target",
+    members: &[
+        ("revision", Text, "The ARN of the revision that ran before."),
+        (
+            "pinned",
+            Optional(&Map("container", &Text)),
+            "The images that ran, pinned to digests, where that revision names tags.",
+        ),
+        (
+            "targets",
+            Optional(&Map("AWS/REPOSITORY", &Object(&TARGET))),
+            "The digests that this program deployed with that revision.",
+        ),
+    ],
+};
+
+static DEPLOYED: Shape = Shape {
+    name: "Deployed revision of the state",
+    members: &[
+        ("revision", Text, "The ARN of the revision."),
+        ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it runs."),
+        ("since", Time, "When it was complete."),
+        ("names_tags", Bool, "Whether the revision names an image in ECR by a tag."),
+        ("way_back", Optional(&Object(&WAY_BACK)), "Where to go back to, should an operator order it."),
+        (
+            "unproven",
+            Optional(&Object(&ROLLOUT_STATE)),
+            "The rollout that brought it, as long as no task has run it because the desired count was 0.",
+        ),
+        (
+            "pinned",
+            Optional(&Map("container", &Text)),
+            "What ran, pinned to digests, after going back to what no push brought here.",
+        ),
+    ],
+};
+
+static LEFT: Shape = Shape {
+    name: "Revision that failed in place",
+    members: &[
+        ("revision", Text, "The ARN of the revision."),
+        ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it brought."),
+        ("way_back", Object(&WAY_BACK), "Where to go back to, should an operator order it."),
+    ],
+};
+
+static ROLLOUT_STATE: Shape = Shape {
+    name: "Rollout of the state",
+    members: &[
+        ("direction", Object(&DIRECTION), "Where it goes."),
+        ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it brings, or that failed."),
+        ("replaces", Text, "The ARN of the revision that the service ran when this was decided."),
+        ("base", Text, "The ARN of the revision that the new one is made from."),
+        ("images", Map("container", &Text), "The images that it changes."),
+        ("way_back", Object(&WAY_BACK), "Where to go back to if it fails."),
+        ("phase", Object(&PHASE), "How far it got."),
+        ("decided_at", Time, "When it was decided."),
+        ("names_tags", Bool, "Whether the new revision names an image in ECR by a tag."),
+        (
+            "supersedes",
+            Optional(&Object(&ROLLOUT_STATE)),
+            "The rollout that this one supersedes, as long as ECS rolls that one.",
+        ),
+    ],
+};
+
+static DIRECTION: Shape = Shape {
+    name: "Direction",
+    members: &[("is", Word(described::<Way>), "Where it goes."), ("because", Optional(&Text), "Why it goes back.")],
+};
+
+static PHASE: Shape = Shape {
+    name: "Phase",
+    members: &[
+        ("is", Word(described::<Step>), "How far it got."),
+        ("revision", Optional(&Text), "The ARN of the revision, once it is registered."),
+        ("deployment", Optional(&Text), "The id of the deployment, once there is one."),
+        ("since", Optional(&Time), "When UpdateService was answered, or the deployment was found."),
+        ("progressed_at", Optional(&Time), "When it was last seen to make progress."),
+    ],
+};
+
+static HOLD_STATE: Shape = Shape {
+    name: "Digest hold of the state",
+    members: &[
+        ("digest", Text, "The digest."),
+        ("since", Time, "Since when."),
+        ("reason", Text, "Why."),
+        ("pushed_at", Optional(&Time), "When it was pushed."),
+        ("rejected", Optional(&Bool), "Whether an operator rejected it."),
+        ("tried_until", Optional(&Time), "Up to when it was tried, by the clock that pushes go by."),
+    ],
+};
+
+static OUSTED: Shape = Shape {
+    name: "Digest replaced externally",
+    members: &[("digest", Text, "The digest."), ("at", Time, "When that was seen.")],
+};
+
+static OUTCOME_STATE: Shape = Shape {
+    name: "Outcome of the state",
+    members: &[
+        ("result", Word(described::<OutcomeKind>), "How the rollout ended."),
+        ("revision", Optional(&Text), "The ARN of the revision, if one was registered."),
+        ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests."),
+        ("decided_at", Time, "When it was decided."),
+        ("ended_at", Time, "When it ended."),
+        ("detail", Optional(&Text), "What to know about it."),
+    ],
+};
+
+static DECISION: Shape = Shape {
+    name: "Decision",
+    members: &[
+        ("aws", Text, "The AWS context that the repository lives in."),
+        ("repository", Optional(&Text), "The repository, as far as the record names one."),
+        ("tag", Optional(&Text), "The tag."),
+        ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
+        ("pushed_at", Time, "When it was pushed."),
+        ("decided_at", Time, "When it was decided."),
+        ("service", Optional(&Text), "The service; left out if the push concerns none."),
+        ("skipped", Optional(&Word(described::<SkipReason>)), "Why it was not deployed; left out if it was."),
+        ("detail", Optional(&Text), "The digest that is deployed, or the particulars of the reason."),
+    ],
+};

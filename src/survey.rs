@@ -1,0 +1,320 @@
+//! What there is in an account: asked of ECS, ECR and STS for `init`. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::asking::{again, each};
+use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, ConnectError, Fault, Identity};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::AwsSettings;
+use crate::domain::finding::nearest;
+use crate::domain::proposal::{Found, NamedImage, Reach, Registry, Shelf, Snapshot, Which};
+use crate::domain::task_definition::TaskDefinition;
+use crate::domain::types::{ContextName, Digest, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
+use crate::domain::view::ServiceView;
+use crate::metrics::Metrics;
+use crate::wording::counted;
+
+/// Services that one DescribeServices takes.
+const SERVICES: usize = 10;
+/// Digests that one DescribeImages takes.
+const DIGESTS: usize = 100;
+/// Profiles that are tried at most, where images come from accounts that the ambient credentials do not lead to.
+const PROFILES: usize = 32;
+
+/// What is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// The Region; without it the ambient one.
+    pub region: Option<Region>,
+    /// The clusters; none: all that there are.
+    pub clusters: Vec<EcsName>,
+    /// The endpoint that the environment names.
+    pub endpoint_url: Option<String>,
+    /// The profile that the environment names.
+    pub profile: Option<String>,
+}
+
+/// Why it is not known what there is.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// There is no client to ask with.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The metrics cannot be made.
+    #[error("cannot make the metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// AWS did not say.
+    #[error("cannot ask AWS about {about}{}", remedy.as_ref().map_or_else(String::new, |remedy| format!(" ({remedy})")))]
+    Asking {
+        /// What about.
+        about: String,
+        /// What can be done.
+        remedy: Option<String>,
+        /// Why not.
+        source: AwsError,
+    },
+    /// A cluster that was named is not there.
+    #[error("there is no cluster {name} in {region}{}", hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}")))]
+    NoCluster {
+        /// The name.
+        name: EcsName,
+        /// The Region.
+        region: Region,
+        /// The name that may be meant.
+        hint: Option<String>,
+    },
+}
+
+fn asking(about: impl Into<String>) -> impl FnOnce(AwsError) -> SurveyError {
+    let about = about.into();
+    move |source| SurveyError::Asking { about, remedy: source.remedy(), source }
+}
+
+/// The clients of one way to reach AWS.
+struct Door {
+    context: AwsContext,
+    identity: Arc<dyn Identity>,
+}
+
+async fn open(settings: AwsSettings, metrics: &Arc<Metrics>) -> Result<Door, ConnectError> {
+    let name = ContextName::of_default();
+    let only = BTreeMap::from([(name.clone(), settings)]);
+    let missing = || ConnectError::NoRegion(name.clone());
+    let context = aws::connect(&only, metrics).await?.remove(&name).ok_or_else(missing)?;
+    let identity = aws::identities(&only, metrics).await?.remove(&name).ok_or_else(missing)?;
+    Ok(Door { context, identity })
+}
+
+/// Asks AWS. `progress` is told in half a sentence what has been found so far.
+///
+/// # Errors
+/// AWS cannot be asked, or a cluster that was named is not there.
+pub async fn take(question: &Question, progress: &dyn Fn(&str)) -> Result<Snapshot, SurveyError> {
+    let now = SystemClock.now();
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
+    let region = question.region.as_ref().map(|region| region.as_str().to_owned());
+    let door = open(AwsSettings { region, ..AwsSettings::default() }, &metrics).await?;
+    progress("asking whose account it is");
+    let principal = again(|| door.identity.principal()).await.map_err(asking("the account"))?;
+    let home = Registry { account: principal.account, region: door.context.region.clone() };
+    let clusters = clusters(&door.context, question, progress).await?;
+    let services = services(&door.context, clusters, progress).await?;
+    let mut survey = Survey { home, door, metrics, progress, profiles: None };
+    let registries = survey.registries(&services).await?;
+    Ok(Snapshot {
+        home: survey.home,
+        endpoint_url: question.endpoint_url.clone(),
+        profile: question.profile.clone(),
+        services,
+        registries,
+    })
+}
+
+async fn clusters(
+    context: &AwsContext,
+    question: &Question,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<EcsName>, SurveyError> {
+    progress("listing the clusters");
+    let names = match again(|| context.inventory.clusters()).await {
+        Ok(names) => names,
+        // Who may not list them is believed about them.
+        Err(error) if error.fault == Fault::Denied && !question.clusters.is_empty() => {
+            return Ok(question.clusters.clone());
+        }
+        Err(error) => return Err(asking("its clusters")(error)),
+    };
+    if let Some(missing) = question.clusters.iter().find(|cluster| !names.iter().any(|name| name == cluster.as_str())) {
+        return Err(no_cluster(context, missing, &names));
+    }
+    if !question.clusters.is_empty() {
+        return Ok(question.clusters.clone());
+    }
+    let clusters: BTreeSet<EcsName> = names.iter().filter_map(|name| EcsName::parse(name).ok()).collect();
+    Ok(clusters.into_iter().collect())
+}
+
+/// A service by its names.
+type Named = (EcsName, EcsName);
+
+async fn services(
+    context: &AwsContext,
+    clusters: Vec<EcsName>,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Found>, SurveyError> {
+    let in_clusters = counted(clusters.len(), "cluster", "clusters");
+    progress(&format!("{in_clusters}: listing their services"));
+    let lists =
+        each(
+            clusters,
+            |cluster| async move { Ok::<_, SurveyError>((cluster.clone(), list(context, &cluster).await?)) },
+        )
+        .await?;
+    let parts: Vec<(EcsName, Vec<EcsName>)> = lists
+        .iter()
+        .flat_map(|(cluster, names)| names.chunks(SERVICES).map(|part| (cluster.clone(), part.to_vec())))
+        .collect();
+    let total: usize = lists.iter().map(|(_, names)| names.len()).sum();
+    progress(&format!("{in_clusters}, {}: reading them", counted(total, "service", "services")));
+    let answers = each(parts, |(cluster, part)| async move {
+        let read = again(|| context.ecs.describe_services(&cluster, &part)).await;
+        read.map(|found| (cluster.clone(), found)).map_err(asking(format!("the services of the cluster {cluster}")))
+    })
+    .await?;
+    let mut seen: BTreeMap<Named, Result<ServiceView, String>> = BTreeMap::new();
+    for (cluster, found) in answers {
+        for (name, view) in found {
+            // What is being deleted is gone tomorrow.
+            if view.as_ref().is_ok_and(|view| !view.active) {
+                continue;
+            }
+            seen.insert((cluster.clone(), name), view.map_err(|why| why.to_string()));
+        }
+    }
+    let revisions: BTreeSet<TaskDefinitionArn> =
+        seen.values().flatten().map(|view| view.task_definition.clone()).collect();
+    let count = counted(revisions.len(), "task definition", "task definitions");
+    progress(&format!("{in_clusters}, {}, {count}: reading them", counted(total, "service", "services")));
+    let definitions = each(revisions, |arn| async move {
+        let read = again(|| context.ecs.describe_task_definition(arn.as_str())).await;
+        read.map(|definition| (arn.clone(), definition)).map_err(asking(format!("the task definition {arn}")))
+    })
+    .await?;
+    let definitions: BTreeMap<TaskDefinitionArn, TaskDefinition> = definitions.into_iter().collect();
+    let found = seen.into_iter().filter_map(|((cluster, service), seen)| {
+        let state = match seen {
+            Ok(view) => {
+                let definition = definitions.get(&view.task_definition)?.clone();
+                Ok((view, definition))
+            }
+            Err(why) => Err(why),
+        };
+        Some(Found { cluster, service, state })
+    });
+    Ok(found.collect())
+}
+
+/// The services of a cluster.
+async fn list(context: &AwsContext, cluster: &EcsName) -> Result<Vec<EcsName>, SurveyError> {
+    match again(|| context.inventory.services(cluster)).await {
+        Ok(names) => Ok(names.iter().filter_map(|name| EcsName::parse(name).ok()).collect()),
+        Err(error) if error.code == CLUSTER_NOT_FOUND => Err(no_cluster(context, cluster, &[])),
+        Err(error) => Err(asking(format!("the services of the cluster {cluster}"))(error)),
+    }
+}
+
+fn no_cluster(context: &AwsContext, name: &EcsName, there: &[String]) -> SurveyError {
+    let names: Vec<&str> = there.iter().map(String::as_str).collect();
+    let hint = nearest(name.as_str(), &names);
+    SurveyError::NoCluster { name: name.clone(), region: context.region.clone(), hint }
+}
+
+/// What the looks at the registries have in common.
+struct Survey<'a> {
+    home: Registry,
+    door: Door,
+    metrics: Arc<Metrics>,
+    progress: &'a dyn Fn(&str),
+    /// The accounts that profiles lead to, once they were asked.
+    profiles: Option<Vec<(String, Registry)>>,
+}
+
+impl Survey<'_> {
+    /// Every registry that the revisions name, with what is wanted of it.
+    async fn registries(&mut self, services: &[Found]) -> Result<BTreeMap<Registry, Shelf>, SurveyError> {
+        let mut wanted: BTreeMap<Registry, BTreeMap<RepositoryName, BTreeSet<Digest>>> = BTreeMap::new();
+        let revisions = services.iter().filter_map(|found| found.state.as_ref().ok());
+        let images = revisions.flat_map(|(_, definition)| definition.containers()).map(|(_, image)| image);
+        for NamedImage { registry, repository, which } in images.filter_map(NamedImage::read) {
+            let digests = wanted.entry(registry).or_default().entry(repository).or_default();
+            if let Which::Digest(digest) = which {
+                digests.insert(digest);
+            }
+        }
+        let mut shelves = BTreeMap::new();
+        for (registry, repositories) in wanted {
+            let shelf = self.shelf(&registry, &repositories).await?;
+            shelves.insert(registry, shelf);
+        }
+        Ok(shelves)
+    }
+
+    async fn shelf(
+        &mut self,
+        registry: &Registry,
+        wanted: &BTreeMap<RepositoryName, BTreeSet<Digest>>,
+    ) -> Result<Shelf, SurveyError> {
+        (self.progress)(&format!("looking at the repositories of {} in {}", registry.account, registry.region));
+        let region = Some(registry.region.as_str().to_owned());
+        let reach = match registry.account == self.home.account {
+            true => Reach::Ambient,
+            false => self.profile_of(registry).await.map_or(Reach::Unknown, Reach::Profile),
+        };
+        let settings = match &reach {
+            Reach::Ambient => AwsSettings { region, ..AwsSettings::default() },
+            Reach::Profile(profile) => AwsSettings { region, profile: Some(profile.clone()), ..AwsSettings::default() },
+            Reach::Unknown => return Ok(Shelf { reach, repositories: None, tags: BTreeMap::new() }),
+        };
+        let other = match *registry == self.home {
+            true => None,
+            false => Some(open(settings, &self.metrics).await?),
+        };
+        let context = &other.as_ref().unwrap_or(&self.door).context;
+        let about = || format!("the repositories of {} in {}", registry.account, registry.region);
+        let repositories = match again(|| context.inventory.repositories()).await {
+            Ok(repositories) => Some(repositories),
+            // Who may not list them is believed about them.
+            Err(error) if error.fault == Fault::Denied => None,
+            Err(error) => return Err(asking(about())(error)),
+        };
+        let tags = tags(context, wanted).await?;
+        Ok(Shelf { reach, repositories, tags })
+    }
+
+    /// A profile whose credentials are of the registry's account; one that is for its Region comes first.
+    async fn profile_of(&mut self, registry: &Registry) -> Option<String> {
+        if self.profiles.is_none() {
+            self.profiles = Some(self.ask_profiles().await);
+        }
+        let of_account = || self.profiles.iter().flatten().filter(|(_, leads_to)| leads_to.account == registry.account);
+        let fits = of_account().find(|(_, leads_to)| leads_to.region == registry.region);
+        fits.or_else(|| of_account().next()).map(|(name, _)| name.clone())
+    }
+
+    /// The accounts that the profiles lead to. One that leads nowhere is none.
+    async fn ask_profiles(&self) -> Vec<(String, Registry)> {
+        let mut found = Vec::new();
+        for profile in aws::profiles().await.into_iter().take(PROFILES) {
+            (self.progress)(&format!("asking which account the profile {profile} leads to"));
+            let region = Some(self.home.region.as_str().to_owned());
+            let settings = AwsSettings { region, profile: Some(profile.clone()), ..AwsSettings::default() };
+            let Ok(door) = open(settings, &self.metrics).await else { continue };
+            if let Ok(principal) = door.identity.principal().await {
+                found.push((profile, Registry { account: principal.account, region: door.context.region }));
+            }
+        }
+        found
+    }
+}
+
+/// The tags of these digests. A repository that cannot be asked has none.
+async fn tags(
+    context: &AwsContext,
+    wanted: &BTreeMap<RepositoryName, BTreeSet<Digest>>,
+) -> Result<BTreeMap<(RepositoryName, Digest), Vec<Tag>>, SurveyError> {
+    let mut tags = BTreeMap::new();
+    for (repository, digests) in wanted {
+        let digests: Vec<Digest> = digests.iter().cloned().collect();
+        for part in digests.chunks(DIGESTS) {
+            match again(|| context.ecr.describe_digests(repository, part)).await {
+                Ok(images) => {
+                    tags.extend(images.into_iter().map(|image| ((repository.clone(), image.digest), image.tags)));
+                }
+                Err(error) if matches!(error.fault, Fault::Denied | Fault::NotFound) => {}
+                Err(error) => return Err(asking(format!("the images of {repository}"))(error)),
+            }
+        }
+    }
+    Ok(tags)
+}
