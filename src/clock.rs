@@ -5,15 +5,22 @@
 #![expect(clippy::disallowed_methods, reason = "this is the module that the others go through")]
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 pub use tokio::time::Instant;
 
 /// A source of wall-clock time.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The time of day, in UTC.
     fn now(&self) -> Timestamp;
+
+    /// By how much AWS's answers have moved this clock, all in all. It may change at any moment; what was taken from the clock before that is
+    /// wrong by as much.
+    fn correction(&self) -> SignedDuration {
+        SignedDuration::ZERO
+    }
 }
 
 /// The machine's clock.
@@ -23,6 +30,58 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+}
+
+/// The machine's clock, until AWS's answers show that it is wrong; from then on AWS's time.
+///
+/// AWS's time goes on by the monotonic clock, so that a machine whose clock is set right at last sees no jump.
+#[derive(Debug, Default)]
+pub struct CorrectedClock(Mutex<Corrected>);
+
+/// What AWS's answers have made of the clock.
+#[derive(Debug, Clone, Copy, Default)]
+struct Corrected {
+    anchor: Option<Anchor>,
+    moved: SignedDuration,
+}
+
+/// AWS's time at a moment.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    time: Timestamp,
+    at: Instant,
+}
+
+impl Anchor {
+    fn at(self, moment: Instant) -> Option<Timestamp> {
+        self.time.checked_add(moment.duration_since(self.at)).ok()
+    }
+}
+
+impl CorrectedClock {
+    /// From now on this is to be added to the machine's time; nothing is, if it is zero.
+    pub fn correct(&self, offset: SignedDuration) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (machine, at) = (Timestamp::now(), instant());
+        let before = held.anchor.and_then(|anchor| anchor.at(at)).unwrap_or(machine);
+        let time = machine.checked_add(offset).ok().filter(|_| !offset.is_zero());
+        held.anchor = time.map(|time| Anchor { time, at });
+        held.moved += time.unwrap_or(machine).duration_since(before);
+    }
+
+    fn held(&self) -> Corrected {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for CorrectedClock {
+    fn now(&self) -> Timestamp {
+        self.held().anchor.and_then(|anchor| anchor.at(instant())).unwrap_or_else(Timestamp::now)
+    }
+
+    fn correction(&self) -> SignedDuration {
+        self.held().moved
     }
 }
 
@@ -45,4 +104,27 @@ pub async fn sleep_until(moment: Instant) {
 /// Gives a future a span to finish in; `None` if it did not.
 pub async fn within<F: Future>(span: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(span, future).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_corrected_clock_goes_on_by_the_monotonic_one() {
+        let clock = CorrectedClock::default();
+        let near = |a: Timestamp, b: Timestamp| a.duration_since(b).abs() < SignedDuration::from_secs(5);
+        assert!(near(clock.now(), Timestamp::now()));
+        clock.correct(SignedDuration::from_mins(-10));
+        let corrected = clock.now();
+        assert!(near(corrected, Timestamp::now() - SignedDuration::from_mins(10)));
+        assert_eq!(clock.correction(), SignedDuration::from_mins(-10));
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(clock.now().duration_since(corrected), SignedDuration::from_hours(1));
+        // The machine's clock is set right at last, so this one does not move. Only tokio's clock has advanced here, so it is an hour off.
+        clock.correct(SignedDuration::ZERO);
+        assert!(near(clock.now(), Timestamp::now()));
+        let moved = SignedDuration::from_mins(-10) + SignedDuration::from_mins(10 - 60);
+        assert!((clock.correction() - moved).abs() < SignedDuration::from_secs(5));
+    }
 }

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
 use crate::admission;
-use crate::aws::{self, ConnectError, Contexts};
-use crate::clock::{self, Clock, SystemClock};
+use crate::aws::{self, ConnectError, Contexts, Patience};
+use crate::clock::{self, Clock, CorrectedClock};
 use crate::config::{Config, Source, WhenMissing};
 use crate::control::{NotOpened, Socket};
 use crate::deployer::{self, Deployer, Inbox, Parts, Reload};
@@ -28,6 +28,8 @@ use crate::notify::Notices;
 use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
 use crate::wording::counted;
+
+mod connecting;
 
 /// CloudTrail delivers within 15 minutes, as a rule.
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
@@ -77,9 +79,11 @@ pub enum RunError {
 /// # Errors
 /// It cannot start, or a task ended by a defect.
 pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let corrected = Arc::new(CorrectedClock::default());
+    let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), clock.now())?);
     let health = Arc::new(Health::new());
+    let common = aws::Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
     let mut wishes = signals::listen().map_err(RunError::Signals)?;
     let config = Arc::new(config);
     let (ledger, found) = Ledger::open(&config.state.path)?;
@@ -89,7 +93,6 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         .map_err(|source| RunError::Listen { address: config.http.listen, source })?;
     let address = listener.local_addr().unwrap_or(config.http.listen);
     let control = open_control(&config.control.socket).await?;
-    let contexts = aws::connect(&config.aws, &metrics).await?;
     let (stop, stopped) = watch::channel(false);
     let (asks, requests) = mpsc::channel(WAITING_REQUESTS);
     let http = tokio::spawn(crate::http::serve(
@@ -99,6 +102,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         asks.clone(),
         stopped.clone(),
     ));
+    let Some(contexts) = connecting::patiently(&config.aws, &common, &mut wishes).await? else { return Ok(()) };
     let (batches, pages) = mpsc::channel(WAITING_PAGES);
     let (reloads, reloaded) = mpsc::channel(1);
     let shared =
@@ -129,7 +133,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
     let state_path = config.state.path.clone();
-    let supervisor = Supervisor { source, config, state_path, tasks, reloads, metrics, health, notices };
+    let supervisor = Supervisor { source, config, state_path, tasks, reloads, common, metrics, health, notices };
     supervisor.supervise(&mut wishes, deployer, http, &stop).await
 }
 
@@ -236,6 +240,7 @@ struct Supervisor {
     state_path: PathBuf,
     tasks: Tasks,
     reloads: mpsc::Sender<Reload>,
+    common: aws::Common,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     notices: Notices,
@@ -316,7 +321,7 @@ impl Supervisor {
 
     async fn replace(&mut self) -> Result<(), String> {
         let config = self.source.load().map_err(|error| chain(&error))?;
-        let contexts = aws::connect(&config.aws, &self.metrics).await.map_err(|error| chain(&error))?;
+        let contexts = aws::connect(&config.aws, &self.common, Patience::Short).await.map_err(|error| chain(&error))?;
         let state = match ledger::read(&self.state_path).map_err(|error| chain(&error))? {
             Found::State(state) => *state,
             Found::Missing => return Err("the state file is gone".to_owned()),

@@ -25,6 +25,8 @@ struct Inner {
     contexts: BTreeMap<ContextName, Polls>,
     /// Contexts in which changes to ECS cannot be read, and why.
     unaudited: BTreeMap<ContextName, String>,
+    /// What contexts wait for, and since when.
+    awaited: BTreeMap<ContextName, (String, Instant)>,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +45,7 @@ impl Health {
             deployer: clock::instant(),
             contexts: BTreeMap::new(),
             unaudited: BTreeMap::new(),
+            awaited: BTreeMap::new(),
         };
         Self { inner: Mutex::new(inner) }
     }
@@ -93,6 +96,18 @@ impl Health {
         });
     }
 
+    /// A context waits for something that its calls need, such as credentials, or does not any more.
+    pub fn awaits(&self, context: &ContextName, what: Option<&str>) {
+        let now = clock::instant();
+        self.change(|inner| match what {
+            None => drop(inner.awaited.remove(context)),
+            Some(what) => {
+                let (text, _) = inner.awaited.entry(context.clone()).or_insert_with(|| (String::new(), now));
+                what.clone_into(text);
+            }
+        });
+    }
+
     /// Changes to ECS can be read in a context, or cannot.
     pub fn audited(&self, context: &ContextName, trouble: Option<&str>) {
         self.change(|inner| match trouble {
@@ -106,16 +121,19 @@ impl Health {
         self.change(|inner| inner.unaudited.iter().map(|(name, why)| (name.clone(), why.clone())).collect())
     }
 
-    /// How long ago a context was polled successfully, and what was wrong with it since.
+    /// How long ago a context was polled successfully, and what it waits for, or what was wrong with it since.
     pub fn of_context(&self, context: &str) -> Option<(Option<Duration>, Option<String>)> {
         let now = clock::instant();
         self.change(|inner| {
             let (_, polls) = inner.contexts.iter().find(|(name, _)| name.as_str() == context)?;
-            Some((polls.succeeded.map(|at| now - at), polls.trouble.clone()))
+            let awaited = inner.awaited.iter().find(|(name, _)| name.as_str() == context);
+            let awaited = awaited.map(|(_, (what, _))| format!("waiting for {what}"));
+            Some((polls.succeeded.map(|at| now - at), awaited.or_else(|| polls.trouble.clone())))
         })
     }
 
-    /// Every context was polled successfully within three intervals. Otherwise: one line for each that was not.
+    /// Every context was polled successfully within three intervals. Otherwise: one line for each that was not, with what it waits for, or what
+    /// the last poll met with. Before the first poll a context that waits for anything is not ready either.
     ///
     /// # Errors
     /// What is not ready.
@@ -123,14 +141,25 @@ impl Health {
         let now = clock::instant();
         let late = self.change(|inner| {
             let limit = inner.interval * INTERVALS;
-            let line = |(name, polls): (&ContextName, &Polls)| match polls.succeeded {
-                None => Some(format!("aws context {name}: not polled successfully yet")),
-                Some(at) if now - at > limit => {
-                    Some(format!("aws context {name}: last polled successfully {} seconds ago", (now - at).as_secs()))
-                }
-                Some(_) => None,
+            let awaited = |name: &ContextName| {
+                let (what, since) = inner.awaited.get(name)?;
+                Some(format!("waiting for {what}, for {} seconds", (now - *since).as_secs()))
             };
-            inner.contexts.iter().filter_map(line).collect::<Vec<_>>()
+            let line = |(name, polls): (&ContextName, &Polls)| {
+                let late = match polls.succeeded {
+                    None => "not polled successfully yet".to_owned(),
+                    Some(at) if now - at > limit => {
+                        format!("last polled successfully {} seconds ago", (now - at).as_secs())
+                    }
+                    Some(_) => return None,
+                };
+                let why =
+                    awaited(name).or_else(|| polls.trouble.clone()).map_or_else(String::new, |why| format!(": {why}"));
+                Some(format!("aws context {name}: {late}{why}"))
+            };
+            let starting = inner.awaited.keys().filter(|_| inner.contexts.is_empty());
+            let starting = starting.filter_map(|name| Some(format!("aws context {name}: {}", awaited(name)?)));
+            inner.contexts.iter().filter_map(line).chain(starting).collect::<Vec<_>>()
         });
         if late.is_empty() { Ok(()) } else { Err(late) }
     }
@@ -180,6 +209,32 @@ mod tests {
         assert_eq!(health.ready(), Ok(()));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(health.ready().unwrap_err(), ["aws context default: last polled successfully 31 seconds ago"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_awaited_is_said_with_what_is_not_ready() {
+        let health = Health::new();
+        let name = ContextName::parse("default").unwrap();
+        health.awaits(&name, Some("the Region"));
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(health.ready().unwrap_err(), ["aws context default: waiting for the Region, for 7 seconds"]);
+        health.awaits(&name, None);
+        health.expect(&[&name], Duration::from_secs(10));
+        health.awaits(&name, Some("credentials from here"));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        health.awaits(&name, Some("credentials from there"));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let text =
+            "aws context default: not polled successfully yet: waiting for credentials from there, for 6 seconds";
+        assert_eq!(health.ready().unwrap_err(), [text]);
+        let waiting = Some("waiting for credentials from there".to_owned());
+        assert_eq!(health.of_context("default"), Some((None, waiting)));
+        health.awaits(&name, None);
+        health.not_polled(&name, "denied");
+        assert_eq!(health.ready().unwrap_err(), ["aws context default: not polled successfully yet: denied"]);
+        health.polled(&name);
+        health.awaits(&name, Some("credentials from there"));
+        assert_eq!(health.ready(), Ok(()), "while the last poll is recent enough");
     }
 
     #[tokio::test(start_paused = true)]

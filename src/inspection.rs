@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::admission;
-use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, ConnectError, Contexts, Fault, LookupPage, Window};
+use crate::aws::{
+    self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectError, Contexts, Fault, LookupPage, Patience, Window,
+};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places};
 use crate::daemon::SAFE_OVERLAP;
@@ -62,7 +64,8 @@ pub enum InspectionError {
 pub async fn inspect(config: &Config, places: &Places) -> Result<Vec<Placed>, InspectionError> {
     let now = SystemClock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
-    let contexts = aws::connect(&config.aws, &metrics).await?;
+    let common = Common::new(Arc::clone(&metrics), Arc::default(), Arc::default());
+    let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
     Ok(look(config, places, &contexts, now).await)
 }
 

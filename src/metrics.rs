@@ -266,6 +266,11 @@ impl Metrics {
         self.families.state_commits_total.with([outcome.as_str()]).inc();
     }
 
+    /// What has to be added to the machine's time to have AWS's.
+    pub fn clock_offset(&self, offset: SignedDuration) {
+        self.families.clock_offset_seconds.with([]).set(offset.as_secs_f64());
+    }
+
     /// The configuration was loaded at a time, or could not be.
     pub fn reloaded(&self, at: Option<Timestamp>) {
         self.families.config_last_reload_successful.with([]).set(if at.is_some() { 1.0 } else { 0.0 });

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::aws::{self, AwsError, ConnectError};
-use crate::clock::{self, Clock, SystemClock};
+use crate::aws::{self, AwsError, Common, ConnectError, Patience};
+use crate::clock::{self, Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
 use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
@@ -67,13 +67,15 @@ pub enum OnceError {
 /// # Errors
 /// Nothing could be begun.
 pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, OnceError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let corrected = Arc::new(CorrectedClock::default());
+    let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), clock.now())?);
     let health = Arc::new(Health::new());
     let config = Arc::new(config);
     let (ledger, found) = Ledger::open(&config.state.path)?;
     let state = daemon::begin(&config, found, clock.as_ref());
-    let contexts = aws::connect(&config.aws, &metrics).await?;
+    let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
+    let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
     let (batches, pages) = mpsc::channel(4);
     let shared =
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::aws::{self, AwsError, ConnectError, Contexts};
-use crate::clock::{Clock, SystemClock};
+use crate::aws::{self, AwsError, Common, ConnectError, Contexts, Patience};
+use crate::clock::{Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
 use crate::domain::image::ImageReference;
@@ -122,11 +122,13 @@ pub enum PreviewError {
 /// # Errors
 /// There is nothing to look with, or the state cannot be read.
 pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let corrected = Arc::new(CorrectedClock::default());
+    let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected);
     let now = clock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let state = daemon::begin(&config, ledger::read(&config.state.path)?, clock.as_ref());
-    let contexts = aws::connect(&config.aws, &metrics).await?;
+    let common = Common::new(Arc::clone(&metrics), Arc::default(), corrected);
+    let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
     Ok(look(&config, &contexts, state, clock, metrics).await)
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -15,6 +15,7 @@ use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::audit::Change;
 use crate::domain::event::{self, Reading};
+use crate::domain::opening::Correction;
 use crate::domain::polling::{Demand, Failure, Moment, Next, Page, Reader, Request};
 use crate::domain::state::{AuditProgress, ContextState, ReadingProgress, State};
 use crate::domain::types::ContextName;
@@ -115,6 +116,19 @@ enum Came {
     Page { polled: bool },
     /// It failed. Whether that ends the poll.
     Failure { error: AwsError, ends_poll: bool },
+    /// The clock was wrong when it was sent: its page is not used, and the poll begins anew.
+    Misdated,
+}
+
+/// The reading from the start of the scheduler to its end.
+#[derive(Debug)]
+struct Course {
+    reader: Reader,
+    begun: Instant,
+    /// When it began, by the clock as the reader knows it.
+    started_at: Timestamp,
+    /// The correction of the clock that the reader knows of.
+    correction: SignedDuration,
 }
 
 /// What is wrong, and was said.
@@ -129,19 +143,19 @@ struct Complaints {
 impl Scheduler {
     /// Polls for ever, or until nobody takes the pages any more.
     pub async fn run(mut self) {
-        let begun = clock::instant();
-        let mut reader = Reader::new(&self.known, self.polling);
+        let mut course = self.course(Reader::new(&self.known, self.polling));
         let mut budget = Budget::new(self.polling.rate);
         let mut complaints = Complaints::default();
         let mut since_audit = 0;
         loop {
             self.health.scheduler_lives(&self.context);
             budget.ready().await;
-            let at = self.moment(begun);
+            self.follow_clock(&mut course);
+            let at = self.moment(course.begun);
             let audit_due = self.auditor.as_ref().map(Auditor::due);
             if let Some(auditor) = &mut self.auditor
                 && auditor.due() <= clock::instant()
-                && (since_audit >= AUDIT_SHARE || !reader.is_due(at))
+                && (since_audit >= AUDIT_SHARE || !course.reader.is_due(at))
             {
                 since_audit = 0;
                 if auditor.step(&mut budget).await.is_err() {
@@ -149,16 +163,16 @@ impl Scheduler {
                 }
                 continue;
             }
-            match reader.next(at) {
+            match course.reader.next(at) {
                 Next::Wait(until) => {
-                    let until = begun + until;
+                    let until = course.begun + until;
                     clock::sleep_until(audit_due.map_or(until, |due| due.min(until))).await;
                 }
                 Next::Ask(request) => {
                     since_audit += 1;
                     budget.spend();
-                    match self.lookup(&mut reader, &request, begun).await {
-                        Ok(came) => self.judge(&reader, &came, &mut complaints),
+                    match self.lookup(&mut course, &request).await {
+                        Ok(came) => self.judge(&course.reader, &came, &mut complaints),
                         Err(Closed) => return,
                     }
                 }
@@ -171,16 +185,16 @@ impl Scheduler {
     /// # Errors
     /// CloudTrail could not be read.
     pub async fn poll_once(self) -> Result<(), AwsError> {
-        let begun = clock::instant();
-        let mut reader = Reader::once(&self.known, self.polling);
+        let mut course = self.course(Reader::once(&self.known, self.polling));
         let mut budget = Budget::new(self.polling.rate);
         loop {
             budget.ready().await;
-            match reader.next(self.moment(begun)) {
-                Next::Wait(until) => clock::sleep_until(begun + until).await,
+            self.follow_clock(&mut course);
+            match course.reader.next(self.moment(course.begun)) {
+                Next::Wait(until) => clock::sleep_until(course.begun + until).await,
                 Next::Ask(request) => {
                     budget.spend();
-                    match self.lookup(&mut reader, &request, begun).await {
+                    match self.lookup(&mut course, &request).await {
                         Ok(Came::Page { polled: true }) | Err(Closed) => return Ok(()),
                         Ok(Came::Failure { error, ends_poll: true }) => return Err(error),
                         Ok(_) => {}
@@ -190,20 +204,42 @@ impl Scheduler {
         }
     }
 
+    fn course(&self, reader: Reader) -> Course {
+        let correction = self.clock.correction();
+        Course { reader, begun: clock::instant(), started_at: self.clock.now(), correction }
+    }
+
+    /// Tells the reader if the clock was corrected. Whether a poll that was under way begins anew for that.
+    fn follow_clock(&self, course: &mut Course) -> bool {
+        let correction = self.clock.correction();
+        let by = correction - std::mem::replace(&mut course.correction, correction);
+        if by.is_zero() {
+            return false;
+        }
+        let anew =
+            course.reader.clock_corrected(Correction { by, started_at: course.started_at, now: self.clock.now() });
+        course.started_at = course.started_at.checked_add(by).unwrap_or(course.started_at);
+        anew
+    }
+
     fn moment(&self, begun: Instant) -> Moment {
         Moment { now: self.clock.now(), elapsed: begun.elapsed() }
     }
 
     /// One request, and its page handed on.
-    async fn lookup(&self, reader: &mut Reader, request: &Request, begun: Instant) -> Result<Came, Closed> {
+    async fn lookup(&self, course: &mut Course, request: &Request) -> Result<Came, Closed> {
         self.metrics.lookup(&self.context);
         let page = match self.cloudtrail.lookup(event::PUT_IMAGE, request).await {
             Ok(page) => page,
-            Err(error) => return Ok(self.failed(reader, error, begun)),
+            Err(error) => return Ok(self.failed(course, error)),
         };
-        let took = reader.answered(&page_of(&page), self.moment(begun));
+        if self.follow_clock(course) {
+            debug!(aws = %self.context, "the clock was corrected; the poll begins anew");
+            return Ok(Came::Misdated);
+        }
+        let took = course.reader.answered(&page_of(&page), self.moment(course.begun));
         if took.circles {
-            return Ok(self.failed(reader, circles(), begun));
+            return Ok(self.failed(course, circles()));
         }
         let readings: Vec<Reading> =
             page.records.iter().map(event::read).filter(|reading| *reading != Reading::Foreign).collect();
@@ -221,9 +257,9 @@ impl Scheduler {
         Ok(Came::Page { polled: took.polled })
     }
 
-    fn failed(&self, reader: &mut Reader, error: AwsError, begun: Instant) -> Came {
+    fn failed(&self, course: &mut Course, error: AwsError) -> Came {
         debug!(aws = %self.context, %error, "a page of events could not be read");
-        let ends_poll = reader.failed(failure_of(&error), self.moment(begun));
+        let ends_poll = course.reader.failed(failure_of(&error), self.moment(course.begun));
         Came::Failure { error, ends_poll }
     }
 
@@ -243,7 +279,7 @@ impl Scheduler {
                 self.metrics.polled(&self.context, PollOutcome::Error, now);
                 self.complain(&mut complaints.unreadable, error);
             }
-            Came::Page { polled: false } | Came::Failure { ends_poll: false, .. } => {}
+            Came::Page { polled: false } | Came::Failure { ends_poll: false, .. } | Came::Misdated => {}
         }
         self.metrics.reading(&self.context, reader.lag(now), reader.backlog());
         if reader.catches_up() != complaints.catching_up {

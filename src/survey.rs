@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::asking::{again, each};
-use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, ConnectError, Fault, Identity};
-use crate::clock::{Clock as _, SystemClock};
+use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectError, Fault, Identity, Patience};
+use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::AwsSettings;
 use crate::domain::finding::nearest;
 use crate::domain::proposal::{Found, NamedImage, Reach, Registry, Shelf, Snapshot, Which};
@@ -21,6 +22,8 @@ const SERVICES: usize = 10;
 const DIGESTS: usize = 100;
 /// Profiles that are tried at most, where images come from accounts that the ambient credentials do not lead to.
 const PROFILES: usize = 32;
+/// For so long a profile is asked.
+const PROFILE_WITHIN: Duration = Duration::from_secs(15);
 
 /// What is asked.
 #[derive(Debug, Clone, Default)]
@@ -77,12 +80,12 @@ struct Door {
     identity: Arc<dyn Identity>,
 }
 
-async fn open(settings: AwsSettings, metrics: &Arc<Metrics>) -> Result<Door, ConnectError> {
+async fn open(settings: AwsSettings, common: &Common) -> Result<Door, ConnectError> {
     let name = ContextName::of_default();
     let only = BTreeMap::from([(name.clone(), settings)]);
     let missing = || ConnectError::NoRegion(name.clone());
-    let context = aws::connect(&only, metrics).await?.remove(&name).ok_or_else(missing)?;
-    let identity = aws::identities(&only, metrics).await?.remove(&name).ok_or_else(missing)?;
+    let context = aws::connect(&only, common, Patience::Short).await?.remove(&name).ok_or_else(missing)?;
+    let identity = aws::identities(&only, common, Patience::Short).await?.remove(&name).ok_or_else(missing)?;
     Ok(Door { context, identity })
 }
 
@@ -93,14 +96,15 @@ async fn open(settings: AwsSettings, metrics: &Arc<Metrics>) -> Result<Door, Con
 pub async fn take(question: &Question, progress: &dyn Fn(&str)) -> Result<Snapshot, SurveyError> {
     let now = SystemClock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
+    let common = Common::new(metrics, Arc::default(), Arc::default());
     let region = question.region.as_ref().map(|region| region.as_str().to_owned());
-    let door = open(AwsSettings { region, ..AwsSettings::default() }, &metrics).await?;
+    let door = open(AwsSettings { region, ..AwsSettings::default() }, &common).await?;
     progress("asking whose account it is");
     let principal = again(|| door.identity.principal()).await.map_err(asking("the account"))?;
     let home = Registry { account: principal.account, region: door.context.region.clone() };
     let clusters = clusters(&door.context, question, progress).await?;
     let services = services(&door.context, clusters, progress).await?;
-    let mut survey = Survey { home, door, metrics, progress, profiles: None };
+    let mut survey = Survey { home, door, common, progress, profiles: None };
     let registries = survey.registries(&services).await?;
     Ok(Snapshot {
         home: survey.home,
@@ -214,7 +218,7 @@ fn no_cluster(context: &AwsContext, name: &EcsName, there: &[String]) -> SurveyE
 struct Survey<'a> {
     home: Registry,
     door: Door,
-    metrics: Arc<Metrics>,
+    common: Common,
     progress: &'a dyn Fn(&str),
     /// The accounts that profiles lead to, once they were asked.
     profiles: Option<Vec<(String, Registry)>>,
@@ -258,7 +262,7 @@ impl Survey<'_> {
         };
         let other = match *registry == self.home {
             true => None,
-            false => Some(open(settings, &self.metrics).await?),
+            false => Some(open(settings, &self.common).await?),
         };
         let context = &other.as_ref().unwrap_or(&self.door).context;
         let about = || format!("the repositories of {} in {}", registry.account, registry.region);
@@ -282,15 +286,16 @@ impl Survey<'_> {
         fits.or_else(|| of_account().next()).map(|(name, _)| name.clone())
     }
 
-    /// The accounts that the profiles lead to. One that leads nowhere is none.
+    /// The accounts that the profiles lead to. One that leads nowhere, or not soon, is none.
     async fn ask_profiles(&self) -> Vec<(String, Registry)> {
         let mut found = Vec::new();
         for profile in aws::profiles().await.into_iter().take(PROFILES) {
             (self.progress)(&format!("asking which account the profile {profile} leads to"));
             let region = Some(self.home.region.as_str().to_owned());
             let settings = AwsSettings { region, profile: Some(profile.clone()), ..AwsSettings::default() };
-            let Ok(door) = open(settings, &self.metrics).await else { continue };
-            if let Ok(principal) = door.identity.principal().await {
+            let Ok(door) = open(settings, &self.common).await else { continue };
+            // A source of credentials may take a minute, which is long for a person who waits.
+            if let Some(Ok(principal)) = clock::within(PROFILE_WITHIN, door.identity.principal()).await {
                 found.push((profile, Registry { account: principal.account, region: door.context.region }));
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::asking::{again, each};
-use crate::aws::{self, AwsContext, AwsError, ConnectError, Ecs, Identity};
+use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, Patience};
 use crate::config::{AwsSettings, Config, Receiver};
 use crate::domain::deployment::HookTarget;
 use crate::domain::image::{ImageReference, RegistryHost};
@@ -63,9 +63,10 @@ pub async fn of_context(config: &Config, name: &ContextName) -> Result<Usage, Us
     let settings = config.aws.get(name).ok_or_else(|| UsageError::NoContext(name.clone()))?;
     let now = crate::clock::Clock::now(&crate::clock::SystemClock);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
+    let common = Common::new(metrics, Arc::default(), Arc::default());
     let only = BTreeMap::from([(name.clone(), settings.clone())]);
-    let contexts = aws::connect(&only, &metrics).await?;
-    let identities = aws::identities(&only, &metrics).await?;
+    let contexts = aws::connect(&only, &common, Patience::Short).await?;
+    let identities = aws::identities(&only, &common, Patience::Short).await?;
     let missing = || UsageError::NoContext(name.clone());
     let (context, identity) = (contexts.get(name).ok_or_else(missing)?, identities.get(name).ok_or_else(missing)?);
     look(config, name, context, identity.as_ref()).await

@@ -21,7 +21,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Awaits the answer of one operation.
+    /// Awaits the answer of one operation, once there are credentials for it: how long those take does not count against its deadline.
     pub(super) async fn call<T, E>(
         &self,
         operation: &'static str,
@@ -30,9 +30,13 @@ impl Caller {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        let without = self.credentials.get().await.err();
         let begun = clock::instant();
-        let answer = request.await.map_err(|error| AwsError::from_sdk(self.api, operation, &error));
-        if answer.as_ref().is_err_and(|error| error.fault == Fault::Credentials) {
+        let answer = match without {
+            Some(why) => Err(AwsError::without_credentials(self.api, operation, why.to_string())),
+            None => request.await.map_err(|error| AwsError::from_sdk(self.api, operation, &error)),
+        };
+        if answer.as_ref().is_err_and(|error| error.fault == Fault::Credentials && !error.code.is_empty()) {
             self.credentials.refused();
         }
         let fault = answer.as_ref().err().map(|error| error.fault);

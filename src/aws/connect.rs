@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
@@ -9,20 +10,44 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
+use tracing::{info, warn};
 
 use super::ambient::base_config;
 use super::call::Caller;
 use super::cloudtrail::SdkCloudTrail;
 use super::credentials::{Renewing, Source};
+use super::date::AwsDate;
 use super::ecr::SdkEcr;
 use super::ecs::SdkEcs;
 use super::inventory::SdkInventory;
 use super::partition;
+use super::region::{self, Found};
 use super::topics::SdkTopics;
-use super::{AwsContext, Contexts};
+use super::{AwsContext, Common, Contexts};
+use crate::clock::{self, Instant};
 use crate::config::AwsSettings;
 use crate::domain::types::{ContextName, Region};
-use crate::metrics::Metrics;
+
+/// From one question for a Region to the next.
+const ASKED_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a Region is waited for that only the EC2 instance metadata can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A command: for some seconds.
+    Short,
+    /// The daemon, which may be up before the network is: until it is there.
+    Endless,
+}
+
+impl Patience {
+    fn until(self) -> Option<Instant> {
+        match self {
+            Self::Short => Some(clock::instant() + Duration::from_secs(10)),
+            Self::Endless => None,
+        }
+    }
+}
 
 /// Why there is no client for a context.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +55,16 @@ pub enum ConnectError {
     /// No Region anywhere.
     #[error("aws context {0} has no Region: set region under [aws.{0}], or AWS_REGION, or a Region in the profile")]
     NoRegion(ContextName),
+    /// The instance metadata gave no Region in time.
+    #[error(
+        "aws context {context} has no Region: none is configured, and the EC2 instance metadata does not answer ({why}); set region under [aws.{context}], or AWS_REGION, or a Region in the profile; off EC2, AWS_EC2_METADATA_DISABLED=true spares the wait"
+    )]
+    NoAnswer {
+        /// The context.
+        context: ContextName,
+        /// What was wrong with the last question.
+        why: String,
+    },
     /// The ambient Region is not one.
     #[error("aws context {context}: the ambient Region {region:?} is not an AWS Region")]
     NotARegion {
@@ -40,44 +75,99 @@ pub enum ConnectError {
     },
 }
 
-/// Makes the clients of every context. Reads files and the environment; asks AWS for nothing.
+/// Makes the clients of every context. Reads files and the environment; asks AWS for nothing, except that it waits for the EC2 instance
+/// metadata where nothing else says the Region.
 ///
 /// # Errors
 /// A context without a Region.
 pub async fn connect(
     settings: &BTreeMap<ContextName, AwsSettings>,
-    metrics: &Arc<Metrics>,
+    common: &Common,
+    patience: Patience,
 ) -> Result<Contexts, ConnectError> {
-    let http = transport();
     let mut contexts = Contexts::new();
-    for (name, settings) in settings {
-        contexts.insert(name.clone(), context(name, settings, &http, metrics).await?);
+    for (name, base) in bases(settings, common, patience).await? {
+        let context = context(&name, base, common).await?;
+        contexts.insert(name, context);
     }
     Ok(contexts)
 }
 
-/// What the clients of all contexts send their requests with.
-pub(super) fn transport() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
-}
-
 /// What the clients of one context have in common.
 pub(super) struct Base {
-    pub(super) region: Region,
+    region: Region,
     pub(super) config: SdkConfig,
     pub(super) credentials: Arc<Renewing>,
 }
 
-pub(super) async fn base(
+/// What the clients of each context are made from.
+pub(super) async fn bases(
+    settings: &BTreeMap<ContextName, AwsSettings>,
+    common: &Common,
+    patience: Patience,
+) -> Result<BTreeMap<ContextName, Base>, ConnectError> {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let until = patience.until();
+    let mut bases = BTreeMap::new();
+    for (name, settings) in settings {
+        let region = match region::configured(settings, &http).await {
+            Some(region) => region,
+            None => region_of_instance(name, &http, common, until).await?,
+        };
+        bases.insert(name.clone(), base(name, settings, &region, &http, common).await?);
+    }
+    Ok(bases)
+}
+
+/// Asks the instance metadata until it answers, or until there is no time left.
+async fn region_of_instance(
+    name: &ContextName,
+    http: &SharedHttpClient,
+    common: &Common,
+    until: Option<Instant>,
+) -> Result<String, ConnectError> {
+    let begun = clock::instant();
+    let mut said = false;
+    loop {
+        common.health.awaits(name, Some(&format!("the Region from {}", region::SOURCE)));
+        let found = region::of_instance(http).await;
+        match found {
+            Found::Region(region) => {
+                common.health.awaits(name, None);
+                if said {
+                    info!(aws = %name, region, seconds = begun.elapsed().as_secs(), "the wait for the Region is over");
+                }
+                return Ok(region);
+            }
+            Found::Nothing => return Err(ConnectError::NoRegion(name.clone())),
+            Found::NoAnswer(why) => {
+                if until.is_some_and(|until| clock::instant() + ASKED_EVERY > until) {
+                    return Err(ConnectError::NoAnswer { context: name.clone(), why });
+                }
+                if !std::mem::replace(&mut said, true) {
+                    warn!(
+                        aws = %name, source = region::SOURCE, error = why,
+                        remedy = format!("none on an EC2 instance; elsewhere set region under [aws.{name}], or AWS_REGION, or a Region in the profile"),
+                        "the Region is awaited: none is configured, and its source does not answer yet"
+                    );
+                }
+            }
+        }
+        clock::sleep(ASKED_EVERY).await;
+    }
+}
+
+async fn base(
     name: &ContextName,
     settings: &AwsSettings,
+    region: &str,
     http: &SharedHttpClient,
+    common: &Common,
 ) -> Result<Base, ConnectError> {
-    let base = base_config(settings, http).await;
-    let ambient = base.region().ok_or_else(|| ConnectError::NoRegion(name.clone()))?.as_ref();
-    let region = Region::parse(ambient)
-        .map_err(|_| ConnectError::NotARegion { context: name.clone(), region: ambient.to_owned() })?;
-    let credentials = Renewing::new(settings.clone(), http.clone());
+    let base = base_config(settings, region, http).await;
+    let parsed = Region::parse(region)
+        .map_err(|_| ConnectError::NotARegion { context: name.clone(), region: region.to_owned() })?;
+    let credentials = Renewing::new(name.clone(), settings.clone(), region.to_owned(), http.clone(), common.clone());
     // The retries of the credential providers stay; those of the calls are the scheduler's and the deployer's.
     let config = base
         .to_builder()
@@ -85,21 +175,21 @@ pub(super) async fn base(
         .identity_cache(IdentityCache::no_cache())
         .retry_config(RetryConfig::disabled())
         .build();
-    Ok(Base { region, config, credentials })
+    Ok(Base { region: parsed, config, credentials })
 }
 
-async fn context(
-    name: &ContextName,
-    settings: &AwsSettings,
-    http: &SharedHttpClient,
-    metrics: &Arc<Metrics>,
-) -> Result<AwsContext, ConnectError> {
-    let Base { region, config, credentials } = base(name, settings, http).await?;
+async fn context(name: &ContextName, base: Base, common: &Common) -> Result<AwsContext, ConnectError> {
+    let Base { region, config, credentials } = base;
     let suffix = partition::dns_suffix(&region)
         .await
         .ok_or_else(|| ConnectError::NotARegion { context: name.clone(), region: region.to_string() })?;
-    let caller = |api| Caller { api, metrics: Arc::clone(metrics), credentials: Arc::clone(&credentials) };
-    let (ecr, ecs) = (aws_sdk_ecr::Client::new(&config), aws_sdk_ecs::Client::new(&config));
+    let caller = |api| Caller { api, metrics: Arc::clone(&common.metrics), credentials: Arc::clone(&credentials) };
+    let date = AwsDate::new(common.clone());
+    let ecr = aws_sdk_ecr::config::Builder::from(&config).interceptor(date.clone()).build();
+    let ecs = aws_sdk_ecs::config::Builder::from(&config).interceptor(date.clone()).build();
+    let sns = aws_sdk_sns::config::Builder::from(&config).interceptor(date.clone()).build();
+    let cloudtrail = aws_sdk_cloudtrail::config::Builder::from(&config).interceptor(date).build();
+    let (ecr, ecs) = (aws_sdk_ecr::Client::from_conf(ecr), aws_sdk_ecs::Client::from_conf(ecs));
     let inventory = Arc::new(SdkInventory {
         ecr: ecr.clone(),
         ecs: ecs.clone(),
@@ -109,9 +199,9 @@ async fn context(
     let context = AwsContext {
         region: region.clone(),
         inventory,
-        topics: Arc::new(SdkTopics { client: aws_sdk_sns::Client::new(&config), caller: caller("sns") }),
+        topics: Arc::new(SdkTopics { client: aws_sdk_sns::Client::from_conf(sns), caller: caller("sns") }),
         cloudtrail: Arc::new(SdkCloudTrail {
-            client: aws_sdk_cloudtrail::Client::new(&config),
+            client: aws_sdk_cloudtrail::Client::from_conf(cloudtrail),
             caller: caller("cloudtrail"),
         }),
         ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr"), region, suffix }),

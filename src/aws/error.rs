@@ -7,6 +7,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::remedy::Denial;
 use crate::domain::event::shorten;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::words::words;
@@ -66,19 +67,53 @@ impl AwsError {
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self.fault {
-            Fault::Denied => Some(format!("allow {} in the IAM policy of the role", self.action())),
+            Fault::Denied => Some(Denial::of(&self.message).remedy(&self.action())),
+            Fault::Credentials if self.message.contains("not authorized to perform: sts:AssumeRole") => Some(
+                "let the trust policy of the role name who assumes it (and the external id), and allow that one sts:AssumeRole"
+                    .to_owned(),
+            ),
+            Fault::Credentials if self.code.is_empty() => {
+                Some("see to the source of the credentials that is named; it is asked again by itself".to_owned())
+            }
             Fault::Credentials => {
                 Some("check the role, profile or environment that the credentials come from".to_owned())
             }
-            _ => None,
+            Fault::Refused if self.is_about_lost_revision() => Some(
+                "the task definition revision is deregistered or deleted, and repeating the call cannot help: set the service to a \
+                 revision that is ACTIVE"
+                    .to_owned(),
+            ),
+            Fault::Unavailable if is_about_clock(&self.code, &self.message) => {
+                Some("set the machine's clock; AWS's time is taken from its answers meanwhile".to_owned())
+            }
+            Fault::Refused | Fault::Throttled | Fault::NotFound | Fault::Unavailable => None,
         }
+    }
+
+    /// AWS says that a task definition revision is not there any more, or not ACTIVE. No repetition mends that.
+    #[must_use]
+    pub fn is_about_lost_revision(&self) -> bool {
+        let message = self.message.to_lowercase();
+        let lost = ["not found", "inactive", "does not exist", "unable to describe", "delete_in_progress", "deleted"];
+        let about = message.contains("task definition") || message.contains("taskdefinition");
+        about && lost.iter().any(|word| message.contains(word))
+    }
+
+    /// A refusal that may pass although AWS calls it the caller's mistake: a role or a load balancer that was made just now is not seen
+    /// everywhere at once. It is worth a few repetitions before it counts.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.fault == Fault::Refused && self.code == "InvalidParameterException" && !self.is_about_lost_revision()
+    }
+
+    pub(super) fn without_credentials(api: &'static str, operation: &'static str, message: String) -> Self {
+        Self { api, operation, fault: Fault::Credentials, code: String::new(), message }
     }
 
     /// An answer that cannot be used.
     #[must_use]
     pub fn unusable(api: &'static str, operation: &'static str, message: impl Into<String>) -> Self {
-        let message = printable(&message.into(), LONGEST);
-        Self { api, operation, fault: Fault::Unavailable, code: String::new(), message }
+        Self { api, operation, fault: Fault::Unavailable, code: String::new(), message: one_line(&message.into()) }
     }
 
     /// A call that was not answered in time.
@@ -97,7 +132,7 @@ impl AwsError {
             operation,
             fault,
             code: shorten(code),
-            message: printable(&message, LONGEST),
+            message: one_line(&message),
         };
         match error {
             SdkError::ServiceError(service) => {
@@ -166,6 +201,9 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
         Fault::Throttled
     } else if is(DENIED) {
         Fault::Denied
+    } else if is_about_clock(code, message) {
+        // The SDK has learned the difference from this answer, and signs the next request by it.
+        Fault::Unavailable
     } else if is(CREDENTIALS) {
         Fault::Credentials
     } else if is(NOT_FOUND) {
@@ -195,8 +233,21 @@ fn is_about_credentials(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// An error with its causes, each once.
-fn chain(error: &dyn Error) -> String {
+/// A signature that AWS takes for one of another time (IAM User Guide, "Troubleshooting Signature Version 4 errors").
+fn is_about_clock(code: &str, message: &str) -> bool {
+    let of_signature = ["InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure"].contains(&code);
+    let of_time = ["Signature expired", "Signature not yet current"].iter().any(|text| message.contains(text));
+    code == "RequestTimeTooSkewed" || (of_signature && of_time)
+}
+
+/// A text that others wrote, as one line that is fit to be shown: AWS's messages, and what programs say, may have several.
+pub(super) fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
+    printable(&lines.join(" "), LONGEST)
+}
+
+/// An error with its causes, each once, as one line.
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -206,7 +257,7 @@ fn chain(error: &dyn Error) -> String {
         }
         next = cause.source();
     }
-    text
+    one_line(&text)
 }
 
 #[cfg(test)]
@@ -236,6 +287,26 @@ mod tests {
             ("ConflictException", "", 400, Fault::Unavailable),
             ("RequestTimeoutException", "", 400, Fault::Unavailable),
             ("InvalidParameterException", "", 400, Fault::Refused),
+            // A clock that is wrong by more than five minutes; then there is nothing wrong with the credentials.
+            (
+                "InvalidSignatureException",
+                "Signature not yet current: 20261127T145000Z is still later than 20261127T144500Z (20261127T144000Z + 5 min.)",
+                400,
+                Fault::Unavailable,
+            ),
+            (
+                "SignatureDoesNotMatch",
+                "Signature expired: 20261127T143000Z is now earlier than 20261127T143500Z (20261127T144000Z - 5 min.)",
+                403,
+                Fault::Unavailable,
+            ),
+            ("RequestTimeTooSkewed", "", 403, Fault::Unavailable),
+            (
+                "InvalidSignatureException",
+                "The request signature we calculated does not match the signature you provided.",
+                400,
+                Fault::Credentials,
+            ),
         ] {
             assert_eq!(fault_of(code, message, status), fault, "{code} {status}");
         }
@@ -261,6 +332,52 @@ mod tests {
             ("User: x is not authorized to perform: <script>", "ecs:UpdateService"),
         ] {
             assert_eq!(AwsError { message: message.to_owned(), ..error.clone() }.action(), action);
+        }
+    }
+
+    #[test]
+    fn messages_of_several_lines_become_one() {
+        assert_eq!(
+            one_line("The request signature\n\nThe Canonical String\r\n'POST\n\n'"),
+            "The request signature The Canonical String 'POST '"
+        );
+        let error = AwsError::unusable("ecs", "UpdateService", "first\nsecond\u{1b}[2J");
+        assert_eq!(error.to_string(), "ecs:UpdateService: first second\u{fffd}[2J");
+    }
+
+    #[test]
+    fn a_refusal_that_may_pass_is_told_from_one_that_cannot() {
+        let refused = |code: &str, message: &str| AwsError {
+            api: "ecs",
+            operation: "UpdateService",
+            fault: fault_of(code, message, 400),
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        for (code, message, may_pass, lost) in [
+            (
+                "InvalidParameterException",
+                "Unable to assume the service linked role. Please verify that the ECS service linked role exists.",
+                true,
+                false,
+            ),
+            (
+                "InvalidParameterException",
+                "The target group with targetGroupArn arn:aws:elasticloadbalancing:eu-west-1:111111111111:targetgroup/web/0123456789abcdef does not have an associated load balancer.",
+                true,
+                false,
+            ),
+            ("ClientException", "TaskDefinition is inactive", false, true),
+            ("ClientException", "TaskDefinition not found.", false, true),
+            ("ClientException", "Unable to describe task definition.", false, true),
+            ("InvalidParameterException", "TaskDefinition does not exist.", false, true),
+            ("AccessDeniedException", "no", false, false),
+            ("UnsupportedFeatureException", "no", false, false),
+            ("ServerException", "no", false, false),
+        ] {
+            let error = refused(code, message);
+            assert_eq!((error.may_pass(), error.is_about_lost_revision()), (may_pass, lost), "{code}: {message}");
+            assert_eq!(error.remedy().is_some_and(|remedy| remedy.contains("cannot help")), lost, "{message}");
         }
     }
 }

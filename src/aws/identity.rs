@@ -10,11 +10,11 @@ use aws_sdk_sts::Client;
 use aws_types::os_shim_internal::{Env, Fs};
 
 use super::call::Caller;
-use super::connect::{ConnectError, base, transport};
-use super::{AwsError, Identity};
+use super::connect::{Base, ConnectError, Patience, bases};
+use super::date::AwsDate;
+use super::{AwsError, Common, Identity};
 use crate::config::AwsSettings;
 use crate::domain::types::{AccountId, ContextName, Partition, Principal};
-use crate::metrics::Metrics;
 
 #[derive(Debug)]
 struct SdkIdentity {
@@ -37,23 +37,23 @@ impl Identity for SdkIdentity {
     }
 }
 
-/// Makes the client that tells whose the credentials of each context are. Reads files and the environment; asks AWS for nothing.
+/// Makes the client that tells whose the credentials of each context are. Reads files and the environment; asks AWS for nothing, except that
+/// it waits for the EC2 instance metadata where nothing else says the Region.
 ///
 /// # Errors
 /// A context without a Region.
 pub async fn identities(
     settings: &BTreeMap<ContextName, AwsSettings>,
-    metrics: &Arc<Metrics>,
+    common: &Common,
+    patience: Patience,
 ) -> Result<BTreeMap<ContextName, Arc<dyn Identity>>, ConnectError> {
-    let http = transport();
-    let mut identities = BTreeMap::new();
-    for (name, settings) in settings {
-        let base = base(name, settings, &http).await?;
-        let caller = Caller { api: "sts", metrics: Arc::clone(metrics), credentials: base.credentials };
-        let identity: Arc<dyn Identity> = Arc::new(SdkIdentity { client: Client::new(&base.config), caller });
-        identities.insert(name.clone(), identity);
-    }
-    Ok(identities)
+    let identity = |base: Base| -> Arc<dyn Identity> {
+        let config = aws_sdk_sts::config::Builder::from(&base.config).interceptor(AwsDate::new(common.clone())).build();
+        let caller = Caller { api: "sts", metrics: Arc::clone(&common.metrics), credentials: base.credentials };
+        Arc::new(SdkIdentity { client: Client::from_conf(config), caller })
+    };
+    let bases = bases(settings, common, patience).await?;
+    Ok(bases.into_iter().map(|(name, base)| (name, identity(base))).collect())
 }
 
 /// The names of the profiles in the shared configuration files (`~/.aws/config` and `~/.aws/credentials`, or where the environment says that

@@ -8,13 +8,19 @@ mod call;
 mod cloudtrail;
 mod connect;
 mod credentials;
+mod date;
 mod ecr;
 mod ecs;
 mod error;
 mod identity;
 mod inventory;
 mod partition;
+mod process;
+mod profile;
 mod rate_limited;
+mod region;
+mod remedy;
+mod sources;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -24,6 +30,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::clock::CorrectedClock;
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
 use crate::domain::polling::Request;
@@ -32,14 +39,38 @@ use crate::domain::types::{
     ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
 };
 use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
+use crate::health::Health;
+use crate::metrics::Metrics;
 
 pub use crate::domain::polling::Window;
-pub use connect::{ConnectError, connect};
+pub use connect::{ConnectError, Patience, connect};
+pub use date::AwsTime;
 pub use error::{AwsError, Fault};
 pub use identity::{identities, profiles};
 
 /// The doors of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;
+
+/// What the doors of all contexts have in common.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
+    /// Where it is said what a context waits for.
+    pub health: Arc<Health>,
+    /// The clock that AWS's answers correct.
+    pub clock: Arc<CorrectedClock>,
+    /// What they told of it so far.
+    pub time: Arc<AwsTime>,
+}
+
+impl Common {
+    /// With nothing known of AWS's time yet.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, clock: Arc<CorrectedClock>) -> Self {
+        Self { metrics, health, clock, time: Arc::default() }
+    }
+}
 
 /// The doors of one AWS context.
 #[derive(Debug, Clone)]

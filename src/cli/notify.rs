@@ -81,6 +81,7 @@ async fn send(
 ) -> Result<Vec<(String, Result<(), Undelivered>)>, NotifyError> {
     let now = SystemClock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
-    let contexts = aws::connect(&config.aws, &metrics).await?;
+    let common = aws::Common::new(metrics, Arc::default(), Arc::default());
+    let contexts = aws::connect(&config.aws, &common, aws::Patience::Short).await?;
     Ok(notify::try_all(chosen, &contexts, &Notice::test(now)).await)
 }

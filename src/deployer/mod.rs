@@ -13,6 +13,7 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
@@ -114,6 +115,8 @@ pub struct Deployer {
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     begun: Instant,
+    /// The correction of the clock that the engine knows of.
+    correction: SignedDuration,
     recent: Recent,
     services: ServiceCache,
 }
@@ -125,11 +128,12 @@ impl Deployer {
         let Parts { config, contexts, ledger, state, clock, metrics, health, notices } = parts;
         let begun = clock::instant();
         metrics::expect(&metrics, &config);
+        let correction = clock.correction();
         let now = Now { time: clock.now(), moment: Moment::default() };
         let engine = Engine::new(rules(config, &contexts), state, now);
         let executor = Executor::new(Observer::new(contexts), ledger, notices, metrics);
         let (recent, services) = (Recent::default(), ServiceCache::default());
-        Self { engine, executor, clock, health, begun, recent, services }
+        Self { engine, executor, clock, health, begun, correction, recent, services }
     }
 
     /// Works until it is told to stop, and then until what is under way is written down.
@@ -140,10 +144,9 @@ impl Deployer {
 
     /// Works until nothing is left to do.
     pub async fn run_to_rest(mut self, inbox: Inbox) -> Rest {
-        let begun = self.clock.now();
         self.work(inbox, |deployer| deployer.executor.is_idle() && deployer.engine.is_at_rest()).await;
         self.stop().await;
-        self.engine.rest(begun)
+        self.engine.rest()
     }
 
     async fn work(&mut self, inbox: Inbox, is_over: impl Fn(&Self) -> bool) {
@@ -177,7 +180,13 @@ impl Deployer {
     }
 
     /// Hands what has come in to the engine, and carries out what follows.
-    fn turn(&mut self, inputs: Vec<Input>) {
+    fn turn(&mut self, mut inputs: Vec<Input>) {
+        // Before a page of events is taken, which is read by the clock as it is now.
+        let correction = self.clock.correction();
+        let by = correction - std::mem::replace(&mut self.correction, correction);
+        if !by.is_zero() {
+            inputs.insert(0, Input::ClockCorrected(by));
+        }
         let now = self.now();
         self.services.follow(&inputs, now.time);
         for effect in self.engine.handle(inputs, now) {

@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod audit;
+pub mod clock_offset;
 pub mod deployment;
 pub mod downtime;
 pub mod event;
@@ -14,6 +15,7 @@ pub mod intake;
 pub mod level;
 pub mod lifecycle;
 pub mod notice;
+pub mod opening;
 pub mod permission;
 pub mod plan;
 pub mod policy;

@@ -1,5 +1,7 @@
 //! What comes in: a closed set.
 
+use jiff::SignedDuration;
+
 use super::durability::Receipt;
 use super::effect::{CommandId, Place, RolloutId};
 use super::now::Moment;
@@ -143,6 +145,8 @@ pub enum Input {
         /// The operator.
         by: String,
     },
+    /// AWS's answers have shown that the clock was wrong: this was added to it.
+    ClockCorrected(SignedDuration),
     /// Another configuration is in force.
     Reload(Rules),
     /// Time has passed.

@@ -5,6 +5,7 @@
 //! metric: the shell around it does, and feeds the answers back as inputs.
 
 mod backoff;
+mod clock;
 mod command;
 mod decide;
 mod durability;
@@ -218,6 +219,7 @@ impl Engine {
                 }
             }
             Input::Command { id, service, order, by } => self.order(id, &service, order, by, now),
+            Input::ClockCorrected(by) => self.clock_corrected(by, now),
             Input::Reload(rules) => self.reload(rules, now),
             Input::Time => {}
         }

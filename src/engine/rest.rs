@@ -1,7 +1,5 @@
 //! Whether anything is left to do, and what was done until then.
 
-use jiff::Timestamp;
-
 use super::Engine;
 use super::service::Service;
 use crate::domain::state::{Outcome, OutcomeKind};
@@ -48,13 +46,13 @@ impl Engine {
         services.filter(|(_, known)| known.rollout.is_some() || !known.wanted.is_empty()).map(|(key, _)| key)
     }
 
-    /// What has happened since a time.
+    /// What has happened since the start.
     #[must_use]
-    pub fn rest(&self, since: Timestamp) -> Rest {
+    pub fn rest(&self) -> Rest {
         let outcomes =
             self.state.services.iter().flat_map(|(key, known)| known.history.iter().map(move |one| (key, one)));
         let mut ended: Vec<_> = outcomes
-            .filter(|(_, outcome)| outcome.ended_at >= since)
+            .filter(|(_, outcome)| outcome.ended_at >= self.started_at)
             .map(|(key, outcome)| (key.clone(), outcome.clone()))
             .collect();
         ended.sort_by_key(|(_, outcome)| outcome.ended_at);

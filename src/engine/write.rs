@@ -102,10 +102,9 @@ impl Handler<'_> {
         self.service.workflow = Workflow::Verifying { intent, recorded, inspection: Inspection::Due };
     }
 
-    /// Whether a refusal may be a passing one: ECS says InvalidParameterException also for a while after something that a service needs (a
-    /// role, a target group) was changed.
+    /// Whether a refusal counts as a passing one still.
     fn may_pass(&self, error: &AwsError) -> bool {
-        error.code == "InvalidParameterException" && self.service.refusals < REFUSALS_THAT_MAY_PASS
+        error.may_pass() && self.service.refusals < REFUSALS_THAT_MAY_PASS
     }
 
     /// A write failed: for good, for now, or perhaps not at all. Whatever is tried again is looked at first.

@@ -301,6 +301,8 @@ families! {
         "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited, or the program stopped).";
     audit_events_total: Counter[AWS, EVENT],
         "Changes to ECS that were read, by the name of the call.";
+    clock_offset_seconds: Gauge[],
+        "AWS's time less the machine's clock, as AWS's answers show it; 0 below five seconds.";
     config_last_reload_successful: Gauge[],
         "1 if the last reload of the configuration succeeded, or 0.";
     config_last_reload_success_timestamp_seconds: Gauge[],

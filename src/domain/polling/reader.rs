@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::scan::{Limit, Scan, Step};
 use super::{Demand, FRESH, Moment, Page, Polling, Request, Window};
+use crate::domain::opening::Correction;
 use crate::domain::state::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, Span, before};
 
 /// Late events are looked for so often.
@@ -115,6 +116,8 @@ pub struct Reader {
     /// Reads everything from the cursor once, and nothing in the background.
     once: bool,
     poll: Option<Poll>,
+    /// The poll began anew, by a clock that was corrected.
+    began_anew: bool,
     due: Duration,
     sweep: Option<Sweep>,
     /// The first of the spans that are read in the background.
@@ -144,6 +147,7 @@ impl Reader {
             progress,
             once: false,
             poll: None,
+            began_anew: false,
             due: Duration::ZERO,
             sweep: None,
             deep: None,
@@ -248,6 +252,7 @@ impl Reader {
                 // While nothing can be read, each poll finds out whether it can again.
                 self.pause = self.due;
                 self.poll = None;
+                self.began_anew = false;
                 // By the next poll it would be out of date.
                 self.sweep.take_if(|sweep| sweep.scan.is_untouched());
                 true
@@ -259,6 +264,28 @@ impl Reader {
                 false
             }
         }
+    }
+
+    /// Takes that the clock was wrong. If a poll is under way of which nothing was read yet, it begins anew by the right clock, and so gives true:
+    /// then an answer that has come in is not for this reader any more. A poll begins anew only once, so that a clock which is corrected again
+    /// and again holds up nothing.
+    pub fn clock_corrected(&mut self, correction: Correction) -> bool {
+        let opening = self.progress.cursor.is_none() && self.progress.recent.is_none();
+        self.baseline = correction.of_start(self.baseline, opening);
+        if let Some(reread_to) = &mut self.progress.reread_to {
+            *reread_to = correction.of_start(*reread_to, opening);
+        }
+        let scan = match &self.poll {
+            Some(poll) => poll.peek.as_ref().or(self.sweep.as_ref().map(|sweep| &sweep.scan)),
+            None => None,
+        };
+        if self.began_anew || !scan.is_some_and(Scan::is_untouched) {
+            return false;
+        }
+        self.began_anew = true;
+        (self.poll, self.asked) = (None, None);
+        self.sweep.take_if(|sweep| sweep.scan.is_untouched());
+        true
     }
 
     /// Whether there is something to ask for now.
@@ -516,6 +543,7 @@ impl Reader {
         }
         self.due = (poll.begun + self.polling.interval).max(at.elapsed);
         self.owed = true;
+        self.began_anew = false;
         true
     }
 }

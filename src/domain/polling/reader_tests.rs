@@ -340,3 +340,55 @@ fn a_sweep_that_began_while_the_clock_was_ahead_ends_no_later_than_now() {
     let took = reader.answered(&last(), moment(START + 61));
     assert_eq!(took.progress.unwrap().cursor, Some(at(START + 61)));
 }
+
+/// A clock that was ahead by so many seconds, and is found to be at a second.
+fn was_ahead(by: i64, second: i64) -> Correction {
+    Correction { by: SignedDuration::from_secs(-by), started_at: at(START + by), now: at(second) }
+}
+
+#[test]
+fn a_poll_by_a_clock_that_was_ahead_begins_anew_with_its_start() {
+    let by = 8 * HOUR;
+    let mut reader = Reader::new(&ContextState::new(at(START + by)), polling(1.0));
+    let ahead = Moment { now: at(START + by), ..moment(START) };
+    assert!(matches!(reader.next(ahead), Next::Ask(_)));
+    assert!(reader.clock_corrected(was_ahead(by, START + 1)));
+    assert_eq!(
+        asked(&mut reader, START + 1),
+        (START - 1800, START + 1, None),
+        "at once, from the start by the right clock"
+    );
+    let took = reader.answered(&last(), moment(START + 1));
+    assert!(took.polled);
+    assert_eq!(took.progress.unwrap().cursor, Some(at(START + 1)));
+    // Late events are looked for from the start, too, and an hour after it.
+    for second in (31..HOUR).step_by(30) {
+        assert_eq!(asked(&mut reader, START + second).0, (START + second - 30 - 1800).max(START - 1800));
+        reader.answered(&last(), moment(START + second));
+    }
+    assert_eq!(asked(&mut reader, START + HOUR + 1).0, START - 1800);
+}
+
+#[test]
+fn a_clock_that_is_corrected_again_and_again_holds_up_no_poll() {
+    let mut reader = Reader::new(&known(START - 60), polling(1.0));
+    for second in [START, START + 30, START + 60] {
+        asked(&mut reader, second);
+        assert!(reader.clock_corrected(was_ahead(10, second)));
+        asked(&mut reader, second);
+        assert!(!reader.clock_corrected(was_ahead(-10, second)));
+        assert!(reader.answered(&last(), moment(second)).polled);
+        assert!(!reader.clock_corrected(was_ahead(10, second)), "no poll is under way");
+    }
+}
+
+#[test]
+fn a_poll_of_which_a_part_is_read_goes_on_when_the_clock_is_corrected() {
+    let mut reader = Reader::once(&known(START - 2 * DAY), polling(1.0));
+    asked(&mut reader, START);
+    assert!(!reader.answered(&full(START - DAY, "a"), moment(START)).polled);
+    asked(&mut reader, START + 1);
+    assert!(!reader.clock_corrected(was_ahead(10, START + 1)));
+    let took = reader.answered(&last(), moment(START + 1));
+    assert!(took.polled && took.progress.is_some());
+}

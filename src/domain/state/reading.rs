@@ -107,6 +107,12 @@ impl ContextState {
         self.cursor.unwrap_or(self.baseline)
     }
 
+    /// Nothing was read to its end since the first start.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.cursor.is_none() && self.recent.is_none()
+    }
+
     /// Since when pushes may have been missed: reading would have to go on from before what CloudTrail remembers.
     #[must_use]
     pub fn unreadable_since(&self, now: Timestamp) -> Option<Timestamp> {
