@@ -40,6 +40,7 @@ impl Scene {
 
     pub(super) fn facts(&self, request: &ObservationRequest) -> Facts {
         let view = self.services.get(&request.key).cloned();
+        let missing = view.is_none();
         let current = view.as_ref().map(|view| self.definition(&view.task_definition));
         let answers = |repository: &RepositoryKey| {
             let images = self.images.get(repository).cloned().unwrap_or_default();
@@ -47,14 +48,22 @@ impl Scene {
             let best = newest.map(|image| (image.tags[0].clone(), image.clone()));
             Answers { best, ..test_support::answers(&images) }
         };
+        let named: Vec<String> =
+            current.iter().flat_map(|one| one.containers().map(|(_, image)| image.to_owned())).collect();
+        let running_in_ecr = |repository: &RepositoryKey| {
+            let images = self.images.get(repository).into_iter().flatten();
+            images.filter(|image| named.iter().any(|one| one.ends_with(image.digest.as_str()))).cloned().collect()
+        };
         Facts {
             service: view,
+            missing,
             unrollable: None,
             base: current.clone(),
             current,
             running: RunningImages::default(),
             images: request.pushes.keys().map(|key| (key.clone(), answers(key))).collect(),
-            runs_since: BTreeMap::new(),
+            completed: None,
+            running_in_ecr: request.pushes.keys().map(|key| (key.clone(), running_in_ecr(key))).collect(),
         }
     }
 
@@ -85,7 +94,7 @@ impl Scene {
         let place = self.writes.iter().position(|write| matches!(write, Write::Register { .. }));
         match self.writes.remove(place.expect("no registration is under way")) {
             Write::Register { ids, registration, .. } => (ids, registration),
-            Write::Update { .. } => unreachable!(),
+            Write::Update { .. } | Write::Continue { .. } | Write::Stop { .. } => unreachable!(),
         }
     }
 
@@ -114,8 +123,8 @@ impl Scene {
     pub(super) fn update(&mut self) -> (RolloutId, TaskDefinitionArn) {
         let place = self.writes.iter().position(|write| matches!(write, Write::Update { .. }));
         match self.writes.remove(place.expect("no update is under way")) {
-            Write::Update { id, revision } => (id, revision),
-            Write::Register { .. } => unreachable!(),
+            Write::Update { id, revision, by: _ } => (id, revision),
+            Write::Register { .. } | Write::Continue { .. } | Write::Stop { .. } => unreachable!(),
         }
     }
 
@@ -138,6 +147,7 @@ impl Scene {
             unreachable!()
         };
         let mut found = Inspected {
+            missing: !self.services.contains_key(&id.service),
             service: self.services.get(&id.service).cloned(),
             registered: registered.map(arn),
             deployments: None,
@@ -231,6 +241,17 @@ impl Scene {
         let read = self.read(|read| matches!(read, Read::Locate { .. }));
         let Read::Locate { command, service, .. } = read else { unreachable!() };
         self.handle([Input::Located { command, service, answer }])
+    }
+
+    /// ECS does not know `web/hello`, which is believed only after the answers that this has given.
+    pub(super) fn not_known(&mut self, answer: impl Fn(&mut Self) -> Vec<String>) {
+        self.services.clear();
+        for _ in 0..3 {
+            let lines = answer(self);
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(lines[0].starts_with("event: web/hello call failed"), "{lines:?}");
+            self.after(60);
+        }
     }
 
     /// What ECS says of a service, to change it.

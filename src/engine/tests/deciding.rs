@@ -139,7 +139,9 @@ fn a_push_that_is_not_deployed_is_skipped_with_the_reason() {
         [format!("event: web/hello skips hello:latest: {reason}"), settled, "commit".to_owned()]
     };
     assert_eq!(skips(|scene| scene.images.clear()), skipped("tag_gone"));
-    assert_eq!(skips(|scene| scene.services.clear()), skipped("service_missing"));
+    let missing = skips(|scene| scene.not_known(|scene| scene.observed("hello")));
+    assert_eq!(missing[0], "event: web/hello calls recovered");
+    assert_eq!(missing[1..], skipped("service_missing"));
     let runs_it = |scene: &mut Scene| {
         let image = format!("{}@{}", image_name("hello"), digest('b'));
         scene.revisions.insert(1, vec![("app".to_owned(), image)]);

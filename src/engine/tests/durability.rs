@@ -1,11 +1,10 @@
 //! What waits for the disk: writes, answers and notifications; and what happens where it cannot be written.
 
 use super::stage::Stage;
-use super::{NOTHING_FOLLOWS, Scene, empty_page};
+use super::{NOTHING_FOLLOWS, Scene};
 use crate::domain::state::Order;
 use crate::domain::test_support::at;
 use crate::domain::view::RolloutState;
-use crate::engine::Page;
 
 const HELD: &str = "held; nothing is deployed to it until a release";
 const CARRIED_OUT: &str = "event: web/hello hold by alice carried out";
@@ -125,10 +124,10 @@ fn reading_goes_on_while_the_state_cannot_be_written() {
 #[test]
 fn progress_of_reading_alone_is_committed_once_a_minute() {
     let mut scene = Scene::new();
-    assert_eq!(scene.page_of(Page { scanned_to: Some(at(101)), ..empty_page() }), NOTHING_FOLLOWS);
+    assert_eq!(scene.read_to(at(101)), NOTHING_FOLLOWS);
     assert_eq!(scene.after(59), NOTHING_FOLLOWS);
     assert_eq!(scene.after(1), ["commit"]);
-    assert_eq!(scene.page_of(Page { scanned_to: Some(at(162)), ..empty_page() }), NOTHING_FOLLOWS);
+    assert_eq!(scene.read_to(at(162)), NOTHING_FOLLOWS);
     assert_eq!(scene.commit_failed("disk full"), ["event: state unwritable: disk full"]);
     assert_eq!(scene.after(5), ["commit"], "what the failed commit was to make durable is as old as it was");
 }
@@ -136,7 +135,7 @@ fn progress_of_reading_alone_is_committed_once_a_minute() {
 #[test]
 fn progress_is_committed_with_whatever_has_to_be() {
     let mut scene = Scene::new();
-    scene.page_of(Page { scanned_to: Some(at(101)), ..empty_page() });
+    scene.read_to(at(101));
     assert_eq!(scene.command(hold()), [CARRIED_OUT, "commit"]);
     let cursor = scene.snapshots[0].state().contexts.values().next().unwrap().cursor;
     assert_eq!(cursor, Some(at(101)));
@@ -150,7 +149,7 @@ fn the_last_snapshot_has_everything() {
     scene.command(hold());
     scene.push("latest", 'b');
     assert!(!scene.engine.is_durable());
-    let last = scene.engine.last_snapshot(scene.now);
+    let last = scene.engine.last_snapshot();
     assert_eq!(last.state(), scene.engine.state());
     let receipt = last.stored();
     scene.handle([crate::engine::Input::Committed { receipt }]);
@@ -163,7 +162,7 @@ fn the_receipt_of_an_older_commit_releases_nothing_newer() {
     scene.command(hold());
     let older = scene.snapshots.remove(0).stored();
     scene.command(hold());
-    let newer = scene.engine.last_snapshot(scene.now).stored();
+    let newer = scene.engine.last_snapshot().stored();
     let both = [format!("reply 1: {HELD}"), format!("reply 2: {HELD}")];
     assert_eq!(scene.handle([crate::engine::Input::Committed { receipt: newer }]), both);
     assert_eq!(scene.handle([crate::engine::Input::Committed { receipt: older }]), NOTHING_FOLLOWS);

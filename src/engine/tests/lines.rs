@@ -1,7 +1,9 @@
 //! Effects as short lines, so that a test reads as the rule that it holds.
 
+use crate::domain::deployment::HookAction;
 use crate::domain::state::{Outcome, Phase, PushRef};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
+use crate::domain::view::RevisionWrite;
 use crate::engine::{
     Answer, CommandId, Effect, Event, Found, ObservationRequest, PushSkipped, Read, RolloutId, ServiceCounts,
     ServiceEvent, Write,
@@ -46,6 +48,7 @@ fn of_read(read: &Read) -> String {
                 |(service, deployment): &(ServiceKey, DeploymentId)| format!("{} {deployment}", name(service));
             format!("watch {}", joined(services.iter().map(watched)))
         }
+        Read::Stages { service, deployment, .. } => format!("stages of {} {deployment}", name(service)),
         Read::StoppedTasks { service, deployment } => format!("stopped tasks of {} {deployment}", name(service)),
         Read::Deployments { service, deployment, since: _ } => format!("deployments of {} {deployment}", name(service)),
         Read::Locate { command: CommandId(id), service, to } => {
@@ -80,7 +83,21 @@ fn of_write(write: &Write) -> String {
             let images = containers.iter().map(|one| format!("{}={}", text(&one["name"]), text(&one["image"])));
             format!("register for {}: {}", of_ids(ids), images.collect::<Vec<_>>().join(" "))
         }
-        Write::Update { id, revision } => format!("update {} to {}", name(&id.service), revision.short()),
+        Write::Update { id, revision, by } => {
+            let express = match by {
+                RevisionWrite::UpdateService => "",
+                RevisionWrite::UpdateExpressGatewayService { .. } => " as an Express Mode service",
+            };
+            format!("update {} to {}{express}", name(&id.service), revision.short())
+        }
+        Write::Continue { id, hook, action } => {
+            let action = match action {
+                HookAction::Continue => "continue",
+                HookAction::Rollback => "roll back",
+            };
+            format!("{action} {} at {}", name(&id.service), hook.id)
+        }
+        Write::Stop { service, arn } => format!("stop {arn} of {}", name(service)),
     }
 }
 
@@ -123,6 +140,7 @@ fn of_service_event(event: &ServiceEvent) -> String {
         ServiceEvent::PushSkipped { repository, push, reason, detail: _ } => {
             format!("skips {}{}: {reason}", repository.name, of_push(push))
         }
+        ServiceEvent::HeldPushedAgain(push) => format!("holds {}@{}, pushed again", push.repository, push.digest),
         ServiceEvent::Warned(warning) => format!("warned: {warning}"),
         ServiceEvent::Refused(outcome) => format!("refused: {}", outcome.detail),
         ServiceEvent::RolloutDecided { targets, from, rollback_target, pinned } => {
@@ -160,6 +178,9 @@ fn of_service_event(event: &ServiceEvent) -> String {
             let result = if answer.is_ok() { "carried out" } else { "refused" };
             format!("{} by {by} {result}", order.as_str())
         }
+        ServiceEvent::Proven(counts) => format!("proven, {} of {} run", counts.running, counts.desired),
+        ServiceEvent::Waits(waiting) => format!("waits: {}", waiting.gate.as_str()),
+        ServiceEvent::WaitsNoLonger(gate) => format!("waits no longer: {}", gate.as_str()),
         ServiceEvent::PendingDropped => "drops its pending pushes".to_owned(),
         ServiceEvent::Counted(ServiceCounts { rolling, held, undecided, configured }) => {
             let gone = if *configured { "" } else { ", not configured" };

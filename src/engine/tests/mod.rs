@@ -28,7 +28,7 @@ use crate::aws::{AwsError, Fault};
 use crate::config::Config;
 use crate::domain::event::{EventRef, Push, Reading};
 use crate::domain::settings::RepositoryKey;
-use crate::domain::state::{Order, ServiceState, State};
+use crate::domain::state::{Order, ReadingProgress, ServiceState, State};
 use crate::domain::test_support::{
     at, deployment, digest, event_id, image, image_name, region, repository_key, service, service_key, tag,
 };
@@ -244,6 +244,12 @@ impl Scene {
         self.handle([Input::Page(page)])
     }
 
+    /// Everything up to this time was read.
+    fn read_to(&mut self, to: jiff::Timestamp) -> Vec<String> {
+        let progress = ReadingProgress { cursor: Some(to), ..ReadingProgress::default() };
+        self.page_of(Page { progress: Some(progress), ..empty_page() })
+    }
+
     /// The disk has what it was to have.
     fn committed(&mut self) -> Vec<String> {
         assert!(!self.snapshots.is_empty(), "no commit is on its way");
@@ -300,7 +306,7 @@ impl Scene {
 
 fn empty_page() -> Page {
     let context = ContextName::parse("default").unwrap();
-    Page { context, readings: Vec::new(), scanned_to: None, changes: Vec::new(), audited_to: None }
+    Page { context, readings: Vec::new(), progress: None, changes: Vec::new(), audited: None }
 }
 
 /// A service that runs a revision completely.

@@ -6,7 +6,7 @@ use super::{HELLO, NOTHING_FOLLOWS, Scene, empty_page};
 use crate::domain::audit::{Change, EventName};
 use crate::domain::event::{EventRef, Reading, Skipped};
 use crate::domain::skip::SkipReason;
-use crate::domain::state::State;
+use crate::domain::state::{AuditProgress, State};
 use crate::domain::test_support::{at, event_id};
 use crate::domain::types::RepositoryName;
 use crate::engine::Page;
@@ -21,7 +21,8 @@ fn a_push_that_no_service_takes_is_skipped() {
     assert_eq!(scene.push_to("other", "latest", 'b'), ["event: push other:latest skipped: not_configured"]);
     let event = EventRef { id: event_id("event-x"), shared_id: None, time: at(100) };
     let repository = Some(RepositoryName::parse("hello").unwrap());
-    let skipped = Skipped { event, repository, reason: SkipReason::FailedPush, detail: "it failed".to_owned() };
+    let skipped =
+        Skipped { event, repository, reason: SkipReason::FailedPush, detail: "it failed".to_owned(), repeats: None };
     assert_eq!(scene.page(vec![Reading::Skip(skipped)]), ["event: push hello skipped: failed_push"]);
     assert_eq!(scene.page(vec![Reading::Foreign]), NOTHING_FOLLOWS);
     assert_eq!(scene.after(60), ["commit"], "what was read is progress");
@@ -63,9 +64,9 @@ fn the_end_of_the_first_scan_is_durable_at_once() {
     let mut scene = Scene::resumed(HELLO, State::default());
     scene.begun();
     scene.committed();
-    assert_eq!(scene.page_of(Page { scanned_to: Some(at(101)), ..empty_page() }), ["commit"]);
+    assert_eq!(scene.read_to(at(101)), ["commit"]);
     scene.committed();
-    assert_eq!(scene.page_of(Page { scanned_to: Some(at(102)), ..empty_page() }), NOTHING_FOLLOWS);
+    assert_eq!(scene.read_to(at(102)), NOTHING_FOLLOWS);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn what_the_first_scan_finds_was_there_before_the_start() {
     scene.begun();
     scene.committed();
     assert_eq!(scene.push("latest", 'b'), ["event: push hello:latest skipped: before_start"]);
-    scene.page_of(Page { scanned_to: Some(at(101)), ..empty_page() });
+    scene.read_to(at(101));
     scene.pass(5);
     assert_eq!(scene.push("latest", 'c')[0], SEEN);
 }
@@ -84,7 +85,7 @@ fn where_the_history_has_a_gap_ecr_is_asked() {
     let mut scene = Scene::new();
     let later = at(0) + SignedDuration::from_hours(91 * 24);
     assert_eq!(
-        scene.page_of(Page { scanned_to: Some(later), ..empty_page() }),
+        scene.read_to(later),
         ["event: history of default has a gap", "read: observe web/hello for hello (reconcile)", "commit"]
     );
     scene.committed();
@@ -94,7 +95,11 @@ fn where_the_history_has_a_gap_ecr_is_asked() {
 #[test]
 fn what_others_change_is_told_once() {
     let mut scene = Scene::of(&format!("{HELLO}\n[audit]\n"));
-    let page = || Page { changes: vec![change("event-c")], audited_to: Some(at(110)), ..empty_page() };
+    let page = || Page {
+        changes: vec![change("event-c")],
+        audited: Some(AuditProgress { cursor: Some(at(110)), round: None }),
+        ..empty_page()
+    };
     assert_eq!(scene.page_of(page()), ["event: changed UpdateService web/hello (watched)", "commit"]);
     assert_eq!(scene.committed(), ["notify: UpdateService web/hello by somebody"]);
     assert_eq!(scene.page_of(page()), NOTHING_FOLLOWS);
@@ -125,7 +130,7 @@ fn events_that_cannot_be_read_again_are_forgotten() {
     scene.committed();
     scene.pass(4 * 60 * 60);
     let later = scene.now.time + SignedDuration::from_hours(24 * 7);
-    scene.page_of(Page { scanned_to: Some(later), ..empty_page() });
+    scene.read_to(later);
     scene.after(60);
     assert_eq!(seen(&scene), 0);
 }

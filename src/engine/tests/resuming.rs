@@ -12,7 +12,7 @@ const LEFT: &str = "the service left the configuration";
 
 fn rolling(revision: u64) -> Phase {
     let deployment = DeploymentId::parse(&format!("d{revision}")).unwrap();
-    Phase::Rolling { revision: arn(revision), deployment, since: at(40) }
+    Phase::Rolling { revision: arn(revision), deployment, since: at(40), progressed_at: None }
 }
 
 fn registered(revision: u64) -> Phase {
@@ -197,9 +197,12 @@ fn without_the_permission_to_ask_the_update_is_made_again() {
 #[test]
 fn a_rollout_of_a_service_that_is_gone_has_failed() {
     let mut scene = started(forward(registered(2)));
-    scene.services.clear();
+    scene.not_known(|scene| scene.inspected(Some(2)));
     let ended = "event: web/hello ended failed hello:2: the service was deleted or is being drained";
-    assert_eq!(scene.inspected(Some(2)), ["event: web/hello found gone", ended, "commit"]);
+    assert_eq!(
+        scene.inspected(Some(2)),
+        ["event: web/hello calls recovered", "event: web/hello found gone", ended, "commit"]
+    );
 }
 
 #[test]

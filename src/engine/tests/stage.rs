@@ -55,11 +55,11 @@ impl Stage {
         match workflow {
             Workflow::Idle => Self::Idle,
             Workflow::Verifying { recorded: Recorded::Intended, inspection, .. } => match inspection {
-                Inspection::Due => Self::IntendedUnverified,
+                Inspection::Due | Inspection::Again(_) => Self::IntendedUnverified,
                 Inspection::UnderWay => Self::IntendedVerifying,
             },
             Workflow::Verifying { recorded: Recorded::Registered(_), inspection, .. } => match inspection {
-                Inspection::Due => Self::RegisteredUnverified,
+                Inspection::Due | Inspection::Again(_) => Self::RegisteredUnverified,
                 Inspection::UnderWay => Self::RegisteredVerifying,
             },
             Workflow::Registering { turn, .. } => match turn {
@@ -155,6 +155,7 @@ impl Scene {
                 self.go_forward(Stage::Rolling);
                 self.rolls("hello", RolloutState::Completed);
                 self.watched();
+                self.all_committed();
             }
             Stage::Baking => {
                 self.go_forward(Stage::Confirming);
@@ -211,6 +212,7 @@ impl Scene {
                 self.go_back(Stage::Rolling);
                 self.rolls("hello", RolloutState::Completed);
                 self.watched();
+                self.all_committed();
             }
             Stage::Baking => {
                 self.go_back(Stage::Confirming);
