@@ -123,6 +123,7 @@ impl Engine {
         self.observe_pending(now);
         self.inspect_unverified(now);
         self.stop_unwanted(now);
+        self.share_registrations(now);
         if let Some(permit) = self.out.durability.permit() {
             self.write(&permit, now);
         }

@@ -64,6 +64,34 @@ fn nothing_is_registered_while_the_same_revision_is_being_registered_or_looked_f
 }
 
 #[test]
+fn a_revision_that_is_being_registered_for_another_service_is_waited_for() {
+    let mut scene = Scene::of(&services(&["one", "two"]));
+    scene.push("latest", 'b');
+    scene.observed("one");
+    assert_eq!(scene.all_committed(), ["write: register for web/one: app=hello@b"]);
+    scene.observed("two");
+    assert_eq!(scene.all_committed(), NOTHING_FOLLOWS);
+    scene.registered(2);
+    assert_eq!(scene.all_committed(), ["write: update web/one to hello:2", "write: update web/two to hello:2"]);
+}
+
+#[test]
+fn a_revision_that_may_have_been_registered_is_waited_for_as_well() {
+    let mut scene = Scene::of(&services(&["one", "two"]));
+    scene.push("latest", 'b');
+    scene.observed("one");
+    scene.all_committed();
+    scene.not_registered(Fault::Unavailable);
+    scene.all_committed();
+    scene.after(1);
+    scene.observed("two");
+    assert_eq!(scene.all_committed(), NOTHING_FOLLOWS, "whether one's registration took place is being asked");
+    scene.inspected(Some(2));
+    scene.revisions.insert(2, scene.revisions[&1].clone());
+    assert_eq!(scene.all_committed(), ["write: update web/one to hello:2", "write: update web/two to hello:2"]);
+}
+
+#[test]
 fn a_revision_that_failed_is_not_offered_to_others() {
     let mut scene = Scene::of(&services(&["one", "two"]));
     scene.push("latest", 'b');
