@@ -77,6 +77,7 @@ impl Handler<'_> {
             self.emit(ServiceEvent::PendingDropped);
             self.record_mut().wanted.clear();
         }
+        self.answer_all_deploys(&Err(Refused("the service left the configuration".to_owned())));
         let may_be_told = match &self.service.workflow {
             Workflow::Idle => return,
             Workflow::Verifying { intent, recorded, .. } => !intent.is_forward() || *recorded != Recorded::Intended,

@@ -152,7 +152,8 @@ impl Handler<'_> {
         self.answer_all_deploys(&Err(Refused(format!("not decided yet, it is tried again: {error}"))));
     }
 
-    fn answer_all_deploys(&mut self, answer: &Answer) {
+    /// Whoever ordered a deployment gets this answer.
+    pub(super) fn answer_all_deploys(&mut self, answer: &Answer) {
         let is_deploy = |command: &mut Command| command.order == Order::Deploy;
         let deploys: Vec<Command> = self.service.commands.extract_if(.., is_deploy).collect();
         for command in deploys {

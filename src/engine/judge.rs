@@ -59,7 +59,9 @@ impl Handler<'_> {
     pub(super) fn judge(&mut self, service: Option<&ServiceView>, asked_at: Moment) {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let timeout = self.rules.settings(self.key).timeout;
-        let Workflow::Rolling { watch, revision, deployment, .. } = &mut self.service.workflow else { return };
+        let Workflow::Rolling { watch, revision, deployment, since, .. } = &mut self.service.workflow else { return };
+        let until_now = Duration::try_from(self.now.time.duration_since(*since)).unwrap_or_default();
+        let rolling_for = until_now.saturating_sub(self.now.moment.since(asked_at));
         watch.note_progress(service, deployment, asked_at, self.now.time);
         let without_progress = watch.before.min(timeout / 2) + asked_at.since(watch.progressed);
         let elapsed = Elapsed { rolling: without_progress, watched: asked_at.since(watch.from) };
@@ -70,7 +72,7 @@ impl Handler<'_> {
         match progress {
             Progress::InProgress(counts) => {
                 watch.counts = Some(counts);
-                let (back, elapsed) = (!rollout.is_forward(), elapsed.rolling);
+                let (back, elapsed) = (!rollout.is_forward(), rolling_for);
                 self.emit(ServiceEvent::RolloutProgressed { back, counts, elapsed });
             }
             Progress::Completed(counts) => {

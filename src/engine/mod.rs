@@ -29,6 +29,8 @@ mod schedule;
 mod service;
 mod settled;
 mod start;
+#[cfg(test)]
+mod tests;
 mod transition;
 mod verify;
 mod workflow;
@@ -134,6 +136,7 @@ impl Engine {
         self.observe_pending(now);
         self.inspect_unverified(now);
         self.stop_unwanted(now);
+        self.share_registrations(now);
         if let Some(permit) = self.out.durability.permit() {
             self.write(&permit, now);
         }

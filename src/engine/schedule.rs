@@ -195,6 +195,18 @@ impl Engine {
         }
     }
 
+    /// A service that waits for its registration goes on where the same revision was registered for another one, or found, meanwhile.
+    pub(super) fn share_registrations(&mut self, now: Now) {
+        if self.out.registrations.is_empty() {
+            return;
+        }
+        let waits =
+            |service: &Service| matches!(service.workflow, Workflow::Registering { turn: Turn::Waiting { .. }, .. });
+        for key in self.keys(waits) {
+            self.with(&key, now, |handler| handler.share_registration());
+        }
+    }
+
     /// The services whose next step is a write that may be made, in the order of their line.
     fn waiting(&self, now: Moment, is_it: impl Fn(&Workflow) -> bool) -> Vec<ServiceKey> {
         let may = |service: &Service| service.calls.write.is_over(now) && service.calls.inspect.is_over(now);

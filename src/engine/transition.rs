@@ -109,7 +109,7 @@ impl Handler<'_> {
 
     /// What a rollout was to bring is pending again, except for what the rollout before it brings as well.
     pub(super) fn pend_again(&mut self, rollout: &Rollout) {
-        if !rollout.is_forward() {
+        if !rollout.is_forward() || !self.rules.has(self.key) {
             return;
         }
         let record = self.record_mut();

@@ -7,10 +7,10 @@ use super::event::{Found, ServiceEvent};
 use super::observation::Inspected;
 use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
-use super::workflow::{Inspection, Workflow};
+use super::workflow::{Inspection, Turn, Workflow};
 use crate::aws::{AwsError, Fault};
 use crate::domain::rollout::{self, Resume, Tried};
-use crate::domain::state::{OutcomeKind, Rollout};
+use crate::domain::state::{OutcomeKind, Phase, Rollout};
 use crate::domain::types::TaskDefinitionArn;
 use crate::domain::view::{Fate, RevisionWrite};
 
@@ -97,7 +97,12 @@ impl Handler<'_> {
                 None if rollout.is_forward() => self.replan(gone()),
                 None => drop(self.end(OutcomeKind::Failed, gone())),
             },
-            Resume::Update(revision) => self.update_next(revision),
+            Resume::Update(revision) => {
+                if rollout.is_forward() && rollout.phase == Phase::Intended {
+                    self.out.registrations.add(RegistrationKey::of(&self.key.aws, &rollout), revision.clone());
+                }
+                self.update_next(revision);
+            }
             Resume::Watch(revision, deployment) => self.rolling(revision, deployment),
             Resume::Replan(why) => self.replan(why),
             Resume::Failed(revision, why) => {
@@ -132,6 +137,17 @@ impl Handler<'_> {
                 turn,
             }),
         }
+    }
+
+    /// Uses the revision that the service waits to register, if it is there by now. What was verified is as old as it was.
+    pub(super) fn share_registration(&mut self) {
+        let Workflow::Registering { intent, turn: turn @ Turn::Waiting { .. }, .. } = &self.service.workflow else {
+            return;
+        };
+        let shared = RegistrationKey::of(&self.key.aws, intent.as_ref());
+        let Some(revision) = self.out.registrations.get(&shared).cloned() else { return };
+        let (intent, turn, by) = (intent.clone(), *turn, RevisionWrite::UpdateService);
+        self.enter(Workflow::Updating { intent, revision, by, turn });
     }
 
     /// The revision is there: the service is to be set to it, which was verified now.

@@ -1,0 +1,195 @@
+//! Reloads: services that leave the configuration, come back, or whose context cannot be reached.
+
+use super::stage::Stage;
+use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, services};
+use crate::domain::view::RolloutState;
+
+const LEFT: &str = "the service left the configuration";
+
+#[test]
+fn a_reload_that_changes_nothing_for_a_service_leaves_it_alone() {
+    for stage in Stage::ALL {
+        let mut scene = Scene::at(*stage);
+        scene.all_committed();
+        let before = scene.stage("hello");
+        assert_eq!(scene.reload(HELLO), ["commit"], "{stage:?}");
+        assert_eq!(scene.stage("hello"), before);
+    }
+}
+
+#[test]
+fn what_was_asked_under_the_old_configuration_is_asked_again() {
+    let mut scene = Scene::new();
+    scene.push("latest", 'b');
+    scene.committed();
+    scene.reload(&HELLO.replace("latest", "stable"));
+    scene.committed();
+    assert_eq!(scene.observed("hello"), ["read: observe web/hello for hello:latest"]);
+    let mismatch = ["event: web/hello skips hello:latest: tag_mismatch", "event: push to hello settled: tag_mismatch"];
+    assert_eq!(scene.observed("hello")[..2], mismatch);
+}
+
+#[test]
+fn a_service_that_leaves_drops_its_pending_pushes() {
+    let mut scene = Scene::new();
+    scene.push("latest", 'b');
+    scene.committed();
+    assert_eq!(scene.reload(OTHER), ["event: web/hello drops its pending pushes", "commit"]);
+    scene.committed();
+    assert_eq!(scene.observed("hello"), NOTHING_FOLLOWS);
+}
+
+#[test]
+fn a_push_is_settled_by_the_services_that_remain() {
+    let mut scene = Scene::of(&services(&["one", "two"]));
+    scene.push("latest", 'a');
+    let already = "event: web/one skips hello:latest: already_deployed";
+    scene.committed();
+    assert_eq!(scene.observed("one"), [already, "commit"]);
+    scene.reload(&services(&["one"]));
+    scene.all_committed();
+    assert_eq!(scene.observed("two"), NOTHING_FOLLOWS);
+}
+
+#[test]
+fn a_rollout_that_ecs_was_not_told_of_is_ended() {
+    let mut scene = Scene::at(Stage::RegisterUnderWay);
+    assert_eq!(scene.reload(OTHER), [format!("event: web/hello ended superseded: {LEFT}").as_str(), "commit"]);
+    scene.all_committed();
+    assert_eq!(scene.registered(2), NOTHING_FOLLOWS, "the answer is too late");
+}
+
+#[test]
+fn a_rollout_that_ecs_may_know_of_is_watched_to_its_end() {
+    let mut scene = Scene::at(Stage::UpdateUnderWay);
+    assert_eq!(scene.reload(OTHER), ["commit"]);
+    scene.committed();
+    assert_eq!(scene.updated(), ["event: web/hello updated to hello:2 by d2", "commit"]);
+    scene.committed();
+    scene.rolls("hello", RolloutState::Completed);
+    assert_eq!(scene.watched()[1..], ["event: web/hello ended completed hello:2", "commit"]);
+}
+
+#[test]
+fn an_update_that_was_not_made_is_not_made_any_more() {
+    let mut scene = Scene::at(Stage::RegisteredVerifying);
+    assert_eq!(scene.reload(OTHER), ["commit"]);
+    scene.committed();
+    let ended = format!("event: web/hello ended superseded hello:2: {LEFT}");
+    assert_eq!(scene.inspected(Some(2)), ["event: web/hello found not updated", &ended, "commit"]);
+}
+
+#[test]
+fn what_was_to_be_superseded_is_watched_to_its_end() {
+    let mut scene = Scene::at(Stage::Rolling);
+    scene.push("latest", 'c');
+    scene.observed("hello");
+    scene.all_committed();
+    assert_eq!(scene.reload(OTHER), [format!("event: web/hello ended superseded: {LEFT}").as_str(), "commit"]);
+    assert_eq!(scene.stage("hello"), Stage::Rolling);
+    scene.all_committed();
+    assert_eq!(scene.after(5), ["read: watch web/hello d2"]);
+}
+
+#[test]
+fn a_way_back_is_not_left_half_way() {
+    let mut scene = Scene::back_at(Stage::IntendedVerifying);
+    scene.reload(OTHER);
+    scene.all_committed();
+    scene.inspected(Some(1));
+    assert_eq!(scene.committed(), ["write: update web/hello to hello:1"]);
+}
+
+#[test]
+fn what_cannot_be_reached_any_more_is_ended() {
+    let mut scene = Scene::at(Stage::Rolling);
+    let ended = format!("event: web/hello ended superseded hello:2: {LEFT}");
+    assert_eq!(scene.reload_with(OTHER, &[]), [ended.as_str(), "commit"]);
+    assert_eq!(scene.stage("hello"), Stage::Idle);
+}
+
+#[test]
+fn a_service_that_comes_back_goes_on_where_it_is() {
+    let mut scene = Scene::at(Stage::Rolling);
+    scene.reload(OTHER);
+    scene.all_committed();
+    assert_eq!(scene.reload(HELLO), ["commit"]);
+    assert_eq!(scene.push("latest", 'c')[1], "read: observe web/hello for hello:latest");
+}
+
+#[test]
+fn the_settings_of_the_new_configuration_count() {
+    let mut scene = Scene::at(Stage::Rolling);
+    scene.reload(&format!("{HELLO}timeout = \"1m\"\n"));
+    scene.pass(60);
+    scene.after(0);
+    assert_eq!(scene.watched()[0], "read: stopped tasks of web/hello d2");
+}
+
+#[test]
+fn every_stage_under_every_kind_of_configuration() {
+    for stage in Stage::ALL {
+        for back in [false, true] {
+            let (leaves, unreachable) = match (stage, back) {
+                (Stage::Idle, false | true) => ("goes on", "goes on"),
+                // ECS was not told of it.
+                (
+                    Stage::IntendedUnverified
+                    | Stage::IntendedVerifying
+                    | Stage::RegisterWaiting
+                    | Stage::RegisterUnderWay
+                    | Stage::UpdateWaiting
+                    | Stage::UpdateRechecking,
+                    false,
+                ) => ("is ended", "is ended"),
+                // ECS may have been told of it, or rolls it.
+                (
+                    Stage::RegisteredUnverified
+                    | Stage::RegisteredVerifying
+                    | Stage::UpdateUnderWay
+                    | Stage::Rolling
+                    | Stage::Confirming
+                    | Stage::Baking
+                    | Stage::Diagnosing,
+                    false,
+                ) => ("goes on", "is ended"),
+                // A way back is not left half-way.
+                (
+                    Stage::IntendedUnverified
+                    | Stage::IntendedVerifying
+                    | Stage::RegisterWaiting
+                    | Stage::RegisterUnderWay
+                    | Stage::RegisteredUnverified
+                    | Stage::RegisteredVerifying
+                    | Stage::UpdateWaiting
+                    | Stage::UpdateRechecking
+                    | Stage::UpdateUnderWay
+                    | Stage::Rolling
+                    | Stage::Confirming
+                    | Stage::Baking
+                    | Stage::Diagnosing,
+                    true,
+                ) => ("goes on", "is ended"),
+            };
+            let found = [
+                reloaded(*stage, back, HELLO, &["default"]),
+                reloaded(*stage, back, HELLO, &[]),
+                reloaded(*stage, back, OTHER, &["default"]),
+                reloaded(*stage, back, OTHER, &[]),
+            ];
+            assert_eq!(found, ["goes on", "goes on", leaves, unreachable], "{stage:?}, back: {back}");
+        }
+    }
+}
+
+/// What becomes of a rollout at a stage under another configuration, with clients for these contexts.
+fn reloaded(stage: Stage, back: bool, config: &str, contexts: &[&str]) -> String {
+    let mut scene = if back { Scene::back_at(stage) } else { Scene::at(stage) };
+    let lines = scene.reload_with(config, contexts);
+    let after = scene.stage("hello");
+    match (lines.iter().any(|line| line.contains("ended")), after == stage) {
+        (true, _) => "is ended".to_owned(),
+        (false, true) => "goes on".to_owned(),
+        (false, false) => format!("becomes {after:?}"),
+    }
+}

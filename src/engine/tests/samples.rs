@@ -1,0 +1,63 @@
+//! State files as the version before wrote them, and what the engine does first with each.
+//!
+//! The files in `tests/data/state/v1/` were written by a running daemon, in the simulated world, at each of its commits.
+
+use std::path::Path;
+
+use super::{HELLO, NOTHING_FOLLOWS, Scene};
+use crate::ledger;
+
+macro_rules! sample {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../../tests/data/state/v1/", $name, ".json")))
+    };
+}
+
+/// A start with the state of a file: the effects up to and with the first look at ECS.
+fn first_effects((name, text): (&str, &str)) -> Vec<String> {
+    let state = ledger::parse(Path::new(name), text.as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(ledger::render(&state)).unwrap(), text, "{name}");
+    let mut scene = Scene::resumed(&HELLO.replace("v*", "release-*"), state);
+    let mut lines = scene.begun();
+    assert_eq!(lines.pop().as_deref(), Some("commit"), "{name}");
+    lines.extend(scene.all_committed());
+    lines.extend(scene.after(5));
+    lines
+}
+
+#[test]
+fn a_file_of_every_phase_is_read_as_it_is() {
+    let intended = "read: inspect web/hello (intended)";
+    for (file, first) in [
+        (sample!("pending"), "read: observe web/hello for hello:latest"),
+        (sample!("forward_intended"), intended),
+        (sample!("forward_registered"), "read: inspect web/hello (registered hello:2)"),
+        (sample!("forward_rolling"), "read: watch web/hello ecs-svc/000004"),
+        (sample!("forward_rolling_frozen"), "read: watch web/hello ecs-svc/000004"),
+        (sample!("forward_intended_superseding"), intended),
+        (sample!("forward_registered_superseding"), "read: inspect web/hello (registered hello:4)"),
+        (sample!("back_intended"), intended),
+        (sample!("back_registered"), "read: inspect web/hello (registered hello:2)"),
+        (sample!("back_rolling"), "read: watch web/hello ecs-svc/000012"),
+        (sample!("operator_back_intended"), intended),
+        (sample!("operator_back_registered"), "read: inspect web/hello (registered hello:3)"),
+        (sample!("operator_back_rolling"), "read: watch web/hello ecs-svc/000006"),
+    ] {
+        assert_eq!(first_effects(file), [first], "{}", file.0);
+    }
+}
+
+#[test]
+fn a_file_without_work_is_read_as_it_is() {
+    for file in [sample!("deployed"), sample!("held"), sample!("left"), sample!("ousted")] {
+        assert_eq!(first_effects(file), NOTHING_FOLLOWS, "{}", file.0);
+    }
+}
+
+#[test]
+fn a_newer_push_waits_beside_what_rolls() {
+    assert_eq!(
+        first_effects(sample!("forward_rolling_pending")),
+        ["read: observe web/hello for hello:latest", "read: watch web/hello ecs-svc/000007"]
+    );
+}
