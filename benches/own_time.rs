@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use ecs_deployd::config::Config;
 use ecs_deployd::deployer;
 use ecs_deployd::domain::state::{Deployed, State, Target};
-use ecs_deployd::ledger::Ledger;
+use ecs_deployd::state_store::StateStore;
 
 const ROUNDS: usize = 30;
 
@@ -57,8 +57,8 @@ fn event_to_update(services: usize) -> Vec<Duration> {
             let (world, text) = scene(services);
             world.set_latency(Duration::ZERO);
             let folder = tempfile::TempDir::new().unwrap();
-            let (ledger, _) = Ledger::open(&folder.path().join("state.json")).unwrap();
-            let process = harness::start_on(&world, Arc::new(ledger), State::default(), &text);
+            let (state_store, _) = StateStore::open(&folder.path().join("state.json")).unwrap();
+            let process = harness::start_on(&world, Arc::new(state_store), State::default(), &text);
             world.until("a poll", Duration::from_secs(10), |world| world.count().contains_key("LookupEvents")).await;
             tokio::time::sleep(Duration::from_millis(1100)).await;
             world.forget_calls();
@@ -106,7 +106,7 @@ fn commits(services: usize) -> (usize, Vec<Duration>) {
     let keys: Vec<_> = state.services.keys().cloned().collect();
     for key in &keys {
         let known = state.services.get_mut(key).unwrap();
-        let (repository, pushes) = known.wanted.pop_first().unwrap();
+        let (repository, pushes) = known.pending.pop_first().unwrap();
         let digest = ecs_deployd::domain::types::Digest::parse(&world::manifest_digest("x")).unwrap();
         let revision = "arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:1".to_owned().try_into().unwrap();
         known.decided.insert(repository.clone(), pushes[0].clone());
@@ -118,21 +118,21 @@ fn commits(services: usize) -> (usize, Vec<Duration>) {
             targets: [(repository, target)].into(),
             since: now,
             names_tags: false,
-            way_back: None,
+            rollback_target: None,
         });
     }
     let folder = tempfile::TempDir::new().unwrap();
-    let (ledger, _) = Ledger::open(&folder.path().join("state.json")).unwrap();
+    let (state_store, _) = StateStore::open(&folder.path().join("state.json")).unwrap();
     // The first one makes every line.
-    ledger.commit_here(&state).unwrap();
+    state_store.commit_here(&state).unwrap();
     let times = (0..ROUNDS)
         .map(|round| {
             let known = state.services.get_mut(&keys[round * 7 % keys.len()]).unwrap();
             known.decided.clear();
             let begun = Instant::now();
-            ledger.commit_here(&state.clone()).unwrap();
+            state_store.commit_here(&state.clone()).unwrap();
             begun.elapsed()
         })
         .collect();
-    (ecs_deployd::ledger::render(&state).len(), times)
+    (ecs_deployd::state_store::render(&state).len(), times)
 }

@@ -20,8 +20,8 @@ use tracing::{debug, warn};
 
 use crate::clock;
 use crate::deployer::{OrderOf, Request};
+use crate::domain::operator_command::{OperatorCommand, Refused};
 use crate::domain::printable::PrintableText;
-use crate::domain::steering::{Order, Refused};
 use crate::status::Status;
 
 /// A question may have this many bytes.
@@ -47,7 +47,7 @@ pub enum Ask {
         /// `CLUSTER/SERVICE`.
         service: PrintableText,
         /// What.
-        order: Order,
+        order: OperatorCommand,
     },
 }
 

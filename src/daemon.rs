@@ -21,12 +21,12 @@ use crate::deployer::{self, Deployer, Inbox, Parts, Reload};
 use crate::domain::state::State;
 use crate::domain::types::ContextName;
 use crate::health::Health;
-use crate::ledger::{self, Found, Ledger, LedgerError};
 use crate::logging::chain;
 use crate::metrics::Metrics;
-use crate::notify::Notices;
+use crate::notify::Notifier;
 use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
+use crate::state_store::{self, Found, StateStore, StateStoreError};
 use crate::wording::counted;
 
 mod connecting;
@@ -35,8 +35,8 @@ mod connecting;
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
 /// Pages of events that may wait for the deployer.
 const WAITING_PAGES: usize = 4;
-/// How long a stop waits for notices to be delivered.
-const LAST_NOTICES_WITHIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for notifications to be delivered.
+const LAST_NOTIFICATIONS_WITHIN: Duration = Duration::from_secs(10);
 /// Questions of operators that may wait for it.
 const WAITING_REQUESTS: usize = 16;
 
@@ -45,7 +45,7 @@ const WAITING_REQUESTS: usize = 16;
 pub enum RunError {
     /// The state cannot be used.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    StateStore(#[from] StateStoreError),
     /// A context cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -86,7 +86,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let common = aws::Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
     let mut wishes = signals::listen().map_err(RunError::Signals)?;
     let config = Arc::new(config);
-    let (ledger, found) = Ledger::open(&config.state.path)?;
+    let (state_store, found) = StateStore::open(&config.state.path)?;
     let state = begin(&config, found, clock.as_ref());
     let listener = TcpListener::bind(config.http.listen)
         .await
@@ -115,16 +115,16 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     );
     warn_of_doubtful(&config);
     tokio::spawn(admission::warn_of_policies(Arc::clone(&config), contexts.clone()));
-    let notices = Notices::start(&config.notify, &contexts, &metrics);
+    let notifier = Notifier::start(&config.notify, &contexts, &metrics);
     let parts = Parts {
         config: Arc::clone(&config),
         contexts,
-        ledger: Arc::new(ledger),
+        state_store: Arc::new(state_store),
         state,
         clock,
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
-        notices: notices.clone(),
+        notifier: notifier.clone(),
     };
     if let Some(socket) = control {
         drop(tokio::spawn(socket.serve(asks, stopped.clone())));
@@ -133,7 +133,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
     let state_path = config.state.path.clone();
-    let supervisor = Supervisor { source, config, state_path, tasks, reloads, common, metrics, health, notices };
+    let supervisor = Supervisor { source, config, state_path, tasks, reloads, common, metrics, health, notifier };
     supervisor.supervise(&mut wishes, deployer, http, &stop).await
 }
 
@@ -243,7 +243,7 @@ struct Supervisor {
     common: aws::Common,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    notices: Notices,
+    notifier: Notifier,
 }
 
 impl Supervisor {
@@ -277,10 +277,10 @@ impl Supervisor {
         info!("asked to stop");
         self.tasks.end();
         let _ = stop.send(true);
-        let notices = self.notices.clone();
+        let notifier = self.notifier.clone();
         let to_the_end = async {
             let ended = deployer.await.map_err(|_| RunError::TaskEnded("deployer"));
-            notices.finish(LAST_NOTICES_WITHIN).await;
+            notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;
             ended
         };
         tokio::select! {
@@ -322,16 +322,16 @@ impl Supervisor {
     async fn replace(&mut self) -> Result<(), String> {
         let config = self.source.load().map_err(|error| chain(&error))?;
         let contexts = aws::connect(&config.aws, &self.common, Patience::Short).await.map_err(|error| chain(&error))?;
-        let state = match ledger::read(&self.state_path).map_err(|error| chain(&error))? {
+        let state = match state_store::read(&self.state_path).map_err(|error| chain(&error))? {
             Found::State(state) => *state,
             Found::Missing => return Err("the state file is gone".to_owned()),
         };
         self.warn_of_fixed(&config);
         warn_of_doubtful(&config);
         let config = Arc::new(config);
-        let notices = self.notices.reload(&config.notify, &contexts, &self.metrics);
-        self.notices = notices.clone();
-        let reload = Reload { config: Arc::clone(&config), contexts, notices };
+        let notifier = self.notifier.reload(&config.notify, &contexts, &self.metrics);
+        self.notifier = notifier.clone();
+        let reload = Reload { config: Arc::clone(&config), contexts, notifier };
         // First the deployer, then the schedulers: what they read from here on is judged by the new configuration.
         let contexts = reload.contexts.clone();
         self.reloads.send(reload).await.map_err(|_| "the deployer has ended".to_owned())?;

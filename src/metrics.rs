@@ -240,7 +240,7 @@ impl Metrics {
         }
     }
 
-    /// A notice to a receiver was sent, or not.
+    /// A notification to a receiver was sent, or not.
     pub fn notified(&self, receiver: &str, outcome: DeliveryOutcome) {
         self.families.notifications_total.with([receiver, outcome.as_str()]).inc();
     }

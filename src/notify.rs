@@ -1,6 +1,6 @@
 //! Telling others: each receiver has a task and a bounded queue of its own, so that one that is dead or slow delays nobody and nothing else.
 //!
-//! A notice is sent until it is taken, for an hour at most; what the receiver refuses for good is given up at once. What waits outlives a
+//! A notification is sent until it is taken, for an hour at most; what the receiver refuses for good is given up. What waits outlives a
 //! reload. Queues are in memory: the log, the history and the metrics have everything that a crash may lose here.
 
 mod format;
@@ -20,17 +20,17 @@ use webhook::Client;
 use crate::aws::{Contexts, Fault, Message};
 use crate::clock;
 use crate::config::{NotifySettings, Receiver};
-use crate::domain::notice::{Format, Notice};
+use crate::domain::notification::{Format, Notification};
 use crate::metrics::{DeliveryOutcome, Metrics};
 
 /// From one attempt to the next, at first; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// No longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Then a notice is given up.
+/// Then a notification is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Why a notice was not taken.
+/// Why a notification was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Undelivered {
     /// It may be taken later.
@@ -43,7 +43,7 @@ pub enum Undelivered {
 
 /// The receivers. Cheap to clone; when the last clone is dropped, the queues are emptied and their tasks end.
 #[derive(Debug, Clone, Default)]
-pub struct Notices {
+pub struct Notifier {
     receivers: Arc<Vec<Mailbox>>,
     /// Those that left the configuration while something waited for them.
     leaving: Arc<Vec<Arc<Line>>>,
@@ -95,7 +95,7 @@ impl Mailbox {
     }
 }
 
-impl Notices {
+impl Notifier {
     /// Starts a task for each receiver.
     #[must_use]
     pub fn start(settings: &[NotifySettings], contexts: &Contexts, metrics: &Arc<Metrics>) -> Self {
@@ -125,9 +125,9 @@ impl Notices {
     }
 
     /// Tells whoever wants to hear it. Never waits.
-    pub fn tell(&self, notice: &Arc<Notice>) {
-        for receiver in self.receivers.iter().filter(|receiver| receiver.settings.interest.covers(notice)) {
-            if let Some(dropped) = receiver.line.queue.push(Arc::clone(notice)) {
+    pub fn tell(&self, notification: &Arc<Notification>) {
+        for receiver in self.receivers.iter().filter(|receiver| receiver.settings.interest.covers(notification)) {
+            if let Some(dropped) = receiver.line.queue.push(Arc::clone(notification)) {
                 receiver.line.metrics.notified(&receiver.settings.name, DeliveryOutcome::Dropped);
                 warn!(
                     receiver = receiver.settings.name,
@@ -168,21 +168,21 @@ impl Notices {
     }
 }
 
-/// Sends one notice to each receiver, whatever it is interested in, once. For those who want to know whether that works.
+/// Sends one notification to each receiver, whatever it is interested in, once. For those who want to know whether that works.
 pub async fn try_all(
     settings: &[NotifySettings],
     contexts: &Contexts,
-    notice: &Notice,
+    notification: &Notification,
 ) -> Vec<(String, Result<(), Undelivered>)> {
     let client = Client::new();
     let sends = settings.iter().map(|one| {
         let door = Door::new(one, contexts, &client);
-        async move { (one.name.clone(), door.send(notice).await) }
+        async move { (one.name.clone(), door.send(notification).await) }
     });
     futures_util::future::join_all(sends).await
 }
 
-/// Where notices go.
+/// Where notifications go.
 #[derive(Debug)]
 enum Door {
     Topic { topic: String, sns: Arc<dyn crate::aws::Topics> },
@@ -203,16 +203,16 @@ impl Door {
         }
     }
 
-    async fn send(&self, notice: &Notice) -> Result<(), Undelivered> {
+    async fn send(&self, notification: &Notification) -> Result<(), Undelivered> {
         match self {
             Self::Missing(why) => Err(Undelivered::ForGood(why.clone())),
-            Self::Webhook { client, url, format } => client.post(url, format::body(*format, notice)).await,
+            Self::Webhook { client, url, format } => client.post(url, format::body(*format, notification)).await,
             Self::Topic { topic, sns } => {
                 let message = Message {
-                    subject: format::subject(notice),
-                    text: format::body(Format::Json, notice),
-                    attributes: format::attributes(notice),
-                    id: notice.id.clone(),
+                    subject: format::subject(notification),
+                    text: format::body(Format::Json, notification),
+                    attributes: format::attributes(notification),
+                    id: notification.id.clone(),
                 };
                 sns.publish(topic, &message).await.map_err(|error| match error.fault {
                     Fault::NotFound | Fault::Refused => Undelivered::ForGood(error.to_string()),
@@ -226,7 +226,7 @@ impl Door {
     }
 }
 
-/// Carries the notices of one receiver.
+/// Carries the notifications of one receiver.
 struct Post {
     name: String,
     /// Where they go: a reload may say otherwise.
@@ -237,24 +237,26 @@ struct Post {
 
 impl Post {
     async fn run(mut self) {
-        while let Some(notice) = self.queue.next().await {
-            let outcome = self.deliver(&notice).await;
+        while let Some(notification) = self.queue.next().await {
+            let outcome = self.deliver(&notification).await;
             self.metrics.notified(&self.name, outcome);
             self.queue.done();
         }
     }
 
-    async fn deliver(&mut self, notice: &Notice) -> DeliveryOutcome {
+    async fn deliver(&mut self, notification: &Notification) -> DeliveryOutcome {
         let begun = clock::instant();
         let mut pause = FIRST_PAUSE;
         let mut complained = false;
         loop {
             let door = Arc::clone(&self.doors.borrow_and_update());
-            match door.send(notice).await {
+            match door.send(notification).await {
                 Ok(()) => {
                     match complained {
-                        true => info!(receiver = self.name, notice = notice.id, "the notice was delivered after all"),
-                        false => debug!(receiver = self.name, notice = notice.id, "notice delivered"),
+                        true => {
+                            info!(receiver = self.name, notice = notification.id, "the notice was delivered after all");
+                        }
+                        false => debug!(receiver = self.name, notice = notification.id, "notice delivered"),
                     }
                     return DeliveryOutcome::Sent;
                 }
@@ -262,7 +264,7 @@ impl Post {
                     if !complained {
                         warn!(
                             receiver = self.name,
-                            notice = notice.id,
+                            notice = notification.id,
                             error = why,
                             "a notice cannot be delivered; it is tried again for an hour"
                         );
@@ -270,7 +272,7 @@ impl Post {
                     }
                 }
                 Err(why) => {
-                    error!(receiver = self.name, notice = notice.id, error = %why, "a notice was not delivered");
+                    error!(receiver = self.name, notice = notification.id, error = %why, "a notice was not delivered");
                     return DeliveryOutcome::Failed;
                 }
             }

@@ -13,16 +13,16 @@ use crate::config::Config;
 use crate::daemon;
 use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
 use crate::health::Health;
-use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
-use crate::notify::Notices;
+use crate::notify::Notifier;
 use crate::scheduler::{self, Shared};
+use crate::state_store::{StateStore, StateStoreError};
 use crate::status::{ServiceStatus, Status, Step};
 
 /// From one look at the progress to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long the end waits for notices to be delivered.
-const LAST_NOTICES_WITHIN: Duration = Duration::from_secs(30);
+/// How long the end waits for notifications to be delivered.
+const LAST_NOTIFICATIONS_WITHIN: Duration = Duration::from_secs(30);
 /// Beyond the longest time-out of a rollout, and as much again for its way back: for everything else.
 const SLACK: Duration = Duration::from_secs(5 * 60);
 
@@ -50,7 +50,7 @@ impl Report {
 pub enum OnceError {
     /// The state cannot be used.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    StateStore(#[from] StateStoreError),
     /// A context cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -72,7 +72,7 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), clock.now())?);
     let health = Arc::new(Health::new());
     let config = Arc::new(config);
-    let (ledger, found) = Ledger::open(&config.state.path)?;
+    let (state_store, found) = StateStore::open(&config.state.path)?;
     let state = daemon::begin(&config, found, clock.as_ref());
     let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
     let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
@@ -85,14 +85,22 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let (_reloads, reloads) = mpsc::channel(1);
     let (stop, stopped) = watch::channel(false);
     let limit = limit(&config);
-    let notices = Notices::start(&config.notify, &contexts, &metrics);
-    let parts =
-        Parts { config, contexts, ledger: Arc::new(ledger), state, clock, metrics, health, notices: notices.clone() };
+    let notifier = Notifier::start(&config.notify, &contexts, &metrics);
+    let parts = Parts {
+        config,
+        contexts,
+        state_store: Arc::new(state_store),
+        state,
+        clock,
+        metrics,
+        health,
+        notifier: notifier.clone(),
+    };
     let inbox = Inbox { batches: pages, reloads, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
     let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;
-    notices.finish(LAST_NOTICES_WITHIN).await;
+    notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;
     let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
     Ok(Report { rest, unread, cut_off })
 }

@@ -110,7 +110,7 @@ fn count(status: &Status, of: impl Fn(&ServiceStatus) -> bool) -> usize {
 }
 
 fn is_held(one: &ServiceStatus) -> bool {
-    one.frozen.is_some() || !one.held.is_empty()
+    one.service_hold.is_some() || !one.held.is_empty()
 }
 
 /// The title tells the state of things in a row of tabs.

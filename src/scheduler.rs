@@ -14,7 +14,7 @@ use crate::aws::{AwsError, CloudTrail, Contexts, Fault, LookupPage};
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
 use crate::domain::audit::Change;
-use crate::domain::event::{self, Reading};
+use crate::domain::event::{self, ParsedEvent};
 use crate::domain::opening::Correction;
 use crate::domain::polling::{Demand, Failure, Moment, Next, Page, Reader, Request};
 use crate::domain::state::{AuditProgress, ContextState, ReadingProgress, State};
@@ -37,8 +37,8 @@ const RELIEF: f64 = 0.8;
 pub struct Batch {
     /// Where it was read.
     pub context: ContextName,
-    /// The readings, newest first.
-    pub readings: Vec<Reading>,
+    /// The parsed events, newest first.
+    pub parsed_events: Vec<ParsedEvent>,
     /// How far the events are read with it, where that has changed: it belongs into the state together with what the readings change there.
     pub progress: Option<ReadingProgress>,
     /// Changes to ECS.
@@ -241,13 +241,13 @@ impl Scheduler {
         if took.circles {
             return Ok(self.failed(course, circles()));
         }
-        let readings: Vec<Reading> =
-            page.records.iter().map(event::read).filter(|reading| *reading != Reading::Foreign).collect();
-        debug!(aws = %self.context, events = page.records.len(), pushes = readings.len(), more = page.next.is_some(), "read a page of events");
-        if !readings.is_empty() || took.progress.is_some() {
+        let parsed_events: Vec<ParsedEvent> =
+            page.records.iter().map(event::read).filter(|reading| *reading != ParsedEvent::Foreign).collect();
+        debug!(aws = %self.context, events = page.records.len(), pushes = parsed_events.len(), more = page.next.is_some(), "read a page of events");
+        if !parsed_events.is_empty() || took.progress.is_some() {
             let batch = Batch {
                 context: self.context.clone(),
-                readings,
+                parsed_events,
                 progress: took.progress,
                 changes: Vec::new(),
                 audited: None,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::domain::audit::{Change, Concern};
 use crate::domain::rollout::Counts;
-use crate::domain::state::{Decision, Freeze, Ordered, OutcomeKind};
+use crate::domain::state::{CommandRecord, Decision, OutcomeKind, ServiceHold};
 use crate::domain::types::ContextName;
 use crate::domain::waiting::Waiting;
 
@@ -70,7 +70,7 @@ pub struct ChangeStatus {
 }
 
 impl ChangeStatus {
-    /// What is told of a change.
+    /// What is reported of a change.
     #[must_use]
     pub fn of(aws: &ContextName, change: &Change, concern: Concern) -> Self {
         Self {
@@ -128,7 +128,7 @@ pub struct PushStatus {
 }
 
 impl PushStatus {
-    /// What is told of a decision.
+    /// What is reported of a decision.
     #[must_use]
     pub fn of(decision: &Decision, config: &Config) -> Self {
         Self {
@@ -197,7 +197,8 @@ pub struct ServiceStatus {
     /// What is under way.
     pub rollout: Option<RolloutStatus>,
     /// Whether an operator holds the whole service.
-    pub frozen: Option<Freeze>,
+    #[serde(rename = "frozen")]
+    pub service_hold: Option<ServiceHold>,
     /// Digests that are held.
     pub held: Vec<HoldStatus>,
     /// What waits, and where.
@@ -210,7 +211,7 @@ pub struct ServiceStatus {
     /// The last outcomes, newest first.
     pub history: Vec<OutcomeStatus>,
     /// The last orders of operators, newest first.
-    pub orders: Vec<Ordered>,
+    pub orders: Vec<CommandRecord>,
 }
 
 /// What a service is set to, as ECS says: whoever did that.
@@ -293,7 +294,7 @@ pub struct ImageStatus {
     pub digest: String,
     /// When it was pushed.
     pub pushed_at: Timestamp,
-    /// The event that told of it.
+    /// The event that reported it.
     pub event: String,
 }
 
@@ -398,7 +399,7 @@ impl ServiceStatus {
             Some(rollout) if rollout.direction == Way::Back => Standing::Back,
             Some(_) => Standing::Rolling,
             None if self.runs.as_ref().is_some_and(|runs| runs.trouble.is_some()) => Standing::Unseen,
-            None if self.frozen.is_some() || !self.held.is_empty() => Standing::Held,
+            None if self.service_hold.is_some() || !self.held.is_empty() => Standing::Held,
             None if self.last_failure().is_some() => Standing::Failed,
             None if self.undecided > 0 => Standing::Undecided,
             None if self.is_changed_by_others() => Standing::Changed,

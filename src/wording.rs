@@ -1,4 +1,4 @@
-//! How people are told of times, digests and revisions, wherever they read it.
+//! How people are shown times, digests and revisions, wherever they read it.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ecs_deployd::ledger::{parse, render};
+use ecs_deployd::state_store::{parse, render};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(state) = parse(Path::new("fuzz"), bytes) {

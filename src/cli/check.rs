@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::table::{Cell, Table, Tone, colour, listed, paint, show};
 use super::{Exit, block_on, fail, summary};
+use crate::check::{self, InspectionError, Placed};
 use crate::config::{Config, Places, Source};
 use crate::domain::finding::{Finding, Severity};
-use crate::inspection::{self, InspectionError, Placed};
 use crate::wording::counted;
 
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(super) fn execute(source: &Source, config: &Config, options: &Options) -> Ex
         Vec::new()
     } else {
         let places = source.text().map(|text| Places::of(&text)).unwrap_or_default();
-        match block_on(inspection::inspect(config, &places)) {
+        match block_on(check::inspect(config, &places)) {
             Err(code) => return code,
             Ok(Ok(found)) => found,
             Ok(Err(error @ InspectionError::Connect(_))) => return fail(&error, Exit::BadConfiguration),

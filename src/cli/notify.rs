@@ -10,7 +10,7 @@ use super::{Exit, block_on, fail};
 use crate::aws;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Receiver};
-use crate::domain::notice::Notice;
+use crate::domain::notification::Notification;
 use crate::metrics::Metrics;
 use crate::notify::{self, Undelivered};
 
@@ -83,5 +83,5 @@ async fn send(
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = aws::Common::new(metrics, Arc::default(), Arc::default());
     let contexts = aws::connect(&config.aws, &common, aws::Patience::Short).await?;
-    Ok(notify::try_all(chosen, &contexts, &Notice::test(now)).await)
+    Ok(notify::try_all(chosen, &contexts, &Notification::test(now)).await)
 }

@@ -23,7 +23,7 @@ pub(super) fn execute(config: Config) -> ExitCode {
     match report {
         Err(code) => code,
         Ok(Ok(report)) => tell(&report, &names),
-        Ok(Err(error @ OnceError::Ledger(_))) => fail(&error, Exit::BadState),
+        Ok(Err(error @ OnceError::StateStore(_))) => fail(&error, Exit::BadState),
         Ok(Err(error @ OnceError::Connect(_))) => fail(&error, Exit::BadConfiguration),
         Ok(Err(error)) => fail(&error, Exit::Failure),
     }

@@ -8,7 +8,7 @@ use super::table::{Cell, Table, Tone, colour, paint, show};
 use super::{Exit, block_on, fail};
 use crate::config::Config;
 use crate::domain::finding::Severity;
-use crate::preview::{self, Preview, PreviewError};
+use crate::plan::{self, Preview, PreviewError};
 use crate::status::{Comparison, PushForecast};
 use crate::wording::{ago, short_digest, short_revision};
 
@@ -20,10 +20,10 @@ pub(super) struct Options {
 }
 
 pub(super) fn execute(config: Config, options: &Options) -> ExitCode {
-    let preview = match block_on(preview::preview(config)) {
+    let preview = match block_on(plan::preview(config)) {
         Err(code) => return code,
         Ok(Ok(preview)) => preview,
-        Ok(Err(error @ PreviewError::Ledger(_))) => return fail(&error, Exit::BadState),
+        Ok(Err(error @ PreviewError::StateStore(_))) => return fail(&error, Exit::BadState),
         Ok(Err(error @ PreviewError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
         Ok(Err(error)) => return fail(&error, Exit::Failure),
     };

@@ -16,7 +16,7 @@ pub(super) fn execute(source: Source, config: Config) -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ RunError::Ledger(_)) => fail(&error, Exit::BadState),
+        Err(error @ RunError::StateStore(_)) => fail(&error, Exit::BadState),
         Err(error @ RunError::Connect(_)) => fail(&error, Exit::BadConfiguration),
         Err(error) => fail(&error, Exit::Failure),
     }

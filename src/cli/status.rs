@@ -13,7 +13,7 @@ use crate::control::{self, Ask, Told, Unreachable};
 use crate::domain::finding::Severity;
 use crate::domain::printable::{LONGEST, PrintableText, printable};
 use crate::domain::state::OutcomeKind;
-use crate::ledger::{self, Found, LedgerError};
+use crate::state_store::{self, Found, StateStoreError};
 use crate::status::{
     ContainerStatus, ContextStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus, Standing, Status, Way,
 };
@@ -43,7 +43,7 @@ pub(super) struct HistoryOptions {
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    StateStore(#[from] StateStoreError),
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
     #[error("the daemon answered something else: {0}")]
@@ -109,7 +109,7 @@ fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCod
     match block_on(obtain(config, now)) {
         Err(code) => code,
         Ok(Ok(status)) => show(&status, now),
-        Ok(Err(error @ StatusError::Ledger(_))) => fail(&error, Exit::BadState),
+        Ok(Err(error @ StatusError::StateStore(_))) => fail(&error, Exit::BadState),
         Ok(Err(error)) => fail(&error, Exit::Failure),
     }
 }
@@ -119,7 +119,7 @@ async fn obtain(config: &Config, now: Timestamp) -> Result<Status, StatusError> 
         Ok(Told::Status(status)) => Ok(*status),
         Ok(Told::Done(text) | Told::Refused(text)) => Err(StatusError::Strange(text)),
         Err(Unreachable::Absent(_)) => {
-            let state = match ledger::read(&config.state.path)? {
+            let state = match state_store::read(&config.state.path)? {
                 Found::State(state) => *state,
                 Found::Missing => Default::default(),
             };
@@ -324,8 +324,8 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
 
 fn notes_of(one: &ServiceStatus) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(freeze) = &one.frozen {
-        notes.push(freeze.to_string());
+    if let Some(service_hold) = &one.service_hold {
+        notes.push(service_hold.to_string());
     }
     if let Some(waiting) = &one.waiting {
         notes.push(waiting.to_string());

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::state::Freeze;
+use crate::domain::state::ServiceHold;
 use crate::domain::test_support::{digest, repository_key, tag};
 use crate::domain::waiting::{Gate, Waiting};
 use crate::status::{HoldStatus, OutcomeStatus, RunsStatus};
@@ -18,7 +18,7 @@ fn plain(service: &str) -> ServiceStatus {
         deployed: None,
         runs: None,
         rollout: None,
-        frozen: None,
+        service_hold: None,
         held: Vec::new(),
         undecided: 0,
         trouble: None,
@@ -107,7 +107,7 @@ fn what_waits_is_said_with_its_stage_and_what_to_do() {
 #[test]
 fn nothing_that_others_wrote_reaches_the_terminal_as_it_is() {
     let nasty = "x\u{1b}[2J\u{1b}]0;owned\u{7}\nweb/a  forged \u{202e}";
-    let freeze = Freeze { since: at(0), by: nasty.to_owned(), reason: nasty.to_owned() };
+    let service_hold = ServiceHold { since: at(0), by: nasty.to_owned(), reason: nasty.to_owned() };
     let hold = HoldStatus {
         repository: "team/app".to_owned(),
         digest: format!("sha256:{}", "cd".repeat(32)),
@@ -123,7 +123,12 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_it_is() {
         detail: nasty.to_owned(),
     };
     let text = shown(vec![
-        ServiceStatus { frozen: Some(freeze), held: vec![hold], trouble: Some(nasty.to_owned()), ..plain("a") },
+        ServiceStatus {
+            service_hold: Some(service_hold),
+            held: vec![hold],
+            trouble: Some(nasty.to_owned()),
+            ..plain("a")
+        },
         ServiceStatus { history: vec![failed], ..plain("b") },
     ]);
     assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");

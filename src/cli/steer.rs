@@ -8,7 +8,7 @@ use super::table::show;
 use super::{Exit, block_on, fail};
 use crate::config::Config;
 use crate::control::{self, Ask, Told};
-use crate::domain::steering::Order;
+use crate::domain::operator_command::OperatorCommand;
 
 #[derive(Debug, Args)]
 pub(super) struct Service {
@@ -48,30 +48,30 @@ pub(super) struct ApproveOptions {
 }
 
 pub(super) fn approve(config: &Config, options: ApproveOptions) -> ExitCode {
-    order(config, options.service.service, Order::Approve { image: options.image })
+    order(config, options.service.service, OperatorCommand::Approve { image: options.image })
 }
 
 pub(super) fn reject(config: &Config, options: HoldOptions) -> ExitCode {
-    order(config, options.service.service, Order::Reject { reason: options.reason })
+    order(config, options.service.service, OperatorCommand::Reject { reason: options.reason })
 }
 
 pub(super) fn deploy(config: &Config, options: Service) -> ExitCode {
-    order(config, options.service, Order::Deploy)
+    order(config, options.service, OperatorCommand::Deploy)
 }
 
 pub(super) fn hold(config: &Config, options: HoldOptions) -> ExitCode {
-    order(config, options.service.service, Order::Hold { reason: options.reason })
+    order(config, options.service.service, OperatorCommand::Hold { reason: options.reason })
 }
 
 pub(super) fn release(config: &Config, options: Service) -> ExitCode {
-    order(config, options.service, Order::Release)
+    order(config, options.service, OperatorCommand::Release)
 }
 
 pub(super) fn rollback(config: &Config, options: RollbackOptions) -> ExitCode {
-    order(config, options.service.service, Order::Rollback { to: options.to })
+    order(config, options.service.service, OperatorCommand::Rollback { to: options.to })
 }
 
-fn order(config: &Config, service: String, order: Order) -> ExitCode {
+fn order(config: &Config, service: String, order: OperatorCommand) -> ExitCode {
     let name = service.clone();
     let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service: service.into(), order })) {
         Err(code) => return code,

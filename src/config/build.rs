@@ -12,8 +12,8 @@ use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
 };
 use crate::domain::audit::EventName;
-use crate::domain::intake::Rules;
 use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
+use crate::domain::routing::Rules;
 use crate::domain::settings::{DeploySettings, RepositoryRule, ServiceRule};
 use crate::domain::types::{ContextName, ServiceKey};
 

@@ -12,7 +12,7 @@ use super::forms::{ClusterName, ContainerName, ServiceName};
 use super::reader::{Form, Found, Setting, Table, Texts};
 use super::{AwsSettings, HttpSettings, WhenMissing};
 use crate::domain::audit::EventName;
-use crate::domain::notice::{Changes, Format};
+use crate::domain::notification::{Changes, Format};
 use crate::domain::policy::Order;
 use crate::domain::settings::{Base, DeploySettings, DowntimeMode, OnFailure, PinMode};
 use crate::domain::types::{ContextName, Region, RepositoryName};

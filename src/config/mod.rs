@@ -24,8 +24,8 @@ pub use notify::{NotifySettings, Receiver, WebhookUrl};
 pub use places::Places;
 
 use crate::domain::audit::EventName;
-use crate::domain::intake::Rules;
 use crate::domain::printable::{LONGEST, printable};
+use crate::domain::routing::Rules;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::domain::words::words;
@@ -48,7 +48,7 @@ pub struct Config {
     pub control: ControlSettings,
     /// The repositories and their services.
     pub repositories: Rules,
-    /// Who is told of what.
+    /// Who is notified of what.
     pub notify: Vec<NotifySettings>,
     /// Which changes to ECS are followed, if any are.
     pub audit: Option<AuditSettings>,

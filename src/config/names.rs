@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Config;
-use crate::domain::intake::Rules;
+use crate::domain::routing::Rules;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::types::ServiceKey;
 

@@ -1,4 +1,4 @@
-//! `[[notify]]`: who is told of what.
+//! `[[notify]]`: who is notified of what.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::reader::{Found, Setting, Table, Texts};
 use super::{given, keys};
-use crate::domain::notice::{Format, Interest};
+use crate::domain::notification::{Format, Interest};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::ContextName;
 use crate::domain::words::Word as _;
@@ -28,7 +28,7 @@ pub struct NotifySettings {
     pub interest: Interest,
 }
 
-/// Where notices go.
+/// Where notifications go.
 #[derive(Debug, Clone)]
 pub enum Receiver {
     /// An Amazon SNS topic.
@@ -52,7 +52,7 @@ pub enum Receiver {
 pub enum WebhookUrl {
     /// The address itself.
     Literal(String),
-    /// A file that holds it, read for each notice.
+    /// A file that holds it, read for each notification.
     File(PathBuf),
 }
 

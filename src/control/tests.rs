@@ -20,10 +20,13 @@ fn daemon(path: &Path, second: i64) -> impl Future<Output = watch::Sender<bool>>
                     }
                     Request::Order(OrderOf { service, order, by, answer }) => {
                         let reason = match order {
-                            Order::Hold { reason } | Order::Reject { reason } => reason.unwrap_or_default(),
-                            Order::Deploy | Order::Release | Order::Rollback { .. } | Order::Approve { .. } => {
-                                String::new()
+                            OperatorCommand::Hold { reason } | OperatorCommand::Reject { reason } => {
+                                reason.unwrap_or_default()
                             }
+                            OperatorCommand::Deploy
+                            | OperatorCommand::Release
+                            | OperatorCommand::Rollback { .. }
+                            | OperatorCommand::Approve { .. } => String::new(),
                         };
                         let _ = answer.send(Err(Refused(format!("{service}|{reason}|{by}|\u{1b}[2J\n"))));
                     }

@@ -10,13 +10,13 @@ use tracing::error;
 
 use super::{log, metrics, writes};
 use crate::clock;
-use crate::domain::state::Order;
+use crate::domain::state::OperatorCommand;
 use crate::engine::{Answer, ByService, CommandId, Effect, Input, Place, Read, Seen, Snapshot, Write};
-use crate::ledger::Store;
 use crate::logging::chain;
 use crate::metrics::Metrics;
-use crate::notify::Notices;
+use crate::notify::Notifier;
 use crate::observer::{Observer, Round};
+use crate::state_store::Store;
 
 /// A failed rollout does not wait for the reasons of its stopped tasks for longer than this.
 const REASONS_WITHIN: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ const REASONS_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Executor {
     observer: Observer,
     store: Arc<dyn Store>,
-    notices: Notices,
+    notifier: Notifier,
     metrics: Arc<Metrics>,
     jobs: JoinSet<Input>,
     replies: BTreeMap<CommandId, oneshot::Sender<Answer>>,
@@ -36,15 +36,15 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(observer: Observer, store: Arc<dyn Store>, notices: Notices, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(observer: Observer, store: Arc<dyn Store>, notifier: Notifier, metrics: Arc<Metrics>) -> Self {
         let (jobs, replies) = (JoinSet::new(), BTreeMap::new());
-        Self { observer, store, notices, metrics, jobs, replies, last_command: 0, stopping: false }
+        Self { observer, store, notifier, metrics, jobs, replies, last_command: 0, stopping: false }
     }
 
     /// Takes other clients and receivers. Calls under way end with those that they were begun with.
-    pub(super) fn replace(&mut self, observer: Observer, notices: Notices) {
+    pub(super) fn replace(&mut self, observer: Observer, notifier: Notifier) {
         self.observer = observer;
-        self.notices = notices;
+        self.notifier = notifier;
     }
 
     pub(super) fn observer(&self) -> &Observer {
@@ -62,7 +62,7 @@ impl Executor {
                 log::tell(&event);
                 metrics::count(&self.metrics, &event);
             }
-            Effect::Notify(notice) => self.notices.tell(notice.get()),
+            Effect::Notify(notification) => self.notifier.tell(notification.get()),
             Effect::Reply(id, answer) => {
                 if let Some(to) = self.replies.remove(&id) {
                     // Who asked may have gone meanwhile.
@@ -83,7 +83,7 @@ impl Executor {
     pub(super) fn command(
         &mut self,
         service: String,
-        order: Order,
+        order: OperatorCommand,
         by: String,
         answer: oneshot::Sender<Answer>,
     ) -> Input {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::domain::audit::{Change, Concern};
-use crate::domain::notice::HeldPush;
+use crate::domain::notification::HeldPush;
 use crate::domain::state::{Outcome, OutcomeKind};
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::engine::{Event, Found, PushSkipped, ServiceEvent};

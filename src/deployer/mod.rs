@@ -21,14 +21,14 @@ use tracing::{info, warn};
 use crate::aws::Contexts;
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
-use crate::domain::state::{Order, State};
+use crate::domain::state::{OperatorCommand, State};
 use crate::engine::{Engine, Input, Moment, Now, Page, Rules};
 use crate::health::Health;
-use crate::ledger::Store;
 use crate::metrics::Metrics;
-use crate::notify::Notices;
+use crate::notify::Notifier;
 use crate::observer::Observer;
 use crate::scheduler::Batch;
+use crate::state_store::Store;
 use crate::status::Status;
 
 pub use crate::engine::{Answer, Beginning, Rest, begin};
@@ -47,7 +47,7 @@ pub struct Parts {
     /// The clients of AWS.
     pub contexts: Contexts,
     /// Where the state is made durable.
-    pub ledger: Arc<dyn Store>,
+    pub state_store: Arc<dyn Store>,
     /// What it held.
     pub state: State,
     /// The time of day.
@@ -56,8 +56,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Where it shows that it lives.
     pub health: Arc<Health>,
-    /// Who is told of what.
-    pub notices: Notices,
+    /// Who is notified of what.
+    pub notifier: Notifier,
 }
 
 /// A new configuration, and the clients that go with it.
@@ -67,8 +67,8 @@ pub struct Reload {
     pub config: Arc<Config>,
     /// The clients of AWS.
     pub contexts: Contexts,
-    /// Who is told of what.
-    pub notices: Notices,
+    /// Who is notified of what.
+    pub notifier: Notifier,
 }
 
 /// What comes in.
@@ -101,7 +101,7 @@ pub struct OrderOf {
     /// `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
     pub service: String,
     /// What to do.
-    pub order: Order,
+    pub order: OperatorCommand,
     /// The operator.
     pub by: String,
     /// What came of it.
@@ -126,13 +126,13 @@ impl Deployer {
     /// Takes up the work where the state says it was left.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, contexts, ledger, state, clock, metrics, health, notices } = parts;
+        let Parts { config, contexts, state_store, state, clock, metrics, health, notifier } = parts;
         let begun = clock::instant();
         metrics::expect(&metrics, &config);
         let correction = clock.correction();
         let now = Now { time: clock.now(), moment: Moment::default() };
         let engine = Engine::new(rules(config, &contexts), state, now);
-        let executor = Executor::new(Observer::new(contexts), ledger, notices, metrics);
+        let executor = Executor::new(Observer::new(contexts), state_store, notifier, metrics);
         let (recent, services) = (Recent::default(), ServiceCache::default());
         Self { engine, executor, clock, health, begun, correction, recent, services }
     }
@@ -206,10 +206,10 @@ impl Deployer {
     }
 
     fn reload(&mut self, reload: Reload) -> Input {
-        let Reload { config, contexts, notices } = reload;
+        let Reload { config, contexts, notifier } = reload;
         metrics::expect(self.executor.metrics(), &config);
         let rules = rules(config, &contexts);
-        self.executor.replace(Observer::new(contexts), notices);
+        self.executor.replace(Observer::new(contexts), notifier);
         self.services.forget();
         Input::Reload(rules)
     }
@@ -256,6 +256,6 @@ fn rules(config: Arc<Config>, contexts: &Contexts) -> Rules {
 }
 
 fn page(batch: Batch) -> Page {
-    let Batch { context, readings, progress, changes, audited } = batch;
-    Page { context, readings, progress, changes, audited }
+    let Batch { context, parsed_events, progress, changes, audited } = batch;
+    Page { context, parsed_events, progress, changes, audited }
 }

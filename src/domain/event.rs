@@ -32,7 +32,7 @@ pub struct Record {
 
 /// What a record turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
+pub enum ParsedEvent {
     /// A successful push of something with a tag (or with a tag that the record does not hold).
     Push(Push),
     /// A push, but not one that can be deployed.
@@ -116,7 +116,7 @@ struct Body {
 
 /// Reads one record.
 #[must_use]
-pub fn read(record: &Record) -> Reading {
+pub fn read(record: &Record) -> ParsedEvent {
     let text = record.body.as_deref().unwrap_or("");
     let parsed: Result<Body, _> = serde_json::from_str(text);
     let body = match parsed {
@@ -125,7 +125,7 @@ pub fn read(record: &Record) -> Reading {
     };
     match (body.event_source.as_str(), body.event_name.as_str()) {
         (Some("ecr.amazonaws.com"), Some(PUT_IMAGE)) => {}
-        (Some(_), Some(_)) => return Reading::Foreign,
+        (Some(_), Some(_)) => return ParsedEvent::Foreign,
         _ => return unreadable(record, text, "no eventSource or eventName"),
     }
     let Some(event) = event_ref(record, &body, text) else {
@@ -133,13 +133,19 @@ pub fn read(record: &Record) -> Reading {
     };
     let repository = repository_name(&body);
     let skip = |reason, detail: String| {
-        Reading::Skip(Skipped { event: event.clone(), repository: repository.clone(), reason, detail, repeats: None })
+        ParsedEvent::Skip(Skipped {
+            event: event.clone(),
+            repository: repository.clone(),
+            reason,
+            detail,
+            repeats: None,
+        })
     };
     if let Some(code) = present(&body.error_code) {
         let message = present(&body.error_message).unwrap_or_default();
         let detail = shorten(&format!("{code}: {message}"));
         let repeats = (code == IMAGE_ALREADY_EXISTS).then(|| repeated(&body));
-        return Reading::Skip(Skipped { event, repository, reason: SkipReason::FailedPush, detail, repeats });
+        return ParsedEvent::Skip(Skipped { event, repository, reason: SkipReason::FailedPush, detail, repeats });
     }
     let Some(name) = repository.clone() else {
         return skip(SkipReason::Malformed, "the record names no repository".to_owned());
@@ -157,7 +163,7 @@ pub fn read(record: &Record) -> Reading {
     {
         return skip(SkipReason::NotAnImage, why);
     }
-    Reading::Push(Push {
+    ParsedEvent::Push(Push {
         repository: name,
         owner: owner_of(&body),
         recipient: text_of(&body.recipient_account_id).and_then(|text| AccountId::parse(text).ok()),
@@ -168,10 +174,10 @@ pub fn read(record: &Record) -> Reading {
     })
 }
 
-fn unreadable(record: &Record, text: &str, detail: &str) -> Reading {
+fn unreadable(record: &Record, text: &str, detail: &str) -> ParsedEvent {
     let id = record.id.as_deref().and_then(|id| EventId::parse(id).ok()).unwrap_or_else(|| id_of_text(text));
     let time = record.time.unwrap_or(Timestamp::UNIX_EPOCH);
-    Reading::Skip(Skipped {
+    ParsedEvent::Skip(Skipped {
         event: EventRef { id, shared_id: None, time },
         repository: None,
         reason: SkipReason::Malformed,

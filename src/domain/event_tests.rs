@@ -35,14 +35,14 @@ fn record(body: &Value) -> Record {
 
 fn push(body: &Value) -> Push {
     match read(&record(body)) {
-        Reading::Push(push) => push,
+        ParsedEvent::Push(push) => push,
         other => panic!("{other:?}"),
     }
 }
 
 fn skipped(body: &Value) -> (SkipReason, String) {
     match read(&record(body)) {
-        Reading::Skip(skipped) => (skipped.reason, skipped.detail),
+        ParsedEvent::Skip(skipped) => (skipped.reason, skipped.detail),
         other => panic!("{other:?}"),
     }
 }
@@ -63,7 +63,7 @@ fn only_put_image_of_private_ecr_is_a_push() {
     for (member, value) in [("eventSource", "ecr-public.amazonaws.com"), ("eventName", "PutImageTagMutability")] {
         let mut body = body();
         body[member] = json!(value);
-        assert_eq!(read(&record(&body)), Reading::Foreign, "{member}");
+        assert_eq!(read(&record(&body)), ParsedEvent::Foreign, "{member}");
     }
 }
 
@@ -82,7 +82,7 @@ fn an_error_code_of_any_shape_is_a_failed_push_and_none_is_not() {
 #[test]
 fn a_push_of_what_ecr_has_already_tells_which_image_it_is() {
     let repeats = |body: &Value| match read(&record(body)) {
-        Reading::Skip(skipped) => skipped.repeats,
+        ParsedEvent::Skip(skipped) => skipped.repeats,
         other => panic!("{other:?}"),
     };
     let mut failed = body();
@@ -170,7 +170,7 @@ fn the_media_type_of_the_manifest_may_stand_beside_it() {
 fn what_cannot_be_understood_is_malformed_and_has_an_identity() {
     for (text, id) in [("", None), ("{", Some("e1")), ("[]", Some("e1")), ("{\"eventName\": 7}", None)] {
         let record = Record { id: id.map(str::to_owned), time: None, body: Some(text.to_owned()) };
-        let Reading::Skip(skipped) = read(&record) else { panic!("{text}") };
+        let ParsedEvent::Skip(skipped) = read(&record) else { panic!("{text}") };
         assert_eq!(skipped.reason, SkipReason::Malformed, "{text}");
         assert_eq!(skipped.event.id, read_id(&record), "the same record has the same id");
     }
@@ -186,7 +186,7 @@ fn what_cannot_be_understood_is_malformed_and_has_an_identity() {
 
 fn read_id(record: &Record) -> EventId {
     match read(record) {
-        Reading::Skip(skipped) => skipped.event.id,
+        ParsedEvent::Skip(skipped) => skipped.event.id,
         other => panic!("{other:?}"),
     }
 }
@@ -239,7 +239,7 @@ proptest! {
     #[test]
     fn no_text_breaks_the_reader(text in ".{0,400}") {
         let record = Record { id: None, time: None, body: Some(text) };
-        prop_assert!(!matches!(read(&record), Reading::Push(_)));
+        prop_assert!(!matches!(read(&record), ParsedEvent::Push(_)));
     }
 
     #[test]
@@ -253,7 +253,7 @@ proptest! {
         let mut body = body();
         body[member] = value;
         let first = read(&record(&body));
-        prop_assert_ne!(&first, &Reading::Foreign);
+        prop_assert_ne!(&first, &ParsedEvent::Foreign);
         prop_assert_eq!(first, read(&record(&body)), "reading is a function");
     }
 

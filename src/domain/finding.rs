@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::artifact;
 use super::downtime;
 use super::image::ImageReference;
-use super::plan::Facts;
+use super::plan::ServiceSnapshot;
 use super::policy::Policy;
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::types::{AccountId, Region, RepositoryName, Tag};
@@ -78,24 +78,28 @@ pub fn of_service(
     name: &str,
     rules: &BTreeMap<RepositoryKey, &ServiceRule>,
     homes: &BTreeMap<RepositoryKey, Home>,
-    facts: &Facts,
+    snapshot: &ServiceSnapshot,
 ) -> Vec<(Option<RepositoryKey>, Finding)> {
     let mut found: Vec<(Option<RepositoryKey>, Finding)> =
-        of_its_settings(rules, name, facts).into_iter().map(|finding| (None, finding)).collect();
+        of_its_settings(rules, name, snapshot).into_iter().map(|finding| (None, finding)).collect();
     for (repository, rule) in rules {
         let of_repository = [
-            of_container(repository, rule, homes, name, facts),
+            of_container(repository, rule, homes, name, snapshot),
             of_futile_policy(name, &repository.name, rule.policy.as_ref())
-                .or_else(|| of_policy(repository, name, facts)),
+                .or_else(|| of_policy(repository, name, snapshot)),
         ];
         found.extend(of_repository.into_iter().flatten().map(|finding| (Some(repository.clone()), finding)));
     }
     found
 }
 
-fn of_its_settings(rules: &BTreeMap<RepositoryKey, &ServiceRule>, name: &str, facts: &Facts) -> Vec<Finding> {
+fn of_its_settings(
+    rules: &BTreeMap<RepositoryKey, &ServiceRule>,
+    name: &str,
+    snapshot: &ServiceSnapshot,
+) -> Vec<Finding> {
     let mut found = Vec::new();
-    let Some(service) = &facts.service else { return found };
+    let Some(service) = &snapshot.service else { return found };
     if let Some(why) = downtime::not_ours_to_roll(service) {
         let remedy = "take the service out of the configuration, or give it the controller ECS";
         found.push(Finding::new(Severity::Error, "controller", name, why, remedy));
@@ -113,7 +117,7 @@ fn of_its_settings(rules: &BTreeMap<RepositoryKey, &ServiceRule>, name: &str, fa
     }
     let timeout = rules.values().next().map(|rule| rule.deploy.timeout);
     found.extend(timeout.map(|timeout| waits::of_service(name, service, timeout)).unwrap_or_default());
-    let Some(current) = &facts.current else { return found };
+    let Some(current) = &snapshot.current else { return found };
     if service.desired == 0 {
         let message = "its desired count is 0: a deployment updates it and proves nothing";
         found.push(Finding::new(Severity::Note, "no_tasks", name, message, "none needed"));
@@ -137,9 +141,9 @@ fn of_container(
     rule: &ServiceRule,
     homes: &BTreeMap<RepositoryKey, Home>,
     name: &str,
-    facts: &Facts,
+    snapshot: &ServiceSnapshot,
 ) -> Option<Finding> {
-    let base = facts.base.as_ref()?;
+    let base = snapshot.base.as_ref()?;
     let names: Vec<&str> = base.containers().map(|(container, _)| container).collect();
     if let Some(wanted) = &rule.container {
         if names.contains(&wanted.as_str()) {
@@ -166,8 +170,8 @@ fn of_container(
     Some(Finding::new(Severity::Error, "no_container", name, message, remedy))
 }
 
-fn of_policy(repository: &RepositoryKey, name: &str, facts: &Facts) -> Option<Finding> {
-    let answers = facts.images.get(repository)?;
+fn of_policy(repository: &RepositoryKey, name: &str, snapshot: &ServiceSnapshot) -> Option<Finding> {
+    let answers = snapshot.images.get(repository)?;
     if answers.best.is_some() || answers.no_repository {
         return None;
     }
@@ -222,17 +226,17 @@ mod tests {
     use crate::domain::test_support::*;
     use crate::domain::view::{Controller, ServiceView};
 
-    fn codes(rule: &ServiceRule, edit: impl FnOnce(&mut Facts)) -> Vec<(Severity, &'static str)> {
+    fn codes(rule: &ServiceRule, edit: impl FnOnce(&mut ServiceSnapshot)) -> Vec<(Severity, &'static str)> {
         let image = format!("{}@{}", image_name("hello"), digest('a'));
-        let mut facts = facts(definition(1, &[("app", &image)]), "hello", &[image_of_hello()]);
-        facts.service = facts.service.map(|service| ServiceView { load_balanced: true, ..service });
-        let answers = facts.images.get_mut(&repository_key("hello")).unwrap();
+        let mut snapshot = snapshot(definition(1, &[("app", &image)]), "hello", &[image_of_hello()]);
+        snapshot.service = snapshot.service.map(|service| ServiceView { load_balanced: true, ..service });
+        let answers = snapshot.images.get_mut(&repository_key("hello")).unwrap();
         answers.best = Some((tag("latest"), image_of_hello()));
-        edit(&mut facts);
+        edit(&mut snapshot);
         let rules = BTreeMap::from([(repository_key("hello"), rule)]);
         let home = Home { region: region(), account: Some(AccountId::parse("111111111111").unwrap()) };
         let homes = BTreeMap::from([(repository_key("hello"), home)]);
-        of_service("web/shop", &rules, &homes, &facts)
+        of_service("web/shop", &rules, &homes, &snapshot)
             .into_iter()
             .map(|(_, finding)| (finding.severity, finding.code))
             .collect()
@@ -242,12 +246,12 @@ mod tests {
         image('a', &["latest"])
     }
 
-    fn edited(edit: impl FnOnce(&mut ServiceView)) -> impl FnOnce(&mut Facts) {
-        |facts| edit(facts.service.as_mut().unwrap())
+    fn edited(edit: impl FnOnce(&mut ServiceView)) -> impl FnOnce(&mut ServiceSnapshot) {
+        |snapshot| edit(snapshot.service.as_mut().unwrap())
     }
 
-    fn none_selected(facts: &mut Facts) {
-        facts.images.get_mut(&repository_key("hello")).unwrap().best = None;
+    fn none_selected(snapshot: &mut ServiceSnapshot) {
+        snapshot.images.get_mut(&repository_key("hello")).unwrap().best = None;
     }
 
     #[test]
@@ -292,12 +296,16 @@ mod tests {
             codes(&plain, edited(|service| service.load_balanced = false)),
             [(Severity::Note, "no_health_check")]
         );
-        assert_eq!(codes(&plain, |facts| facts.images.clear()), [], "not asked is not nothing");
+        assert_eq!(codes(&plain, |snapshot| snapshot.images.clear()), [], "not asked is not nothing");
         assert_eq!(codes(&plain, none_selected), [(Severity::Note, "nothing_selected")]);
-        let foreign = |facts: &mut Facts| facts.base = Some(definition(1, &[("app", "nginx:1")]));
+        let foreign = |snapshot: &mut ServiceSnapshot| snapshot.base = Some(definition(1, &[("app", "nginx:1")]));
         assert_eq!(codes(&plain, foreign), [(Severity::Error, "no_container")]);
         let fips = image_name("hello").replace(".ecr.", ".ecr-fips.");
-        assert_eq!(codes(&plain, |facts| facts.base = Some(definition(1, &[("app", &fips)]))), [], "as it is rolled");
+        assert_eq!(
+            codes(&plain, |snapshot| snapshot.base = Some(definition(1, &[("app", &fips)]))),
+            [],
+            "as it is rolled"
+        );
         let futile = PatternPolicy::new("^(?<key>[a-z]+)-", Order::Numeric).unwrap();
         let futile = ServiceRule { policy: Arc::new(futile), ..plain.clone() };
         assert_eq!(codes(&futile, none_selected), [(Severity::Warning, "futile_policy")], "which says why");

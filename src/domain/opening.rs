@@ -66,11 +66,11 @@ pub fn clock_corrected(state: &mut State, correction: Correction) -> bool {
     }
     // A comparison with ECR that lies ahead would make pushes count as older than it.
     let lies_ahead = |push: &PushRef| push.is_reconciliation() && push.at > correction.now;
-    let services = state.services.iter().filter(|(_, known)| known.wanted.values().flatten().any(lies_ahead));
+    let services = state.services.iter().filter(|(_, known)| known.pending.values().flatten().any(lies_ahead));
     for key in services.map(|(key, _)| key.clone()).collect::<Vec<ServiceKey>>() {
-        for wanted in state.services.get_or_default(key).wanted.values_mut() {
-            wanted.iter_mut().filter(|push| lies_ahead(push)).for_each(|push| correct(&mut push.at, false));
-            wanted.sort_by_key(|push| Reverse(push.rank()));
+        for pending in state.services.get_or_default(key).pending.values_mut() {
+            pending.iter_mut().filter(|push| lies_ahead(push)).for_each(|push| correct(&mut push.at, false));
+            pending.sort_by_key(|push| Reverse(push.rank()));
         }
     }
     moved
@@ -150,10 +150,10 @@ mod tests {
         let push = PushRef { event: crate::domain::test_support::event_id("e"), at: at(30), ..PushRef::ordered(at(0)) };
         let mut state = State::default();
         let known = state.services.get_or_default(key.clone());
-        known.want(&repository, PushRef::reconciliation(at(DAY - 900)));
-        known.want(&repository, push.clone());
+        known.add_pending(&repository, PushRef::reconciliation(at(DAY - 900)));
+        known.add_pending(&repository, push.clone());
         assert!(clock_corrected(&mut state, ahead_by(DAY)));
-        let wanted = &state.services.get(&key).unwrap().wanted[&repository];
-        assert_eq!(wanted[..], [push, PushRef::reconciliation(at(-900))]);
+        let pending = &state.services.get(&key).unwrap().pending[&repository];
+        assert_eq!(pending[..], [push, PushRef::reconciliation(at(-900))]);
     }
 }

@@ -8,7 +8,7 @@ use super::downtime;
 use super::image::{self, ImageReference};
 use super::settings::{DowntimeMode, RepositoryKey, ServiceRule};
 use super::skip::SkipReason;
-use super::state::{Direction, Hold, Phase, PushRef, Rollout, ServiceState, Target, WayBack, pin_of};
+use super::state::{DigestHold, Direction, Phase, PushRef, RollbackTarget, Rollout, ServiceState, Target, pin_of};
 use super::task_definition::{Registration, TaskDefinition};
 use super::types::{AccountId, Digest, Tag};
 use super::view::{ImageView, RunningImages, ServiceView};
@@ -44,9 +44,9 @@ impl Answers {
     }
 }
 
-/// The facts about one service.
+/// What was observed of one service.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct ServiceSnapshot {
     /// DescribeServices; `None` if there is no such service.
     pub service: Option<ServiceView>,
     /// ECS knows no service of that name. One that is being deleted is not missing.
@@ -93,7 +93,7 @@ pub struct Plan {
     /// What is not deployed.
     pub skips: Vec<Skip>,
     /// What somebody else took away again: it is held from here on.
-    pub holds: BTreeMap<RepositoryKey, Hold>,
+    pub holds: BTreeMap<RepositoryKey, DigestHold>,
     /// Worth a warning, although it is done.
     pub warnings: Vec<String>,
     /// Why ECS would refuse, or must not be asked: counts as a refused deployment.
@@ -113,38 +113,38 @@ pub struct Roll {
 pub fn plan(
     rules: &BTreeMap<RepositoryKey, &ServiceRule>,
     state: &ServiceState,
-    facts: &Facts,
+    snapshot: &ServiceSnapshot,
     now: Timestamp,
 ) -> Plan {
     let mut plan = Plan::default();
     let mut selected = Vec::new();
-    for (key, pushes) in &state.wanted {
+    for (key, pushes) in &state.pending {
         let Some(rule) = rules.get(key) else {
             plan.skip_all(key, pushes, SkipReason::NotConfigured, "the service is not under this repository any more");
             continue;
         };
-        if let Some(choice) = select(&mut plan, key, rule, pushes, state, facts) {
+        if let Some(choice) = select(&mut plan, key, rule, pushes, state, snapshot) {
             selected.push(choice);
         }
     }
-    let (Some(service), Some(current), Some(base)) = (&facts.service, &facts.current, &facts.base) else {
-        let (reason, detail) = match &facts.unrollable {
+    let (Some(service), Some(current), Some(base)) = (&snapshot.service, &snapshot.current, &snapshot.base) else {
+        let (reason, detail) = match &snapshot.unrollable {
             Some(why) => (SkipReason::Downtime, why.as_str()),
             None => (SkipReason::ServiceMissing, "there is no such service, or it is being deleted"),
         };
         for choice in selected {
             plan.skip(choice.key, choice.push, reason, detail);
         }
-        plan.refused.clone_from(&facts.unrollable);
+        plan.refused.clone_from(&snapshot.unrollable);
         return plan;
     };
-    // The family's latest revision may be one that was made here, and undone since: that is nobody's wish for a base.
+    // The family's latest revision may be one that was made here, and undone since: it must not become the base of a new one.
     let base = if state.made(base.arn()) { current } else { base };
     let mut images = BTreeMap::new();
     let mut targets = BTreeMap::new();
     let mut new_digests = BTreeSet::new();
     for choice in selected {
-        let Some(pins) = changes(&mut plan, &choice, state, facts, base, now) else { continue };
+        let Some(pins) = changes(&mut plan, &choice, state, snapshot, base, now) else { continue };
         new_digests.insert(choice.image.digest.clone());
         images.extend(pins);
         targets.insert(choice.key.clone(), choice.target());
@@ -157,10 +157,10 @@ pub fn plan(
         .containers()
         .any(|(name, image)| ImageReference::split(images.get(name).map_or(image, String::as_str)).is_movable());
     let mut supersedes = None;
-    let way_back = match &state.rollout {
+    let rollback_target = match &state.rollout {
         // It is not complete: what ran before *it* is what is known to be good.
-        Some(superseded) => superseded.way_back.clone(),
-        None => way_back_from(&mut plan, state, facts, current, &new_digests),
+        Some(superseded) => superseded.rollback_target.clone(),
+        None => rollback_target_from(&mut plan, state, snapshot, current, &new_digests),
     };
     if let Some(superseded) = &state.rollout {
         // What it brings is part of what may fail.
@@ -178,7 +178,7 @@ pub fn plan(
             replaces: service.task_definition.clone(),
             base: base.arn().clone(),
             images,
-            way_back,
+            rollback_target,
             phase: Phase::Intended,
             decided_at: now,
             names_tags,
@@ -196,10 +196,10 @@ impl Plan {
     /// does not stand in the way of an older one. And a newer push ends the hold of an older digest, also when it brings what runs already.
     pub fn write_down(&self, asked: &Pushes, known: &mut ServiceState) {
         for (repository, pushes) in asked {
-            if let Some(wanted) = known.wanted.get_mut(repository) {
-                wanted.retain(|push| !pushes.contains(push));
-                if wanted.is_empty() {
-                    known.wanted.remove(repository);
+            if let Some(pending) = known.pending.get_mut(repository) {
+                pending.retain(|push| !pushes.contains(push));
+                if pending.is_empty() {
+                    known.pending.remove(repository);
                 }
             }
         }
@@ -239,7 +239,7 @@ fn changes(
     plan: &mut Plan,
     choice: &Selected<'_>,
     state: &ServiceState,
-    facts: &Facts,
+    snapshot: &ServiceSnapshot,
     base: &TaskDefinition,
     now: Timestamp,
 ) -> Option<BTreeMap<String, String>> {
@@ -256,24 +256,24 @@ fn changes(
         };
         return skip(SkipReason::NoContainer, detail);
     }
-    if let Some(freeze) = &state.frozen {
-        return skip(SkipReason::Held, freeze.to_string());
+    if let Some(service_hold) = &state.service_hold {
+        return skip(SkipReason::Held, service_hold.to_string());
     }
     // A better image that was there already is no push of this one.
-    let still_held = |hold: &&Hold| &hold.digest == digest && !(choice.own && hold.is_ended_by(&choice.push));
+    let still_held = |hold: &&DigestHold| &hold.digest == digest && !(choice.own && hold.is_ended_by(&choice.push));
     if let Some(hold) = state.held.get(choice.key).filter(still_held) {
         return skip(hold.skip_reason(), hold.reason.clone());
     }
-    if let Some(detail) = runs_already(choice, state, facts) {
+    if let Some(detail) = runs_already(choice, state, snapshot) {
         return skip(SkipReason::AlreadyDeployed, detail);
     }
-    if let Some(reason) = taken_away(choice, state, facts) {
-        let hold = Hold::new(&choice.target(), SignedDuration::ZERO, reason.clone(), now);
+    if let Some(reason) = taken_away(choice, state, snapshot) {
+        let hold = DigestHold::new(&choice.target(), SignedDuration::ZERO, reason.clone(), now);
         plan.skip(choice.key, choice.push.clone(), SkipReason::Held, reason);
         plan.holds.insert(choice.key.clone(), hold);
         return None;
     }
-    if let Some((reason, detail)) = standing::would_go_down(choice, state, facts) {
+    if let Some((reason, detail)) = standing::would_go_down(choice, state, snapshot) {
         return skip(reason, detail);
     }
     let target = choice.target();
@@ -287,8 +287,8 @@ fn changes(
 }
 
 /// Whether the service runs the digest, or is being rolled to it.
-fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> Option<String> {
-    let (service, current) = (facts.service.as_ref()?, facts.current.as_ref()?);
+fn runs_already(choice: &Selected<'_>, state: &ServiceState, snapshot: &ServiceSnapshot) -> Option<String> {
+    let (service, current) = (snapshot.service.as_ref()?, snapshot.current.as_ref()?);
     let digest = &choice.image.digest;
     if let Some(target) = state
         .rollout
@@ -308,7 +308,7 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> O
             reference.is_from(&choice.repository)
                 && match reference.pinned() {
                     Some(pinned) => &pinned == digest,
-                    None => deployed_here || facts.running.only(name) == Some(digest),
+                    None => deployed_here || snapshot.running.only(name) == Some(digest),
                 }
         });
     runs.then(|| format!("{} runs this digest", current.arn().short()))
@@ -316,35 +316,38 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> O
 
 /// Why this digest is not brought back, if somebody else took it away: it was deployed here, the service was set to something else since,
 /// and no push came after that. One image may be pushed under several tags, and their events come when they come.
-fn taken_away(choice: &Selected<'_>, state: &ServiceState, facts: &Facts) -> Option<String> {
-    let service = facts.service.as_ref()?;
+fn taken_away(choice: &Selected<'_>, state: &ServiceState, snapshot: &ServiceSnapshot) -> Option<String> {
+    let service = snapshot.service.as_ref()?;
     let digest = &choice.image.digest;
     let stale = |until: Timestamp| choice.push.at <= until && !choice.push.is_order();
     let deployed = state.deployed.as_ref().filter(|deployed| deployed.revision != service.task_definition);
     let replaced = deployed.is_some_and(|deployed| {
         deployed.targets.get(choice.key).is_some_and(|target| &target.digest == digest) && stale(deployed.since)
     });
-    let ousted = state.ousted.get(choice.key).is_some_and(|ousted| &ousted.digest == digest && stale(ousted.at));
-    (state.rollout.is_none() && (replaced || ousted))
+    let replaced_externally = state
+        .replaced_externally
+        .get(choice.key)
+        .is_some_and(|replaced_externally| &replaced_externally.digest == digest && stale(replaced_externally.at));
+    (state.rollout.is_none() && (replaced || replaced_externally))
         .then(|| format!("somebody else set the service to {} after it was deployed", service.task_definition.short()))
 }
 
 /// Where to go back to should the rollout fail: the last deployment that completed, which is the one that the service is set to unless that
 /// one is still being rolled out, or has failed.
-fn way_back_from(
+fn rollback_target_from(
     plan: &mut Plan,
     state: &ServiceState,
-    facts: &Facts,
+    snapshot: &ServiceSnapshot,
     current: &TaskDefinition,
     new: &BTreeSet<Digest>,
-) -> WayBack {
-    let good = facts.completed.as_ref().unwrap_or(current);
-    let running = |container: &str| match &facts.completed {
-        Some(completed) => facts.running.of(completed.arn(), container),
-        None => facts.running.all(container),
+) -> RollbackTarget {
+    let good = snapshot.completed.as_ref().unwrap_or(current);
+    let running = |container: &str| match &snapshot.completed {
+        Some(completed) => snapshot.running.of(completed.arn(), container),
+        None => snapshot.running.all(container),
     };
     let deployed = state.deployed.as_ref().filter(|deployed| &deployed.revision == good.arn());
-    WayBack {
+    RollbackTarget {
         revision: good.arn().clone(),
         pinned: pins_of_what_runs(plan, good, running, new),
         targets: deployed.map(|deployed| deployed.targets.clone()).unwrap_or_default(),
@@ -416,15 +419,15 @@ fn may_roll(
 
 /// The way back of a rollout that failed, as a rollout of its own. `None` for a way back itself: there is nothing behind it.
 #[must_use]
-pub fn way_back(failed: &Rollout, because: &str, now: Timestamp) -> Option<Rollout> {
+pub fn roll_back(failed: &Rollout, because: &str, now: Timestamp) -> Option<Rollout> {
     if failed.direction != Direction::Forward {
         return None;
     }
     Some(Rollout {
         direction: Direction::Back { because: because.to_owned() },
         replaces: failed.phase.revision().unwrap_or(&failed.replaces).clone(),
-        base: failed.way_back.revision.clone(),
-        images: failed.way_back.pinned.clone(),
+        base: failed.rollback_target.revision.clone(),
+        images: failed.rollback_target.pinned.clone(),
         phase: Phase::Intended,
         decided_at: now,
         supersedes: None,

@@ -177,13 +177,16 @@ fn last_events(service: &ServiceView, rollout: &Rollout) -> String {
 fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinitionArn, by_hand: bool) -> Progress {
     match service.primary() {
         Some(primary) if &primary.task_definition == revision => Progress::Adopted(primary.id.clone()),
-        Some(primary) if primary.task_definition == rollout.way_back.revision && !by_hand => Progress::Failed(format!(
-            "the service was put back to {} before the rollout was complete{}",
-            primary.task_definition.short(),
-            last_events(service, rollout)
-        )),
+        Some(primary) if primary.task_definition == rollout.rollback_target.revision && !by_hand => {
+            Progress::Failed(format!(
+                "the service was put back to {} before the rollout was complete{}",
+                primary.task_definition.short(),
+                last_events(service, rollout)
+            ))
+        }
         Some(primary)
-            if primary.task_definition == rollout.way_back.revision || is_older(&primary.task_definition, revision) =>
+            if primary.task_definition == rollout.rollback_target.revision
+                || is_older(&primary.task_definition, revision) =>
         {
             Progress::TakenBack(format!(
                 "somebody set the service back to {} (deployment {})",
@@ -257,7 +260,7 @@ pub fn resume(
     }
     let before = &service.task_definition;
     let back = matches!(rollout.direction, Direction::Back { .. });
-    let expected = before == &rollout.replaces || (back && before == &rollout.way_back.revision);
+    let expected = before == &rollout.replaces || (back && before == &rollout.rollback_target.revision);
     match (expected, intended) {
         (true, Some(revision)) => Resume::Update(revision.clone()),
         (true, None) => Resume::Register,

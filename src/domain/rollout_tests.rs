@@ -125,7 +125,11 @@ fn in_a_deployment_that_shifts_traffic_ecs_itself_gives_up() {
 fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_somebody_took_over() {
     let long_ago = Rollout {
         replaces: arn(5),
-        way_back: crate::domain::state::WayBack { revision: arn(5), pinned: BTreeMap::new(), targets: BTreeMap::new() },
+        rollback_target: crate::domain::state::RollbackTarget {
+            revision: arn(5),
+            pinned: BTreeMap::new(),
+            targets: BTreeMap::new(),
+        },
         phase: Phase::Rolling {
             revision: arn(6),
             deployment: DeploymentId::parse("mine").unwrap(),
@@ -219,7 +223,7 @@ fn an_unfinished_rollout_goes_on_where_the_world_says() {
 
 #[test]
 fn a_way_back_is_taken_whatever_the_failed_rollout_left() {
-    let back = crate::domain::plan::way_back(&rolling(), "because", at(9)).unwrap();
+    let back = crate::domain::plan::roll_back(&rolling(), "because", at(9)).unwrap();
     let before = arn(1);
     let failed = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);
     assert_eq!(resume(&back, Some(&failed), Some(&before), false), Resume::Update(arn(1)));
@@ -258,7 +262,7 @@ fn a_revision_that_was_tried_and_undone_is_not_tried_again() {
 
 #[test]
 fn ecs_is_given_a_minute_to_go_back_by_itself() {
-    let back = crate::domain::plan::way_back(&rolling(), "x", at(10)).unwrap();
+    let back = crate::domain::plan::roll_back(&rolling(), "x", at(10)).unwrap();
     let failed = |state, revision| service(revision, vec![deployment("d1", true, revision, Some(state))]);
     let seen = |rolls_back| ServiceView { rolls_back, ..failed(RolloutState::Failed, 2) };
     let time =

@@ -15,7 +15,7 @@ use super::waiting::Waiting;
 mod auditing;
 mod decision;
 mod hold;
-mod order;
+mod operator_command;
 mod outcome;
 mod reading;
 mod seen;
@@ -23,11 +23,11 @@ mod shared_map;
 
 pub use auditing::{AuditProgress, AuditRound, AuditState};
 pub use decision::Decision;
-pub use hold::{Freeze, Hold, Ousted};
-pub use order::{Order, Ordered};
+pub use hold::{DigestHold, ReplacedExternally, ServiceHold};
+pub use operator_command::{CommandRecord, OperatorCommand};
 pub use outcome::{Outcome, OutcomeKind};
 pub use reading::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, Span, before};
-pub use seen::{Seen, Strangers};
+pub use seen::{Seen, UnconfiguredEvents};
 pub use shared_map::SharedMap;
 
 /// The version of the format that this program writes.
@@ -39,7 +39,7 @@ const HISTORY_IN_ALL: usize = 2_000;
 /// Decisions kept for all services together.
 const DECISIONS: usize = 100;
 /// Pushes kept for each service and repository while none of them is decided.
-const WANTED: usize = 16;
+const PENDING: usize = 16;
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,14 +86,14 @@ impl State {
 /// One push, as far as it matters later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushRef {
-    /// The event that told of it.
+    /// The event that reported it.
     pub event: EventId,
     /// The tag; `None` where the record did not hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// When it was pushed.
     pub at: Timestamp,
-    /// The digest that the record told of, as long as the push is not decided: ECR may say by then that the tag has moved on.
+    /// The digest that the record reported, as long as the push is not decided: ECR may say by then that the tag has moved on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
@@ -163,8 +163,8 @@ impl PushRef {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceState {
     /// Pushes that were read but not decided yet, newest first.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub wanted: BTreeMap<RepositoryKey, Vec<PushRef>>,
+    #[serde(rename = "wanted", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pending: BTreeMap<RepositoryKey, Vec<PushRef>>,
     /// The newest push that was decided, by repository: an older one is superseded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub decided: BTreeMap<RepositoryKey, PushRef>,
@@ -175,17 +175,17 @@ pub struct ServiceState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
     /// What failed and was left in place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<Left>,
+    #[serde(rename = "left", default, skip_serializing_if = "Option::is_none")]
+    pub failed_in_place: Option<FailedInPlace>,
     /// Digests that are not deployed again before a newer push or a release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub held: BTreeMap<RepositoryKey, Hold>,
+    pub held: BTreeMap<RepositoryKey, DigestHold>,
     /// What another deployer replaced while it was rolled out, by repository.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub ousted: BTreeMap<RepositoryKey, Ousted>,
+    #[serde(rename = "ousted", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaced_externally: BTreeMap<RepositoryKey, ReplacedExternally>,
     /// An operator holds the whole service: nothing is deployed to it before a release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frozen: Option<Freeze>,
+    #[serde(rename = "frozen", default, skip_serializing_if = "Option::is_none")]
+    pub service_hold: Option<ServiceHold>,
     /// What waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
@@ -194,32 +194,32 @@ pub struct ServiceState {
     pub history: VecDeque<Outcome>,
     /// The last orders of operators, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
-    pub orders: VecDeque<Ordered>,
+    pub orders: VecDeque<CommandRecord>,
 }
 
 impl ServiceState {
     /// Adds a push that has to be decided. Several are kept, newest first: should the newest be gone from ECR, the next one counts.
-    pub fn want(&mut self, repository: &RepositoryKey, push: PushRef) {
-        let wanted = self.wanted.entry(repository.clone()).or_default();
-        if wanted.iter().any(|other| other.event == push.event) {
+    pub fn add_pending(&mut self, repository: &RepositoryKey, push: PushRef) {
+        let pending = self.pending.entry(repository.clone()).or_default();
+        if pending.iter().any(|other| other.event == push.event) {
             return;
         }
-        let place = wanted.iter().position(|other| other.is_older_than(&push)).unwrap_or(wanted.len());
-        wanted.insert(place, push);
+        let place = pending.iter().position(|other| other.is_older_than(&push)).unwrap_or(pending.len());
+        pending.insert(place, push);
     }
 
     /// Keeps the number of undecided pushes to a repository bounded. Gives the one that is dropped: the one which the policy wants least,
     /// so that nothing is dropped that could win. Where the text of the tag decides, that is not the oldest one. What an operator or a
     /// comparison with ECR asks for is never dropped.
-    pub fn bound_wanted(&mut self, repository: &RepositoryKey, policy: &dyn Policy) -> Option<PushRef> {
-        let wanted = self.wanted.get_mut(repository).filter(|wanted| wanted.len() > WANTED)?;
+    pub fn bound_pending(&mut self, repository: &RepositoryKey, policy: &dyn Policy) -> Option<PushRef> {
+        let pending = self.pending.get_mut(repository).filter(|pending| pending.len() > PENDING)?;
         let rank = |push: &PushRef| {
             let by_text = push.tag.as_ref().filter(|_| policy.order() == By::Text);
             (by_text.and_then(|tag| policy.rank(tag, push.at)), push.rank())
         };
-        let droppable = wanted.iter().enumerate().filter(|(_, push)| push.tag.is_some());
+        let droppable = pending.iter().enumerate().filter(|(_, push)| push.tag.is_some());
         let (place, _) = droppable.min_by_key(|(_, push)| rank(push))?;
-        Some(wanted.remove(place))
+        Some(pending.remove(place))
     }
 
     /// Whether a revision was made here, for a rollout that has ended.
@@ -230,7 +230,7 @@ impl ServiceState {
     }
 
     /// Writes down what an operator ordered.
-    pub fn note_order(&mut self, ordered: Ordered) {
+    pub fn note_order(&mut self, ordered: CommandRecord) {
         self.orders.push_front(ordered);
         self.orders.truncate(HISTORY);
     }
@@ -238,7 +238,7 @@ impl ServiceState {
     /// Whether something is not deployed to the service before a release or a newer push.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.frozen.is_some() || !self.held.is_empty()
+        self.service_hold.is_some() || !self.held.is_empty()
     }
 
     /// Writes an outcome into the history.
@@ -273,8 +273,8 @@ pub struct Deployed {
     #[serde(default)]
     pub names_tags: bool,
     /// Where to go back to, should an operator order it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub way_back: Option<WayBack>,
+    #[serde(rename = "way_back", default, skip_serializing_if = "Option::is_none")]
+    pub rollback_target: Option<RollbackTarget>,
     /// The rollout that brought it, as long as no task has run it because the desired count was 0: it is judged when tasks first run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven: Option<Box<Rollout>>,
@@ -285,13 +285,14 @@ pub struct Deployed {
 
 /// A revision that failed, and that the service was left with: because the configuration says so, or because the way back failed, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Left {
+pub struct FailedInPlace {
     /// The revision.
     pub revision: TaskDefinitionArn,
     /// The digests that it brought, by repository.
     pub targets: BTreeMap<RepositoryKey, Target>,
     /// Where to go back to, should an operator order it.
-    pub way_back: WayBack,
+    #[serde(rename = "way_back")]
+    pub rollback_target: RollbackTarget,
 }
 
 /// What was decided about a service, however far it got.
@@ -311,7 +312,8 @@ pub struct Rollout<P = Phase> {
     /// The images it changes, by container: the whole reference that the new revision names.
     pub images: BTreeMap<String, String>,
     /// Where to go back to if it fails.
-    pub way_back: WayBack,
+    #[serde(rename = "way_back")]
+    pub rollback_target: RollbackTarget,
     /// How far it got.
     pub phase: P,
     /// When it was decided.
@@ -354,14 +356,24 @@ impl<P> Rollout<P> {
             replaces,
             base,
             images,
-            way_back,
+            rollback_target,
             phase: before,
             decided_at,
             names_tags,
             supersedes,
         } = self;
-        let rollout =
-            Rollout { direction, targets, replaces, base, images, way_back, phase, decided_at, names_tags, supersedes };
+        let rollout = Rollout {
+            direction,
+            targets,
+            replaces,
+            base,
+            images,
+            rollback_target,
+            phase,
+            decided_at,
+            names_tags,
+            supersedes,
+        };
         (rollout, before)
     }
 }
@@ -382,7 +394,7 @@ pub enum Direction {
 
 /// The revision that ran before, and how to run just that again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WayBack {
+pub struct RollbackTarget {
     /// The revision. It is never deregistered.
     pub revision: TaskDefinitionArn,
     /// Where that revision names an image in ECR by a tag, which may mean another image by then: the references, pinned to the digests
@@ -458,9 +470,9 @@ mod tests {
         let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
         let mut state = ServiceState::default();
         for at in [3, 1, 2, 1] {
-            state.want(&key, push(&format!("e{at}"), at));
+            state.add_pending(&key, push(&format!("e{at}"), at));
         }
-        let times: Vec<i64> = state.wanted[&key].iter().map(|push| push.at.as_second()).collect();
+        let times: Vec<i64> = state.pending[&key].iter().map(|push| push.at.as_second()).collect();
         assert_eq!(times, [3, 2, 1]);
     }
 
@@ -470,20 +482,20 @@ mod tests {
         let tagged = |tag: String, at| PushRef { tag: Some(Tag::parse(&tag).unwrap()), ..push(&tag, at) };
         let by_text = VersionPolicy::new(">=1").unwrap();
         let mut state = ServiceState::default();
-        state.want(&key, tagged("2.0.0".to_owned(), 1));
-        state.want(&key, PushRef::ordered(Timestamp::from_second(0).unwrap()));
+        state.add_pending(&key, tagged("2.0.0".to_owned(), 1));
+        state.add_pending(&key, PushRef::ordered(Timestamp::from_second(0).unwrap()));
         let mut dropped = Vec::new();
         for at in 10..40 {
-            state.want(&key, tagged(format!("1.0.{at}"), at));
-            dropped.extend(state.bound_wanted(&key, &by_text).map(|push| push.event.to_string()));
+            state.add_pending(&key, tagged(format!("1.0.{at}"), at));
+            dropped.extend(state.bound_pending(&key, &by_text).map(|push| push.event.to_string()));
         }
         assert_eq!((dropped.len(), dropped[0].as_str(), dropped[15].as_str()), (16, "1.0.10", "1.0.25"));
-        let kept: Vec<&str> = state.wanted[&key].iter().map(|push| push.event.as_str()).collect();
-        assert_eq!((kept.len(), kept[0], &kept[14..]), (WANTED, "1.0.39", &["2.0.0", "order"][..]));
+        let kept: Vec<&str> = state.pending[&key].iter().map(|push| push.event.as_str()).collect();
+        assert_eq!((kept.len(), kept[0], &kept[14..]), (PENDING, "1.0.39", &["2.0.0", "order"][..]));
         let by_push = TagsPolicy::new(&["*".to_owned()]).unwrap();
-        state.want(&key, tagged("1.0.40".to_owned(), 50));
+        state.add_pending(&key, tagged("1.0.40".to_owned(), 50));
         assert_eq!(
-            state.bound_wanted(&key, &by_push).unwrap().event.as_str(),
+            state.bound_pending(&key, &by_push).unwrap().event.as_str(),
             "2.0.0",
             "the oldest, where time decides"
         );
@@ -501,9 +513,9 @@ mod tests {
         for order in [["release-9", "release-10"], ["release-10", "release-9"]] {
             let mut state = ServiceState::default();
             for tag in order {
-                state.want(&key, tagged(tag));
+                state.add_pending(&key, tagged(tag));
             }
-            assert_eq!(state.wanted[&key][0], tagged("release-10"));
+            assert_eq!(state.pending[&key][0], tagged("release-10"));
         }
     }
 

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::image::{ImageReference, Registry};
-use super::plan::{Answers, Facts};
+use super::plan::{Answers, ServiceSnapshot};
 use super::policy::{Policy, TagsPolicy};
 use super::settings::{DeploySettings, RepositoryKey, RepositoryRule, ServiceRule};
-use super::state::{Direction, Phase, PushRef, Rollout, Target, WayBack};
+use super::state::{Direction, Phase, PushRef, RollbackTarget, Rollout, Target};
 use super::task_definition::TaskDefinition;
 use super::types::{AccountId, DeploymentId, Digest, DnsSuffix, EventId, Region, ServiceKey, Tag, TaskDefinitionArn};
 use super::view::{
@@ -147,11 +147,11 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
 }
 
 /// A service that runs a revision completely. ECR still has the images that it names by digest, without a tag.
-pub(crate) fn facts(current: TaskDefinition, repository: &str, images: &[ImageView]) -> Facts {
+pub(crate) fn snapshot(current: TaskDefinition, repository: &str, images: &[ImageView]) -> ServiceSnapshot {
     let revision = current.arn().revision();
     let pinned = current.containers().filter_map(|(_, image)| ImageReference::split(image).pinned());
     let running = pinned.map(|digest| ImageView { digest, ..image('0', &[]) }).collect();
-    Facts {
+    ServiceSnapshot {
         service: Some(service(revision, vec![deployment("d0", true, revision, Some(RolloutState::Completed))])),
         missing: false,
         unrollable: None,
@@ -175,7 +175,7 @@ pub(crate) fn rollout(phase: Phase) -> Rollout {
         replaces: arn(1),
         base: arn(1),
         images: BTreeMap::from([("app".to_owned(), "new".to_owned())]),
-        way_back: WayBack { revision: arn(1), pinned: BTreeMap::new(), targets: BTreeMap::new() },
+        rollback_target: RollbackTarget { revision: arn(1), pinned: BTreeMap::new(), targets: BTreeMap::new() },
         phase,
         decided_at: at(2),
         names_tags: false,

@@ -18,7 +18,7 @@ words! {
 
 words_in_json!(Gate);
 
-/// Something that waits for one service. It is kept in the state, so that it is told of once.
+/// Something that waits for one service. It is kept in the state, so that it is reported once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// Where.

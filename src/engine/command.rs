@@ -5,9 +5,9 @@ use super::event::ServiceEvent;
 use super::observation::{Location, Unlocated};
 use super::service::{Command, Handler};
 use super::workflow::{Recorded, Turn, Workflow};
+use crate::domain::operator_command::{self, Refused};
 use crate::domain::settings::RepositoryKey;
-use crate::domain::state::{Direction, Order, OutcomeKind};
-use crate::domain::steering::{self, Refused};
+use crate::domain::state::{Direction, OperatorCommand, OutcomeKind};
 
 impl Handler<'_> {
     /// Carries out a command, or begins to.
@@ -15,24 +15,24 @@ impl Handler<'_> {
         let repositories: Vec<RepositoryKey> = self.rules.of(self.key).into_keys().collect();
         let now = self.now.time;
         match &command.order {
-            Order::Hold { reason } => {
-                let answer = steering::hold(self.record_mut(), &command.by, reason.as_deref(), now);
+            OperatorCommand::Hold { reason } => {
+                let answer = operator_command::hold(self.record_mut(), &command.by, reason.as_deref(), now);
                 self.answer(command, Ok(answer));
             }
-            Order::Release => {
-                let answer = steering::release(self.record_mut(), &repositories, now);
+            OperatorCommand::Release => {
+                let answer = operator_command::release(self.record_mut(), &repositories, now);
                 self.answer(command, Ok(answer));
             }
-            Order::Deploy => match steering::deploy(self.record_mut(), &repositories, now) {
+            OperatorCommand::Deploy => match operator_command::deploy(self.record_mut(), &repositories, now) {
                 Ok(()) => self.service.commands.push(command),
                 Err(refused) => self.answer(command, Err(refused)),
             },
-            Order::Approve { .. } | Order::Reject { .. } => self.answer_waiting(command),
-            Order::Rollback { .. } if self.rules.region(&self.key.aws).is_none() => {
+            OperatorCommand::Approve { .. } | OperatorCommand::Reject { .. } => self.answer_waiting(command),
+            OperatorCommand::Rollback { .. } if self.rules.region(&self.key.aws).is_none() => {
                 let refused = Refused("its AWS context is not in the configuration".to_owned());
                 self.answer(command, Err(refused));
             }
-            Order::Rollback { to } => {
+            OperatorCommand::Rollback { to } => {
                 let (id, service, to) = (command.id, self.key.clone(), to.clone());
                 self.service.commands.push(command);
                 self.ask(Read::Locate { command: id, service, to });
@@ -52,7 +52,7 @@ impl Handler<'_> {
         }
         let now = self.now.time;
         let Location { current, to } = location;
-        let back = steering::rollback(self.record_mut(), &current, to, by, now)?;
+        let back = operator_command::rollback(self.record_mut(), &current, to, by, now)?;
         let because = match &back.direction {
             Direction::Back { because } => because.clone(),
             Direction::Forward => String::new(),
@@ -72,10 +72,10 @@ impl Handler<'_> {
     /// The service left the configuration: nothing new is begun for it. What ECS may roll already is watched to its end, where it can be
     /// reached; a way back is not left half-way.
     pub(super) fn leave(&mut self) {
-        let has_pending = self.record().is_some_and(|known| !known.wanted.is_empty());
+        let has_pending = self.record().is_some_and(|known| !known.pending.is_empty());
         if has_pending {
             self.emit(ServiceEvent::PendingDropped);
-            self.record_mut().wanted.clear();
+            self.record_mut().pending.clear();
         }
         self.answer_all_deploys(&Err(Refused("the service left the configuration".to_owned())));
         let may_be_told = match &self.service.workflow {

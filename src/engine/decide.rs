@@ -11,11 +11,11 @@ use super::observation::{Observation, ObservationRequest};
 use super::service::{Call, Command, Handler, Question};
 use super::workflow::{Ending, Workflow};
 use crate::aws::AwsError;
-use crate::domain::plan::{self, Facts, Plan, Pushes, Roll};
+use crate::domain::operator_command::Refused;
+use crate::domain::plan::{self, Plan, Pushes, Roll, ServiceSnapshot};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{Order, Outcome, OutcomeKind, PushRef, ServiceState};
-use crate::domain::steering::Refused;
+use crate::domain::state::{OperatorCommand, Outcome, OutcomeKind, PushRef, ServiceState};
 
 impl Handler<'_> {
     /// The answer to what was asked about the service.
@@ -26,7 +26,7 @@ impl Handler<'_> {
         asked_at: Moment,
     ) {
         self.service.question = Question::Idle;
-        let Observation { facts, unanswered } = match answer {
+        let Observation { snapshot, unanswered } = match answer {
             Ok(observation) => observation,
             Err(error) => {
                 self.commands_undecided(&error);
@@ -37,7 +37,7 @@ impl Handler<'_> {
             // What runs was not asked, as the rollout under way knew where to go back to. That one is over: it is asked now.
             return;
         }
-        if self.doubts_absence(Call::Observe, facts.missing) {
+        if self.doubts_absence(Call::Observe, snapshot.missing) {
             return;
         }
         self.succeeded(Call::Observe);
@@ -52,24 +52,24 @@ impl Handler<'_> {
         if let Some(error) = unanswered.values().next().filter(|_| pushes.is_empty()) {
             self.commands_undecided(error);
         } else {
-            self.decide(&pushes, &facts, asked_at);
+            self.decide(&pushes, &snapshot, asked_at);
         }
     }
 
     /// Decides these pushes. What is known of the rollout under way comes first: it may be complete, or have failed.
-    fn decide(&mut self, pushes: &Pushes, facts: &Facts, asked_at: Moment) {
-        self.saw_management(facts.service.as_ref());
+    fn decide(&mut self, pushes: &Pushes, snapshot: &ServiceSnapshot, asked_at: Moment) {
+        self.saw_management(snapshot.service.as_ref());
         let was_idle = self.service.workflow == Workflow::Idle;
-        self.judge(facts.service.as_ref(), asked_at);
+        self.judge(snapshot.service.as_ref(), asked_at);
         if !was_idle && self.service.workflow == Workflow::Idle {
             return;
         }
-        if !self.may_supersede(facts) {
+        if !self.may_supersede(snapshot) {
             let again = self.now.moment.plus(self.rules.settings(self.key).observe_interval);
             self.service.question = Question::AskAgain(again);
             return;
         }
-        let plan = self.plan(pushes, facts);
+        let plan = self.plan(pushes, snapshot);
         plan.write_down(pushes, self.record_mut());
         self.tell_skips(&plan);
         self.answer_deploys(&plan);
@@ -77,8 +77,8 @@ impl Handler<'_> {
             self.emit(ServiceEvent::RolloutDecided {
                 targets: rollout.targets.clone(),
                 from: rollout.replaces.clone(),
-                rollback_target: rollout.way_back.revision.clone(),
-                pinned: rollout.way_back.pinned.clone(),
+                rollback_target: rollout.rollback_target.revision.clone(),
+                pinned: rollout.rollback_target.pinned.clone(),
             });
             let asked = |repository: &RepositoryKey, push: &PushRef| {
                 pushes.get(repository).is_some_and(|pushes| pushes.iter().any(|asked| asked.event == push.event))
@@ -92,11 +92,11 @@ impl Handler<'_> {
 
     /// Whether a new rollout may take the place of the one under way: there is none, or the facts show that ECS rolls that one, and
     /// nothing is being found out that may end it.
-    fn may_supersede(&self, facts: &Facts) -> bool {
+    fn may_supersede(&self, snapshot: &ServiceSnapshot) -> bool {
         match &self.service.workflow {
             Workflow::Idle => true,
             Workflow::Rolling { revision, watch, .. } => {
-                let seen = facts.service.as_ref().map(|service| &service.task_definition);
+                let seen = snapshot.service.as_ref().map(|service| &service.task_definition);
                 let open = match watch.ending {
                     Ending::NotYet | Ending::Baking | Ending::Confirming { baking: true, .. } => true,
                     Ending::Confirming { baking: false, .. } | Ending::Diagnosing { .. } => false,
@@ -107,11 +107,11 @@ impl Handler<'_> {
         }
     }
 
-    fn plan(&self, pushes: &Pushes, facts: &Facts) -> Plan {
+    fn plan(&self, pushes: &Pushes, snapshot: &ServiceSnapshot) -> Plan {
         // Another push may have come in meanwhile: only what was asked about is decided.
         let known = self.record().cloned().unwrap_or_default();
-        let asked = ServiceState { wanted: pushes.clone(), ..known };
-        plan::plan(&self.rules.of(self.key), &asked, facts, self.now.time)
+        let asked = ServiceState { pending: pushes.clone(), ..known };
+        plan::plan(&self.rules.of(self.key), &asked, snapshot, self.now.time)
     }
 
     fn tell_skips(&mut self, plan: &Plan) {
@@ -154,7 +154,7 @@ impl Handler<'_> {
 
     /// Whoever ordered a deployment gets this answer.
     pub(super) fn answer_all_deploys(&mut self, answer: &Answer) {
-        let is_deploy = |command: &mut Command| command.order == Order::Deploy;
+        let is_deploy = |command: &mut Command| command.order == OperatorCommand::Deploy;
         let deploys: Vec<Command> = self.service.commands.extract_if(.., is_deploy).collect();
         for command in deploys {
             self.answer(command, answer.clone());

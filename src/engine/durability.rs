@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::effect::{Answer, CommandId, Effect, Write};
 use super::now::Moment;
-use crate::domain::notice::Notice;
+use crate::domain::notification::Notification;
+use crate::domain::operator_command::Refused;
 use crate::domain::state::State;
-use crate::domain::steering::Refused;
 
 /// The pause before the first commit of progress alone: an older cursor costs a longer re-read after a crash and nothing else.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ impl<T> Durable<T> {
 /// What waits for a commit.
 #[derive(Debug)]
 enum Waiting {
-    Notify(Arc<Notice>),
+    Notify(Arc<Notification>),
     Reply(CommandId, Answer),
 }
 
@@ -111,9 +111,9 @@ impl Durability {
     }
 
     /// Tells of something that has happened, once that is durable.
-    pub(super) fn notify(&mut self, notice: Arc<Notice>) {
+    pub(super) fn notify(&mut self, notification: Arc<Notification>) {
         self.changed();
-        self.waiting.push_back((self.required, Waiting::Notify(notice)));
+        self.waiting.push_back((self.required, Waiting::Notify(notification)));
     }
 
     /// Answers a command, once what the answer says is durable.
@@ -147,7 +147,7 @@ impl Durability {
                 break;
             }
             match self.waiting.pop_front() {
-                Some((_, Waiting::Notify(notice))) => effects.push(Effect::Notify(Durable(notice))),
+                Some((_, Waiting::Notify(notification))) => effects.push(Effect::Notify(Durable(notification))),
                 Some((_, Waiting::Reply(id, answer))) => effects.push(Effect::Reply(id, answer)),
                 None => break,
             }

@@ -9,9 +9,9 @@ use super::event::Event;
 use super::now::Moment;
 use super::observation::ObservationRequest;
 use crate::domain::deployment::HookAction;
-use crate::domain::notice::Notice;
+use crate::domain::notification::Notification;
+use crate::domain::operator_command::Refused;
 use crate::domain::state::Rollout;
-use crate::domain::steering::Refused;
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::{RevisionWrite, ServiceView};
@@ -46,7 +46,7 @@ pub enum Effect {
     /// A write to ECS. There is none before the commit that says that it will be made.
     Write(Durable<Write>),
     /// A notification. There is none before the commit of what it tells.
-    Notify(Durable<Arc<Notice>>),
+    Notify(Durable<Arc<Notification>>),
     /// The answer to a command: after the commit of what it says, or to say that there is none.
     Reply(CommandId, Answer),
     /// Something happened.

@@ -7,12 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::AwsError;
 use crate::domain::audit::{Change, Concern};
-use crate::domain::notice::{HeldPush, Named};
+use crate::domain::notification::{HeldPush, Named};
+use crate::domain::operator_command::Refused;
 use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{Order, Outcome, PushRef, Target};
-use crate::domain::steering::Refused;
+use crate::domain::state::{OperatorCommand, Outcome, PushRef, Target};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EventId, RepositoryName, ServiceKey, Tag, TaskDefinitionArn,
 };
@@ -74,7 +74,7 @@ pub enum Event {
         /// The name.
         named: String,
         /// The command.
-        order: Order,
+        order: OperatorCommand,
         /// The operator.
         by: String,
         /// The answer.
@@ -204,7 +204,7 @@ pub enum ServiceEvent {
     /// A command was carried out, or refused.
     CommandAnswered {
         /// The command.
-        order: Order,
+        order: OperatorCommand,
         /// The operator.
         by: String,
         /// The answer.

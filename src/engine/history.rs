@@ -6,7 +6,7 @@ use super::event::{PushSkipped, ServiceEvent};
 use crate::domain::event::shorten;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{Decision, Ordered, PushRef, State};
+use crate::domain::state::{CommandRecord, Decision, PushRef, State};
 use crate::domain::types::ServiceKey;
 
 /// Writes into the state what people ask for later.
@@ -29,7 +29,7 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
                 Ok(text) => text.clone(),
                 Err(refused) => format!("refused: {refused}"),
             };
-            let ordered = Ordered { at: now, by: by.clone(), order: order.clone(), answer };
+            let ordered = CommandRecord { at: now, by: by.clone(), order: order.clone(), answer };
             state.services.get_or_default(key.clone()).note_order(ordered);
         }
         ServiceEvent::HeldPushedAgain(_)

@@ -9,8 +9,8 @@ use super::service::{Call, Command, Handler};
 use super::workflow::Workflow;
 use crate::aws::AwsError;
 use crate::domain::deployment::{HookAction, HookTarget, ServiceDeploymentView};
-use crate::domain::state::{Hold, Order, OutcomeKind};
-use crate::domain::steering::Refused;
+use crate::domain::operator_command::Refused;
+use crate::domain::state::{DigestHold, OperatorCommand, OutcomeKind};
 use crate::domain::types::DeploymentId;
 use crate::domain::view::ServiceView;
 use crate::domain::waiting::{Gate, Hook, Waiting};
@@ -68,7 +68,7 @@ impl Handler<'_> {
         self.judge(Some(service), asked_at);
     }
 
-    /// What waits at a hook of ECS is shown and told of once.
+    /// What waits at a hook of ECS is shown and reported once.
     fn note_waiting(&mut self) {
         let waiting = self.waiting_at_hook();
         let known = self.record().and_then(|record| record.waiting.as_ref());
@@ -130,12 +130,12 @@ impl Handler<'_> {
             Err(refused) => self.answer(command, Err(refused)),
             Ok(hook) => {
                 let action = match &command.order {
-                    Order::Reject { .. } => HookAction::Rollback,
-                    Order::Approve { .. }
-                    | Order::Deploy
-                    | Order::Hold { .. }
-                    | Order::Release
-                    | Order::Rollback { .. } => HookAction::Continue,
+                    OperatorCommand::Reject { .. } => HookAction::Rollback,
+                    OperatorCommand::Approve { .. }
+                    | OperatorCommand::Deploy
+                    | OperatorCommand::Hold { .. }
+                    | OperatorCommand::Release
+                    | OperatorCommand::Rollback { .. } => HookAction::Continue,
                 };
                 self.out.durability.changed();
                 self.service.hook_answer = Some(HookAnswer { action, hook, command, call: HookCall::Due });
@@ -147,7 +147,7 @@ impl Handler<'_> {
         let name = &self.rules.named(self.key).name;
         let waiting = self.record().and_then(|record| record.waiting.clone());
         let Some(waiting) = waiting else { return Err(Refused(format!("nothing of {name} waits for an approval"))) };
-        if let Order::Approve { image: Some(image) } = &command.order
+        if let OperatorCommand::Approve { image: Some(image) } = &command.order
             && !waiting.is_called(image)
         {
             let tag = waiting.tag.map(|tag| format!(":{tag}")).unwrap_or_default();
@@ -185,7 +185,7 @@ impl Handler<'_> {
             }
             HookAction::Rollback => {
                 let reason = match &command.order {
-                    Order::Reject { reason: Some(reason) } => format!("rejected by {}: {reason}", command.by),
+                    OperatorCommand::Reject { reason: Some(reason) } => format!("rejected by {}: {reason}", command.by),
                     _ => format!("rejected by {}", command.by),
                 };
                 self.rejected(&reason);
@@ -203,7 +203,7 @@ impl Handler<'_> {
         self.service.ecs_goes_back_until = Some(self.now.moment.plus(ECS_GOES_BACK_WITHIN));
         for repository in targets.keys() {
             if let Some(hold) = self.record_mut().held.get_mut(repository) {
-                *hold = Hold { rejected: true, reason: reason.to_owned(), ..hold.clone() };
+                *hold = DigestHold { rejected: true, reason: reason.to_owned(), ..hold.clone() };
             }
         }
     }
@@ -219,8 +219,8 @@ impl Handler<'_> {
         let hooked = !seen.hooks.is_empty();
         if hooked
             && intent.is_forward()
-            && intent.way_back.pinned.is_empty()
-            && intent.way_back.revision == intent.replaces
+            && intent.rollback_target.pinned.is_empty()
+            && intent.rollback_target.revision == intent.replaces
         {
             self.service.stop = Some((seen.arn.clone(), HookCall::Due));
         }

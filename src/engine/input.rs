@@ -10,8 +10,8 @@ use super::rules::Rules;
 use crate::aws::AwsError;
 use crate::domain::audit::Change;
 use crate::domain::deployment::ServiceDeploymentView;
-use crate::domain::event::Reading;
-use crate::domain::state::{AuditProgress, Order, ReadingProgress};
+use crate::domain::event::ParsedEvent;
+use crate::domain::state::{AuditProgress, OperatorCommand, ReadingProgress};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, ServiceView};
 
@@ -141,7 +141,7 @@ pub enum Input {
         /// `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
         service: String,
         /// What to do.
-        order: Order,
+        order: OperatorCommand,
         /// The operator.
         by: String,
     },
@@ -159,7 +159,7 @@ pub struct Page {
     /// The AWS context that it was read in.
     pub context: ContextName,
     /// The push events, newest first.
-    pub readings: Vec<Reading>,
+    pub parsed_events: Vec<ParsedEvent>,
     /// How far the events are read, once the page is durable.
     pub progress: Option<ReadingProgress>,
     /// Changes to ECS.

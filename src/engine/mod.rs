@@ -42,7 +42,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::rollout::Counts;
-use crate::domain::state::{Order, State};
+use crate::domain::state::{OperatorCommand, State};
 use crate::domain::types::{ContextName, ServiceKey};
 
 pub use durability::{Durable, Receipt, Snapshot, Version};
@@ -239,7 +239,7 @@ impl Engine {
         }
     }
 
-    fn order(&mut self, id: CommandId, named: &str, order: Order, by: String, now: Now) {
+    fn order(&mut self, id: CommandId, named: &str, order: OperatorCommand, by: String, now: Now) {
         match self.rules.find(named) {
             Ok(key) => self.with(&key, now, |handler| handler.command(Command { id, order, by })),
             Err(refused) => {
@@ -261,7 +261,7 @@ impl Engine {
     /// Keeps what is derived from the services that a transition has touched: who has pending pushes, and the counts.
     fn follow_touched(&mut self) {
         for key in std::mem::take(&mut self.out.touched) {
-            let pending = self.state.services.get(&key).is_some_and(|known| !known.wanted.is_empty());
+            let pending = self.state.services.get(&key).is_some_and(|known| !known.pending.is_empty());
             match pending {
                 true => self.pending.insert(key.clone()),
                 false => self.pending.remove(&key),
@@ -286,7 +286,7 @@ impl Engine {
             counts.waiting = counts.waiting.or(known.waiting.as_ref().map(|waiting| waiting.gate));
             if self.rules.has(&key) {
                 counts.held += usize::from(known.is_held());
-                counts.undecided += known.wanted.values().map(Vec::len).sum::<usize>();
+                counts.undecided += known.pending.values().map(Vec::len).sum::<usize>();
                 counts.configured = true;
             }
         }

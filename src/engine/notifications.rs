@@ -2,17 +2,17 @@
 
 use super::event::{Event, ServiceEvent};
 use super::rules::Rules;
-use crate::domain::notice::Notice;
+use crate::domain::notification::Notification;
 
-/// What receivers are told of something that happened, if they are.
-pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notice> {
+/// The notification about something that happened, where there is one.
+pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notification> {
     match event {
         Event::Service(key, event) => match event {
             ServiceEvent::RolloutEnded { outcome, .. } | ServiceEvent::Refused(outcome) => {
-                Some(Notice::of_deployment(rules.named(key), outcome))
+                Some(Notification::of_deployment(rules.named(key), outcome))
             }
-            ServiceEvent::Waits(waiting) => Some(Notice::of_waiting(rules.named(key), waiting)),
-            ServiceEvent::HeldPushedAgain(push) => Some(Notice::of_held_push(rules.named(key), push)),
+            ServiceEvent::Waits(waiting) => Some(Notification::of_waiting(rules.named(key), waiting)),
+            ServiceEvent::HeldPushedAgain(push) => Some(Notification::of_held_push(rules.named(key), push)),
             ServiceEvent::PushSkipped { .. }
             | ServiceEvent::Warned(_)
             | ServiceEvent::RolloutDecided { .. }
@@ -34,7 +34,7 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notice> {
             | ServiceEvent::Counted(_) => None,
         },
         Event::Changed { aws, change, watched, concern } => {
-            Some(Notice::of_change(aws, change.as_ref().clone(), watched.clone(), *concern))
+            Some(Notification::of_change(aws, change.as_ref().clone(), watched.clone(), *concern))
         }
         Event::PushSkipped(_)
         | Event::PushSeen { .. }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::aws::{AwsError, Unrollable};
 use crate::config::Config;
-use crate::domain::plan::{Facts, Pushes};
+use crate::domain::operator_command::{Named, Refused};
+use crate::domain::plan::{Pushes, ServiceSnapshot};
 use crate::domain::policy::Policy;
 use crate::domain::settings::{Base, RepositoryKey};
 use crate::domain::state::ServiceState;
-use crate::domain::steering::{Named, Refused};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{EcsName, ServiceKey, Tag, TaskDefinitionArn};
 use crate::domain::view::{Fate, ServiceView};
@@ -68,8 +68,8 @@ impl ObservationRequest {
 /// What was found out about one service.
 #[derive(Debug, Clone)]
 pub struct Observation {
-    /// The facts.
-    pub facts: Facts,
+    /// What was observed.
+    pub snapshot: ServiceSnapshot,
     /// Repositories that could not be asked: what was pushed to them cannot be decided yet, what was pushed to others can.
     pub unanswered: BTreeMap<RepositoryKey, AwsError>,
 }

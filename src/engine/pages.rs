@@ -10,9 +10,9 @@ use super::now::Now;
 use super::start;
 use crate::domain::audit;
 use crate::domain::audit::Change;
-use crate::domain::event::{EventRef, Reading};
-use crate::domain::intake::{self, Fate, HeldImage, Verdict, release_command};
-use crate::domain::notice::HeldPush;
+use crate::domain::event::{EventRef, ParsedEvent};
+use crate::domain::notification::HeldPush;
+use crate::domain::routing::{self, Fate, HeldImage, Verdict, release_command};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{AuditProgress, PushRef};
@@ -21,11 +21,11 @@ use crate::domain::types::{ContextName, ServiceKey, Tag};
 impl Engine {
     /// A page of events.
     pub(super) fn page(&mut self, page: Page, now: Now) {
-        let Page { context, readings, progress, changes, audited } = page;
+        let Page { context, parsed_events, progress, changes, audited } = page;
         self.changes(&context, changes, audited, now);
         let opening = self.state.contexts.get(&context).is_some_and(|known| known.cursor.is_none());
-        for reading in &readings {
-            self.reading(&context, reading, opening, now);
+        for parsed in &parsed_events {
+            self.take_event(&context, parsed, opening, now);
         }
         let read_to = progress.as_ref().and_then(|progress| progress.cursor);
         if let Some(since) = read_to.and_then(|to| self.gap(&context, to)) {
@@ -43,12 +43,12 @@ impl Engine {
     }
 
     /// One push event.
-    fn reading(&mut self, context: &ContextName, reading: &Reading, opening: bool, now: Now) {
+    fn take_event(&mut self, context: &ContextName, parsed: &ParsedEvent, opening: bool, now: Now) {
         let rules = &self.rules.config().repositories;
-        let Some(verdict) = intake::take(&mut self.state, rules, context, reading, opening) else { return };
+        let Some(verdict) = routing::take(&mut self.state, rules, context, parsed, opening) else { return };
         let explained = match &verdict.fate {
             Fate::Skip { detail, .. } => verdict.explained(detail, |key| self.rules.named(key).name),
-            Fate::Wanted(_) => String::new(),
+            Fate::Pending(_) => String::new(),
         };
         let Verdict { event, repository, configured, tag, fate, displaced, held } = verdict;
         if let Some(repository) = &configured {
@@ -72,7 +72,7 @@ impl Engine {
                 history::record_skipped(&mut self.state, &skipped, now.time);
                 self.out.emit(Event::PushSkipped(skipped), &self.rules);
             }
-            (Fate::Wanted(services), repository) => {
+            (Fate::Pending(services), repository) => {
                 self.out.durability.changed();
                 if let (Some(key), Some(repository)) = (&configured, repository) {
                     self.out.unsettled.add(event.id.clone(), key.clone(), services.len());

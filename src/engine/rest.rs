@@ -43,7 +43,7 @@ impl Engine {
 
     fn undone(&self) -> impl Iterator<Item = &ServiceKey> {
         let services = self.state.services.iter();
-        services.filter(|(_, known)| known.rollout.is_some() || !known.wanted.is_empty()).map(|(key, _)| key)
+        services.filter(|(_, known)| known.rollout.is_some() || !known.pending.is_empty()).map(|(key, _)| key)
     }
 
     /// What has happened since the start.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::domain::notice::Named;
+use crate::domain::notification::Named;
+use crate::domain::operator_command::Refused;
 use crate::domain::settings::{DeploySettings, RepositoryKey, ServiceRule};
-use crate::domain::steering::Refused;
 use crate::domain::types::{ContextName, Region, ServiceKey};
 
 /// The configuration in force, and the AWS contexts that can be reached under it.

@@ -78,7 +78,7 @@ impl Engine {
         }
         let Some(known) = self.state.services.get(key) else { return Pushes::new() };
         let answers = |repository| calls.resolve.get(repository).is_none_or(|backoff| backoff.is_over(now));
-        let open = known.wanted.iter().filter(|(repository, _)| answers(*repository));
+        let open = known.pending.iter().filter(|(repository, _)| answers(*repository));
         open.map(|(repository, pushes)| (repository.clone(), pushes.clone())).collect()
     }
 
@@ -175,7 +175,7 @@ impl Engine {
         }
     }
 
-    /// What ECS was not told of yet stops where an operator holds the service, or where it left the configuration. Going back goes on.
+    /// What was not sent to ECS yet stops where an operator holds the service, or where it left the configuration. Going back goes on.
     pub(super) fn stop_unwanted(&mut self, now: Now) {
         let waits = |service: &Service| {
             let waits = matches!(
@@ -186,7 +186,7 @@ impl Engine {
             waits && service.workflow.intent().is_some_and(|intent| intent.is_forward())
         };
         for key in self.keys(waits) {
-            let is_held = self.state.services.get(&key).is_some_and(|known| known.frozen.is_some());
+            let is_held = self.state.services.get(&key).is_some_and(|known| known.service_hold.is_some());
             if !self.rules.has(&key) {
                 self.with(&key, now, |handler| handler.leave_configuration());
             } else if is_held {

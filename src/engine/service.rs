@@ -18,7 +18,7 @@ use super::settled::Unsettled;
 use super::workflow::{Turn, Workflow};
 use crate::aws::AwsError;
 use crate::domain::settings::RepositoryKey;
-use crate::domain::state::{Order, ServiceState, State};
+use crate::domain::state::{OperatorCommand, ServiceState, State};
 use crate::domain::types::ServiceKey;
 use crate::domain::view::{Management, ServiceView};
 
@@ -56,7 +56,7 @@ pub(super) struct Service {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Command {
     pub(super) id: CommandId,
-    pub(super) order: Order,
+    pub(super) order: OperatorCommand,
     pub(super) by: String,
 }
 
@@ -160,8 +160,8 @@ pub(super) struct Out {
 impl Out {
     /// Says what has happened: to the notifications, the log and the metrics.
     pub(super) fn emit(&mut self, event: Event, rules: &Rules) {
-        if let Some(notice) = notifications::of(&event, rules) {
-            self.durability.notify(Arc::new(notice));
+        if let Some(notification) = notifications::of(&event, rules) {
+            self.durability.notify(Arc::new(notification));
         }
         self.effects.push(Effect::Tell(event));
     }

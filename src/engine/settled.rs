@@ -48,7 +48,7 @@ impl Unsettled {
     /// Counts anew what the state says is pending. A comparison with ECR is no push.
     pub(super) fn recount(&mut self, state: &State) {
         let before = std::mem::take(&mut self.pushes);
-        for (repository, pushes) in state.services.values().flat_map(|known| &known.wanted) {
+        for (repository, pushes) in state.services.values().flat_map(|known| &known.pending) {
             for push in pushes.iter().filter(|push| !push.is_reconciliation()) {
                 let deployed = before.get(&push.event).is_some_and(|known| known.deployed);
                 let new = || Push { repository: repository.clone(), undecided: 0, deployed };

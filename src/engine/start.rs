@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Config, WhenMissing};
+use crate::domain::operator_command;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{AuditState, ContextState, State};
-use crate::domain::steering;
 use crate::domain::types::ContextName;
 
 /// The state to begin with, and what is to be said about it.
@@ -71,7 +71,7 @@ pub(super) fn reconcile(
     let at = now.checked_sub(CLOCKS_APART).unwrap_or(now);
     for (repository, rule) in config.services().filter(|(repository, _)| concerned(repository)) {
         let known = state.services.get_or_default(rule.key.clone());
-        steering::want_what_ecr_says(known, &[repository], at);
+        operator_command::add_reconciliation(known, &[repository], at);
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
     const CONFIG: &str = "[state]\nwhen_missing = \"ignore\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n";
 
     fn wanted(beginning: &Beginning) -> usize {
-        beginning.state.services.values().flat_map(|known| known.wanted.values()).map(Vec::len).sum()
+        beginning.state.services.values().flat_map(|known| known.pending.values()).map(Vec::len).sum()
     }
 
     #[test]

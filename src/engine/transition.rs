@@ -9,7 +9,9 @@ use super::service::Handler;
 use super::workflow::{Inspection, Recorded, Watch, Workflow};
 use crate::domain::plan;
 use crate::domain::settings::OnFailure;
-use crate::domain::state::{Deployed, Direction, Hold, Intent, Left, Ousted, Outcome, OutcomeKind, Rollout};
+use crate::domain::state::{
+    Deployed, DigestHold, Direction, FailedInPlace, Intent, Outcome, OutcomeKind, ReplacedExternally, Rollout,
+};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
 use crate::domain::view::RevisionWrite;
@@ -94,13 +96,13 @@ impl Handler<'_> {
         self.emit(ServiceEvent::RolloutEnded { outcome, back: !rollout.is_forward(), took });
     }
 
-    /// Ends a rollout that ECS was not told of, and restores what it was to supersede.
+    /// Ends a rollout that was not sent to ECS, and restores what it was to supersede.
     pub(super) fn abandon(&mut self, kind: OutcomeKind, detail: String) {
         let ended = self.end(kind, detail);
         self.restore(ended.and_then(|rollout| rollout.supersedes));
     }
 
-    /// Ends a rollout that ECS was not told of: its pushes are decided anew.
+    /// Ends a rollout that was not sent to ECS: its pushes are decided anew.
     pub(super) fn replan(&mut self, why: String) {
         let Some(rollout) = self.end(OutcomeKind::Superseded, why) else { return };
         self.pend_again(&rollout);
@@ -117,7 +119,7 @@ impl Handler<'_> {
             let carried = rollout.supersedes.as_ref().is_some_and(|old| old.targets.get(repository) == Some(target));
             if !carried {
                 record.decided.remove(repository);
-                record.want(repository, target.push.clone());
+                record.add_pending(repository, target.push.clone());
             }
         }
     }
@@ -132,21 +134,23 @@ impl Handler<'_> {
         if let Direction::Back { because } = &rollout.direction {
             record.deployed = Some(Deployed {
                 revision,
-                targets: rollout.way_back.targets.clone(),
+                targets: rollout.rollback_target.targets.clone(),
                 since: now,
                 // What its containers name was not looked at, so that the tasks have to be asked.
                 names_tags: true,
-                way_back: None,
+                rollback_target: None,
                 unproven: None,
-                pinned: rollout.way_back.pinned.clone(),
+                pinned: rollout.rollback_target.pinned.clone(),
             });
             self.end(OutcomeKind::RolledBack, because.clone());
             return;
         }
         // What another repository brought is still there if nobody else changed the service since.
-        let from_ours = rollout.replaces == rollout.way_back.revision || record.made(&rollout.replaces);
-        let before =
-            record.deployed.take().filter(|deployed| from_ours && deployed.revision == rollout.way_back.revision);
+        let from_ours = rollout.replaces == rollout.rollback_target.revision || record.made(&rollout.replaces);
+        let before = record
+            .deployed
+            .take()
+            .filter(|deployed| from_ours && deployed.revision == rollout.rollback_target.revision);
         let mut targets = before.map(|deployed| deployed.targets).unwrap_or_default();
         targets.extend(rollout.targets.clone());
         record.deployed = Some(Deployed {
@@ -154,7 +158,7 @@ impl Handler<'_> {
             targets,
             since: now,
             names_tags: rollout.names_tags,
-            way_back: Some(rollout.way_back.clone()),
+            rollback_target: Some(rollout.rollback_target.clone()),
             unproven: unproven.clone(),
             pinned: BTreeMap::new(),
         });
@@ -171,13 +175,15 @@ impl Handler<'_> {
         watch.counts.is_some_and(|counts| counts.desired == 0)
     }
 
-    /// Another deployer replaced the rollout under way: it is not brought back because its push is told of once more.
+    /// Another deployer replaced the rollout under way: it is not brought back because its push is reported once more.
     pub(super) fn replaced_externally(&mut self, why: String) {
         let at = self.now.time;
         if let Some(intent) = self.service.workflow.intent().filter(|intent| intent.is_forward()).cloned() {
             let record = self.record_mut();
             for (repository, target) in &intent.targets {
-                record.ousted.insert(repository.clone(), Ousted { digest: target.digest.clone(), at });
+                record
+                    .replaced_externally
+                    .insert(repository.clone(), ReplacedExternally { digest: target.digest.clone(), at });
             }
         }
         self.end(OutcomeKind::Superseded, why);
@@ -198,7 +204,7 @@ impl Handler<'_> {
         if let Some(revision) = failed.phase.revision() {
             self.out.registrations.forget(revision);
         }
-        let back = plan::way_back(&failed, why, self.now.time).filter(|_| on_failure == OnFailure::Rollback);
+        let back = plan::roll_back(&failed, why, self.now.time).filter(|_| on_failure == OnFailure::Rollback);
         match (back, failed.phase.revision()) {
             (Some(back), _) => {
                 let (revision, pinned) = (back.base.clone(), back.images.clone());
@@ -206,8 +212,9 @@ impl Handler<'_> {
                 self.begin_back(back.split().0);
             }
             (None, Some(revision)) => {
-                let (targets, way_back) = (failed.targets.clone(), failed.way_back.clone());
-                self.record_mut().left = Some(Left { revision: revision.clone(), targets, way_back });
+                let (targets, rollback_target) = (failed.targets.clone(), failed.rollback_target.clone());
+                self.record_mut().failed_in_place =
+                    Some(FailedInPlace { revision: revision.clone(), targets, rollback_target });
             }
             (None, None) => {}
         }
@@ -219,7 +226,7 @@ impl Handler<'_> {
         let Some(intent) = self.service.workflow.intent().filter(|intent| intent.is_forward()).cloned() else { return };
         let took = now.duration_since(intent.decided_at);
         for (repository, target) in &intent.targets {
-            let hold = Hold::new(target, took, reason.to_owned(), now);
+            let hold = DigestHold::new(target, took, reason.to_owned(), now);
             self.record_mut().held.insert(repository.clone(), hold);
             let (repository, digest) = (repository.name.clone(), target.digest.clone());
             self.emit(ServiceEvent::DigestHeld { repository, digest });

@@ -1,4 +1,5 @@
-//! A listener that bounds what strangers can hold open: so many connections, each for so long, and less long as long as nothing was answered.
+//! A listener that bounds what unknown clients can hold open: so many connections, each for so long, and
+//! less long as long as nothing was answered.
 //! Without it they could use up the descriptors with which AWS is reached.
 //!
 //! When all places are taken, the connection that has waited longest without a complete request gives way to the one that comes. So whoever
@@ -138,11 +139,11 @@ impl Guests {
     /// Shows somebody the door, if it has to be: those without a complete request before those with one, and who has waited longest first.
     fn make_room(&mut self, for_this_machine: bool) -> bool {
         let from_elsewhere = self.there.values().filter(|guest| !guest.of_this_machine).count();
-        let among_strangers = !for_this_machine && from_elsewhere >= FROM_ELSEWHERE;
-        if !among_strangers && self.there.len() < IN_ALL {
+        let among_unknown = !for_this_machine && from_elsewhere >= FROM_ELSEWHERE;
+        if !among_unknown && self.there.len() < IN_ALL {
             return false;
         }
-        let candidates = self.there.iter().filter(|(_, guest)| !among_strangers || !guest.of_this_machine);
+        let candidates = self.there.iter().filter(|(_, guest)| !among_unknown || !guest.of_this_machine);
         let longest = candidates.min_by_key(|(id, guest)| (guest.has_asked, guest.since, **id)).map(|(id, _)| *id);
         if let Some(guest) = longest.and_then(|id| self.there.remove(&id)) {
             guest.door.show();

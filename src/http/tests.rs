@@ -130,7 +130,7 @@ async fn connections_that_say_nothing_are_closed_soon_and_make_room() {
 
 #[test]
 fn who_has_waited_longest_without_a_complete_request_gives_way() {
-    let [stranger, loopback, mapped]: [std::net::SocketAddr; 3] =
+    let [unknown_client, loopback, mapped]: [std::net::SocketAddr; 3] =
         ["192.0.2.7:1", "127.0.0.1:1", "[::ffff:127.0.0.1]:1"].map(|text| text.parse().unwrap());
     let begun = clock::instant();
     let mut second = 0;
@@ -139,22 +139,22 @@ fn who_has_waited_longest_without_a_complete_request_gives_way() {
         begun + Duration::from_secs(second)
     };
     let room = Arc::new(Room::default());
-    let strangers: Vec<_> = (0..64).map(|_| room.admit(stranger, now())).collect();
-    assert!(strangers.iter().all(|(place, crowded)| !crowded && !place.has_to_go()));
+    let unknown_clients: Vec<_> = (0..64).map(|_| room.admit(unknown_client, now())).collect();
+    assert!(unknown_clients.iter().all(|(place, crowded)| !crowded && !place.has_to_go()));
     let mut others: Vec<_> = (0..16).map(|_| room.admit(loopback, now())).collect();
     assert!(others.iter().all(|(_, crowded)| !crowded), "strangers do not take the places of this machine");
     assert_eq!(room.taken(), 80);
     // The first one has asked, so that the second one has waited longest.
-    strangers[0].0.visit().has_asked();
+    unknown_clients[0].0.visit().has_asked();
     others.push(room.admit(mapped, now()));
     let gone = |all: &[(bounded::Place, bool)]| all.iter().filter(|(place, _)| place.has_to_go()).count();
-    assert_eq!((gone(&strangers), gone(&others), room.taken()), (1, 0, 80));
-    assert!(strangers[1].0.has_to_go());
-    // A stranger takes the place that became free in all, and the next one that of a stranger.
-    let more: Vec<_> = (0..3).map(|_| room.admit(stranger, now())).collect();
-    assert_eq!((gone(&strangers), gone(&others), gone(&more), room.taken()), (4, 0, 0, 80));
-    assert!(strangers[2].0.has_to_go() && !strangers[0].0.has_to_go());
-    drop((strangers, others, more));
+    assert_eq!((gone(&unknown_clients), gone(&others), room.taken()), (1, 0, 80));
+    assert!(unknown_clients[1].0.has_to_go());
+    // An unknown client takes the place that became free in all, and the next one that of an unknown client.
+    let more: Vec<_> = (0..3).map(|_| room.admit(unknown_client, now())).collect();
+    assert_eq!((gone(&unknown_clients), gone(&others), gone(&more), room.taken()), (4, 0, 0, 80));
+    assert!(unknown_clients[2].0.has_to_go() && !unknown_clients[0].0.has_to_go());
+    drop((unknown_clients, others, more));
     assert_eq!(room.taken(), 0, "there is room again");
     // Where everybody has asked, the oldest question gives way: nobody is turned away because the answers do not come.
     let asking: Vec<_> = (0..80).map(|_| room.admit(loopback, now())).collect();

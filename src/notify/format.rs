@@ -1,8 +1,8 @@
-//! What a notice looks like to those who receive it.
+//! What a notification looks like to those who receive it.
 
 use serde_json::{Value, json};
 
-use crate::domain::notice::{About, Format, Named, Notice, Severity};
+use crate::domain::notification::{About, Format, Named, Notification, Severity};
 use crate::domain::types::Tag;
 use crate::status::{ChangeStatus, OutcomeStatus};
 
@@ -15,21 +15,21 @@ const CHAT: usize = 1500;
 
 /// The text to send.
 #[must_use]
-pub(super) fn body(format: Format, notice: &Notice) -> String {
+pub(super) fn body(format: Format, notification: &Notification) -> String {
     match format {
-        Format::Json => of_programs(notice),
-        Format::Slack => slack(notice),
-        Format::Teams => teams(notice),
+        Format::Json => of_programs(notification),
+        Format::Slack => slack(notification),
+        Format::Teams => teams(notification),
     }
     .to_string()
 }
 
-fn of_programs(notice: &Notice) -> Value {
+fn of_programs(notification: &Notification) -> Value {
     let mut value = json!({
-        "version": VERSION, "id": notice.id, "at": notice.at, "severity": notice.severity().as_str(),
-        "title": notice.title(), "detail": notice.detail(),
+        "version": VERSION, "id": notification.id, "at": notification.at, "severity": notification.severity().as_str(),
+        "title": notification.title(), "detail": notification.detail(),
     });
-    match &notice.about {
+    match &notification.about {
         About::Test => value["kind"] = json!("test"),
         About::Waiting(service, waiting) => {
             let key = &service.key;
@@ -89,27 +89,27 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn slack(notice: &Notice) -> Value {
-    let title = format!("{} {}", sign(notice.severity()), escaped(&notice.title()));
+fn slack(notification: &Notification) -> Value {
+    let title = format!("{} {}", sign(notification.severity()), escaped(&notification.title()));
     let mut blocks = vec![json!({"type": "section", "text": {"type": "mrkdwn", "text": title, "verbatim": true}})];
-    if !notice.detail().is_empty() {
-        let detail = cut(&escaped(&notice.detail()));
+    if !notification.detail().is_empty() {
+        let detail = cut(&escaped(&notification.detail()));
         blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": detail, "verbatim": true}]}));
     }
     json!({"text": title, "blocks": blocks})
 }
 
-fn teams(notice: &Notice) -> Value {
-    let colour = match notice.severity() {
+fn teams(notification: &Notification) -> Value {
+    let colour = match notification.severity() {
         Severity::Info => "good",
         Severity::Warning => "warning",
         Severity::Error => "attention",
     };
     // A RichTextBlock shows its text as it is; a TextBlock would take marks in it for formatting.
     let run = |text: String, weight: &str, colour: &str| json!({"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, "weight": weight, "color": colour}]});
-    let mut body = vec![run(notice.title(), "bolder", colour)];
-    if !notice.detail().is_empty() {
-        body.push(run(cut(&notice.detail()), "default", "default"));
+    let mut body = vec![run(notification.title(), "bolder", colour)];
+    if !notification.detail().is_empty() {
+        body.push(run(cut(&notification.detail()), "default", "default"));
     }
     json!({"type": "message", "attachments": [{
         "contentType": "application/vnd.microsoft.card.adaptive",
@@ -120,9 +120,9 @@ fn teams(notice: &Notice) -> Value {
 }
 
 /// What subscribers of a topic can filter by.
-pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
-    let mut attributes = vec![("severity", notice.severity().as_str().to_owned())];
-    match &notice.about {
+pub(super) fn attributes(notification: &Notification) -> Vec<(&'static str, String)> {
+    let mut attributes = vec![("severity", notification.severity().as_str().to_owned())];
+    match &notification.about {
         About::Test => attributes.push(("kind", "test".to_owned())),
         About::Waiting(Named { key, .. }, waiting) => attributes.extend([
             ("kind", "waiting".to_owned()),
@@ -160,7 +160,7 @@ pub(super) fn attributes(notice: &Notice) -> Vec<(&'static str, String)> {
 }
 
 /// The subject of a mail that SNS makes of it: ASCII, without line breaks, begins with a letter.
-pub(super) fn subject(notice: &Notice) -> String {
-    let text = format!("ecs-deployd: {}", notice.title().trim_start_matches("ecs-deployd: "));
+pub(super) fn subject(notification: &Notification) -> String {
+    let text = format!("ecs-deployd: {}", notification.title().trim_start_matches("ecs-deployd: "));
     text.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).take(SUBJECT).collect()
 }

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::domain::audit::Concern;
-use crate::domain::notice::{About, Notice};
+use crate::domain::notification::{About, Notification};
 
-/// Notices that may wait for one receiver.
+/// Notifications that may wait for one receiver.
 const PLACES: usize = 256;
 /// Ids that are remembered for each weight, to know a repetition.
 const REMEMBERED: usize = 1024;
 
-/// How much it matters that a notice arrives: nothing is lost for something lighter.
+/// How much it matters that a notification arrives: nothing is lost for something lighter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
     /// A change to something that is not looked after, or by this program itself: there may be thousands of RunTask calls a day.
@@ -26,8 +26,8 @@ enum Weight {
 }
 
 impl Weight {
-    fn of(notice: &Notice) -> Self {
-        match &notice.about {
+    fn of(notification: &Notification) -> Self {
+        match &notification.about {
             About::HeldPush(..) | About::Deployment(..) | About::Waiting(..) | About::Test => Self::Deployment,
             About::Change(_, change, _, Concern::Watched) if !change.scales => Self::Change,
             About::Change(_, _, _, Concern::Watched | Concern::Ours | Concern::Others) => Self::Noise,
@@ -35,7 +35,7 @@ impl Weight {
     }
 }
 
-/// The notices of one receiver.
+/// The notifications of one receiver.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -44,7 +44,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: VecDeque<Arc<Notice>>,
+    waiting: VecDeque<Arc<Notification>>,
     /// One is being delivered.
     busy: bool,
     closed: bool,
@@ -52,41 +52,41 @@ struct Inner {
 }
 
 impl Inner {
-    fn is_known(&mut self, notice: &Notice) -> bool {
-        let known = self.known.entry(Weight::of(notice)).or_default();
-        if known.contains(&notice.id) {
+    fn is_known(&mut self, notification: &Notification) -> bool {
+        let known = self.known.entry(Weight::of(notification)).or_default();
+        if known.contains(&notification.id) {
             return true;
         }
-        known.push_front(notice.id.clone());
+        known.push_front(notification.id.clone());
         known.truncate(REMEMBERED);
         false
     }
 
     /// Takes out what matters least, and of that the oldest.
-    fn lightest(&mut self) -> Option<Arc<Notice>> {
-        let weights = self.waiting.iter().map(|notice| Weight::of(notice)).enumerate();
+    fn lightest(&mut self) -> Option<Arc<Notification>> {
+        let weights = self.waiting.iter().map(|notification| Weight::of(notification)).enumerate();
         let (index, _) = weights.min_by_key(|(index, weight)| (*weight, *index))?;
         self.waiting.remove(index)
     }
 }
 
 impl Queue {
-    /// Puts a notice at the end. Gives back the one that is lost for it, if there is no room for all: what matters least, which may be the
+    /// Puts a notification at the end. Gives back the one that is lost for it, if there is no room: what matters least, which may be the
     /// new one itself.
-    pub(super) fn push(&self, notice: Arc<Notice>) -> Option<Arc<Notice>> {
+    pub(super) fn push(&self, notification: Arc<Notification>) -> Option<Arc<Notification>> {
         let dropped = self.change(|inner| {
-            if inner.is_known(&notice) {
+            if inner.is_known(&notification) {
                 return None;
             }
-            inner.waiting.push_back(notice);
+            inner.waiting.push_back(notification);
             if inner.waiting.len() > PLACES { inner.lightest() } else { None }
         });
         self.changed.notify_one();
         dropped
     }
 
-    /// The next notice; nothing, once the queue is closed and empty.
-    pub(super) async fn next(&self) -> Option<Arc<Notice>> {
+    /// The next notification; nothing, once the queue is closed and empty.
+    pub(super) async fn next(&self) -> Option<Arc<Notification>> {
         loop {
             let (next, closed) = self.change(|inner| {
                 let next = inner.waiting.pop_front();
@@ -111,7 +111,7 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Notices that are not dealt with.
+    /// Notifications that are not dealt with.
     pub(super) fn waiting(&self) -> usize {
         self.change(|inner| inner.waiting.len() + usize::from(inner.busy))
     }

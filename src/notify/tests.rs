@@ -6,14 +6,14 @@ use serde_json::Value;
 use super::*;
 use crate::domain::audit::{Change, Concern, EventName};
 use crate::domain::event::EventRef;
-use crate::domain::notice::{About, Named};
+use crate::domain::notification::{About, Named};
 use crate::domain::state::{Outcome, OutcomeKind, Target};
 use crate::domain::test_support::{arn, at, digest, push_ref, repository_key, service_key};
 use crate::domain::types::EventId;
 
-fn notice(number: i64, detail: &str) -> Notice {
+fn notification(number: i64, detail: &str) -> Notification {
     let target = Target { digest: digest('a'), push: push_ref("e1", "v1", 1), image_pushed_at: None };
-    Notice::of_deployment(
+    Notification::of_deployment(
         Named { key: service_key("shop"), name: "web/shop".to_owned() },
         &Outcome {
             result: OutcomeKind::Failed,
@@ -26,13 +26,13 @@ fn notice(number: i64, detail: &str) -> Notice {
     )
 }
 
-fn json(format: Format, notice: &Notice) -> Value {
-    serde_json::from_str(&format::body(format, notice)).unwrap()
+fn json(format: Format, notification: &Notification) -> Value {
+    serde_json::from_str(&format::body(format, notification)).unwrap()
 }
 
 #[test]
 fn programs_get_everything() {
-    let value = json(Format::Json, &notice(5, "why"));
+    let value = json(Format::Json, &notification(5, "why"));
     let deployment = &value["deployment"];
     for (found, expected) in [
         (&value["version"], "1"),
@@ -46,12 +46,12 @@ fn programs_get_everything() {
         assert_eq!(found.to_string(), expected, "{value:#}");
     }
     assert_eq!(deployment["images"][0]["digest"], digest('a').to_string());
-    assert_eq!(json(Format::Json, &Notice::test(at(1)))["kind"], "test");
+    assert_eq!(json(Format::Json, &Notification::test(at(1)))["kind"], "test");
 }
 
 #[test]
 fn what_others_wrote_is_no_markup_in_a_chat() {
-    let nasty = notice(5, "<!channel> <https://evil|click> & *bold* [a](b)");
+    let nasty = notification(5, "<!channel> <https://evil|click> & *bold* [a](b)");
     let slack = json(Format::Slack, &nasty);
     let detail = slack["blocks"][1]["elements"][0]["text"].as_str().unwrap();
     assert_eq!(detail, "&lt;!channel&gt; &lt;https://evil|click&gt; &amp; *bold* [a](b)");
@@ -60,7 +60,7 @@ fn what_others_wrote_is_no_markup_in_a_chat() {
     assert_eq!(card["body"][0]["inlines"][0]["color"], "attention");
     assert_eq!(card["body"][1]["inlines"][0]["text"], nasty.detail());
     assert_eq!(card["body"][1]["type"], "RichTextBlock", "which shows its text as it is");
-    let long = notice(5, &"\u{e9}".repeat(9000));
+    let long = notification(5, &"\u{e9}".repeat(9000));
     for format in [Format::Slack, Format::Teams] {
         assert!(format::body(format, &long).len() < 8000);
     }
@@ -68,9 +68,9 @@ fn what_others_wrote_is_no_markup_in_a_chat() {
 
 #[test]
 fn a_subject_is_what_sns_takes() {
-    let mut test = Notice::test(at(1));
+    let mut test = Notification::test(at(1));
     assert_eq!(format::subject(&test), "ecs-deployd: this is a test, all is well");
-    let mut outcome = match notice(5, "").about {
+    let mut outcome = match notification(5, "").about {
         About::Deployment(_, outcome) => outcome,
         About::Test | About::Change(..) | About::Waiting(..) | About::HeldPush(..) => unreachable!(),
     };
@@ -84,7 +84,7 @@ fn a_subject_is_what_sns_takes() {
 }
 
 /// Somebody ran or stopped a task, or changed a service.
-fn change(number: i64, call: &str, concern: Concern) -> Notice {
+fn change(number: i64, call: &str, concern: Concern) -> Notification {
     let change = Change {
         event: EventRef { id: EventId::parse(&format!("e{number}")).unwrap(), shared_id: None, time: at(number) },
         name: EventName::parse(call).unwrap(),
@@ -97,20 +97,21 @@ fn change(number: i64, call: &str, concern: Concern) -> Notice {
         error: None,
         scales: false,
     };
-    Notice::of_change(&service_key("shop").aws, change, None, concern)
+    Notification::of_change(&service_key("shop").aws, change, None, concern)
 }
 
 fn drain(queue: &Queue) -> Vec<String> {
     queue.close();
-    std::iter::from_fn(|| queue.next().now_or_never().flatten()).map(|notice| notice.id.clone()).collect()
+    std::iter::from_fn(|| queue.next().now_or_never().flatten()).map(|notification| notification.id.clone()).collect()
 }
 
 #[test]
 fn no_deployment_is_dropped_for_a_change_and_no_change_that_matters_for_noise() {
     let queue = Queue::default();
-    let failed = notice(1, "the deployment that failed");
+    let failed = notification(1, "the deployment that failed");
     let changed = change(2, "UpdateService", Concern::Watched);
-    let push = |notice: &Notice| queue.push(Arc::new(notice.clone())).map(|dropped| dropped.id.clone());
+    let push =
+        |notification: &Notification| queue.push(Arc::new(notification.clone())).map(|dropped| dropped.id.clone());
     assert_eq!((push(&failed), push(&changed)), (None, None));
     for number in 0..5000 {
         let run = change(10 + number, "RunTask", Concern::Others);
@@ -124,12 +125,15 @@ fn no_deployment_is_dropped_for_a_change_and_no_change_that_matters_for_noise() 
     assert_eq!(push(&failed), None, "it is still known: noise does not wash it out of the memory");
     let noise = queue.waiting() - 2;
     for number in 0..254 {
-        assert!(push(&notice(100 + number, "")).unwrap().starts_with("change/e"), "{noise} of noise give way first");
+        assert!(
+            push(&notification(100 + number, "")).unwrap().starts_with("change/e"),
+            "{noise} of noise give way first"
+        );
     }
-    assert_eq!(push(&notice(400, "")), Some(changed.id), "then the change");
+    assert_eq!(push(&notification(400, "")), Some(changed.id), "then the change");
     let late = change(9000, "UpdateService", Concern::Watched);
     assert_eq!(push(&late), Some(late.id.clone()), "where only deployments wait, a change does not come in");
-    assert_eq!(push(&notice(401, "")), Some(failed.id), "and a deployment gives way to newer deployments only");
+    assert_eq!(push(&notification(401, "")), Some(failed.id), "and a deployment gives way to newer deployments only");
     assert_eq!(drain(&queue).len(), 256);
 }
 
@@ -137,12 +141,12 @@ fn no_deployment_is_dropped_for_a_change_and_no_change_that_matters_for_noise() 
 async fn a_full_queue_drops_the_oldest_and_knows_a_repetition() {
     let queue = Queue::default();
     for number in 0..256 {
-        assert!(queue.push(Arc::new(notice(number, ""))).is_none());
+        assert!(queue.push(Arc::new(notification(number, ""))).is_none());
     }
-    assert!(queue.push(Arc::new(notice(7, "the same again"))).is_none());
+    assert!(queue.push(Arc::new(notification(7, "the same again"))).is_none());
     assert_eq!(queue.waiting(), 256);
-    assert_eq!(queue.push(Arc::new(notice(256, ""))).unwrap().id, notice(0, "").id);
-    assert_eq!(queue.next().await.unwrap().id, notice(1, "").id);
+    assert_eq!(queue.push(Arc::new(notification(256, ""))).unwrap().id, notification(0, "").id);
+    assert_eq!(queue.next().await.unwrap().id, notification(1, "").id);
     assert_eq!(queue.waiting(), 256, "255 and the one that is being delivered");
     queue.close();
     for _ in 0..255 {

@@ -3,10 +3,10 @@
 use super::{Observer, with_retries};
 use crate::aws::{AwsError, Fault};
 use crate::domain::image::ImageReference;
+use crate::domain::operator_command::{self, Named};
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::rollout::long_before;
 use crate::domain::state::{Phase, Rollout};
-use crate::domain::steering::{self, Named};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{ContextName, Digest, RepositoryName, ServiceKey, Tag, TaskDefinitionArn};
 use crate::domain::view::ImageView;
@@ -120,7 +120,7 @@ impl Observer {
         let service = seen.and_then(Result::ok).filter(|service| service.active).ok_or(Unlocated::NoService)?;
         let current = service.task_definition;
         let Some(named) = to else { return Ok(Location { current, to: None }) };
-        let revision = steering::revision(named, &current).map_err(Unlocated::NotARevision)?;
+        let revision = operator_command::revision(named, &current).map_err(Unlocated::NotARevision)?;
         match self.definition(&key.aws, &revision).await.map_err(Unlocated::Failed)? {
             Some(found) => Ok(Location { current, to: Some(self.with_tags(&found).await) }),
             None => Err(Unlocated::UnknownRevision(revision)),

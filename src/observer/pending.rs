@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Shared, join, join_all};
 use super::{Observer, no_context, with_retries};
 use crate::aws::{AwsContext, AwsError, Fault, REPOSITORY_NOT_FOUND};
 use crate::domain::image::ImageReference;
-use crate::domain::plan::{Answers, Facts};
+use crate::domain::plan::{Answers, ServiceSnapshot};
 use crate::domain::policy::{self, By, Policy};
 use crate::domain::settings::{Base, RepositoryKey};
 use crate::domain::state::PushRef;
@@ -94,7 +94,7 @@ impl Round {
         let (images, (services, tasks)) =
             join(images, join(reader.services(&requests), reader.tasks_unless_pinned(&requests))).await;
         let (definitions, running) = join(reader.definitions(&requests, &services), reader.running(tasks)).await;
-        let facts = requests.into_iter().map(|request| {
+        let snapshot = requests.into_iter().map(|request| {
             let known = Known { images: &images, services: &services, definitions: &definitions, running: &running };
             async move {
                 let observation = match known.assemble(&request) {
@@ -108,7 +108,7 @@ impl Round {
                 (request, observation)
             }
         });
-        join_all(facts).await
+        join_all(snapshot).await
     }
 
     async fn images_for(&self, requests: &[ObservationRequest]) -> Images {
@@ -296,12 +296,12 @@ impl Reader<'_> {
         request: &ObservationRequest,
         mut observation: Observation,
     ) -> Result<Observation, AwsError> {
-        let facts = &mut observation.facts;
+        let snapshot = &mut observation.snapshot;
         let asked = request.pinned.is_none() || request.has_rollback_target;
-        let mut definitions = facts.current.iter().chain(&facts.completed);
+        let mut definitions = snapshot.current.iter().chain(&snapshot.completed);
         if !asked && definitions.any(names_tags) {
             let tasks = self.list_tasks(&request.key.service).await?;
-            facts.running = self.describe_tasks(tasks).await?;
+            snapshot.running = self.describe_tasks(tasks).await?;
         }
         Ok(observation)
     }
@@ -312,13 +312,13 @@ impl Reader<'_> {
         request: &ObservationRequest,
         mut observation: Observation,
     ) -> Result<Observation, AwsError> {
-        let facts = &mut observation.facts;
+        let snapshot = &mut observation.snapshot;
         let is_compared = |push: &PushRef| push.is_reconciliation() && !push.is_order();
         for (repository, _) in request.pushes.iter().filter(|(_, pushes)| pushes.iter().any(is_compared)) {
             let Ok(context) = self.round.observer.context(&repository.aws) else { continue };
-            let running = images_that_run(request, facts, repository, context);
+            let running = images_that_run(request, snapshot, repository, context);
             match running.describe(context, &repository.name).await {
-                Ok(images) => drop(facts.running_in_ecr.insert(repository.clone(), images)),
+                Ok(images) => drop(snapshot.running_in_ecr.insert(repository.clone(), images)),
                 Err(error) if error.code == REPOSITORY_NOT_FOUND => {}
                 Err(error) => return Err(error),
             }
@@ -352,22 +352,22 @@ impl ImagesThatRun {
 
 fn images_that_run(
     request: &ObservationRequest,
-    facts: &Facts,
+    snapshot: &ServiceSnapshot,
     repository: &RepositoryKey,
     context: &AwsContext,
 ) -> ImagesThatRun {
     let mut found = ImagesThatRun::default();
-    let (Some(current), Some((_, container))) = (&facts.current, request.rules.get(repository)) else {
+    let (Some(current), Some((_, container))) = (&snapshot.current, request.rules.get(repository)) else {
         return found;
     };
-    let account = facts.images.get(repository).and_then(Answers::account);
+    let account = snapshot.images.get(repository).and_then(Answers::account);
     for (name, image) in current.containers() {
         let reference = ImageReference::split(image);
         let follows = container.as_ref().is_none_or(|wanted| wanted == name);
         if !follows || !reference.is_in(account, &context.region, &repository.name) {
             continue;
         }
-        let running = facts.running.all(name);
+        let running = snapshot.running.all(name);
         match reference.pinned() {
             Some(pinned) => drop(found.digests.insert(pinned)),
             None if running.is_empty() => found.tags.extend(Tag::parse(reference.tag.unwrap_or("latest")).ok()),
@@ -396,7 +396,7 @@ impl Known<'_> {
             Some(Err(why)) => (None, Some(why.to_string())),
             None => (None, None),
         };
-        let mut facts = Facts {
+        let mut snapshot = ServiceSnapshot {
             missing,
             unrollable,
             current: None,
@@ -414,27 +414,27 @@ impl Known<'_> {
                 Some(Ok(found)) => {
                     let best = found.best.get(&request.key).cloned().flatten();
                     let (by_tag, no_repository) = (found.by_tag.clone(), found.no_repository);
-                    facts.images.insert(repository.clone(), Answers { by_tag, best, no_repository });
+                    snapshot.images.insert(repository.clone(), Answers { by_tag, best, no_repository });
                 }
                 Some(Err(error)) => drop(unanswered.insert(repository.clone(), error.clone())),
             }
         }
-        if let Some(service) = &facts.service {
+        if let Some(service) = &snapshot.service {
             let definition =
                 |which: &str| self.definitions.get(which).map(|answer| answer.as_ref().clone()).transpose();
-            facts.current = definition(service.task_definition.as_str())?;
-            facts.base = match request.base {
-                Base::Service => facts.current.clone(),
+            snapshot.current = definition(service.task_definition.as_str())?;
+            snapshot.base = match request.base {
+                Base::Service => snapshot.current.clone(),
                 Base::Latest => definition(service.task_definition.family())?,
             };
             let completed = service.completed_before_primary().filter(|_| !request.has_rollback_target);
-            facts.completed = match completed.map(|deployment| definition(deployment.task_definition.as_str())) {
+            snapshot.completed = match completed.map(|deployment| definition(deployment.task_definition.as_str())) {
                 Some(Err(error)) if error.fault != Fault::Refused => return Err(error),
                 // A revision that was deleted is nothing to go back to.
                 None | Some(Err(_)) => None,
                 Some(Ok(found)) => found,
             };
         }
-        Ok(Observation { facts, unanswered })
+        Ok(Observation { snapshot, unanswered })
     }
 }

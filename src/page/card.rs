@@ -107,9 +107,9 @@ pub(super) fn draw(one: &ServiceStatus, now: Timestamp) -> Markup {
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
             @if let Some(waiting) = &one.waiting { p .note .warn { (waiting.to_string()) } }
             @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (why) } }
-            @if let Some(freeze) = &one.frozen {
+            @if let Some(service_hold) = &one.service_hold {
                 p .note .warn {
-                    "Held by " (freeze.by) " (" (ago(freeze.since, now)) "; until a release)" @if !freeze.reason.is_empty() { ": " (freeze.reason) }
+                    "Held by " (service_hold.by) " (" (ago(service_hold.since, now)) "; until a release)" @if !service_hold.reason.is_empty() { ": " (service_hold.reason) }
                 }
             }
             @for hold in &one.held { (held(hold, now)) }

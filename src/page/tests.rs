@@ -42,7 +42,7 @@ fn plain(service: &str) -> ServiceStatus {
         deployed: None,
         runs: None,
         rollout: None,
-        frozen: None,
+        service_hold: None,
         held: Vec::new(),
         undecided: 0,
         trouble: None,

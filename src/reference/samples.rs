@@ -1,5 +1,5 @@
 //! What the program writes as JSON, with every member filled in at least once. A member that is added to a type is asked for here by the
-//! compiler, or comes with the states that the properties of the ledger are tried on.
+//! compiler, or comes with the states that the properties of the state store are tried on.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
 use super::shapes::{CHECK, Document, HISTORY, PLAN, STATE, STATUS};
+use crate::check::Placed;
 use crate::cli::check;
 use crate::cli::status::history_json;
 use crate::domain::audit::Concern;
 use crate::domain::deployment::HookTarget;
 use crate::domain::finding::{Finding, Severity};
+use crate::domain::operator_command::OperatorCommand;
 use crate::domain::rollout::Counts;
-use crate::domain::state::{Freeze, Ordered, OutcomeKind};
-use crate::domain::steering::Order;
+use crate::domain::state::{CommandRecord, OutcomeKind, ServiceHold};
 use crate::domain::types::{Digest, RepositoryName, Tag};
 use crate::domain::waiting::{Gate, Hook, Waiting};
-use crate::inspection::Placed;
-use crate::ledger;
-use crate::preview::{ImageChange, Preview, PushPreview, ServicePreview};
+use crate::plan::{ImageChange, Preview, PushPreview, ServicePreview};
+use crate::state_store;
 use crate::status::{
     ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, HoldStatus, ImageStatus,
     Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, RolloutStatus, Running, RunsStatus, ServiceStatus,
@@ -46,10 +46,10 @@ pub(super) fn all() -> [(&'static Document, Vec<Value>); 5] {
 
 fn states() -> Vec<Value> {
     let mut runner = TestRunner::deterministic();
-    let states = ledger::properties::state();
+    let states = state_store::properties::state();
     let one = |_| {
         let state = states.new_tree(&mut runner).unwrap().current();
-        serde_json::from_slice(&ledger::render(&state)).unwrap()
+        serde_json::from_slice(&state_store::render(&state)).unwrap()
     };
     (0..STATES).map(one).collect()
 }
@@ -70,8 +70,8 @@ fn image() -> ImageStatus {
     ImageStatus { repository: text(), tag: some(), digest: text(), pushed_at: at(), event: text() }
 }
 
-fn ordered(order: Order) -> Ordered {
-    Ordered { at: at(), by: text(), order, answer: text() }
+fn ordered(order: OperatorCommand) -> CommandRecord {
+    CommandRecord { at: at(), by: text(), order, answer: text() }
 }
 
 fn waiting() -> Waiting {
@@ -122,7 +122,7 @@ fn service() -> ServiceStatus {
             stage: some(),
             traffic: Some(10.0),
         }),
-        frozen: Some(Freeze { since: at(), by: text(), reason: text() }),
+        service_hold: Some(ServiceHold { since: at(), by: text(), reason: text() }),
         held: vec![HoldStatus { repository: text(), digest: text(), since: at(), reason: text() }],
         undecided: 1,
         waiting: Some(waiting()),
@@ -136,10 +136,10 @@ fn service() -> ServiceStatus {
             detail: text(),
         }],
         orders: vec![
-            ordered(Order::Deploy),
-            ordered(Order::Release),
-            ordered(Order::Hold { reason: some() }),
-            ordered(Order::Rollback { to: some() }),
+            ordered(OperatorCommand::Deploy),
+            ordered(OperatorCommand::Release),
+            ordered(OperatorCommand::Hold { reason: some() }),
+            ordered(OperatorCommand::Rollback { to: some() }),
         ],
     }
 }

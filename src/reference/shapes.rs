@@ -123,13 +123,17 @@ static SERVICE: Shape = Shape {
         ("deployed", OrNull(&Object(&RUNNING)), "What this program deployed last and saw complete."),
         ("runs", OrNull(&Object(&RUNS)), "What ECS says that it is set to; null where no daemon was asked."),
         ("rollout", OrNull(&Object(&ROLLOUT)), "What is under way."),
-        ("frozen", OrNull(&Object(&FREEZE)), "The hold of an operator on the whole service."),
-        ("held", List(&Object(&HOLD)), "The digests that are held."),
+        ("frozen", OrNull(&Object(&SERVICE_HOLD)), "The hold of an operator on the whole service."),
+        ("held", List(&Object(&DIGEST_HOLD)), "The digests that are held."),
         ("undecided", Integer, "Pushes that are not decided yet."),
         ("waiting", Optional(&Object(&WAITING)), "What waits for the service, and where."),
         ("trouble", OrNull(&Text), "The call to AWS that keeps failing."),
         ("history", List(&Object(&OUTCOME)), "The last outcomes, newest first. Empty in `status --json`."),
-        ("orders", List(&Object(&ORDERED)), "The last orders of operators, newest first. Empty in `status --json`."),
+        (
+            "orders",
+            List(&Object(&COMMAND_RECORD)),
+            "The last orders of operators, newest first. Empty in `status --json`.",
+        ),
     ],
 };
 
@@ -229,7 +233,7 @@ static TASKS: Shape = Shape {
     ],
 };
 
-static FREEZE: Shape = Shape {
+static SERVICE_HOLD: Shape = Shape {
     name: "Service hold",
     members: &[
         ("since", Time, "Since when."),
@@ -238,7 +242,7 @@ static FREEZE: Shape = Shape {
     ],
 };
 
-static HOLD: Shape = Shape {
+static DIGEST_HOLD: Shape = Shape {
     name: "Digest hold",
     members: &[
         ("repository", Text, "The repository."),
@@ -291,17 +295,17 @@ static OUTCOME: Shape = Shape {
     ],
 };
 
-static ORDERED: Shape = Shape {
+static COMMAND_RECORD: Shape = Shape {
     name: "Operator command",
     members: &[
         ("at", Time, "When."),
         ("by", Text, "The operator."),
-        ("order", Object(&ORDER), "What was ordered."),
+        ("order", Object(&OPERATOR_COMMAND), "What was ordered."),
         ("answer", Text, "What came of it at once."),
     ],
 };
 
-static ORDER: Shape = Shape {
+static OPERATOR_COMMAND: Shape = Shape {
     name: "Order",
     members: &[
         ("is", Word(orders), "The command."),
@@ -344,7 +348,7 @@ static HISTORY_OF_SERVICE: Shape = Shape {
         ("service", Text, "The service."),
         ("name", Text, "What commands call it."),
         ("history", List(&Object(&OUTCOME)), "The last outcomes, newest first."),
-        ("orders", List(&Object(&ORDERED)), "The last orders of operators, newest first."),
+        ("orders", List(&Object(&COMMAND_RECORD)), "The last orders of operators, newest first."),
     ],
 };
 

@@ -110,7 +110,7 @@ impl Auditor {
         let changes = page.records.iter().filter_map(|record| audit::read(&name, record)).collect();
         let batch = Batch {
             context: self.context.clone(),
-            readings: Vec::new(),
+            parsed_events: Vec::new(),
             progress: None,
             changes,
             audited: Some(progress),

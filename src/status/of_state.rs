@@ -86,7 +86,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
         }),
         runs: None,
         rollout: known.rollout.as_ref().map(rollout),
-        frozen: known.frozen.clone(),
+        service_hold: known.service_hold.clone(),
         held: known
             .held
             .iter()
@@ -98,7 +98,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
             })
             .collect(),
         waiting: known.waiting.clone(),
-        undecided: known.wanted.values().map(Vec::len).sum(),
+        undecided: known.pending.values().map(Vec::len).sum(),
         trouble: None,
         history: known.history.iter().map(OutcomeStatus::of).collect(),
         orders: known.orders.iter().cloned().collect(),
@@ -142,7 +142,7 @@ fn rollout(rollout: &Rollout) -> RolloutStatus {
 }
 
 impl OutcomeStatus {
-    /// What is told of an outcome.
+    /// What is reported of an outcome.
     #[must_use]
     pub fn of(outcome: &Outcome) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Notices that arrive: at a topic of the emulator, and at webhooks.
+//! Notifications that arrive: at a topic of the emulator, and at webhooks.
 
 use axum::http::StatusCode;
 use local_aws::image_manifest;

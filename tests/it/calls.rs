@@ -110,7 +110,7 @@ async fn the_state_does_not_grow_with_history() {
         scene.push(&format!("round {round}"));
         pass(600).await;
         if round % 80 == 79 {
-            sizes.push(ecs_deployd::ledger::render(&scene.disk.state().unwrap()).len());
+            sizes.push(ecs_deployd::state_store::render(&scene.disk.state().unwrap()).len());
         }
     }
     assert_eq!(scene.rollouts(), 320);

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecs_deployd::config::{Config, Places};
-use ecs_deployd::domain::event::{Reading, Record, read};
+use ecs_deployd::domain::event::{ParsedEvent, Record, read};
 use ecs_deployd::health::Health;
-use ecs_deployd::ledger::{parse, render};
 use ecs_deployd::metrics::Metrics;
+use ecs_deployd::state_store::{parse, render};
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
@@ -28,8 +28,8 @@ fn records_are_pushes_skips_or_foreign() {
     for (name, bytes) in corpus("record") {
         let body = Some(String::from_utf8_lossy(&bytes).into_owned());
         let reading = read(&Record { time: None, id: Some(name.clone()), body });
-        pushes += usize::from(matches!(reading, Reading::Push(_)));
-        assert_eq!(reading == Reading::Foreign, name == "foreign", "{name}: {reading:?}");
+        pushes += usize::from(matches!(reading, ParsedEvent::Push(_)));
+        assert_eq!(reading == ParsedEvent::Foreign, name == "foreign", "{name}: {reading:?}");
     }
     assert!(pushes >= 4, "{pushes}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ecs_deployd::domain::steering::Order;
+use ecs_deployd::domain::operator_command::OperatorCommand;
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ async fn a_comparison_never_goes_down_from_what_ecr_has_lost() {
             let decision = process.status().await.pushes[0].clone();
             assert!(["lower_version", "superseded"].contains(&decision.decision.as_str()), "{what}: {decision:#?}");
             // Who asks may have it. As long as the newest push is on record, nothing that was pushed before it counts as the newest.
-            let answer = process.order("web/hello", Order::Deploy).await;
+            let answer = process.order("web/hello", OperatorCommand::Deploy).await;
             let told = answer.as_ref().map_or_else(|refused| refused.0.as_str(), String::as_str);
             let on_record = policy.starts_with("tags") && !loses_state;
             let expected = if on_record { "superseded: release-2, which was decided" } else { "rolling to hello:" };
@@ -228,14 +228,14 @@ async fn pushing_again_what_is_held_says_how_to_try_it_again() {
     pass(60).await;
     let told = |kind: &str| -> Vec<Value> {
         let messages = world.messages(TOPIC).into_iter().map(|message| serde_json::from_str(&message.text).unwrap());
-        messages.filter(|notice: &Value| notice["kind"] == kind).collect()
+        messages.filter(|notification: &Value| notification["kind"] == kind).collect()
     };
     assert_eq!(told("held_push"), Vec::<Value>::new(), "that one is not held");
     again(&bad);
     pass(120).await;
-    let notices = told("held_push");
-    assert_eq!(notices.len(), 1, "once: {notices:#?}");
-    let push = &notices[0]["push"];
+    let notifications = told("held_push");
+    assert_eq!(notifications.len(), 1, "once: {notifications:#?}");
+    let push = &notifications[0]["push"];
     assert_eq!((&push["tag"], &push["digest"]), (&"latest".into(), &bad.as_str().into()));
     assert_eq!(push["release"], "ecs-deployd release web/hello");
     let decision = process.status().await.pushes[0].clone();
@@ -243,7 +243,7 @@ async fn pushing_again_what_is_held_says_how_to_try_it_again() {
     assert!(decision.detail.contains("to try it again: ecs-deployd release web/hello"), "{}", decision.detail);
     // What was said to be typed does it.
     world.set_health(&bad, Health::After(Duration::from_secs(10)));
-    process.order("web/hello", Order::Release).await.unwrap();
+    process.order("web/hello", OperatorCommand::Release).await.unwrap();
     pass(120).await;
     assert_eq!(world.settled_image("web", "hello", "app"), Some(bad));
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use ecs_deployd::clock::Clock;
 use ecs_deployd::config::Config;
 use ecs_deployd::deployer::{self, Answer, Deployer, Inbox, OrderOf, Parts, Request};
+use ecs_deployd::domain::operator_command::OperatorCommand;
 use ecs_deployd::domain::state::State;
-use ecs_deployd::domain::steering::Order;
 use ecs_deployd::health::Health;
-use ecs_deployd::ledger::Store;
 use ecs_deployd::metrics::Metrics;
-use ecs_deployd::notify::Notices;
-use ecs_deployd::preview::{self, Preview};
+use ecs_deployd::notify::Notifier;
+use ecs_deployd::plan::{self, Preview};
 use ecs_deployd::scheduler::{self, Shared};
+use ecs_deployd::state_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -49,11 +49,11 @@ pub async fn plan(world: &World, disk: &Disk, config: &str) -> Preview {
     let now = clock.now();
     let state = deployer::begin(disk.state(), &config, now).state;
     let metrics = Arc::new(Metrics::new("test", "test", now).unwrap());
-    preview::look(&config, &world.for_others().contexts(), state, clock, metrics).await
+    plan::look(&config, &world.for_others().contexts(), state, clock, metrics).await
 }
 
 /// Starts a process that goes on from a state.
-pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &str) -> Process {
+pub fn start_on(world: &World, state_store: Arc<dyn Store>, state: State, config: &str) -> Process {
     let config = Arc::new(parse(config));
     let clock: Arc<dyn Clock> = Arc::new(world.clock());
     let metrics = Arc::new(Metrics::new("test", "test", clock.now()).unwrap());
@@ -69,8 +69,8 @@ pub fn start_on(world: &World, ledger: Arc<dyn Store>, state: State, config: &st
     let auditors = scheduler::auditors(&config, &contexts, &state, &shared);
     let schedulers = schedulers.into_iter().map(|scheduler| tokio::spawn(scheduler.run()));
     let schedulers = schedulers.chain(auditors.into_iter().map(|auditor| tokio::spawn(auditor.run()))).collect();
-    let notices = Notices::start(&config.notify, &contexts, &metrics);
-    let parts = Parts { config, contexts, ledger, state, clock, metrics: Arc::clone(&metrics), health, notices };
+    let notifier = Notifier::start(&config.notify, &contexts, &metrics);
+    let parts = Parts { config, contexts, state_store, state, clock, metrics: Arc::clone(&metrics), health, notifier };
     let deployer =
         tokio::spawn(Deployer::new(parts).run(Inbox { batches: pages, reloads: reloaded, requests, stop: stopped }));
     Process { stop, deployer, schedulers, metrics, asks, reloads, contexts: world.contexts() }
@@ -108,7 +108,7 @@ impl Process {
     }
 
     /// Orders something, as alice.
-    pub async fn order(&self, service: &str, order: Order) -> Answer {
+    pub async fn order(&self, service: &str, order: OperatorCommand) -> Answer {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let order = OrderOf { service: service.to_owned(), order, by: "alice".to_owned(), answer };
         self.asks.send(Request::Order(order)).await.unwrap();
@@ -118,8 +118,8 @@ impl Process {
     /// Takes over another configuration, as on SIGHUP. The schedulers go on as they are.
     pub async fn reload(&self, config: &str) {
         let config = Arc::new(parse(config));
-        let notices = Notices::start(&config.notify, &self.contexts, &self.metrics);
-        let reload = deployer::Reload { config, contexts: self.contexts.clone(), notices };
+        let notifier = Notifier::start(&config.notify, &self.contexts, &self.metrics);
+        let reload = deployer::Reload { config, contexts: self.contexts.clone(), notifier };
         self.reloads.send(reload).await.unwrap();
     }
 

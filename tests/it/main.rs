@@ -1,4 +1,4 @@
-//! The integration tests: the real scheduler, deployer and ledger in a simulated world.
+//! The integration tests: the real scheduler, deployer and state store in a simulated world.
 #![expect(unreachable_pub, reason = "a test binary has no users")]
 #![allow(
     clippy::unwrap_used,
@@ -18,13 +18,13 @@ mod flow;
 mod going_back;
 mod harness;
 mod independence;
-mod notices;
+mod notifications;
 mod notifying;
+mod operator_commands;
 mod others;
 mod polling;
 mod scene;
 mod simulation;
-mod steering;
 mod versions;
 mod waiting;
 mod world;

@@ -1,4 +1,4 @@
-//! Who is told of what, and what a receiver that is dead does not do.
+//! Who is notified of what, and what a receiver that is dead does not do.
 
 use ecs_deployd::aws::Fault;
 use serde_json::Value;

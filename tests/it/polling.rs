@@ -12,8 +12,8 @@ use ecs_deployd::aws::{AwsError, CloudTrail, Fault, LookupPage};
 use ecs_deployd::clock::{Clock, Instant, instant};
 use ecs_deployd::config::Config;
 use ecs_deployd::domain::event::Record;
-use ecs_deployd::domain::intake::{self, Fate};
 use ecs_deployd::domain::polling::Request;
+use ecs_deployd::domain::routing::{self, Fate};
 use ecs_deployd::domain::skip::SkipReason;
 use ecs_deployd::domain::state::{ContextState, State};
 use ecs_deployd::domain::types::ContextName;
@@ -225,8 +225,8 @@ impl Reading {
     /// The process dies, and another one goes on from what is in the state.
     fn restart(&mut self) {
         self.scheduler.abort();
-        let text = ecs_deployd::ledger::render(&self.state);
-        let ecs_deployd::ledger::Found::State(state) = read(&text) else { panic!("there is a state") };
+        let text = ecs_deployd::state_store::render(&self.state);
+        let ecs_deployd::state_store::Found::State(state) = read(&text) else { panic!("there is a state") };
         self.state = *state;
         (self.scheduler, self.pages) = spawn(&self.account, &self.state, self.polling, &self.metrics);
     }
@@ -243,9 +243,9 @@ impl Reading {
     fn take(&mut self, batch: ecs_deployd::scheduler::Batch) {
         let now = self.account.seconds();
         let opening = self.known().cursor.is_none();
-        for reading in &batch.readings {
+        for reading in &batch.parsed_events {
             let rules = &self.config.repositories;
-            let Some(verdict) = intake::take(&mut self.state, rules, &batch.context, reading, opening) else {
+            let Some(verdict) = routing::take(&mut self.state, rules, &batch.context, reading, opening) else {
                 continue;
             };
             let again = matches!(verdict.fate, Fate::Skip { reason: SkipReason::Duplicate, .. });
@@ -263,7 +263,7 @@ impl Reading {
             known.forget(overlap);
             self.forgotten_at = now;
         }
-        let held = (known.seen.len(), known.strangers.len(), known.unread.len());
+        let held = (known.seen.len(), known.unconfigured.len(), known.unread.len());
         let most = self.most_held;
         self.most_held = (most.0.max(held.0), most.1.max(held.1), most.2.max(held.2));
     }
@@ -326,11 +326,11 @@ impl Drop for Reading {
     }
 }
 
-fn read(text: &[u8]) -> ecs_deployd::ledger::Found {
+fn read(text: &[u8]) -> ecs_deployd::state_store::Found {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.json");
     std::fs::write(&path, text).unwrap();
-    ecs_deployd::ledger::read(&path).unwrap()
+    ecs_deployd::state_store::read(&path).unwrap()
 }
 
 fn spawn(

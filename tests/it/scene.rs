@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ecs_deployd::deployer::Answer;
-use ecs_deployd::domain::steering::Order;
-use ecs_deployd::preview::Preview;
+use ecs_deployd::domain::operator_command::OperatorCommand;
+use ecs_deployd::plan::Preview;
 use ecs_deployd::status::{ServiceStatus, Status};
 
 use crate::harness::{self, Disk, Process, pass, seconds};
@@ -152,7 +152,7 @@ impl Scene {
     }
 
     /// Commands something for the service, as alice.
-    pub async fn order(&self, order: Order) -> Answer {
+    pub async fn order(&self, order: OperatorCommand) -> Answer {
         self.process().order("web/hello", order).await
     }
 }

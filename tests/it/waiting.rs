@@ -1,7 +1,7 @@
 //! What ECS waits for on purpose is no failure, and what operators answer to its hooks.
 
 use ecs_deployd::aws::Fault;
-use ecs_deployd::domain::steering::Order;
+use ecs_deployd::domain::operator_command::OperatorCommand;
 use jiff::SignedDuration;
 
 use crate::harness::{pass, seconds};
@@ -73,8 +73,8 @@ async fn paused() -> (Scene, String) {
     (scene, v1)
 }
 
-fn approve(image: Option<&str>) -> Order {
-    Order::Approve { image: image.map(str::to_owned) }
+fn approve(image: Option<&str>) -> OperatorCommand {
+    OperatorCommand::Approve { image: image.map(str::to_owned) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,7 @@ async fn a_deployment_pauses_at_a_hook_until_it_is_approved() {
 #[tokio::test(start_paused = true)]
 async fn a_rejected_deployment_is_rolled_back_by_ecs_and_its_digest_is_held() {
     let (scene, v1) = paused().await;
-    let order = Order::Reject { reason: Some("not on a Friday".to_owned()) };
+    let order = OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) };
     let answer = scene.order(order).await.unwrap();
     assert_eq!(answer, "rejected by alice: not on a Friday; ECS rolls the deployment back");
     pass(600).await;
@@ -112,9 +112,9 @@ async fn a_rejected_deployment_is_rolled_back_by_ecs_and_its_digest_is_held() {
     assert_eq!((scene.runs(), scene.held()), (Some(scene.v0.clone()), 1.0));
     assert_eq!(scene.world.count().get("UpdateService"), Some(&1), "ECS goes back by itself");
     // A comparison does not bring it back, for the reason that the operator gave.
-    let refused = scene.order(Order::Deploy).await.unwrap_err().0;
+    let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
     assert_eq!(refused, "rejected: rejected by alice: not on a Friday");
-    scene.order(Order::Release).await.unwrap();
+    scene.order(OperatorCommand::Release).await.unwrap();
     pass(60).await;
     assert!(scene.world.is_paused("web", "hello"), "a release clears the rejection");
     scene.order(approve(Some(&v1))).await.unwrap();
@@ -148,12 +148,12 @@ async fn a_hold_stops_what_ecs_was_not_told_of() {
     scene.world.break_operation("RegisterTaskDefinition", Fault::Denied);
     let v1 = scene.push("v1");
     pass(30).await;
-    scene.order(Order::Hold { reason: None }).await.unwrap();
+    scene.order(OperatorCommand::Hold { reason: None }).await.unwrap();
     scene.world.mend_operation("RegisterTaskDefinition");
     pass(600).await;
     assert_eq!(scene.runs(), Some(scene.v0.clone()));
     assert_eq!(scene.rollouts(), 0);
-    scene.order(Order::Release).await.unwrap();
+    scene.order(OperatorCommand::Release).await.unwrap();
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
 }
@@ -167,7 +167,7 @@ async fn a_rollback_waits_for_no_repository() {
     scene.push("v2");
     pass(40).await;
     scene.world.forget_calls();
-    scene.order(Order::Rollback { to: None }).await.unwrap();
+    scene.order(OperatorCommand::Rollback { to: None }).await.unwrap();
     pass(2).await;
     assert_eq!(scene.world.count().get("UpdateService"), Some(&1), "at once: {:#?}", scene.world.calls());
     pass(60).await;

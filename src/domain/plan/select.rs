@@ -11,7 +11,7 @@ use super::super::skip::SkipReason;
 use super::super::state::{PushRef, ServiceState, Target};
 use super::super::types::Tag;
 use super::super::view::ImageView;
-use super::{Answers, Facts, Plan};
+use super::{Answers, Plan, ServiceSnapshot};
 
 /// One push selected for one repository.
 pub(super) struct Selected<'a> {
@@ -45,16 +45,16 @@ pub(super) fn select<'a>(
     rule: &'a ServiceRule,
     pushes: &[PushRef],
     state: &ServiceState,
-    facts: &'a Facts,
+    snapshot: &'a ServiceSnapshot,
 ) -> Option<Selected<'a>> {
     static NOTHING: Answers = Answers::none();
-    let among = Among { plan, key, rule, answers: facts.images.get(key).unwrap_or(&NOTHING) };
+    let among = Among { plan, key, rule, answers: snapshot.images.get(key).unwrap_or(&NOTHING) };
     let Winner { push, image, own } = match rule.policy.order() {
         By::Push => among.newest(pushes, state.decided.get(key)),
         By::Text => among.highest(pushes),
     }?;
     let repository = Repository { registry: image.registry.clone(), name: key.name.clone() };
-    // What the record told of has served its purpose.
+    // What the record reported has served its purpose.
     let push = PushRef { digest: None, ..push };
     Some(Selected { rule, key, push, image, own, repository })
 }

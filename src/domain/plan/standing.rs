@@ -14,7 +14,7 @@ use super::super::state::{Direction, Rollout, ServiceState, Target};
 use super::super::task_definition::TaskDefinition;
 use super::super::types::{Digest, Tag};
 use super::super::view::ImageView;
-use super::Facts;
+use super::ServiceSnapshot;
 use super::select::Selected;
 
 /// Why a comparison with ECR brings nothing, although ECR holds something else than what runs.
@@ -24,15 +24,15 @@ use super::select::Selected;
 pub(super) fn would_go_down(
     choice: &Selected<'_>,
     state: &ServiceState,
-    facts: &Facts,
+    snapshot: &ServiceSnapshot,
 ) -> Option<(SkipReason, String)> {
     let nobody_asked = choice.push.is_reconciliation() && !choice.push.is_order();
     let one_tag = choice.rule.policy.literals().is_some_and(|tags| tags.len() == 1);
     if !nobody_asked || one_tag {
         return None;
     }
-    let current = facts.current.as_ref()?;
-    let known = Known { choice, state, facts, current };
+    let current = snapshot.current.as_ref()?;
+    let known = Known { choice, state, snapshot, current };
     known.images_that_run().iter().find_map(|image| known.stands_above(image))
 }
 
@@ -50,7 +50,7 @@ struct Running {
 struct Known<'a> {
     choice: &'a Selected<'a>,
     state: &'a ServiceState,
-    facts: &'a Facts,
+    snapshot: &'a ServiceSnapshot,
     current: &'a TaskDefinition,
 }
 
@@ -75,7 +75,7 @@ impl Known<'_> {
             return vec![image(Some(pinned), true)];
         }
         let running: Vec<Running> =
-            self.facts.running.all(container).into_iter().map(|digest| image(Some(digest.clone()), false)).collect();
+            self.snapshot.running.all(container).into_iter().map(|digest| image(Some(digest.clone()), false)).collect();
         if running.is_empty() { vec![image(self.digest_on_record(), false)] } else { running }
     }
 
@@ -169,12 +169,12 @@ impl Known<'_> {
 
     /// When the deployment began whose revision the service is set to.
     fn deployed_at(&self) -> Option<Timestamp> {
-        self.facts.service.as_ref()?.primary()?.since
+        self.snapshot.service.as_ref()?.primary()?.since
     }
 
     /// What ECR says of the image; as long as its digest is not known, of the tag that it is named by.
     fn views_of<'a>(&'a self, image: &'a Running) -> impl Iterator<Item = &'a ImageView> {
-        let views = self.facts.running_in_ecr.get(self.choice.key).into_iter().flatten();
+        let views = self.snapshot.running_in_ecr.get(self.choice.key).into_iter().flatten();
         views.filter(move |view| match (&image.digest, &image.named) {
             (Some(digest), _) => &view.digest == digest,
             (None, Some(named)) => view.tags.contains(named),
@@ -186,11 +186,11 @@ impl Known<'_> {
     fn targets_of<'a>(&'a self, image: &'a Running) -> impl Iterator<Item = &'a Target> {
         let (state, key) = (self.state, self.choice.key);
         let deployed = state.deployed.iter().flat_map(|deployed| {
-            let before = deployed.way_back.iter().map(|way_back| &way_back.targets);
+            let before = deployed.rollback_target.iter().map(|rollback_target| &rollback_target.targets);
             before.chain([&deployed.targets])
         });
-        let rollout = state.rollout.iter().flat_map(|rollout| [&rollout.targets, &rollout.way_back.targets]);
-        let left = state.left.iter().flat_map(|left| [&left.targets, &left.way_back.targets]);
+        let rollout = state.rollout.iter().flat_map(|rollout| [&rollout.targets, &rollout.rollback_target.targets]);
+        let left = state.failed_in_place.iter().flat_map(|left| [&left.targets, &left.rollback_target.targets]);
         let history = state.history.iter().map(|outcome| &outcome.targets);
         let targets = deployed.chain(rollout).chain(left).chain(history).filter_map(move |targets| targets.get(key));
         targets.filter(move |target| Some(&target.digest) == image.digest.as_ref())

@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::plan::Answers;
 use crate::domain::policy::{Order, PatternPolicy, Policy};
 use crate::domain::settings::ServiceRule;
-use crate::domain::state::{Deployed, Outcome, OutcomeKind, PushRef, WayBack};
+use crate::domain::state::{Deployed, Outcome, OutcomeKind, PushRef, RollbackTarget};
 use crate::domain::test_support::*;
 
 fn by_pattern(pattern: &str) -> ServiceRule {
@@ -22,14 +22,14 @@ fn pushed(letter: char, second: i64, tags: &[&str]) -> ImageView {
 }
 
 /// ECR holds `best` as the best image; of what runs it knows `running`.
-fn seen(current: TaskDefinition, best: &ImageView, running: &[ImageView]) -> Facts {
-    let mut facts = facts(current, REPOSITORY, std::slice::from_ref(best));
+fn seen(current: TaskDefinition, best: &ImageView, running: &[ImageView]) -> ServiceSnapshot {
+    let mut snapshot = snapshot(current, REPOSITORY, std::slice::from_ref(best));
     let key = repository_key(REPOSITORY);
     let by_tag = best.tags.iter().map(|tag| (tag.clone(), best.clone())).collect();
     let answers = Answers { by_tag, best: Some((best.tags[0].clone(), best.clone())), no_repository: false };
-    facts.images.insert(key.clone(), answers);
-    facts.running_in_ecr.insert(key, running.to_vec());
-    facts
+    snapshot.images.insert(key.clone(), answers);
+    snapshot.running_in_ecr.insert(key, running.to_vec());
+    snapshot
 }
 
 fn target(letter: char, tag: &str, second: i64) -> Target {
@@ -47,12 +47,13 @@ fn records(target: &Target) -> [ServiceState; 3] {
         targets: targets(target),
         since: at(9),
         names_tags: false,
-        way_back: None,
+        rollback_target: None,
         unproven: None,
         pinned: BTreeMap::new(),
     };
-    let before = WayBack { revision: arn(1), pinned: BTreeMap::new(), targets: targets(target) };
-    let gone_back = Deployed { revision: arn(9), targets: BTreeMap::new(), way_back: Some(before), ..deployed.clone() };
+    let before = RollbackTarget { revision: arn(1), pinned: BTreeMap::new(), targets: targets(target) };
+    let gone_back =
+        Deployed { revision: arn(9), targets: BTreeMap::new(), rollback_target: Some(before), ..deployed.clone() };
     let mut in_history = ServiceState::default();
     in_history.remember(Outcome {
         result: OutcomeKind::Completed,
@@ -69,9 +70,9 @@ fn records(target: &Target) -> [ServiceState; 3] {
     ]
 }
 
-fn compared(rule: &ServiceRule, state: &ServiceState, facts: &Facts) -> Result<Digest, SkipReason> {
-    let state = ServiceState { wanted: wanting(&[PushRef::reconciliation(at(90))]).wanted, ..state.clone() };
-    let plan = decide(rule, &state, facts);
+fn compared(rule: &ServiceRule, state: &ServiceState, snapshot: &ServiceSnapshot) -> Result<Digest, SkipReason> {
+    let state = ServiceState { pending: with_pending(&[PushRef::reconciliation(at(90))]).pending, ..state.clone() };
+    let plan = decide(rule, &state, snapshot);
     match &plan.roll {
         Some(roll) => Ok(roll.rollout.targets[&repository_key(REPOSITORY)].digest.clone()),
         None => Err(plan.skips[0].reason),
@@ -94,14 +95,14 @@ fn cases() -> [(ServiceRule, &'static str, &'static str, SkipReason); 3] {
 #[test]
 fn what_ecr_has_lost_counts_by_the_record_of_the_service() {
     for (rule, runs, left, reason) in cases() {
-        let facts = seen(by_digest('b'), &pushed('a', 10, &[left]), &[]);
+        let snapshot = seen(by_digest('b'), &pushed('a', 10, &[left]), &[]);
         for state in records(&target('b', runs, 20)) {
-            assert_eq!(compared(&rule, &state, &facts), Err(reason), "{runs} -> {left}: {state:#?}");
+            assert_eq!(compared(&rule, &state, &snapshot), Err(reason), "{runs} -> {left}: {state:#?}");
         }
         // What is higher is deployed as always.
         for state in records(&target('b', left, 5)) {
-            let facts = seen(by_digest('b'), &pushed('c', 30, &[runs]), &[]);
-            assert_eq!(compared(&rule, &state, &facts), Ok(digest('c')), "{left} -> {runs}");
+            let snapshot = seen(by_digest('b'), &pushed('c', 30, &[runs]), &[]);
+            assert_eq!(compared(&rule, &state, &snapshot), Ok(digest('c')), "{left} -> {runs}");
         }
     }
 }
@@ -116,12 +117,12 @@ fn what_lost_its_tag_counts_by_what_ecr_still_says_of_the_digest() {
         (&["stable"], Err(SkipReason::LowerVersion)),
         (&[], Err(SkipReason::LowerVersion)),
     ] {
-        let facts = seen(by_digest('b'), &left, &[pushed('b', 20, tags)]);
-        assert_eq!(compared(&versions(), &ServiceState::default(), &facts), expected, "{tags:?}");
+        let snapshot = seen(by_digest('b'), &left, &[pushed('b', 20, tags)]);
+        assert_eq!(compared(&versions(), &ServiceState::default(), &snapshot), expected, "{tags:?}");
     }
     for (second, expected) in [(20, Err(SkipReason::Superseded)), (5, Ok(digest('a')))] {
-        let facts = seen(by_digest('b'), &pushed('a', 10, &["release-1"]), &[pushed('b', second, &[])]);
-        assert_eq!(compared(&releases(), &ServiceState::default(), &facts), expected, "pushed at {second}");
+        let snapshot = seen(by_digest('b'), &pushed('a', 10, &["release-1"]), &[pushed('b', second, &[])]);
+        assert_eq!(compared(&releases(), &ServiceState::default(), &snapshot), expected, "pushed at {second}");
     }
 }
 
@@ -130,15 +131,15 @@ fn the_tag_in_the_task_definition_tells_where_no_task_does() {
     let state = ServiceState::default();
     for (rule, runs, left, reason) in cases() {
         let in_ecr = [pushed('b', 20, &[runs])];
-        let facts = seen(named(runs), &pushed('a', 10, &[left]), &in_ecr);
-        assert_eq!(compared(&rule, &state, &facts), Err(reason), "{runs} -> {left}");
-        let facts = seen(named(left), &pushed('c', 30, &[runs]), &[pushed('a', 10, &[left])]);
-        assert_eq!(compared(&rule, &state, &facts), Ok(digest('c')), "{left} -> {runs}");
+        let snapshot = seen(named(runs), &pushed('a', 10, &[left]), &in_ecr);
+        assert_eq!(compared(&rule, &state, &snapshot), Err(reason), "{runs} -> {left}");
+        let snapshot = seen(named(left), &pushed('c', 30, &[runs]), &[pushed('a', 10, &[left])]);
+        assert_eq!(compared(&rule, &state, &snapshot), Ok(digest('c')), "{left} -> {runs}");
     }
     // Tasks tell another digest for it, of which nothing else is known: a version stands by its text.
-    let mut facts = seen(named("1.5.0"), &pushed('a', 10, &["1.4.0"]), &[]);
-    facts.running = runs("app", 'd');
-    assert_eq!(compared(&versions(), &state, &facts), Err(SkipReason::LowerVersion));
+    let mut snapshot = seen(named("1.5.0"), &pushed('a', 10, &["1.4.0"]), &[]);
+    snapshot.running = runs("app", 'd');
+    assert_eq!(compared(&versions(), &state, &snapshot), Err(SkipReason::LowerVersion));
 }
 
 #[test]
@@ -147,14 +148,14 @@ fn nothing_is_deployed_where_it_is_not_known_what_runs() {
     for (rule, runs, left, reason) in cases() {
         for current in [by_digest('b'), named("latest")] {
             for brings in [left, runs] {
-                let facts = seen(current.clone(), &pushed('a', 10, &[brings]), &[]);
-                assert_eq!(compared(&rule, &state, &facts), Err(reason), "{brings}");
+                let snapshot = seen(current.clone(), &pushed('a', 10, &[brings]), &[]);
+                assert_eq!(compared(&rule, &state, &snapshot), Err(reason), "{brings}");
             }
         }
     }
-    let facts = seen(by_digest('b'), &pushed('a', 10, &["1.4.0"]), &[]);
-    let wanted = wanting(&[PushRef::reconciliation(at(90))]);
-    let detail = decide(&versions(), &wanted, &facts).skips[0].detail.clone();
+    let snapshot = seen(by_digest('b'), &pushed('a', 10, &["1.4.0"]), &[]);
+    let pending = with_pending(&[PushRef::reconciliation(at(90))]);
+    let detail = decide(&versions(), &pending, &snapshot).skips[0].detail.clone();
     assert!(detail.contains("neither ECR nor the state tells which version hello:1 runs"), "{detail}");
     assert!(detail.contains("`ecs-deployd deploy`"), "{detail}");
 }
@@ -162,15 +163,15 @@ fn nothing_is_deployed_where_it_is_not_known_what_runs() {
 #[test]
 fn an_image_that_was_pushed_after_the_deployment_is_newer_than_what_that_brought() {
     for (since, expected) in [(at(5), Ok(digest('a'))), (at(15), Err(SkipReason::Superseded))] {
-        let mut facts = seen(by_digest('b'), &pushed('a', 10, &["release-2"]), &[]);
-        facts.service.as_mut().unwrap().deployments[0].since = Some(since);
-        assert_eq!(compared(&releases(), &ServiceState::default(), &facts), expected);
+        let mut snapshot = seen(by_digest('b'), &pushed('a', 10, &["release-2"]), &[]);
+        snapshot.service.as_mut().unwrap().deployments[0].since = Some(since);
+        assert_eq!(compared(&releases(), &ServiceState::default(), &snapshot), expected);
         // It says nothing about a tag, which may be resolved later, nor about versions.
-        facts.current = Some(named("latest"));
-        assert!(compared(&releases(), &ServiceState::default(), &facts).is_err());
-        let mut facts = seen(by_digest('b'), &pushed('a', 10, &["1.4.0"]), &[]);
-        facts.service.as_mut().unwrap().deployments[0].since = Some(since);
-        assert!(compared(&versions(), &ServiceState::default(), &facts).is_err());
+        snapshot.current = Some(named("latest"));
+        assert!(compared(&releases(), &ServiceState::default(), &snapshot).is_err());
+        let mut snapshot = seen(by_digest('b'), &pushed('a', 10, &["1.4.0"]), &[]);
+        snapshot.service.as_mut().unwrap().deployments[0].since = Some(since);
+        assert!(compared(&versions(), &ServiceState::default(), &snapshot).is_err());
     }
 }
 
@@ -180,8 +181,8 @@ fn of_equal_versions_the_newer_image_counts_unless_the_tag_itself_was_moved() {
     for (tag, second, expected) in
         [("v1.5.0", 10, Err(SkipReason::Superseded)), ("v1.5.0", 30, Ok(digest('a'))), ("1.5.0", 10, Ok(digest('a')))]
     {
-        let facts = seen(by_digest('b'), &pushed('a', second, &["1.5.0"]), &[]);
-        assert_eq!(compared(&versions(), &state(tag), &facts), expected, "{tag} at {second}");
+        let snapshot = seen(by_digest('b'), &pushed('a', second, &["1.5.0"]), &[]);
+        assert_eq!(compared(&versions(), &state(tag), &snapshot), expected, "{tag} at {second}");
     }
 }
 
@@ -189,25 +190,25 @@ fn of_equal_versions_the_newer_image_counts_unless_the_tag_itself_was_moved() {
 fn who_asks_may_go_down_and_a_placeholder_stands_nowhere() {
     for (rule, runs, left, _) in cases() {
         let state = records(&target('b', runs, 20))[0].clone();
-        let facts = seen(by_digest('b'), &pushed('a', 10, &[left]), &[]);
-        let ordered = ServiceState { wanted: wanting(&[PushRef::ordered(at(90))]).wanted, ..state };
-        assert!(decide(&rule, &ordered, &facts).roll.is_some(), "{runs} -> {left}");
+        let snapshot = seen(by_digest('b'), &pushed('a', 10, &[left]), &[]);
+        let ordered = ServiceState { pending: with_pending(&[PushRef::ordered(at(90))]).pending, ..state };
+        assert!(decide(&rule, &ordered, &snapshot).roll.is_some(), "{runs} -> {left}");
         let placeholder = definition(1, &[("app", "nginx:1.27")]);
         let rule = ServiceRule { container: Some("app".to_owned()), ..rule };
-        let facts = seen(placeholder, &pushed('a', 10, &[left]), &[]);
-        assert_eq!(compared(&rule, &ServiceState::default(), &facts), Ok(digest('a')), "{left}");
+        let snapshot = seen(placeholder, &pushed('a', 10, &[left]), &[]);
+        assert_eq!(compared(&rule, &ServiceState::default(), &snapshot), Ok(digest('a')), "{left}");
     }
     // A single tag says what is wanted.
     let latest = service_rule("a", tags_policy(&["latest"]));
-    let facts = seen(by_digest('b'), &pushed('a', 10, &["latest"]), &[pushed('b', 20, &[])]);
-    assert_eq!(compared(&latest, &ServiceState::default(), &facts), Ok(digest('a')));
+    let snapshot = seen(by_digest('b'), &pushed('a', 10, &["latest"]), &[pushed('b', 20, &[])]);
+    assert_eq!(compared(&latest, &ServiceState::default(), &snapshot), Ok(digest('a')));
 }
 
 #[test]
 fn an_image_that_was_pushed_again_is_the_newer_one_although_ecr_has_its_first_time() {
     let again = Target { push: push_ref("e", "release-1", 40), ..target('b', "release-1", 5) };
-    let facts = seen(by_digest('b'), &pushed('a', 10, &["release-2"]), &[pushed('b', 5, &["release-1"])]);
+    let snapshot = seen(by_digest('b'), &pushed('a', 10, &["release-2"]), &[pushed('b', 5, &["release-1"])]);
     for state in records(&again) {
-        assert_eq!(compared(&releases(), &state, &facts), Err(SkipReason::Superseded));
+        assert_eq!(compared(&releases(), &state, &snapshot), Err(SkipReason::Superseded));
     }
 }

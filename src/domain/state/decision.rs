@@ -18,7 +18,7 @@ pub struct Decision {
     /// The tag, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
-    /// The event that told of the push.
+    /// The event that reported the push.
     pub event: EventId,
     /// When it was pushed.
     pub pushed_at: Timestamp,

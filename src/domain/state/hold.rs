@@ -12,7 +12,7 @@ use super::{PushRef, Target};
 
 /// A service that an operator holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freeze {
+pub struct ServiceHold {
     /// Since when.
     pub since: Timestamp,
     /// The operator.
@@ -23,7 +23,7 @@ pub struct Freeze {
     pub reason: String,
 }
 
-impl fmt::Display for Freeze {
+impl fmt::Display for ServiceHold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "held by {} since {:.0}", self.by, self.since)?;
         if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
@@ -32,7 +32,7 @@ impl fmt::Display for Freeze {
 
 /// A digest that another deployer replaced while it was rolled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ousted {
+pub struct ReplacedExternally {
     /// The digest.
     pub digest: Digest,
     /// When that was seen.
@@ -41,7 +41,7 @@ pub struct Ousted {
 
 /// A digest that must not be deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct DigestHold {
     /// The digest.
     pub digest: Digest,
     /// Since when.
@@ -64,7 +64,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-impl Hold {
+impl DigestHold {
     /// Why a push of the digest is skipped.
     #[must_use]
     pub fn skip_reason(&self) -> SkipReason {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::event::EventRef;
 use super::super::types::{EventId, RepositoryName};
 use super::SharedMap;
-use super::seen::{Seen, Strangers};
+use super::seen::{Seen, UnconfiguredEvents};
 
 /// CloudTrail keeps its event history for 90 days; an hour less keeps a window's start inside while it is read.
 pub const EVENT_HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24 - 1);
@@ -80,7 +80,7 @@ pub struct ContextState {
     pub seen: Seen,
     /// Events of other repositories.
     #[serde(skip)]
-    pub strangers: Strangers,
+    pub unconfigured: UnconfiguredEvents,
 }
 
 impl ContextState {
@@ -97,7 +97,7 @@ impl ContextState {
             reread_to: None,
             followed: None,
             seen: Seen::default(),
-            strangers: Strangers::default(),
+            unconfigured: UnconfiguredEvents::default(),
         }
     }
 
@@ -154,7 +154,7 @@ impl ContextState {
         match ours {
             true => self.seen.insert(id.clone(), time),
             // States of earlier versions hold the identifiers of all.
-            false => !self.seen.contains(id, time) && self.strangers.insert(id, time),
+            false => !self.seen.contains(id, time) && self.unconfigured.insert(id, time),
         }
     }
 
@@ -192,7 +192,7 @@ impl ContextState {
         let keep = |time: Timestamp| time >= horizon || left(time);
         self.seen.retain(keep);
         self.seen.drop_oldest(SEEN);
-        self.strangers.retain(keep);
+        self.unconfigured.retain(keep);
     }
 }
 

@@ -112,13 +112,13 @@ const FINGERPRINTS: usize = 200_000;
 /// They are as many as the account has pushes, and nothing is decided about them, so they are remembered by fingerprints, in memory only,
 /// and up to a fixed number. An event older than the oldest that is remembered is taken for one that was read before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Strangers {
+pub struct UnconfiguredEvents {
     parts: BTreeMap<i64, Arc<BTreeSet<u64>>>,
     len: usize,
     forgotten_before: Option<i64>,
 }
 
-impl Strangers {
+impl UnconfiguredEvents {
     /// Adds an event; true if it was not there.
     pub fn insert(&mut self, id: &EventId, time: Timestamp) -> bool {
         let number = part_of(time);
@@ -213,16 +213,16 @@ mod tests {
 
     #[test]
     fn strangers_are_bounded_and_what_is_older_counts_as_read() {
-        let mut strangers = Strangers::default();
+        let mut unconfigured = UnconfiguredEvents::default();
         let count = i64::try_from(FINGERPRINTS).unwrap() + 1000;
         for number in 0..count {
-            assert!(strangers.insert(&id(number), at(number)));
+            assert!(unconfigured.insert(&id(number), at(number)));
         }
-        assert!(strangers.len() <= FINGERPRINTS);
-        assert!(!strangers.insert(&id(0), at(0)), "forgotten, and so taken for read");
-        assert!(!strangers.insert(&id(count - 1), at(count - 1)));
-        assert!(strangers.insert(&id(count), at(count)));
-        strangers.retain(|time| time >= at(count));
-        assert!(strangers.len() <= 600);
+        assert!(unconfigured.len() <= FINGERPRINTS);
+        assert!(!unconfigured.insert(&id(0), at(0)), "forgotten, and so taken for read");
+        assert!(!unconfigured.insert(&id(count - 1), at(count - 1)));
+        assert!(unconfigured.insert(&id(count), at(count)));
+        unconfigured.retain(|time| time >= at(count));
+        assert!(unconfigured.len() <= 600);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Scene, error, lines};
 use crate::aws::{AwsError, Fault};
-use crate::domain::plan::{Answers, Facts};
+use crate::domain::plan::{Answers, ServiceSnapshot};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::test_support::{self, arn, definition, deployment, service_key};
@@ -23,7 +23,7 @@ impl Scene {
     /// The same, with something else in the answer.
     pub(super) fn observed_but(&mut self, service: &str, change: impl FnOnce(&mut Observation)) -> Vec<String> {
         let (generation, asked_at, request) = self.question(service);
-        let mut observation = Observation { facts: self.facts(&request), unanswered: BTreeMap::new() };
+        let mut observation = Observation { snapshot: self.snapshot(&request), unanswered: BTreeMap::new() };
         change(&mut observation);
         self.handle([Input::Observed { generation, asked_at, answers: vec![(request, Ok(observation))] }])
     }
@@ -38,7 +38,7 @@ impl Scene {
         self.questions.remove(place.expect("nothing was asked about it"))
     }
 
-    pub(super) fn facts(&self, request: &ObservationRequest) -> Facts {
+    pub(super) fn snapshot(&self, request: &ObservationRequest) -> ServiceSnapshot {
         let view = self.services.get(&request.key).cloned();
         let missing = view.is_none();
         let current = view.as_ref().map(|view| self.definition(&view.task_definition));
@@ -54,7 +54,7 @@ impl Scene {
             let images = self.images.get(repository).into_iter().flatten();
             images.filter(|image| named.iter().any(|one| one.ends_with(image.digest.as_str()))).cloned().collect()
         };
-        Facts {
+        ServiceSnapshot {
             service: view,
             missing,
             unrollable: None,

@@ -3,18 +3,18 @@
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error};
 use crate::aws::Fault;
-use crate::domain::state::Order;
-use crate::domain::steering::{Named, Refused};
+use crate::domain::operator_command::{Named, Refused};
+use crate::domain::state::OperatorCommand;
 use crate::domain::test_support::{arn, digest, repository_key};
 use crate::domain::view::RolloutState;
 use crate::engine::{Location, Unlocated};
 
-fn hold() -> Order {
-    Order::Hold { reason: None }
+fn hold() -> OperatorCommand {
+    OperatorCommand::Hold { reason: None }
 }
 
-fn rollback() -> Order {
-    Order::Rollback { to: None }
+fn rollback() -> OperatorCommand {
+    OperatorCommand::Rollback { to: None }
 }
 
 /// `web/hello` runs digest `b`, which was deployed here in place of digest `a`.
@@ -47,7 +47,7 @@ fn a_hold_lets_nothing_be_deployed_until_a_release() {
     assert_eq!(scene.observed("hello"), skipped);
     scene.committed();
     assert_eq!(
-        scene.command(Order::Release),
+        scene.command(OperatorCommand::Release),
         ["event: web/hello release by alice carried out", "read: observe web/hello for hello (order)", "commit"]
     );
     let released = "reply 2: released; it is rolled to what the policies select in ECR, if that is not what runs";
@@ -59,14 +59,14 @@ fn a_hold_lets_nothing_be_deployed_until_a_release() {
 #[test]
 fn a_release_of_what_is_not_held_does_nothing() {
     let mut scene = Scene::new();
-    assert_eq!(scene.command(Order::Release), ["event: web/hello release by alice carried out", "commit"]);
+    assert_eq!(scene.command(OperatorCommand::Release), ["event: web/hello release by alice carried out", "commit"]);
     assert_eq!(scene.committed(), ["reply 1: nothing was held"]);
 }
 
 #[test]
 fn a_deployment_is_answered_with_what_was_decided() {
     let mut scene = Scene::new();
-    assert_eq!(scene.command(Order::Deploy), ["read: observe web/hello for hello (order)", "commit"]);
+    assert_eq!(scene.command(OperatorCommand::Deploy), ["read: observe web/hello for hello (order)", "commit"]);
     assert_eq!(scene.committed(), NOTHING_FOLLOWS, "it is answered when it is decided");
     let skipped = "event: web/hello skips hello:latest: already_deployed";
     let answered = "event: web/hello deploy by alice carried out";
@@ -74,7 +74,7 @@ fn a_deployment_is_answered_with_what_was_decided() {
     assert_eq!(scene.committed(), ["reply 1: nothing to do: already_deployed: hello:1 runs this digest"]);
 
     scene.pushed("hello", "latest", 'b');
-    scene.command(Order::Deploy);
+    scene.command(OperatorCommand::Deploy);
     let decided = "event: web/hello decided hello:latest@b, from hello:1, back to hello:1";
     assert_eq!(scene.observed("hello"), [answered, decided]);
     assert_eq!(
@@ -88,12 +88,12 @@ fn a_deployment_that_is_not_possible_is_refused_with_the_reason() {
     let mut scene = Scene::new();
     scene.command(hold());
     scene.committed();
-    assert_eq!(scene.command(Order::Deploy), ["event: web/hello deploy by alice refused", "commit"]);
+    assert_eq!(scene.command(OperatorCommand::Deploy), ["event: web/hello deploy by alice refused", "commit"]);
     let held = "reply 2: refused: held by alice since 2027-01-15T08:01:40Z; release it first";
     assert_eq!(scene.committed(), [held]);
 
     let mut scene = Scene::new();
-    scene.command(Order::Deploy);
+    scene.command(OperatorCommand::Deploy);
     scene.committed();
     scene.not_known(|scene| scene.observed("hello"));
     let skipped = "event: web/hello skips hello:latest: service_missing";
@@ -106,7 +106,7 @@ fn a_deployment_that_cannot_be_decided_yet_says_so() {
     let refused = "event: web/hello deploy by alice refused";
     let reply = "reply 1: refused: not decided yet, it is tried again: ecs:Simulated: simulated";
     let mut scene = Scene::new();
-    scene.command(Order::Deploy);
+    scene.command(OperatorCommand::Deploy);
     scene.committed();
     let failed = "event: web/hello call failed, next in 1 s";
     assert_eq!(scene.not_observed("hello", Fault::Unavailable), [refused, failed, "commit"]);
@@ -114,7 +114,7 @@ fn a_deployment_that_cannot_be_decided_yet_says_so() {
     assert_eq!(scene.after(1), ["read: observe web/hello for hello (order)"]);
 
     let mut scene = Scene::new();
-    scene.command(Order::Deploy);
+    scene.command(OperatorCommand::Deploy);
     scene.committed();
     let unanswered = [(repository_key("hello"), error(Fault::Unavailable))];
     let lines = scene.observed_but("hello", |found| found.unanswered = unanswered.into());
@@ -157,7 +157,7 @@ fn a_rollback_ends_the_rollout_under_way() {
 #[test]
 fn a_rollback_may_name_the_revision() {
     let mut scene = deployed();
-    let named = Order::Rollback { to: Some("7".to_owned()) };
+    let named = OperatorCommand::Rollback { to: Some("7".to_owned()) };
     assert_eq!(scene.command(named), ["read: locate web/hello and 7 for command 1"]);
     let to = Some(Named { revision: arn(7), tags: Vec::new() });
     scene.located_as(Ok(Location { current: arn(2), to }));
@@ -218,7 +218,7 @@ fn a_command_is_answered_although_its_service_left_the_configuration() {
 #[test]
 fn a_deployment_that_waits_is_refused_when_its_service_leaves_the_configuration() {
     let mut scene = Scene::new();
-    scene.command(Order::Deploy);
+    scene.command(OperatorCommand::Deploy);
     scene.committed();
     let refused = "event: web/hello deploy by alice refused";
     assert_eq!(scene.reload(OTHER), ["event: web/hello drops its pending pushes", refused, "commit"]);
@@ -254,7 +254,7 @@ fn every_command_at_every_stage() {
                 (Stage::RegisterWaiting | Stage::UpdateWaiting, false) => "carried out, then Idle",
                 _ => "carried out",
             };
-            let orders = [self::hold(), Order::Release, Order::Deploy, self::rollback()];
+            let orders = [self::hold(), OperatorCommand::Release, OperatorCommand::Deploy, self::rollback()];
             let found = orders.map(|order| commanded(*stage, back, order));
             assert_eq!(found, [hold, "carried out", deploy, rollback], "{stage:?}, back: {back}");
         }
@@ -262,7 +262,7 @@ fn every_command_at_every_stage() {
 }
 
 /// What becomes of a command at a stage, and the stage that it leads to, if it is another one.
-fn commanded(stage: Stage, back: bool, order: Order) -> String {
+fn commanded(stage: Stage, back: bool, order: OperatorCommand) -> String {
     let mut scene = if back { Scene::back_at(stage) } else { Scene::at(stage) };
     let mut lines = scene.command(order);
     if lines.iter().any(|line| line.starts_with("read: locate")) {

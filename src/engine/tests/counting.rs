@@ -4,7 +4,7 @@ use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, rules};
 use crate::aws::Fault;
 use crate::domain::rollout::Counts;
-use crate::domain::state::Order;
+use crate::domain::state::OperatorCommand;
 use crate::domain::view::RolloutState;
 use crate::engine::Engine;
 
@@ -95,7 +95,7 @@ fn what_an_operator_has_to_change_is_not_waited_for() {
 #[test]
 fn a_state_that_cannot_be_written_is_not_waited_for() {
     let mut scene = Scene::new();
-    scene.command(Order::Hold { reason: None });
+    scene.command(OperatorCommand::Hold { reason: None });
     scene.commit_failed("disk full");
     assert!(scene.engine.is_at_rest());
     assert_eq!(scene.engine.rest().unwritten.as_deref(), Some("disk full"));

@@ -2,15 +2,15 @@
 
 use super::stage::Stage;
 use super::{NOTHING_FOLLOWS, Scene};
-use crate::domain::state::Order;
+use crate::domain::state::OperatorCommand;
 use crate::domain::test_support::at;
 use crate::domain::view::RolloutState;
 
 const HELD: &str = "held; nothing is deployed to it until a release";
 const CARRIED_OUT: &str = "event: web/hello hold by alice carried out";
 
-fn hold() -> Order {
-    Order::Hold { reason: None }
+fn hold() -> OperatorCommand {
+    OperatorCommand::Hold { reason: None }
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_refusal_that_is_not_durable_is_a_refusal_as_it_was() {
     let mut scene = Scene::new();
     scene.command(hold());
     scene.all_committed();
-    scene.command(Order::Deploy);
+    scene.command(OperatorCommand::Deploy);
     let lines = scene.commit_failed("disk full");
     assert!(lines[0].starts_with("reply 2: refused: held by alice"), "{lines:?}");
     assert!(lines[0].ends_with("release it first"), "{lines:?}");

@@ -17,7 +17,7 @@ fn a_rollout_is_complete_when_its_deployment_is() {
     assert_eq!(scene.watched(), [STABLE, COMPLETED, "commit"]);
     assert_eq!(scene.committed(), ["notify: web/hello: deployed (hello:latest)"]);
     let deployed = scene.known("hello").deployed.clone().unwrap();
-    assert_eq!((deployed.revision, deployed.way_back.unwrap().revision), (arn(2), arn(1)));
+    assert_eq!((deployed.revision, deployed.rollback_target.unwrap().revision), (arn(2), arn(1)));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_rollout_that_failed_is_left_where_the_configuration_says_so() {
     let ended = format!("event: web/hello ended failed hello:2: {FAILED}");
     assert_eq!(scene.stopped_tasks(&[]), ["event: web/hello holds hello@b", &ended, "commit"]);
     assert_eq!(scene.committed(), ["notify: web/hello: deployment failed (hello:latest)"]);
-    assert_eq!(scene.known("hello").left.as_ref().map(|left| left.revision.clone()), Some(arn(2)));
+    assert_eq!(scene.known("hello").failed_in_place.as_ref().map(|left| left.revision.clone()), Some(arn(2)));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn there_is_nothing_behind_a_way_back_that_failed() {
     let ended = format!("event: web/hello back: ended failed hello:1: {FAILED}");
     assert_eq!(scene.stopped_tasks(&[]), [ended.as_str(), "commit"]);
     assert_eq!(scene.stage("hello"), Stage::Idle);
-    assert_eq!(scene.known("hello").left.as_ref().map(|left| left.revision.clone()), Some(arn(1)));
+    assert_eq!(scene.known("hello").failed_in_place.as_ref().map(|left| left.revision.clone()), Some(arn(1)));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn what_another_deployer_replaces_is_not_held() {
     assert_eq!(scene.watched(), [ended.as_str(), "commit"]);
     let known = scene.known("hello");
     assert!(known.held.is_empty());
-    assert_eq!(known.ousted[&repository_key("hello")].digest, digest('b'));
+    assert_eq!(known.replaced_externally[&repository_key("hello")].digest, digest('b'));
 }
 
 #[test]

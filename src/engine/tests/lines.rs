@@ -15,7 +15,7 @@ pub(super) fn line(effect: &Effect) -> String {
         Effect::Read(read) => format!("read: {}", of_read(read)),
         Effect::Commit(_) => "commit".to_owned(),
         Effect::Write(write) => format!("write: {}", of_write(write.get())),
-        Effect::Notify(notice) => format!("notify: {}", notice.get().title()),
+        Effect::Notify(notification) => format!("notify: {}", notification.get().title()),
         Effect::Reply(id, answer) => of_reply(*id, answer),
         Effect::Tell(event) => format!("event: {}", of_event(event)),
     })

@@ -26,9 +26,9 @@ use std::time::Duration;
 
 use crate::aws::{AwsError, Fault};
 use crate::config::Config;
-use crate::domain::event::{EventRef, Push, Reading};
+use crate::domain::event::{EventRef, ParsedEvent, Push};
 use crate::domain::settings::RepositoryKey;
-use crate::domain::state::{Order, ReadingProgress, ServiceState, State};
+use crate::domain::state::{OperatorCommand, ReadingProgress, ServiceState, State};
 use crate::domain::test_support::{
     at, deployment, digest, event_id, image, image_name, region, repository_key, service, service_key, tag,
 };
@@ -213,7 +213,7 @@ impl Scene {
     }
 
     /// An image is pushed, and the event that tells of it is not read yet.
-    fn pushed(&mut self, repository: &str, named: &str, letter: char) -> Reading {
+    fn pushed(&mut self, repository: &str, named: &str, letter: char) -> ParsedEvent {
         let images = self.images.entry(repository_key(repository)).or_default();
         for image in images.iter_mut() {
             image.tags.retain(|other| other != &tag(named));
@@ -224,7 +224,7 @@ impl Scene {
             None => images.push(ImageView { pushed_at: Some(pushed_at), ..image(letter, &[named]) }),
         }
         self.events += 1;
-        Reading::Push(Push {
+        ParsedEvent::Push(Push {
             event: EventRef { id: event_id(&format!("event-{}", self.events)), shared_id: None, time: pushed_at },
             repository: RepositoryName::parse(repository).unwrap(),
             owner: None,
@@ -236,8 +236,8 @@ impl Scene {
     }
 
     /// A page of push events, which is not the last one of its scan.
-    fn page(&mut self, readings: Vec<Reading>) -> Vec<String> {
-        self.page_of(Page { readings, ..empty_page() })
+    fn page(&mut self, parsed_events: Vec<ParsedEvent>) -> Vec<String> {
+        self.page_of(Page { parsed_events, ..empty_page() })
     }
 
     fn page_of(&mut self, page: Page) -> Vec<String> {
@@ -274,11 +274,11 @@ impl Scene {
     }
 
     /// Alice gives a command about `web/hello`.
-    fn command(&mut self, order: Order) -> Vec<String> {
+    fn command(&mut self, order: OperatorCommand) -> Vec<String> {
         self.command_to("web/hello", order)
     }
 
-    fn command_to(&mut self, service: &str, order: Order) -> Vec<String> {
+    fn command_to(&mut self, service: &str, order: OperatorCommand) -> Vec<String> {
         self.commands += 1;
         let (id, service, by) = (CommandId(self.commands), service.to_owned(), "alice".to_owned());
         self.handle([Input::Command { id, service, order, by }])
@@ -306,7 +306,7 @@ impl Scene {
 
 fn empty_page() -> Page {
     let context = ContextName::parse("default").unwrap();
-    Page { context, readings: Vec::new(), progress: None, changes: Vec::new(), audited: None }
+    Page { context, parsed_events: Vec::new(), progress: None, changes: Vec::new(), audited: None }
 }
 
 /// A service that runs a revision completely.

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::{HELLO, NOTHING_FOLLOWS, Scene, empty_page};
 use crate::domain::audit::{Change, EventName};
-use crate::domain::event::{EventRef, Reading, Skipped};
+use crate::domain::event::{EventRef, ParsedEvent, Skipped};
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{AuditProgress, State};
 use crate::domain::test_support::{at, event_id};
@@ -23,8 +23,8 @@ fn a_push_that_no_service_takes_is_skipped() {
     let repository = Some(RepositoryName::parse("hello").unwrap());
     let skipped =
         Skipped { event, repository, reason: SkipReason::FailedPush, detail: "it failed".to_owned(), repeats: None };
-    assert_eq!(scene.page(vec![Reading::Skip(skipped)]), ["event: push hello skipped: failed_push"]);
-    assert_eq!(scene.page(vec![Reading::Foreign]), NOTHING_FOLLOWS);
+    assert_eq!(scene.page(vec![ParsedEvent::Skip(skipped)]), ["event: push hello skipped: failed_push"]);
+    assert_eq!(scene.page(vec![ParsedEvent::Foreign]), NOTHING_FOLLOWS);
     assert_eq!(scene.after(60), ["commit"], "what was read is progress");
     assert_eq!(scene.engine.state.decisions.len(), 2, "repositories of others are not written down");
 }
@@ -40,9 +40,9 @@ fn an_event_that_was_read_before_is_skipped() {
 #[test]
 fn a_push_from_before_the_first_start_is_skipped() {
     let mut scene = Scene::new();
-    let Reading::Push(mut push) = scene.pushed("hello", "latest", 'b') else { unreachable!() };
+    let ParsedEvent::Push(mut push) = scene.pushed("hello", "latest", 'b') else { unreachable!() };
     push.event.time = at(-1);
-    assert_eq!(scene.page(vec![Reading::Push(push)]), ["event: push hello:latest skipped: before_start"]);
+    assert_eq!(scene.page(vec![ParsedEvent::Push(push)]), ["event: push hello:latest skipped: before_start"]);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn the_oldest_of_many_pending_pushes_is_superseded() {
     let lines = scene.page(pushes);
     let displaced = ["event: web/hello skips hello:v1: superseded", "event: push to hello settled: superseded"];
     assert_eq!(lines[17..19], displaced);
-    assert_eq!(scene.known("hello").wanted.values().next().unwrap().len(), 16);
+    assert_eq!(scene.known("hello").pending.values().next().unwrap().len(), 16);
 }
 
 #[test]

@@ -252,6 +252,6 @@ fn nothing_is_decided_anew_for_a_service_that_left_the_configuration() {
     scene.services.insert(service_key("hello"), running(7));
     assert_eq!(scene.inspected(Some(2))[0], "event: web/hello found overtaken");
     scene.all_committed();
-    assert!(scene.known("hello").wanted.is_empty());
+    assert!(scene.known("hello").pending.is_empty());
     assert!(scene.engine.is_at_rest());
 }

@@ -69,7 +69,7 @@ fn a_push_to_a_repository_that_cannot_be_asked_is_not_decided() {
     scene.committed();
     let unanswered = [(repository_key("hello"), error(Fault::Unavailable))];
     assert_eq!(scene.observed_but("hello", |found| found.unanswered = unanswered.into()), [FAILED]);
-    assert_eq!(scene.known("hello").wanted.len(), 1);
+    assert_eq!(scene.known("hello").pending.len(), 1);
     assert_eq!(scene.after(1), [ASKED]);
 }
 

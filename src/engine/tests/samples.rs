@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::{HELLO, NOTHING_FOLLOWS, Scene};
-use crate::ledger;
+use crate::state_store;
 
 macro_rules! sample {
     ($name:literal) => {
@@ -15,8 +15,8 @@ macro_rules! sample {
 
 /// A start with the state of a file: the effects up to and with the first look at ECS.
 fn first_effects((name, text): (&str, &str)) -> Vec<String> {
-    let state = ledger::parse(Path::new(name), text.as_bytes()).unwrap();
-    assert_eq!(String::from_utf8(ledger::render(&state)).unwrap(), text, "{name}");
+    let state = state_store::parse(Path::new(name), text.as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(state_store::render(&state)).unwrap(), text, "{name}");
     let mut scene = Scene::resumed(&HELLO.replace("v*", "release-*"), state);
     let mut lines = scene.begun();
     assert_eq!(lines.pop().as_deref(), Some("commit"), "{name}");

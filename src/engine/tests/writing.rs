@@ -231,7 +231,7 @@ fn what_aws_refuses_leaves_the_rollout_that_was_to_be_superseded() {
     assert_eq!(scene.not_registered(Fault::Refused), [ended.as_str(), "commit"]);
     assert_eq!(scene.stage("hello"), Stage::Rolling);
     assert!(scene.known("hello").rollout.as_ref().is_some_and(|rollout| rollout.supersedes.is_none()));
-    assert!(scene.known("hello").wanted.is_empty());
+    assert!(scene.known("hello").pending.is_empty());
 }
 
 #[test]

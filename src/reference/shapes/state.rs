@@ -1,7 +1,7 @@
 //! The members of the state file.
 
 use super::Type::{Bool, Integer, List, Map, Object, Optional, Text, Time, Word};
-use super::{Document, FREEZE, ORDERED, Shape, WAITING};
+use super::{COMMAND_RECORD, Document, SERVICE_HOLD, Shape, WAITING};
 use crate::domain::skip::SkipReason;
 use crate::domain::state::OutcomeKind;
 use crate::domain::words::described;
@@ -97,17 +97,17 @@ static SERVICE_STATE: Shape = Shape {
         ("decided", Optional(&Map("AWS/REPOSITORY", &Object(&PUSH_REF))), "The newest push that was decided."),
         ("deployed", Optional(&Object(&DEPLOYED)), "What was deployed last and is complete."),
         ("rollout", Optional(&Object(&ROLLOUT_STATE)), "What is under way."),
-        ("left", Optional(&Object(&LEFT)), "What failed and was left in place."),
-        ("held", Optional(&Map("AWS/REPOSITORY", &Object(&HOLD_STATE))), "The digests that are held."),
+        ("left", Optional(&Object(&FAILED_IN_PLACE)), "What failed and was left in place."),
+        ("held", Optional(&Map("AWS/REPOSITORY", &Object(&DIGEST_HOLD_STATE))), "The digests that are held."),
         (
             "ousted",
-            Optional(&Map("AWS/REPOSITORY", &Object(&OUSTED))),
+            Optional(&Map("AWS/REPOSITORY", &Object(&REPLACED_EXTERNALLY))),
             "What another deployer replaced while it was rolled out.",
         ),
-        ("frozen", Optional(&Object(&FREEZE)), "The hold of an operator on the whole service."),
+        ("frozen", Optional(&Object(&SERVICE_HOLD)), "The hold of an operator on the whole service."),
         ("waiting", Optional(&Object(&WAITING)), "What waits, and where."),
         ("history", Optional(&List(&Object(&OUTCOME_STATE))), "The last outcomes, newest first."),
-        ("orders", Optional(&List(&Object(&ORDERED))), "The last orders of operators, newest first."),
+        ("orders", Optional(&List(&Object(&COMMAND_RECORD))), "The last orders of operators, newest first."),
     ],
 };
 
@@ -130,7 +130,7 @@ static TARGET: Shape = Shape {
     ],
 };
 
-static WAY_BACK: Shape = Shape {
+static ROLLBACK_TARGET: Shape = Shape {
     name: "Rollback target",
     members: &[
         ("revision", Text, "The ARN of the revision that ran before."),
@@ -154,7 +154,7 @@ static DEPLOYED: Shape = Shape {
         ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it runs."),
         ("since", Time, "When it was complete."),
         ("names_tags", Bool, "Whether the revision names an image in ECR by a tag."),
-        ("way_back", Optional(&Object(&WAY_BACK)), "Where to go back to, should an operator order it."),
+        ("way_back", Optional(&Object(&ROLLBACK_TARGET)), "Where to go back to, should an operator order it."),
         (
             "unproven",
             Optional(&Object(&ROLLOUT_STATE)),
@@ -168,12 +168,12 @@ static DEPLOYED: Shape = Shape {
     ],
 };
 
-static LEFT: Shape = Shape {
+static FAILED_IN_PLACE: Shape = Shape {
     name: "Revision that failed in place",
     members: &[
         ("revision", Text, "The ARN of the revision."),
         ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it brought."),
-        ("way_back", Object(&WAY_BACK), "Where to go back to, should an operator order it."),
+        ("way_back", Object(&ROLLBACK_TARGET), "Where to go back to, should an operator order it."),
     ],
 };
 
@@ -185,7 +185,7 @@ static ROLLOUT_STATE: Shape = Shape {
         ("replaces", Text, "The ARN of the revision that the service ran when this was decided."),
         ("base", Text, "The ARN of the revision that the new one is made from."),
         ("images", Map("container", &Text), "The images that it changes."),
-        ("way_back", Object(&WAY_BACK), "Where to go back to if it fails."),
+        ("way_back", Object(&ROLLBACK_TARGET), "Where to go back to if it fails."),
         ("phase", Object(&PHASE), "How far it got."),
         ("decided_at", Time, "When it was decided."),
         ("names_tags", Bool, "Whether the new revision names an image in ECR by a tag."),
@@ -213,7 +213,7 @@ static PHASE: Shape = Shape {
     ],
 };
 
-static HOLD_STATE: Shape = Shape {
+static DIGEST_HOLD_STATE: Shape = Shape {
     name: "Digest hold of the state",
     members: &[
         ("digest", Text, "The digest."),
@@ -225,7 +225,7 @@ static HOLD_STATE: Shape = Shape {
     ],
 };
 
-static OUSTED: Shape = Shape {
+static REPLACED_EXTERNALLY: Shape = Shape {
     name: "Digest replaced externally",
     members: &[("digest", Text, "The digest."), ("at", Time, "When that was seen.")],
 };

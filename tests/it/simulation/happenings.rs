@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ecs_deployd::aws::Fault;
-use ecs_deployd::domain::steering::Order;
+use ecs_deployd::domain::operator_command::OperatorCommand;
 use jiff::SignedDuration;
 
 use super::life::{Life, Pushed, REPOSITORIES, SERVICES, ServiceOf};
@@ -382,11 +382,11 @@ impl Life {
     async fn steer(&mut self) {
         let (cluster, name, _) = *self.rng.pick(&SERVICES);
         let order = match self.rng.below(7) {
-            0 => Order::Hold { reason: None },
-            1 | 2 => Order::Release,
-            3 => Order::Deploy,
-            4 => Order::Rollback { to: Some("1".to_owned()) },
-            _ => Order::Rollback { to: None },
+            0 => OperatorCommand::Hold { reason: None },
+            1 | 2 => OperatorCommand::Release,
+            3 => OperatorCommand::Deploy,
+            4 => OperatorCommand::Rollback { to: Some("1".to_owned()) },
+            _ => OperatorCommand::Rollback { to: None },
         };
         if !self.kind.steered || self.process.is_none() {
             return;
@@ -395,7 +395,7 @@ impl Life {
         self.order(cluster, name, order).await;
     }
 
-    async fn order(&self, cluster: &str, name: &str, order: Order) {
+    async fn order(&self, cluster: &str, name: &str, order: OperatorCommand) {
         let Some(process) = &self.process else { return };
         self.say(&format!("{} {name}", order.as_str()));
         let service = format!("{cluster}/{name}");
@@ -407,7 +407,7 @@ impl Life {
     pub(super) async fn release_all(&mut self) {
         for (cluster, name, _) in SERVICES {
             if self.ordered.contains(name) {
-                self.order(cluster, name, Order::Release).await;
+                self.order(cluster, name, OperatorCommand::Release).await;
             }
         }
     }

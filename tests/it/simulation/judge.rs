@@ -62,7 +62,7 @@ impl Life {
                 }
                 let key = format!("default/{cluster}/{name}").try_into().unwrap();
                 let known = state.services.get(&key);
-                let wanted = known.and_then(|known| known.wanted.get(&repository)).into_iter().flatten();
+                let wanted = known.and_then(|known| known.pending.get(&repository)).into_iter().flatten();
                 let decided = known.and_then(|known| known.decided.get(&repository));
                 // Where versions are compared, a lower one is decided without a trace but that it was read.
                 let read = told.repository == "lib" && context.seen.keys().any(|id| id.as_str() == told.id);
@@ -89,7 +89,7 @@ impl Life {
             let key = format!("default/{cluster}/{name}").try_into().unwrap();
             let known = state.services.get(&key);
             assert!(
-                known.is_none_or(|known| known.rollout.is_none() && known.wanted.is_empty()),
+                known.is_none_or(|known| known.rollout.is_none() && known.pending.is_empty()),
                 "{name}: not at rest: {known:#?}"
             );
             let held = known.is_some_and(|known| !known.held.is_empty());
@@ -265,11 +265,11 @@ impl Life {
     /// What others were told happened: each change is one of CloudTrail's, and ours are known as ours.
     fn judge_told(&self) {
         for message in self.world.messages("arn:aws:sns:eu-west-1:111111111111:everything") {
-            let notice: serde_json::Value = serde_json::from_str(&message.text).unwrap();
-            assert_eq!(notice["id"], message.id);
-            let change = &notice["change"];
-            if notice["kind"] == "change" && change["agent"] == "aws-cli/2.0" {
-                assert_eq!(change["concern"], "watched", "somebody else's change is told as such: {notice:#}");
+            let notification: serde_json::Value = serde_json::from_str(&message.text).unwrap();
+            assert_eq!(notification["id"], message.id);
+            let change = &notification["change"];
+            if notification["kind"] == "change" && change["agent"] == "aws-cli/2.0" {
+                assert_eq!(change["concern"], "watched", "somebody else's change is told as such: {notification:#}");
             }
         }
     }

@@ -80,7 +80,7 @@ pub(super) struct Kind {
     pub(super) idle: bool,
     /// Operators hold, release, deploy and roll back.
     pub(super) steered: bool,
-    /// Changes to ECS are followed, and everybody is told of them.
+    /// Changes to ECS are followed, and everybody is notified of them.
     pub(super) audited: bool,
     /// The disk takes its time.
     pub(super) slow_disk: bool,

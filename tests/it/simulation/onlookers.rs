@@ -1,10 +1,10 @@
 //! Those who only look: `plan` and `check`, after a life and in the middle of it.
 
+use ecs_deployd::check;
 use ecs_deployd::clock::Clock as _;
 use ecs_deployd::config::Places;
 use ecs_deployd::domain::finding::Severity;
-use ecs_deployd::inspection;
-use ecs_deployd::preview::Preview;
+use ecs_deployd::plan::Preview;
 
 use super::life::{Life, SERVICES};
 use crate::harness;
@@ -26,13 +26,9 @@ impl Life {
         let preview = self.plan().await;
         let text = self.config();
         let config = harness::parse(&text);
-        let findings = inspection::look(
-            &config,
-            &Places::of(&text),
-            &self.world.for_others().contexts(),
-            self.world.clock().now(),
-        )
-        .await;
+        let findings =
+            check::look(&config, &Places::of(&text), &self.world.for_others().contexts(), self.world.clock().now())
+                .await;
         assert_eq!(self.changes(), changes, "who looks changes nothing");
         assert_eq!(self.disk.state(), before, "who looks writes nothing");
         let errors: Vec<_> = findings.iter().filter(|placed| placed.finding.severity == Severity::Error).collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ecs_deployd::clock;
 use ecs_deployd::domain::state::State;
-use ecs_deployd::ledger::{self, Folder, Ledger, LedgerError, Store};
+use ecs_deployd::state_store::{self, Folder, StateStore, StateStoreError, Store};
 
 use super::rng::Rng;
 
@@ -16,7 +16,7 @@ use super::rng::Rng;
 #[derive(Debug)]
 pub struct Disk {
     inner: Arc<Mutex<Inner>>,
-    ledger: Ledger<Simulated>,
+    state_store: StateStore<Simulated>,
 }
 
 #[derive(Debug)]
@@ -57,8 +57,8 @@ struct Names {
 impl Default for Disk {
     fn default() -> Self {
         let inner = Arc::new(Mutex::new(Inner::default()));
-        let ledger = Ledger::within(Simulated(Arc::clone(&inner)));
-        Self { inner, ledger }
+        let state_store = StateStore::within(Simulated(Arc::clone(&inner)));
+        Self { inner, state_store }
     }
 }
 
@@ -129,16 +129,16 @@ impl Disk {
 }
 
 fn read(text: &[u8]) -> State {
-    ledger::parse(Path::new("state.json"), text).unwrap_or_else(|error| panic!("{error}"))
+    state_store::parse(Path::new("state.json"), text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[async_trait]
 impl Store for Disk {
     /// A slow disk takes its time before and after the moment of the commit. Who dies meanwhile does not know on which side.
-    async fn commit(self: Arc<Self>, state: State) -> std::result::Result<(), LedgerError> {
+    async fn commit(self: Arc<Self>, state: State) -> std::result::Result<(), StateStoreError> {
         let (before, after) = self.inner.lock().unwrap().takes();
         clock::sleep(before).await;
-        let done = self.ledger.commit_here(&state);
+        let done = self.state_store.commit_here(&state);
         clock::sleep(after).await;
         done
     }

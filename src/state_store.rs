@@ -27,7 +27,7 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 
 /// The open state file: while it lives, no other process can open it.
 #[derive(Debug)]
-pub struct Ledger<F = RealFolder> {
+pub struct StateStore<F = RealFolder> {
     path: PathBuf,
     folder: F,
     text: Mutex<Text>,
@@ -42,16 +42,16 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// It could not be written; what was durable before still is.
-    async fn commit(self: Arc<Self>, state: State) -> Result<(), LedgerError>;
+    async fn commit(self: Arc<Self>, state: State) -> Result<(), StateStoreError>;
 }
 
 #[async_trait]
-impl Store for Ledger {
+impl Store for StateStore {
     /// On a thread of its own: a disk that hangs does not stop the program from saying so.
-    async fn commit(self: Arc<Self>, state: State) -> Result<(), LedgerError> {
+    async fn commit(self: Arc<Self>, state: State) -> Result<(), StateStoreError> {
         let path = self.path.clone();
         let written = tokio::task::spawn_blocking(move || self.commit_here(&state)).await;
-        written.unwrap_or_else(|died| Err(LedgerError::Unwritable { path, source: io::Error::other(died) }))
+        written.unwrap_or_else(|died| Err(StateStoreError::Unwritable { path, source: io::Error::other(died) }))
     }
 }
 
@@ -66,7 +66,7 @@ pub enum Found {
 
 /// Why the state cannot be used. Each says what to do; in no case was anything overwritten.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
+pub enum StateStoreError {
     /// Another process has it.
     #[error("the state {path} is locked: another ecs-deployd uses it; stop that one, or give this one another [state] path", path = .0.display())]
     Locked(PathBuf),
@@ -112,30 +112,30 @@ struct Versioned {
     version: u64,
 }
 
-impl Ledger {
+impl StateStore {
     /// Locks the state file and reads it.
     ///
     /// # Errors
-    /// The state cannot be used: see [`LedgerError`].
-    pub fn open(path: &Path) -> Result<(Self, Found), LedgerError> {
-        let unwritable = |source| LedgerError::Unwritable { path: path.to_owned(), source };
+    /// The state cannot be used: see [`StateStoreError`].
+    pub fn open(path: &Path) -> Result<(Self, Found), StateStoreError> {
+        let unwritable = |source| StateStoreError::Unwritable { path: path.to_owned(), source };
         let lock = private(OpenOptions::new().create(true).write(true).truncate(false))
             .open(beside(path, "lock"))
             .map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked(path.to_owned())),
+            Err(TryLockError::WouldBlock) => return Err(StateStoreError::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(unwritable(source)),
         }
-        let ledger =
+        let state_store =
             Self { path: path.to_owned(), folder: RealFolder::new(path), text: Mutex::default(), _lock: Some(lock) };
         let found = read(path)?;
-        ledger.folder.probe().map_err(unwritable)?;
-        Ok((ledger, found))
+        state_store.folder.probe().map_err(unwritable)?;
+        Ok((state_store, found))
     }
 }
 
-impl<F: Folder> Ledger<F> {
+impl<F: Folder> StateStore<F> {
     /// A state file in a folder that nobody else can have: one that is simulated.
     #[must_use]
     pub fn within(folder: F) -> Self {
@@ -146,9 +146,9 @@ impl<F: Folder> Ledger<F> {
     ///
     /// # Errors
     /// It could not be written; what was durable before still is.
-    pub fn commit_here(&self, state: &State) -> Result<(), LedgerError> {
+    pub fn commit_here(&self, state: &State) -> Result<(), StateStoreError> {
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(text.render(state)).map_err(|source| LedgerError::Unwritable { path: self.path.clone(), source })
+        self.write(text.render(state)).map_err(|source| StateStoreError::Unwritable { path: self.path.clone(), source })
     }
 
     /// At every moment of this the file has either the old text or the new one, whatever is lost in a crash: the new text is on the disk
@@ -165,9 +165,9 @@ impl<F: Folder> Ledger<F> {
 /// Reads a state file without locking or changing anything.
 ///
 /// # Errors
-/// It cannot be used: see [`LedgerError`].
-pub fn read(path: &Path) -> Result<Found, LedgerError> {
-    let unreadable = |source| LedgerError::Unreadable { path: path.to_owned(), source };
+/// It cannot be used: see [`StateStoreError`].
+pub fn read(path: &Path) -> Result<Found, StateStoreError> {
+    let unreadable = |source| StateStoreError::Unreadable { path: path.to_owned(), source };
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
@@ -176,7 +176,7 @@ pub fn read(path: &Path) -> Result<Found, LedgerError> {
     let size = file.metadata().map_err(unreadable)?.len();
     if size > LARGEST {
         let reason = format!("it has {size} bytes, more than this program ever writes");
-        return Err(LedgerError::Corrupt { path: path.to_owned(), reason });
+        return Err(StateStoreError::Corrupt { path: path.to_owned(), reason });
     }
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(unreadable)?;
@@ -187,24 +187,24 @@ pub fn read(path: &Path) -> Result<Found, LedgerError> {
 ///
 /// # Errors
 /// It is not what this program writes.
-pub fn parse(path: &Path, text: &[u8]) -> Result<State, LedgerError> {
-    let corrupt = |reason: String| LedgerError::Corrupt { path: path.to_owned(), reason };
+pub fn parse(path: &Path, text: &[u8]) -> Result<State, StateStoreError> {
+    let corrupt = |reason: String| StateStoreError::Corrupt { path: path.to_owned(), reason };
     if text.is_empty() {
         return Err(corrupt("it is empty".to_owned()));
     }
     let Versioned { version } = serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))?;
     match version {
         state::VERSION => {}
-        newer if newer > state::VERSION => return Err(LedgerError::Newer { path: path.to_owned(), found: newer }),
+        newer if newer > state::VERSION => return Err(StateStoreError::Newer { path: path.to_owned(), found: newer }),
         other => return Err(corrupt(format!("it has version {other}, which never was"))),
     }
     serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
+#[path = "state_store_tests.rs"]
 mod tests;
 
 #[cfg(test)]
-#[path = "ledger_properties.rs"]
+#[path = "state_store_properties.rs"]
 pub(crate) mod properties;

@@ -9,14 +9,15 @@ use proptest::prelude::*;
 use super::text::Text;
 use super::{parse, render};
 use crate::domain::deployment::HookTarget;
+use crate::domain::operator_command::OperatorCommand;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{
-    AuditRound, AuditState, ContextState, Decision, Deployed, Direction, Freeze, Hold, Left, Ordered, Ousted, Outcome,
-    OutcomeKind, Phase, PushRef, ReadingProgress, Rollout, Seen, ServiceState, Span, State, Target, WayBack,
+    AuditRound, AuditState, CommandRecord, ContextState, Decision, Deployed, DigestHold, Direction, FailedInPlace,
+    Outcome, OutcomeKind, Phase, PushRef, ReadingProgress, ReplacedExternally, RollbackTarget, Rollout, Seen,
+    ServiceHold, ServiceState, Span, State, Target,
 };
-use crate::domain::steering::Order;
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
 use crate::domain::types::{ContextName, DeploymentId, RepositoryName};
 use crate::domain::waiting::{Gate, Hook, Waiting};
@@ -56,9 +57,9 @@ fn target() -> impl Strategy<Value = Target> {
     })
 }
 
-fn way_back() -> impl Strategy<Value = WayBack> {
+fn rollback_target() -> impl Strategy<Value = RollbackTarget> {
     let pinned = prop::collection::btree_map(text(), text(), 0..3);
-    (1..99u64, pinned, of_repositories(target())).prop_map(|(revision, pinned, targets)| WayBack {
+    (1..99u64, pinned, of_repositories(target())).prop_map(|(revision, pinned, targets)| RollbackTarget {
         revision: arn(revision),
         pinned,
         targets,
@@ -82,8 +83,8 @@ fn phase() -> impl Strategy<Value = Phase> {
 fn rollout() -> impl Strategy<Value = Rollout> {
     let direction = prop_oneof![Just(Direction::Forward), text().prop_map(|because| Direction::Back { because })];
     let images = prop::collection::btree_map(text(), text(), 0..3);
-    let plain = (direction, of_repositories(target()), images, way_back(), phase(), time(), prop::bool::ANY);
-    plain.prop_map(|(direction, targets, images, way_back, phase, decided_at, names_tags)| {
+    let plain = (direction, of_repositories(target()), images, rollback_target(), phase(), time(), prop::bool::ANY);
+    plain.prop_map(|(direction, targets, images, rollback_target, phase, decided_at, names_tags)| {
         let replaces = arn(3);
         Rollout {
             direction,
@@ -91,7 +92,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
             replaces,
             base: arn(3),
             images,
-            way_back,
+            rollback_target,
             phase,
             decided_at,
             names_tags,
@@ -106,15 +107,15 @@ fn superseding() -> impl Strategy<Value = Rollout> {
 
 fn deployed() -> impl Strategy<Value = Deployed> {
     let pinned = prop::collection::btree_map(text(), text(), 0..3);
-    let back = (prop::option::of(way_back()), prop::option::of(rollout()));
+    let back = (prop::option::of(rollback_target()), prop::option::of(rollout()));
     (1..99u64, of_repositories(target()), time(), prop::bool::ANY, back, pinned).prop_map(
-        |(revision, targets, since, names_tags, (way_back, unproven), pinned)| Deployed {
+        |(revision, targets, since, names_tags, (rollback_target, unproven), pinned)| Deployed {
             unproven: unproven.map(Box::new),
             revision: arn(revision),
             targets,
             since,
             names_tags,
-            way_back,
+            rollback_target,
             pinned,
         },
     )
@@ -134,16 +135,16 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     )
 }
 
-fn ordered() -> impl Strategy<Value = Ordered> {
+fn ordered() -> impl Strategy<Value = CommandRecord> {
     let order = prop_oneof![
-        Just(Order::Deploy),
-        Just(Order::Release),
-        prop::option::of(text()).prop_map(|reason| Order::Hold { reason }),
-        prop::option::of(text()).prop_map(|to| Order::Rollback { to }),
-        prop::option::of(text()).prop_map(|image| Order::Approve { image }),
-        prop::option::of(text()).prop_map(|reason| Order::Reject { reason }),
+        Just(OperatorCommand::Deploy),
+        Just(OperatorCommand::Release),
+        prop::option::of(text()).prop_map(|reason| OperatorCommand::Hold { reason }),
+        prop::option::of(text()).prop_map(|to| OperatorCommand::Rollback { to }),
+        prop::option::of(text()).prop_map(|image| OperatorCommand::Approve { image }),
+        prop::option::of(text()).prop_map(|reason| OperatorCommand::Reject { reason }),
     ];
-    (time(), text(), order, text()).prop_map(|(at, by, order, answer)| Ordered { at, by, order, answer })
+    (time(), text(), order, text()).prop_map(|(at, by, order, answer)| CommandRecord { at, by, order, answer })
 }
 
 fn waiting() -> impl Strategy<Value = Waiting> {
@@ -164,33 +165,43 @@ fn waiting() -> impl Strategy<Value = Waiting> {
 }
 
 fn service() -> impl Strategy<Value = ServiceState> {
-    let hold = (target(), text(), time(), prop::bool::ANY).prop_map(|(target, reason, now, rejected)| Hold {
+    let hold = (target(), text(), time(), prop::bool::ANY).prop_map(|(target, reason, now, rejected)| DigestHold {
         rejected,
-        ..Hold::new(&target, SignedDuration::ZERO, reason, now)
+        ..DigestHold::new(&target, SignedDuration::ZERO, reason, now)
     });
-    let freeze = (time(), text(), text()).prop_map(|(since, by, reason)| Freeze { since, by, reason });
+    let service_hold = (time(), text(), text()).prop_map(|(since, by, reason)| ServiceHold { since, by, reason });
     let history = prop::collection::vec_deque(outcome(), 0..3);
     let orders = prop::collection::vec_deque(ordered(), 0..3);
-    let wanted = of_repositories(prop::collection::vec(push(), 1..3));
-    let asked = (wanted, of_repositories(push()), prop::option::of(deployed()), prop::option::of(superseding()));
-    let left = (1..99u64, of_repositories(target()), way_back()).prop_map(|(revision, targets, way_back)| Left {
-        revision: arn(revision),
-        targets,
-        way_back,
-    });
-    let ousted = time().prop_map(|at| Ousted { digest: digest('b'), at });
-    let against = (of_repositories(hold), prop::option::of(freeze), of_repositories(ousted), prop::option::of(left));
+    let pending = of_repositories(prop::collection::vec(push(), 1..3));
+    let asked = (pending, of_repositories(push()), prop::option::of(deployed()), prop::option::of(superseding()));
+    let failed_in_place =
+        (1..99u64, of_repositories(target()), rollback_target()).prop_map(|(revision, targets, rollback_target)| {
+            FailedInPlace { revision: arn(revision), targets, rollback_target }
+        });
+    let replaced_externally = time().prop_map(|at| ReplacedExternally { digest: digest('b'), at });
+    let against = (
+        of_repositories(hold),
+        prop::option::of(service_hold),
+        of_repositories(replaced_externally),
+        prop::option::of(failed_in_place),
+    );
     (asked, against, prop::option::of(waiting()), history, orders).prop_map(
-        |((wanted, decided, deployed, rollout), (held, frozen, ousted, left), waiting, history, orders)| ServiceState {
+        |(
+            (pending, decided, deployed, rollout),
+            (held, service_hold, replaced_externally, failed_in_place),
             waiting,
-            wanted,
+            history,
+            orders,
+        )| ServiceState {
+            waiting,
+            pending,
             decided,
             deployed,
             rollout,
-            left,
+            failed_in_place,
             held,
-            ousted,
-            frozen,
+            replaced_externally,
+            service_hold,
             history,
             orders,
         },
@@ -307,10 +318,14 @@ fn a_recorded_state_of_version_1_is_read_and_written_as_it_is() {
     let recorded = include_str!("../tests/data/state/v1.json");
     let state = parse(Path::new("v1.json"), recorded.as_bytes()).unwrap();
     let known = &state.services[&service_key("hello")];
-    assert!(known.rollout.as_ref().unwrap().supersedes.is_some() && known.frozen.is_some() && !known.held.is_empty());
     assert!(
-        known.deployed.as_ref().unwrap().way_back.is_some() && !known.history.is_empty() && !known.orders.is_empty()
+        known.rollout.as_ref().unwrap().supersedes.is_some() && known.service_hold.is_some() && !known.held.is_empty()
     );
-    assert!(!known.wanted.is_empty() && !known.decided.is_empty() && state.contexts.len() == 1);
+    assert!(
+        known.deployed.as_ref().unwrap().rollback_target.is_some()
+            && !known.history.is_empty()
+            && !known.orders.is_empty()
+    );
+    assert!(!known.pending.is_empty() && !known.decided.is_empty() && state.contexts.len() == 1);
     assert_eq!(String::from_utf8(render(&state)).unwrap(), recorded);
 }

@@ -36,29 +36,29 @@ fn push(event: &str, tag_text: &str, second: i64) -> Push {
 }
 
 fn take_push(state: &mut State, push: Push) -> Fate {
-    take(state, &rules(), &context(), &Reading::Push(push), false).unwrap().fate
+    take(state, &rules(), &context(), &ParsedEvent::Push(push), false).unwrap().fate
 }
 
 fn reason(fate: Fate) -> SkipReason {
     match fate {
         Fate::Skip { reason, .. } => reason,
-        Fate::Wanted(services) => panic!("wanted by {services:?}"),
+        Fate::Pending(services) => panic!("wanted by {services:?}"),
     }
 }
 
 #[test]
 fn a_push_is_wanted_by_the_services_whose_policy_admits_its_tag() {
     let mut state = state();
-    assert_eq!(take_push(&mut state, push("e1", "latest", 5)), Fate::Wanted(vec![service_key("a"), service_key("b")]));
-    assert_eq!(take_push(&mut state, push("e2", "release-1", 6)), Fate::Wanted(vec![service_key("a")]));
+    assert_eq!(take_push(&mut state, push("e1", "latest", 5)), Fate::Pending(vec![service_key("a"), service_key("b")]));
+    assert_eq!(take_push(&mut state, push("e2", "release-1", 6)), Fate::Pending(vec![service_key("a")]));
     assert_eq!(reason(take_push(&mut state, push("e3", "dev", 7))), SkipReason::TagMismatch);
-    assert_eq!(state.services[&service_key("a")].wanted[&repository_key("hello")].len(), 2);
+    assert_eq!(state.services[&service_key("a")].pending[&repository_key("hello")].len(), 2);
 }
 
 #[test]
 fn a_push_whose_tag_was_cut_out_concerns_everybody() {
     let cut = Push { tag: None, ..push("e1", "x", 5) };
-    assert_eq!(take_push(&mut state(), cut), Fate::Wanted(vec![service_key("a"), service_key("b")]));
+    assert_eq!(take_push(&mut state(), cut), Fate::Pending(vec![service_key("a"), service_key("b")]));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn an_event_counts_once_and_so_does_its_twin() {
         push.event.shared_id = Some(event_id("shared"));
         push
     };
-    assert!(matches!(take_push(&mut state, twin("e1")), Fate::Wanted(_)));
+    assert!(matches!(take_push(&mut state, twin("e1")), Fate::Pending(_)));
     assert_eq!(reason(take_push(&mut state, twin("e1"))), SkipReason::Duplicate);
     assert_eq!(reason(take_push(&mut state, twin("e2"))), SkipReason::Duplicate);
 }
@@ -90,11 +90,11 @@ fn what_was_pushed_before_the_first_start_is_not_deployed() {
     let mut state = state();
     assert_eq!(reason(take_push(&mut state, push("e1", "latest", -1))), SkipReason::BeforeStart);
     // In the second of the start: the opening scan shows what was there already, a later one what came after.
-    let opening = take(&mut state, &rules(), &context(), &Reading::Push(push("e2", "latest", 0)), true).unwrap();
+    let opening = take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e2", "latest", 0)), true).unwrap();
     assert_eq!(reason(opening.fate), SkipReason::BeforeStart);
-    assert!(matches!(take_push(&mut state, push("e3", "latest", 0)), Fate::Wanted(_)));
-    let opening = take(&mut state, &rules(), &context(), &Reading::Push(push("e4", "latest", 1)), true).unwrap();
-    assert!(matches!(opening.fate, Fate::Wanted(_)));
+    assert!(matches!(take_push(&mut state, push("e3", "latest", 0)), Fate::Pending(_)));
+    let opening = take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e4", "latest", 1)), true).unwrap();
+    assert!(matches!(opening.fate, Fate::Pending(_)));
 }
 
 #[test]
@@ -107,10 +107,10 @@ fn an_older_push_than_the_one_decided_is_superseded() {
         .insert(repository_key("hello"), push_ref("e0", "release-2", 10));
     assert_eq!(reason(take_push(&mut state, push("e1", "release-1", 9))), SkipReason::Superseded);
     assert!(
-        matches!(take_push(&mut state, push("e2", "release-3", 10)), Fate::Wanted(_)),
+        matches!(take_push(&mut state, push("e2", "release-3", 10)), Fate::Pending(_)),
         "the same second decides nothing"
     );
-    assert_eq!(take_push(&mut state, push("e3", "latest", 9)), Fate::Wanted(vec![service_key("b")]));
+    assert_eq!(take_push(&mut state, push("e3", "latest", 9)), Fate::Pending(vec![service_key("b")]));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_push_without_a_tag_may_be_the_newest_of_its_second() {
     state.services.get_or_default(service_key("a")).decided.insert(repository_key("hello"), decided.clone());
     state.services.get_or_default(service_key("b")).decided.insert(repository_key("hello"), decided);
     assert_eq!(reason(take_push(&mut state, cut("e2", 4))), SkipReason::Superseded);
-    assert!(matches!(take_push(&mut state, cut("e3", 5)), Fate::Wanted(_)));
+    assert!(matches!(take_push(&mut state, cut("e3", 5)), Fate::Pending(_)));
 }
 
 #[test]
@@ -139,16 +139,16 @@ fn what_is_wanted_too_often_is_displaced_and_said_to_be() {
     let mut state = state();
     let mut displaced = 0;
     for number in 0..40 {
-        let reading = Reading::Push(push(&format!("e{number}"), "release-1", number));
-        displaced += take(&mut state, &rules(), &context(), &reading, false).unwrap().displaced.len();
+        let parsed = ParsedEvent::Push(push(&format!("e{number}"), "release-1", number));
+        displaced += take(&mut state, &rules(), &context(), &parsed, false).unwrap().displaced.len();
     }
-    assert_eq!(displaced, 40 - state.services[&service_key("a")].wanted[&repository_key("hello")].len());
+    assert_eq!(displaced, 40 - state.services[&service_key("a")].pending[&repository_key("hello")].len());
 }
 
 #[test]
 fn a_rejected_reading_keeps_its_reason_and_counts_once() {
     let mut state = state();
-    let skipped = Reading::Skip(Skipped {
+    let skipped = ParsedEvent::Skip(Skipped {
         event: EventRef { id: event_id("e1"), shared_id: None, time: at(5) },
         repository: Some(repository_key("hello").name),
         reason: SkipReason::FailedPush,
@@ -159,13 +159,13 @@ fn a_rejected_reading_keeps_its_reason_and_counts_once() {
     assert_eq!(verdict.configured, Some(repository_key("hello")));
     assert_eq!(reason(verdict.fate), SkipReason::FailedPush);
     assert_eq!(reason(take(&mut state, &rules(), &context(), &skipped, false).unwrap().fate), SkipReason::Duplicate);
-    assert_eq!(take(&mut state, &rules(), &context(), &Reading::Foreign, false), None);
+    assert_eq!(take(&mut state, &rules(), &context(), &ParsedEvent::Foreign, false), None);
 }
 
 #[test]
 fn a_push_of_what_is_held_names_the_services_that_hold_it() {
     use crate::domain::event::Repeated;
-    use crate::domain::state::{Hold, Outcome, OutcomeKind, Target};
+    use crate::domain::state::{DigestHold, Outcome, OutcomeKind, Target};
     let key = repository_key("hello");
     let target = Target { digest: digest('b'), push: push_ref("e0", "release-1", 1), image_pushed_at: None };
     let outcome = Outcome {
@@ -176,8 +176,8 @@ fn a_push_of_what_is_held_names_the_services_that_hold_it() {
         ended_at: at(3),
         detail: String::new(),
     };
-    let reading = |tag: Option<&str>, letter: Option<char>| {
-        Reading::Skip(Skipped {
+    let parsed = |tag: Option<&str>, letter: Option<char>| {
+        ParsedEvent::Skip(Skipped {
             event: EventRef { id: event_id("again"), shared_id: None, time: at(9) },
             repository: Some(key.name.clone()),
             reason: SkipReason::FailedPush,
@@ -197,9 +197,9 @@ fn a_push_of_what_is_held_names_the_services_that_hold_it() {
     ] {
         let mut state = state();
         let known = state.services.get_or_default(service_key("a"));
-        known.held.insert(key.clone(), Hold::new(&target, SignedDuration::ZERO, "it failed".to_owned(), at(3)));
+        known.held.insert(key.clone(), DigestHold::new(&target, SignedDuration::ZERO, "it failed".to_owned(), at(3)));
         known.remember(outcome.clone());
-        let verdict = take(&mut state, &rules(), &context(), &reading(tag, letter), false).unwrap();
+        let verdict = take(&mut state, &rules(), &context(), &parsed(tag, letter), false).unwrap();
         let services: Vec<String> = verdict.held.iter().map(|held| held.service.to_string()).collect();
         assert_eq!(services, if held { vec!["web/a".to_owned()] } else { Vec::new() }, "{tag:?} {letter:?}");
         assert_eq!(verdict.tag.as_ref().map(|tag| tag.as_str()), tag);

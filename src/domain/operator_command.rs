@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::settings::RepositoryKey;
-pub use super::state::Order;
-use super::state::{Direction, Freeze, Hold, Phase, PushRef, Rollout, ServiceState, WayBack};
+pub use super::state::OperatorCommand;
+use super::state::{DigestHold, Direction, Phase, PushRef, RollbackTarget, Rollout, ServiceHold, ServiceState};
 use super::types::{Digest, TaskDefinitionArn};
 
 /// Why an order is not carried out.
@@ -25,7 +25,8 @@ pub struct Named {
 
 /// Holds a service: what ECS rolls goes on, and so does going back; nothing else is begun.
 pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Timestamp) -> String {
-    known.frozen = Some(Freeze { since: now, by: by.to_owned(), reason: reason.unwrap_or_default().to_owned() });
+    known.service_hold =
+        Some(ServiceHold { since: now, by: by.to_owned(), reason: reason.unwrap_or_default().to_owned() });
     let goes_on = |rollout: &Rollout| !rollout.is_forward() || matches!(rollout.phase, Phase::Rolling { .. });
     match &known.rollout {
         Some(rollout) if goes_on(rollout) => {
@@ -37,13 +38,13 @@ pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Times
 
 /// Ends every hold. What was held back meanwhile is deployed, if the policies still select it.
 pub fn release(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) -> String {
-    let was_held = known.frozen.take().is_some() | !known.held.is_empty();
+    let was_held = known.service_hold.take().is_some() | !known.held.is_empty();
     known.held.clear();
-    known.ousted.clear();
+    known.replaced_externally.clear();
     if !was_held {
         return "nothing was held".to_owned();
     }
-    order_what_ecr_says(known, repositories, now);
+    add_ordered_reconciliation(known, repositories, now);
     "released; it is rolled to what the policies select in ECR, if that is not what runs".to_owned()
 }
 
@@ -52,26 +53,26 @@ pub fn release(known: &mut ServiceState, repositories: &[RepositoryKey], now: Ti
 /// # Errors
 /// The service is held.
 pub fn deploy(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) -> Result<(), Refused> {
-    if let Some(freeze) = &known.frozen {
-        return Err(Refused(format!("{freeze}; release it first")));
+    if let Some(service_hold) = &known.service_hold {
+        return Err(Refused(format!("{service_hold}; release it first")));
     }
-    order_what_ecr_says(known, repositories, now);
+    add_ordered_reconciliation(known, repositories, now);
     Ok(())
 }
 
 /// Makes the service want what its policies select in ECR, in each of these repositories.
-pub fn want_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKey], at: Timestamp) {
+pub fn add_reconciliation(known: &mut ServiceState, repositories: &[RepositoryKey], at: Timestamp) {
     for repository in repositories {
-        known.want(repository, PushRef::reconciliation(at));
+        known.add_pending(repository, PushRef::reconciliation(at));
     }
 }
 
 /// The same because an operator says so. The machine's clock may be behind the one that pushes go by: an order never stands before what was
 /// decided already.
-pub fn order_what_ecr_says(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) {
+pub fn add_ordered_reconciliation(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) {
     for repository in repositories {
         let decided = known.decided.get(repository).map_or(now, |decided| decided.at);
-        known.want(repository, PushRef::ordered(now.max(decided)));
+        known.add_pending(repository, PushRef::ordered(now.max(decided)));
     }
 }
 
@@ -96,16 +97,16 @@ pub fn rollback(
         (Some(rollout), _) if !matches!(rollout.phase, Phase::Rolling { .. }) => {
             return Err(Refused("a rollout is just being begun; try again in a moment".to_owned()));
         }
-        (Some(rollout), _) => (rollout.targets.clone(), Some(rollout.way_back.clone())),
+        (Some(rollout), _) => (rollout.targets.clone(), Some(rollout.rollback_target.clone())),
         (None, Some(deployed)) if &deployed.revision == current => {
-            (deployed.targets.clone(), deployed.way_back.clone())
+            (deployed.targets.clone(), deployed.rollback_target.clone())
         }
-        (None, _) => match &known.left {
-            Some(left) if &left.revision == current => (left.targets.clone(), Some(left.way_back.clone())),
+        (None, _) => match &known.failed_in_place {
+            Some(left) if &left.revision == current => (left.targets.clone(), Some(left.rollback_target.clone())),
             _ => Default::default(),
         },
     };
-    let way_back = match (to, before) {
+    let rollback_target = match (to, before) {
         // What its tags meant when it ran is known.
         (Some(named), Some(before)) if named.revision == before.revision => before,
         (Some(named), _) => {
@@ -117,7 +118,7 @@ pub fn rollback(
                     named.revision.short()
                 )));
             }
-            WayBack { revision: named.revision, pinned: BTreeMap::new(), targets: BTreeMap::new() }
+            RollbackTarget { revision: named.revision, pinned: BTreeMap::new(), targets: BTreeMap::new() }
         }
         (None, Some(before)) => before,
         (None, None) => {
@@ -127,15 +128,15 @@ pub fn rollback(
     };
     for (repository, target) in &targets {
         let reason = format!("rolled back by {by}");
-        known.held.insert(repository.clone(), Hold::new(target, SignedDuration::ZERO, reason, now));
+        known.held.insert(repository.clone(), DigestHold::new(target, SignedDuration::ZERO, reason, now));
     }
     Ok(Rollout {
         direction: Direction::Back { because: format!("ordered by {by}") },
         targets,
         replaces: current.clone(),
-        base: way_back.revision.clone(),
-        images: way_back.pinned.clone(),
-        way_back,
+        base: rollback_target.revision.clone(),
+        images: rollback_target.pinned.clone(),
+        rollback_target,
         phase: Phase::Intended,
         decided_at: now,
         names_tags: false,
@@ -161,7 +162,7 @@ pub fn revision(named: &str, current: &TaskDefinitionArn) -> Result<String, Refu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::state::{Deployed, Left};
+    use crate::domain::state::{Deployed, FailedInPlace};
     use crate::domain::test_support::*;
 
     fn deployed() -> ServiceState {
@@ -172,7 +173,7 @@ mod tests {
             targets: forward.targets,
             since: at(5),
             names_tags: false,
-            way_back: Some(WayBack {
+            rollback_target: Some(RollbackTarget {
                 revision: arn(1),
                 pinned: BTreeMap::from([("app".to_owned(), "x@y".to_owned())]),
                 targets: BTreeMap::new(),
@@ -245,15 +246,19 @@ mod tests {
 
     #[test]
     fn what_was_left_in_place_can_be_taken_back() {
-        let left = Left { revision: arn(3), targets: rollout(Phase::Intended).targets, way_back: wayback(2) };
-        let mut known = ServiceState { left: Some(left), ..deployed() };
+        let left = FailedInPlace {
+            revision: arn(3),
+            targets: rollout(Phase::Intended).targets,
+            rollback_target: rollback_target(2),
+        };
+        let mut known = ServiceState { failed_in_place: Some(left), ..deployed() };
         let back = rollback(&mut known, &arn(3), None, "alice", at(9)).unwrap();
         assert_eq!(back.base, arn(2));
         assert!(known.held.contains_key(&repository_key("hello")));
     }
 
-    fn wayback(revision: u64) -> WayBack {
-        WayBack { revision: arn(revision), pinned: BTreeMap::new(), targets: BTreeMap::new() }
+    fn rollback_target(revision: u64) -> RollbackTarget {
+        RollbackTarget { revision: arn(revision), pinned: BTreeMap::new(), targets: BTreeMap::new() }
     }
 
     #[test]
@@ -261,14 +266,14 @@ mod tests {
         let repositories = [repository_key("hello")];
         let mut known = ServiceState::default();
         assert_eq!(release(&mut known, &repositories, at(1)), "nothing was held");
-        assert!(known.wanted.is_empty());
+        assert!(known.pending.is_empty());
         let _ = hold(&mut known, "alice", Some("fair of the year"), at(2));
         let refused = deploy(&mut known, &repositories, at(3)).unwrap_err().0;
         assert!(refused.contains("alice") && refused.contains("fair of the year"), "{refused}");
         assert!(release(&mut known, &repositories, at(4)).starts_with("released"));
-        assert!(known.frozen.is_none());
-        assert!(known.wanted[&repositories[0]][0].is_reconciliation());
+        assert!(known.service_hold.is_none());
+        assert!(known.pending[&repositories[0]][0].is_reconciliation());
         assert!(deploy(&mut known, &repositories, at(5)).is_ok());
-        assert_eq!(known.wanted[&repositories[0]].len(), 1, "asked once is enough");
+        assert_eq!(known.pending[&repositories[0]].len(), 1, "asked once is enough");
     }
 }

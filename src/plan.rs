@@ -13,20 +13,20 @@ use crate::clock::{Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
 use crate::domain::image::ImageReference;
-use crate::domain::intake::{self, Fate, Verdict};
-use crate::domain::plan::{self, Facts, Plan};
+use crate::domain::operator_command;
+use crate::domain::plan::{self, Plan, ServiceSnapshot};
+use crate::domain::routing::{self, Fate, Verdict};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{Decision, PushRef, ServiceState, State};
-use crate::domain::steering;
 use crate::domain::types::{ContextName, EventId, ServiceKey};
 use crate::domain::waiting::Waiting;
 use crate::engine::{Observation, ObservationRequest};
 use crate::health::Health;
-use crate::ledger::{self, LedgerError};
 use crate::metrics::Metrics;
 use crate::observer::{Observer, Round};
 use crate::scheduler::{self, Shared};
+use crate::state_store::{self, StateStoreError};
 use crate::status::{Comparison, PushForecast};
 
 /// The version of the shape.
@@ -108,7 +108,7 @@ pub struct ImageChange {
 pub enum PreviewError {
     /// The state cannot be used.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    StateStore(#[from] StateStoreError),
     /// A context cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -126,7 +126,7 @@ pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
     let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected);
     let now = clock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
-    let state = daemon::begin(&config, ledger::read(&config.state.path)?, clock.as_ref());
+    let state = daemon::begin(&config, state_store::read(&config.state.path)?, clock.as_ref());
     let common = Common::new(Arc::clone(&metrics), Arc::default(), corrected);
     let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
     Ok(look(&config, &contexts, state, clock, metrics).await)
@@ -148,26 +148,26 @@ pub async fn look(
     let mut preview =
         Preview { version: VERSION, at: now, pushes: Vec::new(), services: Vec::new(), errors: Vec::new() };
     let mut decided: BTreeMap<(String, String), Vec<PushPreview>> = BTreeMap::new();
-    for (request, facts) in observed {
+    for (request, snapshot) in observed {
         let key = request.key;
         let known = state.services.get(&key).cloned().unwrap_or_default();
         let name = config.name_of(&key);
-        match facts {
+        match snapshot {
             Err(error) => {
                 errors.push(error.to_string());
                 preview.services.push(service(&key, name, None, Comparison::Unknown, error.to_string(), Vec::new()));
             }
-            Ok(Observation { facts, unanswered }) => {
+            Ok(Observation { snapshot, unanswered }) => {
                 errors.extend(unanswered.values().map(ToString::to_string));
                 let answered = |mut known: ServiceState| {
-                    known.wanted.retain(|repository, _| !unanswered.contains_key(repository));
+                    known.pending.retain(|repository, _| !unanswered.contains_key(repository));
                     known
                 };
-                let pushes = decide(config, &key, &answered(known.clone()), &facts, now);
+                let pushes = decide(config, &key, &answered(known.clone()), &snapshot, now);
                 note_pushes(&name, &pushes, &mut decided);
                 let compared = answered(compared(config, &key, &known, now));
-                let difference = decide(config, &key, &compared, &facts, now);
-                let mut row = difference_of(&key, name, &facts, &difference);
+                let difference = decide(config, &key, &compared, &snapshot, now);
+                let mut row = difference_of(&key, name, &snapshot, &difference);
                 add_what_stands_against(&mut row, &known, unanswered.values());
                 row.waiting.clone_from(&known.waiting);
                 preview.services.push(row);
@@ -205,8 +205,8 @@ async fn poll(
     let taking = async {
         while let Some(batch) = pages.recv().await {
             let opening = state.contexts.get(&batch.context).is_some_and(|known| known.cursor.is_none());
-            for reading in &batch.readings {
-                let verdict = intake::take(state, &config.repositories, &batch.context, reading, opening);
+            for parsed in &batch.parsed_events {
+                let verdict = routing::take(state, &config.repositories, &batch.context, parsed, opening);
                 verdicts.extend(verdict.map(|verdict| (batch.context.clone(), verdict)));
             }
         }
@@ -226,8 +226,8 @@ pub(crate) async fn ask(config: &Config, contexts: &Contexts, state: &State, now
     keys.dedup();
     let requests = keys.into_iter().filter_map(|key| {
         let mut known = state.services.get(key).cloned().unwrap_or_default();
-        steering::want_what_ecr_says(&mut known, &repositories(config, key), now);
-        let pushes = known.wanted.clone();
+        operator_command::add_reconciliation(&mut known, &repositories(config, key), now);
+        let pushes = known.pending.clone();
         ObservationRequest::of(config, key, &known, pushes)
     });
     let (round, places) = Round::new(&Observer::new(contexts.clone()), requests.collect());
@@ -241,11 +241,11 @@ fn add_what_stands_against<'a>(
     known: &ServiceState,
     unanswered: impl Iterator<Item = &'a AwsError>,
 ) {
-    let freeze = known.frozen.iter().map(ToString::to_string);
+    let service_hold = known.service_hold.iter().map(ToString::to_string);
     let holds = known.held.iter().map(|(repository, hold)| {
         format!("held: {}@{} since {:.0}: {}", repository.name, hold.digest, hold.since, hold.reason)
     });
-    let mut details: Vec<String> = freeze.chain(holds).collect();
+    let mut details: Vec<String> = service_hold.chain(holds).collect();
     for error in unanswered {
         if row.state == Comparison::Same {
             row.state = Comparison::Unknown;
@@ -269,13 +269,17 @@ fn compared(config: &Config, key: &ServiceKey, known: &ServiceState, now: Timest
         decided: known.decided.clone(),
         ..ServiceState::default()
     };
-    steering::order_what_ecr_says(&mut compared, &repositories(config, key), now - SignedDuration::from_secs(1));
+    operator_command::add_ordered_reconciliation(
+        &mut compared,
+        &repositories(config, key),
+        now - SignedDuration::from_secs(1),
+    );
     compared
 }
 
-fn decide(config: &Config, key: &ServiceKey, known: &ServiceState, facts: &Facts, now: Timestamp) -> Plan {
+fn decide(config: &Config, key: &ServiceKey, known: &ServiceState, snapshot: &ServiceSnapshot, now: Timestamp) -> Plan {
     let rules = config.rules_of(key);
-    plan::plan(&rules, known, facts, now)
+    plan::plan(&rules, known, snapshot, now)
 }
 
 fn note_pushes(name: &str, plan: &Plan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
@@ -344,10 +348,10 @@ fn pushes_of(
             let detail = verdict.explained(detail, |key| config.name_of(key));
             vec![one(None, PushForecast::Skipped(*reason), detail)]
         }
-        Fate::Wanted(_) if displaced.contains(&verdict.event.id) => {
+        Fate::Pending(_) if displaced.contains(&verdict.event.id) => {
             vec![one(None, PushForecast::Skipped(SkipReason::Superseded), "many newer ones wait".to_owned())]
         }
-        Fate::Wanted(services) => {
+        Fate::Pending(services) => {
             let of = |key: &ServiceKey| {
                 let name = config.name_of(key);
                 let found = known.into_iter().flatten().find(|push| push.service.as_ref() == Some(&name));
@@ -382,13 +386,13 @@ fn service(
     }
 }
 
-fn difference_of(key: &ServiceKey, name: String, facts: &Facts, plan: &Plan) -> ServicePreview {
-    let revision = facts.service.as_ref().map(|service| service.task_definition.as_str().to_owned());
-    if let (Some(roll), Some(current)) = (&plan.roll, &facts.current) {
+fn difference_of(key: &ServiceKey, name: String, snapshot: &ServiceSnapshot, plan: &Plan) -> ServicePreview {
+    let revision = snapshot.service.as_ref().map(|service| service.task_definition.as_str().to_owned());
+    if let (Some(roll), Some(current)) = (&plan.roll, &snapshot.current) {
         let change = |(container, to): (&String, &String)| {
             let from = current.image_of(container).unwrap_or_default();
             // A tag means what the running tasks say it means.
-            let runs = facts.running.only(container).filter(|_| ImageReference::split(from).is_movable());
+            let runs = snapshot.running.only(container).filter(|_| ImageReference::split(from).is_movable());
             let from = runs.map_or_else(|| from.to_owned(), |digest| format!("{from} ({digest})"));
             ImageChange { container: container.clone(), from, to: to.clone() }
         };

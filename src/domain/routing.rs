@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::event::{EventRef, Push, Reading, Repeated};
+use super::event::{EventRef, ParsedEvent, Push, Repeated};
 use super::policy::{By, Policy};
 use super::settings::{RepositoryKey, RepositoryRule};
 use super::skip::SkipReason;
@@ -73,7 +73,7 @@ pub enum Fate {
         detail: String,
     },
     /// These services have to be looked at.
-    Wanted(Vec<ServiceKey>),
+    Pending(Vec<ServiceKey>),
 }
 
 /// Takes one reading into the state. `None` for what is not a push at all.
@@ -84,16 +84,16 @@ pub fn take(
     state: &mut State,
     rules: &Rules,
     context: &ContextName,
-    reading: &Reading,
+    parsed: &ParsedEvent,
     opening: bool,
 ) -> Option<Verdict> {
-    let (event, repository, tag) = match reading {
-        Reading::Foreign => return None,
-        Reading::Skip(skipped) => {
+    let (event, repository, tag) = match parsed {
+        ParsedEvent::Foreign => return None,
+        ParsedEvent::Skip(skipped) => {
             let tag = skipped.repeats.as_ref().and_then(|repeats| repeats.tag.as_ref());
             (&skipped.event, skipped.repository.as_ref(), tag)
         }
-        Reading::Push(push) => (&push.event, Some(&push.repository), push.tag.as_ref()),
+        ParsedEvent::Push(push) => (&push.event, Some(&push.repository), push.tag.as_ref()),
     };
     let rule = repository.and_then(|name| rules.get(&RepositoryKey { aws: context.clone(), name: name.clone() }));
     let (mut displaced, mut held) = (Vec::new(), Vec::new());
@@ -101,17 +101,17 @@ pub fn take(
         let since = repository.map_or(known.baseline, |name| known.followed_since(name));
         (known.remember(event, rule.is_some()), known.baseline, since)
     });
-    let fate = match (known, reading) {
+    let fate = match (known, parsed) {
         (None, _) => skip(SkipReason::NotConfigured, "the AWS context is not in the configuration"),
         (Some((true, ..)), _) => skip(SkipReason::Duplicate, "the event was read before"),
-        (Some(_), Reading::Foreign) => return None,
-        (Some(_), Reading::Skip(skipped)) => {
+        (Some(_), ParsedEvent::Foreign) => return None,
+        (Some(_), ParsedEvent::Skip(skipped)) => {
             if let (Some(rule), Some(repeats)) = (rule, &skipped.repeats) {
                 held = held_images(state, rule, repeats);
             }
             skip(skipped.reason, &skipped.detail)
         }
-        (Some((false, baseline, since)), Reading::Push(push)) => {
+        (Some((false, baseline, since)), ParsedEvent::Push(push)) => {
             let second = SignedDuration::from_millis(999);
             let early = push.event.time < since || (opening && push.event.time <= baseline + second);
             of_push(state, push, rule, early, &mut displaced)
@@ -193,7 +193,7 @@ fn of_push(
         );
     }
     let key = rule.key();
-    let wanted = PushRef {
+    let pending = PushRef {
         event: push.event.id.clone(),
         tag: push.tag.clone(),
         at: push.event.time,
@@ -204,12 +204,12 @@ fn of_push(
     for (service, policy) in concerned {
         let known = state.services.get_or_default(service.clone());
         match known.decided.get(&key) {
-            Some(decided) if decided.event == wanted.event => decided_itself = true,
+            Some(decided) if decided.event == pending.event => decided_itself = true,
             // Where the text of the tag decides, an older push may well bring the highest one.
-            Some(decided) if policy.order() == By::Push && wanted.is_surely_older_than(decided) => {}
+            Some(decided) if policy.order() == By::Push && pending.is_surely_older_than(decided) => {}
             _ => {
-                known.want(&key, wanted.clone());
-                displaced.extend(known.bound_wanted(&key, policy).map(|push| (service.clone(), push)));
+                known.add_pending(&key, pending.clone());
+                displaced.extend(known.bound_pending(&key, policy).map(|push| (service.clone(), push)));
                 takers.push(service.clone());
             }
         }
@@ -220,9 +220,9 @@ fn of_push(
             false => skip(SkipReason::Superseded, "a newer push was decided already"),
         };
     }
-    Fate::Wanted(takers)
+    Fate::Pending(takers)
 }
 
 #[cfg(test)]
-#[path = "intake_tests.rs"]
+#[path = "routing_tests.rs"]
 mod tests;

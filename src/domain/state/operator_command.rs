@@ -8,7 +8,7 @@ use super::super::printable;
 /// An order to one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
-pub enum Order {
+pub enum OperatorCommand {
     /// Roll to what the policies select in ECR now.
     Deploy,
     /// Deploy nothing until a release.
@@ -39,7 +39,7 @@ pub enum Order {
     },
 }
 
-impl Order {
+impl OperatorCommand {
     /// The order as it stands in the log, in the history and on the command line.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -56,14 +56,14 @@ impl Order {
 
 /// What an operator ordered, and the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ordered {
+pub struct CommandRecord {
     /// When.
     pub at: Timestamp,
     /// The operator.
     #[serde(deserialize_with = "printable::text")]
     pub by: String,
     /// What.
-    pub order: Order,
+    pub order: OperatorCommand,
     /// What came of it at once.
     #[serde(deserialize_with = "printable::text")]
     pub answer: String,

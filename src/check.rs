@@ -19,7 +19,7 @@ use crate::config::{Config, Places};
 use crate::daemon::SAFE_OVERLAP;
 use crate::domain::event;
 use crate::domain::finding::{self, Finding, Home, NOTHING_SELECTED, Severity, nearest};
-use crate::domain::plan::Facts;
+use crate::domain::plan::ServiceSnapshot;
 use crate::domain::polling::{Demand, PAGE, Polling, Request};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::State;
@@ -27,7 +27,7 @@ use crate::domain::types::{ContextName, ServiceKey};
 use crate::domain::view::RepositoryView;
 use crate::engine::Observation;
 use crate::metrics::Metrics;
-use crate::preview;
+use crate::plan;
 
 /// Services for which the calls are tried that hardly ever are made: one is like the next.
 const RARE_CALLS: usize = 20;
@@ -230,25 +230,26 @@ impl Inspection<'_> {
 
     async fn of_services(&mut self, now: Timestamp) {
         let mut unselected = Vec::new();
-        let observed = preview::ask(self.config, self.contexts, &State::default(), now).await;
-        for (request, facts) in observed {
+        let observed = plan::ask(self.config, self.contexts, &State::default(), now).await;
+        for (request, snapshot) in observed {
             let key = request.key;
             let rules = self.config.rules_of(&key);
-            match facts {
+            match snapshot {
                 Err(error) => {
                     let finding = of_error(&self.config.name_of(&key), &error);
                     self.add(self.line_of(&key, None), finding);
                 }
                 Ok(observation) => {
                     self.of_images(&observation);
-                    let facts = observation.facts;
-                    if facts.service.is_none() {
-                        let finding = self.of_missing(&key, &facts).await;
+                    let snapshot = observation.snapshot;
+                    if snapshot.service.is_none() {
+                        let finding = self.of_missing(&key, &snapshot).await;
                         self.add(self.line_of(&key, None), finding);
                         continue;
                     }
-                    let homes = self.homes(&rules, &facts);
-                    for (repository, finding) in finding::of_service(&self.config.name_of(&key), &rules, &homes, &facts)
+                    let homes = self.homes(&rules, &snapshot);
+                    for (repository, finding) in
+                        finding::of_service(&self.config.name_of(&key), &rules, &homes, &snapshot)
                     {
                         match repository {
                             Some(repository) if finding.code == NOTHING_SELECTED => {
@@ -289,7 +290,7 @@ impl Inspection<'_> {
             let finding = of_error(&format!("repository {}", repository.name), error);
             self.add(self.places.repository(repository.aws.as_str(), repository.name.as_str()), finding);
         }
-        for (repository, _) in observation.facts.images.iter().filter(|(_, answers)| answers.no_repository) {
+        for (repository, _) in observation.snapshot.images.iter().filter(|(_, answers)| answers.no_repository) {
             let finding = unknown_repository(repository, "create it, or correct its name or its `aws`");
             let is_known = self
                 .found
@@ -301,10 +302,14 @@ impl Inspection<'_> {
         }
     }
 
-    fn homes(&self, rules: &BTreeMap<RepositoryKey, &ServiceRule>, facts: &Facts) -> BTreeMap<RepositoryKey, Home> {
+    fn homes(
+        &self,
+        rules: &BTreeMap<RepositoryKey, &ServiceRule>,
+        snapshot: &ServiceSnapshot,
+    ) -> BTreeMap<RepositoryKey, Home> {
         let home = |key: &RepositoryKey| {
             let region = self.contexts.get(&key.aws)?.region.clone();
-            let best = facts.images.get(key).and_then(|answers| answers.best.as_ref());
+            let best = snapshot.images.get(key).and_then(|answers| answers.best.as_ref());
             Some((key.clone(), Home { region, account: best.map(|(_, image)| image.registry.account.clone()) }))
         };
         rules.keys().filter_map(home).collect()
@@ -317,9 +322,9 @@ impl Inspection<'_> {
         self.places.service(repository, key)
     }
 
-    async fn of_missing(&self, key: &ServiceKey, facts: &Facts) -> Finding {
+    async fn of_missing(&self, key: &ServiceKey, snapshot: &ServiceSnapshot) -> Finding {
         let subject = self.config.name_of(key);
-        if let Some(why) = &facts.unrollable {
+        if let Some(why) = &snapshot.unrollable {
             return Finding::new(Severity::Error, "unrollable", subject, why, "take it out of the configuration");
         }
         let Some(context) = self.contexts.get(&key.aws) else {
@@ -334,7 +339,7 @@ async fn missing(context: &AwsContext, key: &ServiceKey, subject: String) -> Fin
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         nearest(wanted, &names).unwrap_or_else(|| "correct the name, the Region or the account".to_owned())
     };
-    // Whoever may not list the clusters is told of a wrong one all the same.
+    // A wrong name is reported to callers who may not list the clusters, too.
     let asked = context.ecs.describe_services(&key.cluster, std::slice::from_ref(&key.service)).await;
     let names = match context.inventory.clusters().await {
         Err(_) if asked.is_err_and(|error| error.code == CLUSTER_NOT_FOUND) => Ok(Vec::new()),

@@ -1,13 +1,13 @@
-//! Notices over a reload and at a stop: what waits is delivered, or its loss is counted.
+//! Notifications over a reload and at a stop: what waits is delivered, or its loss is counted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ecs_deployd::aws::Fault;
 use ecs_deployd::clock::Clock as _;
-use ecs_deployd::domain::notice::Notice;
+use ecs_deployd::domain::notification::Notification;
 use ecs_deployd::metrics::Metrics;
-use ecs_deployd::notify::Notices;
+use ecs_deployd::notify::Notifier;
 
 use crate::harness::{parse, pass};
 use crate::world::World;
@@ -19,7 +19,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(60);
 struct Scene {
     world: World,
     metrics: Arc<Metrics>,
-    notices: Notices,
+    notifier: Notifier,
 }
 
 impl Scene {
@@ -27,21 +27,21 @@ impl Scene {
         let world = World::new();
         let metrics = Arc::new(Metrics::new("test", "test", world.clock().now()).unwrap());
         let settings = parse(&tables(receivers)).notify;
-        let notices = Notices::start(&settings, &world.contexts(), &metrics);
-        Self { world, metrics, notices }
+        let notifier = Notifier::start(&settings, &world.contexts(), &metrics);
+        Self { world, metrics, notifier }
     }
 
     fn reload(&mut self, receivers: &[(&str, &str)]) {
         let settings = parse(&tables(receivers)).notify;
-        self.notices = self.notices.reload(&settings, &self.world.contexts(), &self.metrics);
+        self.notifier = self.notifier.reload(&settings, &self.world.contexts(), &self.metrics);
     }
 
     /// Tells something that everybody wants to hear.
-    async fn tell(&self) -> Arc<Notice> {
+    async fn tell(&self) -> Arc<Notification> {
         pass(1).await;
-        let notice = Arc::new(Notice::test(self.world.clock().now()));
-        self.notices.tell(&notice);
-        notice
+        let notification = Arc::new(Notification::test(self.world.clock().now()));
+        self.notifier.tell(&notification);
+        notification
     }
 
     fn told(&self, topic: &str) -> Vec<String> {
@@ -71,8 +71,8 @@ async fn what_waits_and_what_was_told_outlives_a_reload() {
     scene.reload(&[("ops", NEW)]);
     pass(2).await;
     assert_eq!(scene.told(NEW), *std::slice::from_ref(&waiting.id), "at once, and where the new configuration says");
-    scene.notices.tell(&delivered);
-    scene.notices.tell(&waiting);
+    scene.notifier.tell(&delivered);
+    scene.notifier.tell(&waiting);
     pass(2).await;
     assert_eq!(scene.told(NEW), *std::slice::from_ref(&waiting.id), "a repetition is known over a reload");
 }
@@ -91,7 +91,7 @@ async fn a_stop_after_a_reload_delivers_what_waits_or_counts_it_as_lost() {
                 scene.world.break_topic(OLD, None);
             }
             pass(if mended { 0 } else { 100 }).await;
-            scene.notices.clone().finish(STOP_WITHIN).await;
+            scene.notifier.clone().finish(STOP_WITHIN).await;
             let expected = if mended { vec![waiting.id.clone()] } else { Vec::new() };
             assert_eq!(scene.told(OLD), expected, "mended {mended}, stays {stays}");
             assert_eq!(scene.dropped("ops"), !mended, "mended {mended}, stays {stays}");

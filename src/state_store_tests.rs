@@ -16,19 +16,22 @@ fn folder() -> (TempDir, PathBuf) {
 fn some_state(second: i64) -> State {
     let mut state = State::default();
     state.contexts.insert(ContextName::parse("default").unwrap(), ContextState::new(at(second)));
-    state.services.get_or_default(service_key("a")).want(&repository_key("hello"), push_ref("e1", "latest", second));
+    state
+        .services
+        .get_or_default(service_key("a"))
+        .add_pending(&repository_key("hello"), push_ref("e1", "latest", second));
     state
 }
 
 #[test]
 fn what_is_committed_is_found_again() {
     let (_folder, path) = folder();
-    let (ledger, found) = Ledger::open(&path).unwrap();
+    let (state_store, found) = StateStore::open(&path).unwrap();
     assert_eq!(found, Found::Missing);
-    ledger.commit_here(&some_state(1)).unwrap();
-    ledger.commit_here(&some_state(2)).unwrap();
-    drop(ledger);
-    let (_ledger, found) = Ledger::open(&path).unwrap();
+    state_store.commit_here(&some_state(1)).unwrap();
+    state_store.commit_here(&some_state(2)).unwrap();
+    drop(state_store);
+    let (_state_store, found) = StateStore::open(&path).unwrap();
     assert_eq!(found, Found::State(Box::new(some_state(2))));
     assert_eq!(read(&beside(&path, "previous")).unwrap(), Found::State(Box::new(some_state(1))));
 }
@@ -36,8 +39,8 @@ fn what_is_committed_is_found_again() {
 #[test]
 fn only_the_owner_can_read_it_and_people_can() {
     let (_folder, path) = folder();
-    let (ledger, _) = Ledger::open(&path).unwrap();
-    ledger.commit_here(&some_state(1)).unwrap();
+    let (state_store, _) = StateStore::open(&path).unwrap();
+    state_store.commit_here(&some_state(1)).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("{\n\"version\": 1,\n\"contexts\": {\n\"default\": {"), "{text}");
@@ -48,10 +51,10 @@ fn only_the_owner_can_read_it_and_people_can() {
 #[test]
 fn a_second_process_is_locked_out() {
     let (_folder, path) = folder();
-    let (first, _) = Ledger::open(&path).unwrap();
-    assert!(matches!(Ledger::open(&path), Err(LedgerError::Locked(_))));
+    let (first, _) = StateStore::open(&path).unwrap();
+    assert!(matches!(StateStore::open(&path), Err(StateStoreError::Locked(_))));
     drop(first);
-    assert!(Ledger::open(&path).is_ok());
+    assert!(StateStore::open(&path).is_ok());
 }
 
 #[test]
@@ -63,8 +66,8 @@ fn what_cannot_be_understood_is_refused_and_left_as_it_is() {
     {
         let (_folder, path) = folder();
         std::fs::write(&path, text).unwrap();
-        let error = Ledger::open(&path).unwrap_err();
-        assert!(matches!(error, LedgerError::Corrupt { .. }), "{text:?}: {error}");
+        let error = StateStore::open(&path).unwrap_err();
+        assert!(matches!(error, StateStoreError::Corrupt { .. }), "{text:?}: {error}");
         assert!(error.to_string().contains("restore it from"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
@@ -74,26 +77,26 @@ fn what_cannot_be_understood_is_refused_and_left_as_it_is() {
 fn a_newer_version_is_not_corrupt() {
     let (_folder, path) = folder();
     std::fs::write(&path, "{\"version\": 2, \"whatever\": []}").unwrap();
-    let error = Ledger::open(&path).unwrap_err();
-    assert!(matches!(error, LedgerError::Newer { found: 2, .. }));
+    let error = StateStore::open(&path).unwrap_err();
+    assert!(matches!(error, StateStoreError::Newer { found: 2, .. }));
     assert!(error.to_string().contains("run the newer ecs-deployd"), "{error}");
 }
 
 #[test]
 fn a_folder_that_is_not_there_cannot_be_written() {
     let (folder, _) = folder();
-    let error = Ledger::open(&folder.path().join("absent/state.json")).unwrap_err();
-    assert!(matches!(error, LedgerError::Unwritable { .. }), "{error}");
+    let error = StateStore::open(&folder.path().join("absent/state.json")).unwrap_err();
+    assert!(matches!(error, StateStoreError::Unwritable { .. }), "{error}");
 }
 
 #[test]
 fn a_failed_commit_leaves_the_last_one() {
     let (_folder, path) = folder();
-    let (ledger, _) = Ledger::open(&path).unwrap();
-    ledger.commit_here(&some_state(1)).unwrap();
+    let (state_store, _) = StateStore::open(&path).unwrap();
+    state_store.commit_here(&some_state(1)).unwrap();
     // A folder in the place of the temporary file: it cannot be opened for writing, even by root.
     std::fs::create_dir(beside(&path, "new")).unwrap();
-    assert!(matches!(ledger.commit_here(&some_state(2)), Err(LedgerError::Unwritable { .. })));
+    assert!(matches!(state_store.commit_here(&some_state(2)), Err(StateStoreError::Unwritable { .. })));
     assert_eq!(read(&path).unwrap(), Found::State(Box::new(some_state(1))));
 }
 
@@ -101,8 +104,8 @@ fn a_failed_commit_leaves_the_last_one() {
 fn a_temporary_file_that_a_crash_left_is_no_state() {
     let (_folder, path) = folder();
     std::fs::write(beside(&path, "new"), "{\"version\": 1, \"contexts\": {").unwrap();
-    let (ledger, found) = Ledger::open(&path).unwrap();
+    let (state_store, found) = StateStore::open(&path).unwrap();
     assert_eq!(found, Found::Missing);
-    ledger.commit_here(&some_state(1)).unwrap();
+    state_store.commit_here(&some_state(1)).unwrap();
     assert!(matches!(read(&path).unwrap(), Found::State(_)));
 }

@@ -1,4 +1,4 @@
-//! What others are told of, and who wants to hear it.
+//! What receivers are notified of, and which receiver gets it.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::words::words;
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct Notification {
     /// The same for the same thing, also after a restart: who receives it can tell a repetition.
     pub id: String,
     /// When it happened.
@@ -31,7 +31,7 @@ pub struct Named {
     pub name: String,
 }
 
-/// What a notice is about.
+/// What a notification is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
     /// A deployment ended.
@@ -42,7 +42,7 @@ pub enum About {
     Waiting(Named, Waiting),
     /// A push failed because ECR has the image already, and that image is held for a service.
     HeldPush(Named, HeldPush),
-    /// Somebody wants to see whether notices arrive.
+    /// Somebody wants to see whether notifications arrive.
     Test,
 }
 
@@ -55,7 +55,7 @@ pub struct HeldPush {
     pub tag: Option<Tag>,
     /// The digest.
     pub digest: Digest,
-    /// The event that told of the push.
+    /// The event that reported the push.
     pub event: EventId,
     /// When it was pushed.
     pub pushed_at: Timestamp,
@@ -88,7 +88,7 @@ impl Severity {
     }
 }
 
-impl Notice {
+impl Notification {
     /// A deployment ended.
     #[must_use]
     pub fn of_deployment(service: Named, outcome: &Outcome) -> Self {
@@ -253,8 +253,8 @@ words! {
 impl Interest {
     /// Whether it is to be told. A test always is.
     #[must_use]
-    pub fn covers(&self, notice: &Notice) -> bool {
-        match &notice.about {
+    pub fn covers(&self, notification: &Notification) -> bool {
+        match &notification.about {
             About::Test => true,
             About::Waiting(service, waiting) => {
                 let wanted =
@@ -345,8 +345,8 @@ mod tests {
 
     #[test]
     fn who_is_told_is_chosen_by_outcome_repository_and_service() {
-        let failed = Notice::of_deployment(named("test"), &outcome(OutcomeKind::Failed, &["app", "envoy"]));
-        let refused = Notice::of_deployment(named("test"), &outcome(OutcomeKind::Refused, &[]));
+        let failed = Notification::of_deployment(named("test"), &outcome(OutcomeKind::Failed, &["app", "envoy"]));
+        let refused = Notification::of_deployment(named("test"), &outcome(OutcomeKind::Refused, &[]));
         let only = |outcomes: &[OutcomeKind]| Interest { outcomes: outcomes.iter().copied().collect(), ..all() };
         let from = |names: &[&str]| Interest { repositories: globs(names), ..all() };
         let to = |names: &[&str]| Interest { services: globs(names), ..all() };
@@ -363,7 +363,7 @@ mod tests {
         ] {
             assert_eq!(interest.covers(&failed), of_failed, "{interest:?}");
             assert_eq!(interest.covers(&refused), of_refused, "{interest:?}");
-            assert!(interest.covers(&Notice::test(at(1))));
+            assert!(interest.covers(&Notification::test(at(1))));
         }
     }
 
@@ -378,13 +378,17 @@ mod tests {
             reason: "its rollout failed".to_owned(),
             release: "ecs-deployd release test/web/shop".to_owned(),
         };
-        let notice = Notice::of_held_push(named("test"), &push);
+        let notification = Notification::of_held_push(named("test"), &push);
         assert!(
-            notice.title().ends_with("/shop: pushing app:v1 again changed nothing, it is held"),
+            notification.title().ends_with("/shop: pushing app:v1 again changed nothing, it is held"),
             "{}",
-            notice.title()
+            notification.title()
         );
-        assert!(notice.detail().contains("to try it again: ecs-deployd release test/web/shop"), "{}", notice.detail());
+        assert!(
+            notification.detail().contains("to try it again: ecs-deployd release test/web/shop"),
+            "{}",
+            notification.detail()
+        );
         let only = |outcomes: &[OutcomeKind]| Interest { outcomes: outcomes.iter().copied().collect(), ..all() };
         for (interest, told) in [
             (all(), true),
@@ -394,22 +398,24 @@ mod tests {
             (Interest { services: globs(&["test/*/shop"]), ..all() }, true),
             (Interest { services: globs(&["live/*/shop"]), ..all() }, false),
         ] {
-            assert_eq!(interest.covers(&notice), told, "{interest:?}");
+            assert_eq!(interest.covers(&notification), told, "{interest:?}");
         }
     }
 
     #[test]
     fn a_notice_says_what_happened_in_one_line_and_is_known_again() {
-        let notice = Notice::of_deployment(named("test"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
-        assert!(notice.title().ends_with("/shop: rolled back (app:v1, envoy:v1)"), "{}", notice.title());
-        assert_eq!((notice.severity(), notice.detail().as_str()), (Severity::Warning, "why"));
-        let again = Notice::of_deployment(
+        let notification =
+            Notification::of_deployment(named("test"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
+        assert!(notification.title().ends_with("/shop: rolled back (app:v1, envoy:v1)"), "{}", notification.title());
+        assert_eq!((notification.severity(), notification.detail().as_str()), (Severity::Warning, "why"));
+        let again = Notification::of_deployment(
             named("test"),
             &Outcome { ended_at: at(99), ..outcome(OutcomeKind::RolledBack, &["app", "envoy"]) },
         );
-        assert_eq!(notice.id, again.id, "the same, seen to end later");
-        let elsewhere = Notice::of_deployment(named("live"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
-        assert_ne!(notice.id, elsewhere.id, "a service of the same name in another account");
-        assert_ne!(notice.title(), elsewhere.title());
+        assert_eq!(notification.id, again.id, "the same, seen to end later");
+        let elsewhere =
+            Notification::of_deployment(named("live"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
+        assert_ne!(notification.id, elsewhere.id, "a service of the same name in another account");
+        assert_ne!(notification.title(), elsewhere.title());
     }
 }

@@ -1,13 +1,13 @@
 //! What operators order of the running daemon.
 
-use ecs_deployd::domain::steering::Order;
+use ecs_deployd::domain::operator_command::OperatorCommand;
 
 use crate::harness::pass;
 use crate::scene::Scene;
 use crate::world::{Fate, Health};
 
-fn rollback(to: Option<&str>) -> Order {
-    Order::Rollback { to: to.map(str::to_owned) }
+fn rollback(to: Option<&str>) -> OperatorCommand {
+    OperatorCommand::Rollback { to: to.map(str::to_owned) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -26,9 +26,9 @@ async fn a_rollback_goes_to_the_digest_that_ran_before_and_holds_what_ran() {
     assert_eq!(service.history[0].result.as_str(), "rolled_back");
     assert_eq!((service.orders[0].by.as_str(), service.orders[0].order.as_str()), ("alice", "rollback"));
     // What was rolled back is not deployed again by a comparison, and is by a release.
-    let refused = scene.order(Order::Deploy).await.unwrap_err().0;
+    let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
     assert!(refused.contains("rolled back by alice"), "{refused}");
-    scene.process().order("default/web/hello", Order::Release).await.unwrap();
+    scene.process().order("default/web/hello", OperatorCommand::Release).await.unwrap();
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
     scene.deployed("v2").await;
@@ -63,7 +63,7 @@ async fn a_rollback_to_a_named_revision_needs_no_memory() {
 #[tokio::test(start_paused = true)]
 async fn a_held_service_stays_as_it_is_until_a_release() {
     let mut scene = Scene::hello().started().await;
-    scene.order(Order::Hold { reason: Some("fair".to_owned()) }).await.unwrap();
+    scene.order(OperatorCommand::Hold { reason: Some("fair".to_owned()) }).await.unwrap();
     let v1 = scene.push("v1");
     pass(120).await;
     assert_eq!(scene.runs(), Some(scene.v0.clone()));
@@ -73,9 +73,9 @@ async fn a_held_service_stays_as_it_is_until_a_release() {
     scene.push("v1");
     pass(120).await;
     assert_eq!((scene.runs(), scene.held()), (Some(scene.v0.clone()), 1.0));
-    let refused = scene.order(Order::Deploy).await.unwrap_err().0;
+    let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
     assert!(refused.contains("held by alice") && refused.contains("fair"), "{refused}");
-    scene.order(Order::Release).await.unwrap();
+    scene.order(OperatorCommand::Release).await.unwrap();
     pass(120).await;
     assert_eq!((scene.runs(), scene.held()), (Some(v1), 0.0));
 }
@@ -89,13 +89,13 @@ async fn deploy_rolls_to_what_ecr_says_and_tells_when_there_is_nothing_to_do() {
     pass(60).await;
     assert_eq!(scene.rollouts(), 0, "pushed before the start");
     // The running tasks resolved the tag when they were started.
-    let answer = scene.order(Order::Deploy).await.unwrap();
+    let answer = scene.order(OperatorCommand::Deploy).await.unwrap();
     assert_eq!(answer, format!("rolling to hello:latest ({v1})"));
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
-    let answer = scene.order(Order::Deploy).await.unwrap();
+    let answer = scene.order(OperatorCommand::Deploy).await.unwrap();
     assert!(answer.starts_with("nothing to do: already_deployed: "), "{answer}");
-    let refused = scene.process().order("web/helo", Order::Deploy).await.unwrap_err().0;
+    let refused = scene.process().order("web/helo", OperatorCommand::Deploy).await.unwrap_err().0;
     assert_eq!(refused, "web/helo is no CLUSTER/SERVICE of the configuration; the nearest one is web/hello");
 }
 
@@ -103,7 +103,7 @@ async fn deploy_rolls_to_what_ecr_says_and_tells_when_there_is_nothing_to_do() {
 async fn an_order_that_is_not_on_the_disk_is_not_confirmed() {
     let scene = Scene::hello().started().await;
     scene.disk.set_full(true);
-    let refused = scene.order(Order::Hold { reason: None }).await.unwrap_err().0;
+    let refused = scene.order(OperatorCommand::Hold { reason: None }).await.unwrap_err().0;
     assert!(refused.contains("not on the disk"), "{refused}");
 }
 
