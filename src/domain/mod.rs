@@ -15,6 +15,7 @@ pub mod finding;
 pub mod image;
 pub mod level;
 pub mod lifecycle;
+pub mod monitor;
 pub mod notification;
 pub mod opening;
 pub mod operator_command;

@@ -12,6 +12,7 @@ use aws_sdk_ecs::types::{
 use crate::aws::call::timestamp;
 use crate::domain::deployment::{HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView};
 use crate::domain::event::shorten;
+use crate::domain::monitor;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
 use crate::domain::view::{
@@ -19,7 +20,7 @@ use crate::domain::view::{
     Unrollable,
 };
 
-/// Service events that are kept: enough to say why a rollout does not move.
+/// Service events that are kept: enough to say why a rollout does not move. Older ones are kept if they tell of tasks.
 const EVENTS: usize = 10;
 
 pub(super) fn fate_of(status: Option<&ServiceDeploymentStatus>) -> Fate {
@@ -96,8 +97,9 @@ pub(super) fn view(service: &Service) -> Option<ServiceView> {
         events: service
             .events()
             .iter()
-            .take(EVENTS)
-            .filter_map(|event| {
+            .enumerate()
+            .filter(|(index, event)| *index < EVENTS || event.message().is_some_and(monitor::tells_of_tasks))
+            .filter_map(|(_, event)| {
                 Some(ServiceEvent {
                     at: timestamp(event.created_at()?)?,
                     message: printable(event.message()?, LONGEST),
