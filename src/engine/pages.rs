@@ -23,6 +23,7 @@ impl Engine {
     pub(super) fn page(&mut self, page: Page, now: Now) {
         let Page { context, parsed_events, progress, changes, audited } = page;
         self.changes(&context, changes, audited, now);
+        // Until a first scan has ended, what it finds was there before the start (decision 3).
         let opening = self.state.contexts.get(&context).is_some_and(|known| known.cursor.is_none());
         for parsed in &parsed_events {
             self.take_event(&context, parsed, opening, now);

@@ -1,7 +1,7 @@
 //! What pending pushes need to be decided: what ECR says of the images, and what ECS says of the services.
 //!
 //! Round trips are what this costs, so all that can be asked at once is: first the images, the services and, where it is not known that the
-//! revision pins its images, the tasks; then the revisions. The reads of one round are shared over all its services and clusters: what a
+//! revision pins its images, the tasks (decision 12); then the revisions. The reads of one round are shared over all its services and clusters: what a
 //! tag of a repository points to and what a revision says is asked once.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -172,8 +172,8 @@ impl<'a> Among<'_, 'a> {
 /// The push with the time from which it stands, given the image that it brings.
 ///
 /// Where the tag has moved on since the push, a later one brought the image: it stands as of that one, so that what was pushed in between
-/// does not follow it. A push without a tag, and a comparison with ECR, bring the best image that there is: they stand as of the push of
-/// that one, too. Nobody pushed when ECR was compared, so that time says nothing. The times of pushes are whole seconds.
+/// does not follow it (decision 6). A push without a tag, and a comparison with ECR, bring the best image that there is: they stand as of the push of
+/// that one, too. Nobody pushed when ECR was compared, so that time says nothing (decision 8). The times of pushes are whole seconds.
 ///
 /// Example: `v1` is pushed with A at 10:00, `v2` with B at 10:05, and `v1` with C at 10:10. The first event alone was read. It stands as of
 /// 10:10: C is deployed, and `v2` is superseded.

@@ -1,4 +1,5 @@
-//! Where what runs stands among the images that a policy selects from: a comparison with ECR that nobody ordered never goes down.
+//! Where what runs stands among the images that a policy selects from: a comparison with ECR that nobody ordered never goes down
+//! (decision 9).
 //!
 //! ECR may have lost what runs, or the tag that it was deployed by. What runs still counts as the highest that is known; where that cannot be
 //! known, nothing is deployed.
