@@ -382,6 +382,11 @@ fn service_deployment(one: &ServiceDeployment) -> Option<ServiceDeploymentView> 
                 Some(DeploymentLifecycleHookStatus::AwaitingAction | DeploymentLifecycleHookStatus::InProgress)
             ),
             expires_at: hook.expires_at().and_then(timestamp),
+            timeout_action: match hook.timeout_action() {
+                Some(DeploymentLifecycleHookAction::Continue) => Some(HookAction::Continue),
+                Some(DeploymentLifecycleHookAction::Rollback) => Some(HookAction::Rollback),
+                _ => None,
+            },
         })
     };
     Some(ServiceDeploymentView {

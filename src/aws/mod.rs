@@ -43,10 +43,10 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 
 pub use crate::domain::polling::Window;
-pub use connect::{ConnectError, Patience, connect};
+pub use connect::{ConnectError, Patience, connect, connect_known};
 pub use date::AwsTime;
 pub use error::{AwsError, Fault};
-pub use identity::{identities, profiles};
+pub use identity::profiles;
 
 /// The doors of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;

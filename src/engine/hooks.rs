@@ -102,15 +102,24 @@ impl Handler<'_> {
         let Workflow::Rolling { intent, watch, .. } = &self.service.workflow else { return None };
         let seen = watch.seen.as_ref()?;
         let hook = seen.waits_at()?;
-        let (repository, target) = intent.targets.iter().next()?;
-        let stage = seen.stage.clone().unwrap_or_default();
-        let reason = match hook.target {
-            HookTarget::Pause => format!(
-                "ECS pauses at {stage}; continue with: ecs-deployd approve {name}, or roll back with: ecs-deployd reject {name}",
-                name = self.rules.named(self.key).name
+        // A rollback brings what ran before, as far as that is known.
+        let brings = if intent.is_forward() { &intent.targets } else { &intent.rollback_target.targets };
+        let (repository, target) = brings.iter().chain(&intent.targets).next()?;
+        let (name, stage) = (self.rules.named(self.key).name, seen.stage.clone().unwrap_or_default());
+        let reason = match (hook.target, intent.is_forward()) {
+            (HookTarget::Pause, true) => format!(
+                "ECS pauses at {stage}; continue with: ecs-deployd approve {name}, or roll back with: ecs-deployd reject {name}"
             ),
-            HookTarget::Lambda => format!("ECS waits at {stage} for the Lambda function of its lifecycle hook"),
+            (HookTarget::Pause, false) => format!(
+                "ECS pauses at {stage} on the way back to {}; continue with: ecs-deployd approve {name}",
+                intent.rollback_target.revision.short()
+            ),
+            (HookTarget::Lambda, _) => {
+                format!("ECS waits at {stage} for the Lambda function of its lifecycle hook")
+            }
         };
+        let otherwise = hook.without_an_answer().map(|then| format!("; {then}")).unwrap_or_default();
+        let reason = reason + &otherwise;
         Some(Waiting {
             gate: Gate::Pause,
             since: self.now.time,
@@ -152,6 +161,10 @@ impl Handler<'_> {
         {
             let tag = waiting.tag.map(|tag| format!(":{tag}")).unwrap_or_default();
             return Err(Refused(format!("another image waits: {}{tag} ({})", waiting.repository, waiting.digest)));
+        }
+        let goes_back = self.service.workflow.intent().is_some_and(|intent| !intent.is_forward());
+        if goes_back && matches!(command.order, OperatorCommand::Reject { .. }) {
+            return Err(Refused("a rollback waits there, which only an approval continues".to_owned()));
         }
         match waiting.hook {
             Some(hook) if self.service.hook_answer.is_none() => match hook.target {
@@ -216,7 +229,7 @@ impl Handler<'_> {
         else {
             return;
         };
-        let hooked = !seen.hooks.is_empty();
+        let hooked = watch.hooked || !seen.hooks.is_empty();
         if hooked
             && intent.is_forward()
             && intent.rollback_target.pinned.is_empty()

@@ -146,6 +146,8 @@ pub(super) struct Watch {
     pub(super) progressed_at: Option<Timestamp>,
     /// What DescribeServiceDeployments said of it last, where that is asked.
     pub(super) seen: Option<ServiceDeploymentView>,
+    /// The service has hooks at which a deployment waits.
+    pub(super) hooked: bool,
     /// Its tasks, as they were seen last.
     pub(super) counts: Option<Counts>,
     /// Whether its end is being confirmed.
@@ -185,6 +187,7 @@ impl Watch {
             progressed: now.moment,
             progressed_at: None,
             seen: None,
+            hooked: false,
             counts: None,
             ending: Ending::NotYet,
         }
