@@ -12,6 +12,7 @@ mod durability;
 mod ending;
 mod hooks;
 mod lines;
+mod monitoring;
 mod reading;
 mod reloads;
 mod resuming;

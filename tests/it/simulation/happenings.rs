@@ -116,6 +116,7 @@ impl Life {
         let spared = self.kind.forgetful.then_some(true);
         let health = match (known.or(spared), self.rng.below(10)) {
             (Some(false), _) | (None, 0) if number.is_multiple_of(2) => Health::Stops,
+            (Some(false), _) | (None, 0) if self.kind.monitors => Health::Exits { after: Duration::from_secs(6) },
             (Some(false), _) | (None, 0) => Health::Never,
             (None, 1) => Health::BreaksAfter(Duration::from_secs(30)),
             (None, 2) => Health::After(Duration::from_secs(1 + self.rng.below(480))),
@@ -415,7 +416,8 @@ impl Life {
     /// An operator answers the hook that a rollout waits at, so many times in a hundred.
     pub(super) async fn answer_hook(&mut self, chance: u64) {
         if self.is_paused() && self.aside.percent(chance) {
-            let rejects = self.aside.percent(30) && !self.kind.forgetful;
+            // ECS goes back to what it has completed, which may be what fails later.
+            let rejects = self.aside.percent(30) && !self.kind.forgetful && !self.kind.monitors;
             self.answer(rejects).await;
         }
     }

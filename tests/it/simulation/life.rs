@@ -98,6 +98,8 @@ pub(super) struct Kind {
     pub(super) expires: bool,
     /// ECS takes its time before it goes back by itself.
     pub(super) hesitates: bool,
+    /// Rollouts stay under watch after ECS has completed them: `monitor = "2m"`. Some bad images are complete in ECS's eyes.
+    pub(super) monitors: bool,
     /// Service `a` has CloudWatch alarms, for which ECS waits longer than the timeout.
     pub(super) alarmed: bool,
     /// Service `v` has a PAUSE hook.
@@ -124,6 +126,7 @@ impl Kind {
             short_tokens: is(9, 30),
             expires: is(10, 60),
             hesitates: is(11, 30),
+            monitors: is(12, 40),
             // The numbers leave the lives in which a promise was broken once as they were.
             alarmed: is(18, 40),
             pauses: is(35, 40),
@@ -247,7 +250,8 @@ impl Life {
         let minutes = |minutes: u64| SignedDuration::from_mins(i64::try_from(minutes).unwrap());
         let (longer, hours) = (minutes(12 + self.aside.below(40)), minutes(60 * (2 + self.aside.below(8))));
         // Where the state may be lost, so may be what was refused. A way back by a tag may be to what was refused.
-        let refuses = self.aside.percent(30) && !self.kind.forgetful && !by_tag;
+        // Nor is it known what to go back to once ECS has completed something that fails later.
+        let refuses = self.aside.percent(30) && !self.kind.forgetful && !self.kind.monitors && !by_tag;
         let then = if refuses { HookAction::Rollback } else { HookAction::Continue };
         let expires = self.aside.percent(50).then_some((hours, then));
         let kind = self.kind;
@@ -286,9 +290,10 @@ impl Life {
     pub(super) fn config(&self) -> String {
         let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
         let audit = if self.kind.audited { "[audit]\nevents = [\"UpdateService\", \"StopTask\"]\n" } else { "" };
+        let monitor = if self.kind.monitors { "monitor = \"2m\"\n" } else { "" };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{audit}{CONFIG}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{audit}{CONFIG}"
         )
     }
 
