@@ -138,6 +138,22 @@ fn an_approval_continues_the_deployment_once_it_is_on_the_disk() {
 }
 
 #[test]
+fn a_hook_at_which_ecs_goes_on_is_not_told_of_again_because_an_answer_is_old() {
+    let mut scene = Scene::waiting_at(HookTarget::Pause);
+    scene.command(approve());
+    scene.committed();
+    scene.hook_answered(Ok(()));
+    scene.all_committed();
+    let waits = seen(HookTarget::Pause, true);
+    for _ in 0..3 {
+        let lines = scene.looked_at(&waits);
+        assert!(!lines.contains(&WAITS.to_owned()), "{lines:?}");
+        scene.all_committed();
+    }
+    assert!(scene.looked_at(&waits).contains(&WAITS.to_owned()), "in the end it is believed");
+}
+
+#[test]
 fn an_answer_that_ecs_does_not_take_leaves_the_rollout_waiting() {
     let mut scene = Scene::waiting_at(HookTarget::Pause);
     scene.command(approve());

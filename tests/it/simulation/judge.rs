@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::life::{Life, PAUSES, Pushed, SERVICES, ServiceOf};
+use super::life::{Kind, Life, PAUSES, Pushed, SERVICES, ServiceOf};
 use crate::world::Started;
 
 /// The topic of which everything is told.
@@ -251,7 +251,8 @@ impl Life {
             return if bad { Way::Undone } else { Way::Same };
         }
         // Back to what ran before the bad one; or before those that it superseded, which were never seen to work.
-        let recent = |before: &&Started| recently(started, before, 25);
+        let patience = if self.waits_long(name) { 48 * 60 } else { 25 };
+        let recent = |before: &&Started| recently(started, before, patience);
         // Who may not ask whether it bakes takes it for complete when its tasks run.
         let ran = log.iter().rev().take_while(recent).any(|before| {
             [&before.ran, &before.ran_unbaked].into_iter().any(|ran| ran[container].as_deref() == Some(brings))
@@ -302,13 +303,20 @@ impl Life {
         push.good && !was_refused
     }
 
+    /// Whether ECS waits on purpose in deployments of a service.
+    fn waits_long(&self, name: &str) -> bool {
+        matches!(
+            (name, self.kind),
+            ("a", Kind { alarmed: true, .. }) | ("b", Kind { calls: true, .. }) | ("v", Kind { pauses: true, .. })
+        )
+    }
+
     /// What ECS waits for on purpose is no failure, and nobody but an operator answers a hook.
     fn judge_waiting(&self) {
-        let patient = [("a", self.kind.alarmed), ("b", self.kind.calls), ("v", self.kind.pauses)];
         for message in self.world.messages(EVERYTHING) {
             let notification: serde_json::Value = serde_json::from_str(&message.text).unwrap();
             let deployment = &notification["deployment"];
-            let waits = patient.iter().any(|(name, is_so)| *is_so && deployment["service"] == *name);
+            let waits = deployment["service"].as_str().is_some_and(|name| self.waits_long(name));
             let is_good = |image: &serde_json::Value| {
                 self.pushed.values().flatten().any(|push| image["digest"] == push.digest.as_str() && push.good)
             };
