@@ -343,7 +343,12 @@ impl<'a> Table<'a> {
                 None => self.wrong(
                     at,
                     name,
-                    format!("expected a table [{}], found {}: settings stand in a table for each context, like [aws.default]", self.name(name), kind(value.get_ref())),
+                    format!(
+                        "expected a table [{}], found {}: settings stand in tables that have names, like [{}.default]",
+                        self.name(name),
+                        kind(value.get_ref()),
+                        self.path
+                    ),
                 ),
             }
         }

@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod audit;
 pub mod clock_offset;
 pub mod deployment;
+pub mod discovery;
 pub mod downtime;
 pub mod event;
 pub mod finding;

@@ -12,6 +12,7 @@ mod auditing;
 mod calls;
 mod corpus;
 mod crash;
+mod discovering;
 mod documents;
 mod failures;
 mod flow;
