@@ -23,13 +23,12 @@ use crate::domain::discovery::{Doubt, Look};
 use crate::domain::state::State;
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::health::Health;
-use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
 use crate::state_store::{self, Found, StateStore, StateStoreError};
-use crate::wording::counted;
+use crate::wording::{chain, counted};
 
 mod connecting;
 

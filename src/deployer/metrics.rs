@@ -52,6 +52,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::Unexplained { .. }
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::Proven(_)
+            | ServiceEvent::MonitoringBegun(_)
             | ServiceEvent::PendingDropped => {}
         },
         Event::Discovery(DiscoveryEvent::Followed(aws, services)) => metrics.discovered(aws, *services),
