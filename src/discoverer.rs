@@ -175,7 +175,7 @@ impl Discoverer {
         for _ in 0..PAGES {
             let page: TaggedPage = again(|| self.context.tagging.tagged_services(&self.rule.tag, next.clone())).await?;
             for (arn, value) in page.services {
-                self.add(&mut tagged, arn, value);
+                self.add(&mut tagged, &arn, value);
             }
             next = page.next;
             if next.is_none() {
@@ -185,9 +185,9 @@ impl Discoverer {
         Err(AwsError::unusable("tag", "GetResources", "the pages have no end"))
     }
 
-    fn add(&mut self, tagged: &mut Tagged, arn: String, value: String) {
-        let Some(NamedService { region, account, cluster, service }) = NamedService::parse(&arn) else {
-            if self.unnamed.insert(arn.clone()) {
+    fn add(&mut self, tagged: &mut Tagged, arn: &str, value: String) {
+        let Some(NamedService { region, account, cluster, service }) = NamedService::parse(arn) else {
+            if self.unnamed.insert(arn.to_owned()) {
                 warn!(
                     aws = %self.rule.aws, arn, remedy = "list the service, or create it anew with the account setting serviceLongArnFormat",
                     "a service that has the tag cannot be followed, as its ARN is of the old format and does not name its cluster"
