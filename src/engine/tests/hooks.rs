@@ -1,227 +1,300 @@
-//! Where ECS waits on purpose in a deployment: at hooks, which operators answer, and for its alarms.
+//! Where ECS itself waits at the hooks of a deployment, and what operators answer.
 
 use super::stage::Stage;
-use super::{NOTHING_FOLLOWS, Scene, error};
-use crate::aws::{AwsError, Fault};
+use super::{HELLO, NOTHING_FOLLOWS, Scene, error};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::deployment::{HookAction, HookTarget, HookView, LifecycleHook, ServiceDeploymentView};
 use crate::domain::state::OperatorCommand;
-use crate::domain::test_support::{arn, repository_key, service_key};
-use crate::domain::view::{RolloutState, ServiceView};
-use crate::engine::{Input, Read, Write};
+use crate::domain::test_support::{digest, repository_key};
+use crate::domain::view::RolloutState;
 
 const WAITS: &str = "event: web/hello waits: pause";
-const STAGES: [&str; 1] = ["read: stages of web/hello d2"];
-const REJECTED: &str = "rejected by alice: not on a Friday";
-
-/// A service deployment that waits at a hook, or that is before it.
-fn seen(target: HookTarget, waits: bool) -> ServiceDeploymentView {
-    let hook = HookView { id: "hook-1".to_owned(), target, waits, expires_at: None, timeout_action: None };
-    ServiceDeploymentView {
-        arn: "sd-2".to_owned(),
-        status: "IN_PROGRESS".to_owned(),
-        reason: String::new(),
-        stage: Some(if waits { "POST_SCALE_UP" } else { "SCALE_UP" }.to_owned()),
-        traffic: None,
-        hooks: waits.then_some(hook).into_iter().collect(),
-        alarms: Vec::new(),
-        breaker: None,
-    }
-}
+const WAITS_NO_LONGER: &str = "event: web/hello waits no longer: pause";
 
 fn approve() -> OperatorCommand {
     OperatorCommand::Approve { image: None }
 }
 
 fn reject() -> OperatorCommand {
-    OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) }
+    OperatorCommand::Reject { reason: Some("too slow".to_owned()) }
 }
 
-fn set_hook(service: &mut ServiceView, target: HookTarget) {
-    service.lifecycle.service_deployment = Some("sd-2".to_owned());
-    service.lifecycle.hooks = vec![LifecycleHook { target, stages: vec!["POST_SCALE_UP".to_owned()] }];
-}
-
-impl Scene {
-    /// ECS rolls a service that has a hook.
-    fn rolling_to_hook(target: HookTarget) -> Self {
-        let mut scene = Self::at(Stage::Rolling);
-        set_hook(scene.ecs("hello"), target);
-        scene
-    }
-
-    /// ECS waits at the hook, and that was seen.
-    fn waiting_at(target: HookTarget) -> Self {
-        let mut scene = Self::rolling_to_hook(target);
-        assert_eq!(scene.watched(), STAGES);
-        assert_eq!(
-            scene.staged(Ok(Some(seen(target, true)))),
-            [WAITS, "event: web/hello rolls, 0 of 2 after 5 s", "commit"]
-        );
-        assert_eq!(scene.committed(), ["notify: web/hello: waiting (hello:latest)"]);
-        scene
-    }
-
-    /// ECS tells the stage of what it rolls.
-    fn staged(&mut self, answer: Result<Option<ServiceDeploymentView>, AwsError>) -> Vec<String> {
-        let read = self.read(|read| matches!(read, Read::Stages { .. }));
-        let Read::Stages { service, deployment, seen, asked_at, .. } = read else { unreachable!() };
-        self.handle([Input::Staged { service, deployment, seen, asked_at, answer: Box::new(answer) }])
-    }
-
-    /// ECS takes the answer to its hook, or does not. Gives what was answered, too.
-    fn hook_answered(&mut self, answer: Result<(), AwsError>) -> (HookAction, Vec<String>) {
-        let place = self.writes.iter().position(|write| matches!(write, Write::Continue { .. }));
-        let Write::Continue { id, action, .. } = self.writes.remove(place.expect("no answer is under way")) else {
-            unreachable!()
-        };
-        (action, self.handle([Input::Continued { id, answer }]))
-    }
-
-    /// ECS stops a deployment, or does not.
-    fn deployment_stopped(&mut self, answer: Result<(), AwsError>) -> Vec<String> {
-        let place = self.writes.iter().position(|write| matches!(write, Write::Stop { .. }));
-        self.writes.remove(place.expect("no stop is under way"));
-        self.handle([Input::Stopped { service: service_key("hello"), answer }])
-    }
-
-    /// The next look at the service, with what ECS tells of its stages.
-    fn looked_at(&mut self, seen: &ServiceDeploymentView) -> Vec<String> {
-        assert_eq!(self.watched().last().map(String::as_str), Some(STAGES[0]));
-        self.staged(Ok(Some(seen.clone())))
-    }
-
-    /// The reason of what waits.
-    fn waits_because(&self) -> String {
-        self.known("hello").waiting.as_ref().unwrap().reason.clone()
+/// A service deployment under way, with a hook that was called.
+fn called(target: HookTarget, waits: bool) -> ServiceDeploymentView {
+    ServiceDeploymentView {
+        arn: "sd2".to_owned(),
+        status: "IN_PROGRESS".to_owned(),
+        reason: String::new(),
+        stage: Some("POST_SCALE_UP".to_owned()),
+        traffic: None,
+        hooks: vec![HookView { id: "hook1".to_owned(), target, waits, expires_at: None, timeout_action: None }],
+        alarms: Vec::new(),
+        breaker: None,
     }
 }
 
-#[test]
-fn what_waits_at_a_hook_is_told_once_and_is_never_late() {
-    let mut scene = Scene::waiting_at(HookTarget::Pause);
-    let reason = "ECS pauses at POST_SCALE_UP; continue with: ecs-deployd approve web/hello, or roll back with: ecs-deployd reject web/hello";
-    assert_eq!(scene.waits_because(), reason);
-    for _ in 0..3 {
-        scene.pass(86_400);
-        let lines = scene.looked_at(&seen(HookTarget::Pause, true));
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines[0].starts_with("event: web/hello rolls, 0 of 2 after") && lines[1] == "commit", "{lines:?}");
-        assert_eq!(scene.committed(), NOTHING_FOLLOWS);
-    }
-    // Past the hook the deadline runs: it is the default of 15 minutes.
-    let lines = scene.looked_at(&seen(HookTarget::Pause, false));
-    assert_eq!(lines[0], "event: web/hello waits no longer: pause");
+/// `web/hello`, which ECS rolls and which has a hook.
+fn hooked() -> Scene {
+    let mut scene = Scene::at(Stage::Rolling);
+    let lifecycle = &mut scene.ecs("hello").lifecycle;
+    lifecycle.hooks = vec![LifecycleHook { target: HookTarget::Pause, stages: vec!["POST_SCALE_UP".to_owned()] }];
+    lifecycle.service_deployment = Some("sd2".to_owned());
+    scene
+}
+
+/// The same, and ECS waits at the hook.
+fn paused() -> Scene {
+    let mut scene = hooked();
+    scene.watched();
+    scene.staged(called(HookTarget::Pause, true));
     scene.all_committed();
-    scene.pass(14 * 60);
-    assert_eq!(scene.looked_at(&seen(HookTarget::Pause, false)).len(), 1, "it rolls");
-    scene.pass(60);
-    assert_eq!(scene.looked_at(&seen(HookTarget::Pause, false)), ["read: stopped tasks of web/hello d2"]);
+    scene
 }
 
 #[test]
-fn an_approval_continues_the_deployment_once_it_is_on_the_disk() {
-    let mut scene = Scene::waiting_at(HookTarget::Pause);
-    assert_eq!(scene.command(approve()), ["commit"]);
-    assert_eq!(scene.committed(), ["write: continue web/hello at hook-1"]);
-    let refused = "event: web/hello approve by alice refused";
-    assert_eq!(scene.command(approve()), [refused, "commit"], "one answer at a time");
-    assert_eq!(scene.committed(), ["reply 2: refused: an answer is being given; try again in a moment"]);
-    let (action, lines) = scene.hook_answered(Ok(()));
-    assert_eq!(action, HookAction::Continue);
-    assert_eq!(
-        lines,
-        ["event: web/hello waits no longer: pause", "event: web/hello approve by alice carried out", "commit"]
-    );
-    assert_eq!(scene.committed(), ["reply 1: approved; ECS goes on with the deployment"]);
-    assert_eq!(scene.command(approve()), [refused, "commit"]);
-    assert_eq!(scene.committed(), ["reply 3: refused: nothing of web/hello waits for an approval"]);
-}
-
-#[test]
-fn a_hook_at_which_ecs_goes_on_is_not_told_of_again_because_an_answer_is_old() {
-    let mut scene = Scene::waiting_at(HookTarget::Pause);
-    scene.command(approve());
+fn what_waits_at_a_hook_is_reported_once() {
+    let mut scene = hooked();
+    assert_eq!(scene.watched(), ["read: stages of web/hello d2"], "it is judged when the stage is known");
+    let rolls = |seconds: u32| format!("event: web/hello rolls, 0 of 2 after {seconds} s");
+    assert_eq!(scene.staged(called(HookTarget::Pause, true)), [WAITS, &rolls(5), "commit"]);
+    assert_eq!(scene.committed(), ["notify: web/hello: waiting (hello:latest)"]);
+    scene.watched();
+    assert_eq!(scene.staged(called(HookTarget::Pause, true)), [rolls(10).as_str(), "commit"]);
     scene.committed();
-    scene.hook_answered(Ok(()));
-    scene.all_committed();
-    let waits = seen(HookTarget::Pause, true);
+    scene.watched();
+    assert_eq!(scene.staged(called(HookTarget::Pause, false)), [WAITS_NO_LONGER, &rolls(16), "commit"]);
+    assert!(scene.known("hello").waiting.is_none());
+}
+
+#[test]
+fn the_timeout_does_not_run_while_ecs_waits() {
+    let mut scene = paused();
     for _ in 0..3 {
-        let lines = scene.looked_at(&waits);
-        assert!(!lines.contains(&WAITS.to_owned()), "{lines:?}");
+        scene.pass(14 * 60);
+        scene.watched();
+        let lines = scene.staged(called(HookTarget::Pause, true));
+        assert!(lines[0].starts_with("event: web/hello rolls"), "{lines:?}");
         scene.all_committed();
     }
-    assert!(scene.looked_at(&waits).contains(&WAITS.to_owned()), "in the end it is believed");
 }
 
 #[test]
-fn an_answer_that_ecs_does_not_take_leaves_the_rollout_waiting() {
-    let mut scene = Scene::waiting_at(HookTarget::Pause);
+fn without_the_permission_to_ask_a_rollout_is_judged_without_its_stages() {
+    let mut scene = hooked();
+    scene.watched();
+    let failed = "event: web/hello call failed, next in 60 s";
+    assert_eq!(scene.not_staged(Fault::Denied), [failed, "event: web/hello rolls, 0 of 2 after 5 s"]);
+    assert_eq!(scene.watched(), ["event: web/hello rolls, 0 of 2 after 10 s"], "it is not asked again for a minute");
+}
+
+#[test]
+fn stages_of_a_deployment_that_was_superseded_are_ignored() {
+    let mut scene = hooked();
+    scene.watched();
+    scene.interfered("hello", 7);
+    scene.revisions.insert(7, scene.revisions[&1].clone());
+    scene.push("latest", 'c');
+    scene.observed("hello");
+    assert_eq!(scene.stage("hello"), Stage::Idle, "another deployer took over");
+    assert_eq!(scene.staged(called(HookTarget::Pause, true)), NOTHING_FOLLOWS);
+}
+
+#[test]
+fn an_approval_continues_the_deployment() {
+    let mut scene = paused();
+    assert_eq!(scene.command(approve()), ["commit"]);
+    assert_eq!(scene.committed(), ["write: continue web/hello at hook1"]);
+    let approved = "event: web/hello approve by alice carried out";
+    assert_eq!(scene.continued(Ok(())), [WAITS_NO_LONGER, approved, "commit"]);
+    assert_eq!(scene.committed(), ["reply 1: approved; ECS goes on with the deployment"]);
+    assert_eq!(scene.stage("hello"), Stage::Rolling);
+}
+
+#[test]
+fn an_approval_may_name_the_image() {
+    for image in ["latest".to_owned(), digest('b').to_string()] {
+        let mut scene = paused();
+        assert_eq!(scene.command(OperatorCommand::Approve { image: Some(image) }), ["commit"]);
+    }
+    let mut scene = paused();
+    let refused = "event: web/hello approve by alice refused";
+    assert_eq!(scene.command(OperatorCommand::Approve { image: Some("v2".to_owned()) }), [refused, "commit"]);
+    assert_eq!(scene.committed(), ["reply 1: refused: another image waits: hello:latest (b)"]);
+}
+
+#[test]
+fn an_answer_where_nothing_waits_is_refused() {
+    for (order, word) in [(approve(), "approve"), (reject(), "reject")] {
+        let mut scene = hooked();
+        assert_eq!(scene.command(order), [format!("event: web/hello {word} by alice refused").as_str(), "commit"]);
+        assert_eq!(scene.committed(), ["reply 1: refused: nothing of web/hello waits for an approval"]);
+    }
+}
+
+#[test]
+fn a_hook_of_a_lambda_function_has_no_other_answer() {
+    let mut scene = hooked();
+    scene.watched();
+    scene.staged(called(HookTarget::Lambda, true));
+    scene.all_committed();
+    assert_eq!(scene.command(approve()), ["event: web/hello approve by alice refused", "commit"]);
+    let refused = "reply 1: refused: ECS waits for a Lambda function, which alone can answer its hook";
+    assert_eq!(scene.committed(), [refused]);
+}
+
+#[test]
+fn a_second_answer_waits_for_the_first() {
+    let mut scene = paused();
     scene.command(approve());
     scene.committed();
-    let (_, lines) = scene.hook_answered(Err(error(Fault::Unavailable)));
-    assert_eq!(lines, ["event: web/hello approve by alice refused", "commit"]);
-    let replies = scene.committed();
-    assert!(replies[0].starts_with("reply 1: refused: "), "{replies:?}");
-    assert!(scene.known("hello").waiting.is_some());
-    scene.command(approve());
-    assert_eq!(scene.committed(), ["write: continue web/hello at hook-1"], "it may be tried again");
+    assert_eq!(scene.command(reject()), ["event: web/hello reject by alice refused", "commit"]);
+    assert_eq!(scene.committed(), ["reply 2: refused: an answer is being given; try again in a moment"]);
 }
 
 #[test]
-fn a_rejection_holds_the_digest_and_leaves_the_way_back_to_ecs() {
-    let mut scene = Scene::waiting_at(HookTarget::Pause);
+fn an_answer_that_ecs_does_not_take_is_refused() {
+    let mut scene = paused();
+    scene.command(approve());
+    scene.committed();
+    let refused = "event: web/hello approve by alice refused";
+    assert_eq!(scene.continued(Err(error(Fault::Denied))), [refused, "commit"]);
+    let remedy = "allow ecs:Simulated in the IAM policy of the role";
+    assert_eq!(scene.committed(), [format!("reply 1: refused: ecs:Simulated: simulated; {remedy}")]);
+    assert!(scene.known("hello").waiting.is_some(), "it waits as before");
+}
+
+#[test]
+fn a_rejection_holds_the_digest_and_leaves_the_rollback_to_ecs() {
+    let mut scene = rejected();
+    let held = &scene.known("hello").held[&repository_key("hello")];
+    assert!(held.rejected && held.reason == "rejected by alice: too slow", "{held:?}");
+    assert_eq!(scene.inspected(Some(1)), NOTHING_FOLLOWS, "ECS has not begun");
+    assert_eq!(scene.wakes_in(), 5000);
+    assert_eq!(scene.after(5), ["read: inspect web/hello (intended)"]);
+    scene.interfered("hello", 1);
+    assert_eq!(scene.inspected(Some(1)), ["event: web/hello found updated", "commit"]);
+    assert_eq!(scene.stage("hello"), Stage::Rolling);
+}
+
+#[test]
+fn a_rollback_that_ecs_was_ordered_to_begin_and_does_not_is_made_after_a_minute() {
+    let mut scene = rejected();
+    for _ in 0..11 {
+        assert_eq!(scene.inspected(Some(1)), NOTHING_FOLLOWS);
+        assert_eq!(scene.after(5), ["read: inspect web/hello (intended)"]);
+    }
+    scene.inspected(Some(1));
+    scene.after(5);
+    assert_eq!(scene.inspected(Some(1)), ["event: web/hello found not updated", "commit"]);
+    assert_eq!(scene.committed(), ["write: update web/hello to hello:1"]);
+}
+
+/// Alice rejects what waits, and ECS took that.
+fn rejected() -> Scene {
+    let mut scene = paused();
     assert_eq!(scene.command(reject()), ["commit"]);
-    assert_eq!(scene.committed(), ["write: roll back web/hello at hook-1"]);
-    let (action, lines) = scene.hook_answered(Ok(()));
-    assert_eq!(action, HookAction::Rollback);
-    let ended = format!("event: web/hello ended failed hello:2: {REJECTED}");
+    assert_eq!(scene.committed(), ["write: roll back web/hello at hook1"]);
     assert_eq!(
-        lines,
+        scene.continued(Ok(())),
         [
             "event: web/hello holds hello@b",
-            "event: web/hello waits no longer: pause",
-            &ended,
+            WAITS_NO_LONGER,
+            "event: web/hello ended failed hello:2: rejected by alice: too slow",
             "event: web/hello goes back to hello:1",
             "event: web/hello reject by alice carried out",
             "read: inspect web/hello (intended)",
             "commit",
         ]
     );
-    let reply = format!("reply 1: {REJECTED}; ECS rolls the deployment back");
-    assert_eq!(scene.committed(), ["notify: web/hello: deployment failed (hello:latest)", &reply]);
-    let hold = scene.known("hello").held[&repository_key("hello")].clone();
-    assert!(hold.rejected && hold.reason == REJECTED, "{hold:?}");
-    // ECS has not begun, and is not overridden; then it has.
     assert_eq!(
-        scene.inspected(Some(1)),
-        ["event: web/hello found not updated", "event: web/hello call failed, next in 1 s"]
+        scene.committed(),
+        [
+            "notify: web/hello: deployment failed (hello:latest)",
+            "reply 1: rejected by alice: too slow; ECS rolls the deployment back"
+        ]
     );
-    scene.interfered("hello", 1);
-    assert_eq!(scene.after(1), ["read: inspect web/hello (intended)"]);
-    assert_eq!(scene.inspected(Some(1))[..2], ["event: web/hello calls recovered", "event: web/hello found updated"]);
+    scene
 }
 
 #[test]
-fn where_ecs_does_not_go_back_within_a_minute_the_service_is_updated() {
-    let mut scene = Scene::waiting_at(HookTarget::Pause);
-    scene.command(reject());
+fn an_answer_to_a_rollout_that_ends_meanwhile_is_refused() {
+    let mut scene = paused();
+    scene.command(approve());
     scene.committed();
-    scene.hook_answered(Ok(()));
+    scene.interfered("hello", 7);
+    scene.watched();
+    let lines = scene.staged(called(HookTarget::Pause, true));
+    assert_eq!(lines[..2], [WAITS_NO_LONGER, "event: web/hello approve by alice refused"]);
+    assert!(scene.all_committed().contains(&"reply 1: refused: the rollout has ended".to_owned()));
+    assert_eq!(scene.continued(Ok(())), NOTHING_FOLLOWS);
+}
+
+/// The rollout has failed, and its deployment may wait at a hook.
+fn failed_at_a_hook() -> Scene {
+    let mut scene = hooked();
+    scene.watched();
+    scene.staged(called(HookTarget::Pause, false));
     scene.all_committed();
-    scene.pass(60);
+    scene.pass(15 * 60);
+    scene.watched();
+    scene.staged(called(HookTarget::Pause, false));
+    let lines = scene.stopped_tasks(&[]);
+    assert_eq!(lines[2..], ["event: web/hello goes back to hello:1", "commit"], "ECS is told before it is asked");
+    let told = ["notify: web/hello: deployment timed out (hello:latest)", "write: stop sd2 of web/hello"];
+    assert_eq!(scene.committed(), told);
+    scene
+}
+
+#[test]
+fn a_failed_deployment_that_may_wait_at_a_hook_is_stopped() {
+    let mut scene = failed_at_a_hook();
+    assert_eq!(scene.stopped(Ok(())), ["read: inspect web/hello (intended)"]);
+    assert_eq!(scene.inspected(Some(1)), NOTHING_FOLLOWS, "ECS has not begun");
+    assert_eq!(scene.after(5), ["read: inspect web/hello (intended)"]);
+    scene.interfered("hello", 1);
+    assert_eq!(scene.inspected(Some(1)), ["event: web/hello found updated", "commit"]);
+}
+
+#[test]
+fn a_deployment_that_cannot_be_stopped_is_replaced() {
+    let mut scene = failed_at_a_hook();
+    let unknown = "event: web/hello cannot tell whether ECS stops the deployment";
+    assert_eq!(scene.stopped(Err(error(Fault::Denied))), [unknown, "read: inspect web/hello (intended)"]);
     assert_eq!(scene.inspected(Some(1)), ["event: web/hello found not updated", "commit"]);
     assert_eq!(scene.committed(), ["write: update web/hello to hello:1"]);
 }
 
 #[test]
-fn the_hook_of_a_lambda_function_is_its_own_to_answer() {
-    let mut scene = Scene::waiting_at(HookTarget::Lambda);
-    assert_eq!(scene.waits_because(), "ECS waits at POST_SCALE_UP for the Lambda function of its lifecycle hook");
-    for (number, order) in [(1, approve()), (2, reject())] {
-        scene.command(order);
-        let refused = "ECS waits for a Lambda function, which alone can answer its hook";
-        assert_eq!(scene.committed(), [format!("reply {number}: refused: {refused}")]);
-    }
+fn ecs_is_given_a_minute_to_begin_the_rollback_that_the_service_is_set_to() {
+    let mut scene = Scene::at(Stage::Rolling);
+    scene.ecs("hello").rolls_back = true;
+    scene.rolls("hello", RolloutState::Failed);
+    scene.watched();
+    assert_eq!(scene.stopped_tasks(&[]).last().unwrap(), "commit");
+    scene.all_committed();
+    assert_eq!(scene.inspected(Some(1)), NOTHING_FOLLOWS);
+    assert_eq!(scene.wakes_in(), 5000);
+    scene.pass(60);
+    assert_eq!(scene.after(0), ["read: inspect web/hello (intended)"]);
+    assert_eq!(scene.inspected(Some(1)), ["event: web/hello found not updated", "commit"]);
+    assert_eq!(scene.committed(), ["write: update web/hello to hello:1"]);
+}
+
+#[test]
+fn a_command_is_answered_although_its_service_left_the_configuration_while_ecs_was_asked() {
+    let mut scene = paused();
+    scene.command(approve());
+    scene.committed();
+    scene.reload(super::OTHER);
+    scene.all_committed();
+    let lines = scene.continued(Ok::<(), AwsError>(()));
+    assert!(lines.contains(&"event: web/hello approve by alice carried out".to_owned()), "{lines:?}");
+    scene.reload(HELLO);
+}
+
+/// The reason of what waits.
+fn reason(scene: &Scene) -> String {
+    scene.known("hello").waiting.as_ref().unwrap().reason.clone()
 }
 
 #[test]
@@ -230,109 +303,76 @@ fn what_ecs_does_without_an_answer_is_told() {
         (HookAction::Continue, "without an answer ECS goes on with it"),
         (HookAction::Rollback, "without an answer ECS rolls it back"),
     ] {
-        let mut scene = Scene::rolling_to_hook(HookTarget::Pause);
+        let mut scene = hooked();
         scene.watched();
-        let mut waits = seen(HookTarget::Pause, true);
-        waits.hooks[0] =
-            HookView { expires_at: Some(scene.now.time), timeout_action: Some(action), ..waits.hooks[0].clone() };
-        scene.staged(Ok(Some(waits)));
-        assert!(scene.waits_because().ends_with(told), "{}", scene.waits_because());
-        assert!(scene.known("hello").waiting.as_ref().unwrap().until.is_some());
+        let mut waits = called(HookTarget::Pause, true);
+        let (expires_at, timeout_action) = (Some(scene.now.time), Some(action));
+        waits.hooks[0] = HookView { expires_at, timeout_action, ..waits.hooks[0].clone() };
+        scene.staged(waits);
+        assert!(reason(&scene).ends_with(told), "{}", reason(&scene));
+        assert_eq!(scene.known("hello").waiting.as_ref().unwrap().until, expires_at);
     }
 }
 
 #[test]
-fn an_operator_who_answers_a_rollout_that_has_just_ended_is_told_so() {
-    let mut scene = Scene::waiting_at(HookTarget::Pause);
+fn a_hook_at_which_ecs_goes_on_is_not_told_of_again_because_an_answer_is_old() {
+    let mut scene = paused();
     scene.command(approve());
-    scene.ecs("hello").active = false;
-    // Right after an update it is not believed.
-    scene.pass(20);
-    scene.ensure_watched();
-    let lines = scene.watch_answered(None);
-    assert!(lines.contains(&"event: web/hello approve by alice refused".to_owned()), "{lines:?}");
-    assert!(scene.all_committed().contains(&"reply 1: refused: the rollout has ended".to_owned()));
+    scene.committed();
+    scene.continued(Ok(()));
+    scene.all_committed();
+    let mut look = || {
+        scene.watched();
+        let lines = scene.staged(called(HookTarget::Pause, true));
+        scene.all_committed();
+        lines.contains(&WAITS.to_owned())
+    };
+    assert!(!look() && !look() && !look());
+    assert!(look(), "in the end it is believed");
 }
 
 #[test]
-fn a_rollout_with_a_hook_that_fails_before_it_is_stopped_so_that_the_way_back_does_not_wait_there() {
-    for stops in [true, false] {
-        let mut scene = Scene::rolling_to_hook(HookTarget::Pause);
-        scene.looked_at(&seen(HookTarget::Pause, false));
+fn a_deployment_that_fails_before_its_hook_is_called_is_stopped() {
+    let mut scene = hooked();
+    let before = ServiceDeploymentView { hooks: Vec::new(), ..called(HookTarget::Pause, false) };
+    for _ in 0..2 {
+        scene.watched();
+        scene.staged(before.clone());
+        scene.all_committed();
         scene.pass(15 * 60);
-        assert_eq!(scene.looked_at(&seen(HookTarget::Pause, false)), ["read: stopped tasks of web/hello d2"]);
-        let lines = scene.stopped_tasks(&[]);
-        assert!(
-            !lines.iter().any(|line| line.starts_with("read: ")),
-            "it is stopped before it is looked at: {lines:?}"
-        );
-        assert!(scene.all_committed().contains(&"write: stop sd-2 of web/hello".to_owned()));
-        let answer = if stops { Ok(()) } else { Err(error(Fault::Denied)) };
-        let told = "event: web/hello cannot tell whether ECS stops the deployment";
-        let inspects = "read: inspect web/hello (intended)";
-        if stops {
-            assert_eq!(scene.deployment_stopped(answer), [inspects]);
-            scene.interfered("hello", 1);
-            assert_eq!(scene.inspected(Some(1)), ["event: web/hello found updated", "commit"]);
-        } else {
-            assert_eq!(scene.deployment_stopped(answer), [told, inspects]);
-            assert_eq!(scene.inspected(Some(1)), ["event: web/hello found not updated", "commit"]);
-            assert_eq!(scene.committed(), ["write: update web/hello to hello:1"]);
-        }
     }
+    scene.stopped_tasks(&[]);
+    assert!(scene.all_committed().contains(&"write: stop sd2 of web/hello".to_owned()));
 }
 
 #[test]
 fn a_rollback_that_waits_at_a_hook_is_approved_and_never_rejected() {
     let mut scene = Scene::back_at(Stage::Rolling);
-    set_hook(scene.ecs("hello"), HookTarget::Pause);
+    scene.ecs("hello").lifecycle = hooked().ecs("hello").lifecycle.clone();
     scene.watched();
-    let lines = scene.staged(Ok(Some(seen(HookTarget::Pause, true))));
-    assert_eq!(lines[0], WAITS);
-    let reason = "ECS pauses at POST_SCALE_UP on the way back to hello:1; continue with: ecs-deployd approve web/hello";
-    assert_eq!(scene.waits_because(), reason);
+    scene.staged(called(HookTarget::Pause, true));
+    let told = "ECS pauses at POST_SCALE_UP on the way back to hello:1; continue with: ecs-deployd approve web/hello";
+    assert_eq!(reason(&scene), told);
     scene.all_committed();
     scene.command(reject());
     let refused = "a rollback waits there, which only an approval continues";
     assert_eq!(scene.committed(), [format!("reply 1: refused: {refused}")]);
-    assert_eq!(scene.known("hello").rollout.as_ref().unwrap().base, arn(1));
     scene.command(approve());
-    assert_eq!(scene.committed(), ["write: continue web/hello at hook-1"]);
+    assert_eq!(scene.committed(), ["write: continue web/hello at hook1"]);
 }
 
 #[test]
 fn a_newer_push_takes_the_place_of_what_waits() {
-    let mut scene = Scene::waiting_at(HookTarget::Pause);
+    let mut scene = paused();
     scene.push("latest", 'c');
     scene.all_committed();
     scene.observed("hello");
     scene.all_committed();
     scene.registered(3);
     scene.all_committed();
-    let lines = scene.updated();
-    assert_eq!(
-        lines,
-        [
-            "event: web/hello updated to hello:3 by d3",
-            "event: web/hello waits no longer: pause",
-            "event: web/hello ended superseded hello:2: a newer push took its place",
-            "commit",
-        ]
-    );
+    let superseded = "event: web/hello ended superseded hello:2: a newer push took its place";
+    assert_eq!(scene.updated(), ["event: web/hello updated to hello:3 by d3", WAITS_NO_LONGER, superseded, "commit"]);
     assert!(scene.known("hello").waiting.is_none());
-}
-
-#[test]
-fn without_the_permission_to_ask_for_stages_the_service_alone_tells() {
-    let mut scene = Scene::rolling_to_hook(HookTarget::Pause);
-    assert_eq!(scene.watched(), STAGES);
-    assert_eq!(
-        scene.staged(Err(error(Fault::Denied))),
-        ["event: web/hello call failed, next in 60 s", "event: web/hello rolls, 0 of 2 after 5 s"]
-    );
-    assert_eq!(scene.watched(), ["event: web/hello rolls, 0 of 2 after 10 s"], "it is not asked every time");
-    scene.rolls("hello", RolloutState::Completed);
-    assert!(scene.watched().contains(&"event: web/hello ended completed hello:2".to_owned()));
 }
 
 #[test]
@@ -340,8 +380,7 @@ fn the_bake_time_of_alarms_is_never_late() {
     let mut scene = Scene::at(Stage::Rolling);
     let service = scene.ecs("hello");
     service.lifecycle.alarms = true;
-    let mine = &mut service.deployments[0];
-    mine.running = mine.desired;
+    service.deployments[0].running = service.deployments[0].desired;
     service.deployments.truncate(1);
     for _ in 0..3 {
         scene.pass(3600);
