@@ -131,7 +131,7 @@ impl<'a> Among<'_, 'a> {
     }
 
     /// The highest tag in the repository wins, if somebody pushed it: that a lower one was pushed is no reason to deploy a higher one that
-    /// was there before.
+    /// was there before (decision 7).
     ///
     /// Example: ECR holds 1.4.0, the service runs 1.2.0, and 1.3.0 is pushed. Nothing is deployed, as nobody pushed 1.4.0 now.
     fn highest(mut self, pushes: &[PushRef]) -> Option<Winner<'a>> {
