@@ -19,8 +19,10 @@ use super::credentials::{Renewing, Source};
 use super::date::AwsDate;
 use super::ecr::SdkEcr;
 use super::ecs::SdkEcs;
+use super::identity::SdkIdentity;
 use super::inventory::SdkInventory;
 use super::partition;
+use super::queue::{self, SdkQueue};
 use super::region::{self, Found};
 use super::topics::SdkTopics;
 use super::{AwsContext, Common, Contexts};
@@ -188,6 +190,9 @@ async fn context(name: &ContextName, base: Base, common: &Common) -> Result<AwsC
     let ecr = aws_sdk_ecr::config::Builder::from(&config).interceptor(date.clone()).build();
     let ecs = aws_sdk_ecs::config::Builder::from(&config).interceptor(date.clone()).build();
     let sns = aws_sdk_sns::config::Builder::from(&config).interceptor(date.clone()).build();
+    let sts = aws_sdk_sts::config::Builder::from(&config).interceptor(date.clone()).build();
+    let sqs = aws_sdk_sqs::config::Builder::from(&config).timeout_config(queue::time_outs(&config));
+    let sqs = sqs.interceptor(date.clone()).build();
     let cloudtrail = aws_sdk_cloudtrail::config::Builder::from(&config).interceptor(date).build();
     let (ecr, ecs) = (aws_sdk_ecr::Client::from_conf(ecr), aws_sdk_ecs::Client::from_conf(ecs));
     let inventory = Arc::new(SdkInventory {
@@ -199,6 +204,8 @@ async fn context(name: &ContextName, base: Base, common: &Common) -> Result<AwsC
     let context = AwsContext {
         region: region.clone(),
         inventory,
+        queue: Arc::new(SdkQueue { client: aws_sdk_sqs::Client::from_conf(sqs), caller: caller("sqs") }),
+        identity: Arc::new(SdkIdentity { client: aws_sdk_sts::Client::from_conf(sts), caller: caller("sts") }),
         topics: Arc::new(SdkTopics { client: aws_sdk_sns::Client::from_conf(sns), caller: caller("sns") }),
         cloudtrail: Arc::new(SdkCloudTrail {
             client: aws_sdk_cloudtrail::Client::from_conf(cloudtrail),

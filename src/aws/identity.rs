@@ -17,9 +17,9 @@ use crate::config::AwsSettings;
 use crate::domain::types::{AccountId, ContextName, Partition, Principal};
 
 #[derive(Debug)]
-struct SdkIdentity {
-    client: Client,
-    caller: Caller,
+pub(super) struct SdkIdentity {
+    pub(super) client: Client,
+    pub(super) caller: Caller,
 }
 
 #[async_trait]

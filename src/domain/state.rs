@@ -9,6 +9,7 @@ use super::image::Pin;
 use super::policy::{By, Policy};
 use super::printable;
 use super::settings::RepositoryKey;
+use super::source::FirstSeen;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
 use super::waiting::Waiting;
 
@@ -20,6 +21,7 @@ mod outcome;
 mod reading;
 mod seen;
 mod shared_map;
+mod sightings;
 
 pub use auditing::{AuditProgress, AuditRound, AuditState};
 pub use decision::Decision;
@@ -29,6 +31,7 @@ pub use outcome::{Outcome, OutcomeKind};
 pub use reading::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, Span, before};
 pub use seen::{Seen, UnconfiguredEvents};
 pub use shared_map::SharedMap;
+pub use sightings::{Sighted, Sighting, Sightings};
 
 /// The version of the format that this program writes.
 pub const VERSION: u64 = 1;
@@ -96,6 +99,9 @@ pub struct PushRef {
     /// The digest that the record reported, as long as the push is not decided: ECR may say by then that the tag has moved on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// When it was first seen, and by which source, where there are others beside CloudTrail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<FirstSeen>,
 }
 
 impl PushRef {
@@ -119,7 +125,7 @@ impl PushRef {
     fn of_nobody(event: &str, at: Timestamp) -> Self {
         #[expect(clippy::expect_used, reason = "constants of graphic ASCII characters")]
         let event = EventId::parse(event).expect("a constant");
-        Self { event, tag: None, at, digest: None }
+        Self { event, tag: None, at, digest: None, seen: None }
     }
 
     /// Whether nobody pushed: the service was compared with ECR.
@@ -168,6 +174,9 @@ pub struct ServiceState {
     /// The newest push that was decided, by repository: an older one is superseded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub decided: BTreeMap<RepositoryKey, PushRef>,
+    /// Since when the service is known, where it is compared with ECR every so often: what was pushed before is not deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_since: Option<Timestamp>,
     /// What this program deployed last and saw complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed: Option<Deployed>,
@@ -462,6 +471,7 @@ mod tests {
             tag: None,
             at: Timestamp::from_second(at).unwrap(),
             digest: None,
+            seen: None,
         }
     }
 

@@ -7,7 +7,9 @@
 mod backoff;
 mod clock;
 mod command;
+mod comparison;
 mod decide;
+mod deliveries;
 mod durability;
 mod effect;
 mod event;
@@ -45,9 +47,11 @@ use crate::domain::rollout::Counts;
 use crate::domain::state::{OperatorCommand, State};
 use crate::domain::types::{ContextName, ServiceKey};
 
+pub use comparison::BestImages;
+pub use deliveries::{Delivery, DeliveryId};
 pub use durability::{Durable, Receipt, Snapshot, Version};
 pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
-pub use event::{Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
+pub use event::{Event, Found, Missed, PushSkipped, ServiceCounts, ServiceEvent};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
 pub use observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags};
@@ -56,6 +60,7 @@ pub use rules::Rules;
 pub use schedule::SERVICES_A_CALL;
 pub use start::{Beginning, begin};
 
+use comparison::Comparison;
 use line::Line;
 use schedule::WatchRound;
 use service::{Command, Handler, Out, Service};
@@ -89,6 +94,7 @@ pub struct Engine {
     /// The services whose revision no task has run.
     unproven: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
+    comparison: Comparison,
     line: Line,
     out: Out,
     /// Counts the configurations: what was asked under an older one is not decided under a newer one.
@@ -111,6 +117,7 @@ impl Engine {
             pending: BTreeSet::new(),
             unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
+            comparison: Comparison::default(),
             line: Line::default(),
             out: Out::default(),
             generation: 0,
@@ -141,6 +148,7 @@ impl Engine {
             self.write(&permit, now);
         }
         self.watch_rollouts(now);
+        self.compare_next(now);
         self.follow_touched();
         self.forget_idle();
         self.commit(now);
@@ -160,6 +168,7 @@ impl Engine {
             .chain(asks)
             .chain(self.watches.values().filter_map(WatchRound::wake))
             .chain(self.line.wake())
+            .chain(self.comparison.wake())
             .chain(self.out.durability.wake())
             .filter(|at| *at > self.handled_at)
             .min()
@@ -170,6 +179,7 @@ impl Engine {
     fn take(&mut self, input: Input, now: Now) {
         match input {
             Input::Page(page) => self.page(page, now),
+            Input::Delivery(delivery) => self.delivery(&delivery, now),
             Input::Observed { generation, asked_at, answers } => {
                 for (request, answer) in answers {
                     let current = generation == self.generation;
@@ -217,6 +227,7 @@ impl Engine {
             Input::Deployments { service, deployment, answer } => {
                 self.with(&service, now, |handler| handler.confirmed(&deployment, answer));
             }
+            Input::Compared { repository, answer } => self.compared(&repository, answer, now),
             Input::Located { command, service, answer } => self.with(&service, now, |handler| {
                 if let Some(command) = handler.take_command(command) {
                     handler.located(command, answer);

@@ -17,6 +17,8 @@ impl Engine {
     pub(super) fn take_up(&mut self, now: Now) {
         self.generation += 1;
         start::begin_contexts(&mut self.state, self.rules.config(), now.time);
+        start::begin_services(&mut self.state, self.rules.config(), now.time);
+        self.comparison.follow(self.rules.config(), now.moment);
         self.out.durability.changed();
         self.counted.clear();
         let known: Vec<ServiceKey> = self.state.services.keys().cloned().collect();

@@ -10,6 +10,7 @@
 
 mod auditing;
 mod calls;
+mod comparing;
 mod corpus;
 mod crash;
 mod documents;
@@ -23,6 +24,7 @@ mod notifying;
 mod operator_commands;
 mod others;
 mod polling;
+mod queue;
 mod scene;
 mod simulation;
 mod versions;

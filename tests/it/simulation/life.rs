@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use crate::harness::{Disk, Process, pass, start};
 use crate::world::rng::Rng;
-use crate::world::{World, image_uri};
+use crate::world::{QUEUE, World, image_uri};
 
 const CONFIG: &str = r#"
 [[notify]]
@@ -94,6 +94,8 @@ pub(super) struct Kind {
     pub(super) expires: bool,
     /// ECS takes its time before it goes back by itself.
     pub(super) hesitates: bool,
+    /// A queue tells of pushes, too: late, out of order, twice or not at all.
+    pub(super) queued: bool,
 }
 
 impl Kind {
@@ -112,6 +114,7 @@ impl Kind {
             short_tokens: is(9, 30),
             expires: is(10, 60),
             hesitates: is(11, 30),
+            queued: is(12, 50),
         }
     }
 }
@@ -183,6 +186,10 @@ impl Life {
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
         life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
+        if kind.queued {
+            life.world.set_queue_way(Some(Rng::new(!seed ^ (12 << 32))));
+            life.world.fill_queue();
+        }
         life.world.set_token_life(kind.short_tokens.then_some(SignedDuration::from_secs(8)));
         life.world.set_trace(trace);
         life.say(&format!("{kind:?}"));
@@ -237,9 +244,13 @@ impl Life {
     pub(super) fn config(&self) -> String {
         let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
         let audit = if self.kind.audited { "[audit]\nevents = [\"UpdateService\", \"StopTask\"]\n" } else { "" };
+        let queue = match self.kind.queued {
+            true => format!("[aws.default]\nregion = \"eu-west-1\"\nqueue = \"{QUEUE}\"\n"),
+            false => String::new(),
+        };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{audit}{CONFIG}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{queue}{audit}{CONFIG}"
         )
     }
 

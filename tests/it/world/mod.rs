@@ -9,6 +9,7 @@ mod ecs;
 mod faults;
 mod inventory;
 mod limits;
+mod queue;
 pub mod rng;
 mod topics;
 mod trail;
@@ -27,6 +28,7 @@ pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, Service, Started};
 pub use faults::{Fate, Weather};
+pub use queue::{QUEUE, edited};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -66,6 +68,7 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    queue: queue::PushQueue,
 }
 
 /// One call that was made, in order.
@@ -104,6 +107,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            queue: queue::PushQueue::default(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
@@ -126,6 +130,8 @@ impl World {
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
+            queue: Arc::new(self.clone()),
+            identity: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }
