@@ -317,7 +317,12 @@ fn changes(changes: &[ChangeStatus], now: Timestamp) -> Markup {
 
 /// How soon a push was seen, and by whom.
 fn seen_text(seen: FirstSeen, pushed_at: Timestamp) -> String {
-    format!("seen {} after the push, {seen}", span(seen.after(pushed_at)))
+    let after = seen.after(pushed_at);
+    let text = match after.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        _ => span(after),
+    };
+    format!("seen {text} after the push, {seen}")
 }
 
 /// The colour of an outcome.

@@ -39,7 +39,7 @@ fn told() -> Told {
     Told { by: PushSource::CloudTrail, at: at(1000), opening: false }
 }
 
-fn opening() -> Told {
+fn told_at_first() -> Told {
     Told { opening: true, ..told() }
 }
 
@@ -99,11 +99,11 @@ fn what_was_pushed_before_the_first_start_is_not_deployed() {
     assert_eq!(reason(take_push(&mut state, push("e1", "latest", -1))), SkipReason::BeforeStart);
     // In the second of the start: the opening scan shows what was there already, a later one what came after.
     let opening =
-        take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e2", "latest", 0)), opening()).unwrap();
+        take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e2", "latest", 0)), told_at_first()).unwrap();
     assert_eq!(reason(opening.fate), SkipReason::BeforeStart);
     assert!(matches!(take_push(&mut state, push("e3", "latest", 0)), Fate::Pending(_)));
     let opening =
-        take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e4", "latest", 1)), opening()).unwrap();
+        take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e4", "latest", 1)), told_at_first()).unwrap();
     assert!(matches!(opening.fate, Fate::Pending(_)));
 }
 
@@ -194,6 +194,7 @@ fn a_push_of_what_is_held_names_the_services_that_hold_it() {
             reason: SkipReason::FailedPush,
             detail: "ImageAlreadyExistsException: simulated".to_owned(),
             repeats: Some(Repeated { tag: tag.map(crate::domain::test_support::tag), digest: letter.map(digest) }),
+            brought: None,
         })
     };
     for (tag, letter, held) in [
