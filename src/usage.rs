@@ -199,7 +199,7 @@ fn add(usage: &mut Usage, definition: &TaskDefinition) {
     usage.families.insert(family);
     let roles: Vec<String> = definition.roles().map(|named| role_arn(&usage.principal, named)).collect();
     usage.roles.extend(roles);
-    // Before a way back ECR is asked whether the tags of the revision before still mean what ran, in other repositories, too.
+    // Before a rollback ECR is asked whether the tags of the revision before still mean what ran, in other repositories, too.
     for (_, image) in definition.containers() {
         let reference = ImageReference::split(image);
         let is_here = |host: RegistryHost<'_>| {
@@ -242,7 +242,12 @@ mod tests {
         let away = usage_of(text, "production");
         assert_eq!(away.services.len(), 1);
         assert!(away.reads_events, "changes to ECS are followed where services run");
-        assert!(away.queue.is_none() && away.repositories.is_empty() && away.topics.is_empty() && away.assumed_roles.is_empty());
+        assert!(
+            away.queue.is_none()
+                && away.repositories.is_empty()
+                && away.topics.is_empty()
+                && away.assumed_roles.is_empty()
+        );
     }
 
     #[test]

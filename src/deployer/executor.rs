@@ -14,12 +14,12 @@ use crate::domain::state::OperatorCommand;
 use crate::engine::{
     self, Answer, ByService, CommandId, DeliveryId, Effect, Input, Place, Read, Seen, Snapshot, Write,
 };
-use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observer::{Observer, Round};
 use crate::queue::Delivery;
 use crate::state_store::Store;
+use crate::wording::chain;
 
 /// A failed rollout does not wait for the reasons of its stopped tasks for longer than this.
 const REASONS_WITHIN: Duration = Duration::from_secs(5);

@@ -68,6 +68,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::Unexplained { .. }
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::Proven(_)
+            | ServiceEvent::MonitoringBegun(_)
             | ServiceEvent::PendingDropped => {}
         },
         Event::NotCompared { .. }

@@ -42,7 +42,7 @@ impl Recent {
         }
     }
 
-    /// A push was told of, some time after it was made.
+    /// A push was reported, some time after it was made.
     fn delivered(&mut self, aws: &ContextName, source: PushSource, after: SignedDuration) {
         let deliveries = self.deliveries.entry((aws.clone(), source)).or_default();
         deliveries.push_front(after.as_secs_f64().max(0.0));

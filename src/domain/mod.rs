@@ -5,7 +5,9 @@
 
 pub mod artifact;
 pub mod audit;
+pub mod aws_error;
 pub mod clock_offset;
+mod denial;
 pub mod deployment;
 pub mod downtime;
 pub mod event;
@@ -14,6 +16,7 @@ pub mod image;
 pub mod image_event;
 pub mod level;
 pub mod lifecycle;
+pub mod monitor;
 pub mod notification;
 pub mod opening;
 pub mod operator_command;

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod architecture;
 mod auditing;
 mod calls;
 mod comparing;
@@ -19,6 +20,7 @@ mod flow;
 mod going_back;
 mod harness;
 mod independence;
+mod monitoring;
 mod notifications;
 mod notifying;
 mod operator_commands;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{HELLO, NOTHING_FOLLOWS, Scene, error};
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::state::OperatorCommand;
 use crate::domain::test_support::{at, image, repository_key, service_key, tag};
 use crate::domain::view::ImageView;

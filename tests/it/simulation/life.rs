@@ -94,6 +94,8 @@ pub(super) struct Kind {
     pub(super) expires: bool,
     /// ECS takes its time before it goes back by itself.
     pub(super) hesitates: bool,
+    /// Rollouts stay under watch after ECS has completed them: `monitor = "2m"`. Some bad images are complete in ECS's eyes.
+    pub(super) monitors: bool,
     /// A queue tells of pushes, too: late, out of order, twice or not at all.
     pub(super) queued: bool,
 }
@@ -114,7 +116,8 @@ impl Kind {
             short_tokens: is(9, 30),
             expires: is(10, 60),
             hesitates: is(11, 30),
-            queued: is(12, 50),
+            monitors: is(12, 40),
+            queued: is(13, 50),
         }
     }
 }
@@ -187,7 +190,7 @@ impl Life {
         life.world.set_witness(&life.disk);
         life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
         if kind.queued {
-            life.world.set_queue_way(Some(Rng::new(!seed ^ (12 << 32))));
+            life.world.set_queue_way(Some(Rng::new(!seed ^ (13 << 32))));
             life.world.fill_queue();
         }
         life.world.set_token_life(kind.short_tokens.then_some(SignedDuration::from_secs(8)));
@@ -248,9 +251,10 @@ impl Life {
             true => format!("[aws.default]\nregion = \"eu-west-1\"\nqueue = \"{QUEUE}\"\n"),
             false => String::new(),
         };
+        let monitor = if self.kind.monitors { "monitor = \"2m\"\n" } else { "" };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{queue}{audit}{CONFIG}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{CONFIG}"
         )
     }
 
