@@ -47,7 +47,7 @@ fn a_push_of_an_image_that_is_held_is_reported() {
         let repeats = Some(Repeated { tag: Some(tag("latest")), digest: Some(digest(letter)) });
         let (detail, event) = ("ImageAlreadyExistsException".to_owned(), event.clone());
         let reason = SkipReason::FailedPush;
-        ParsedEvent::Skip(Skipped { event, repository: repository.clone(), reason, detail, repeats })
+        ParsedEvent::Skip(Skipped { event, repository: repository.clone(), reason, detail, repeats, brought: None })
     };
     let skipped = "event: push hello:latest skipped: failed_push";
     assert_eq!(scene.page(vec![again('b')]), ["event: web/hello holds hello@b, pushed again", skipped, "commit"]);
