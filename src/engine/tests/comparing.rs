@@ -53,7 +53,7 @@ fn what_is_newer_than_all_that_was_decided_is_observed_once() {
     let mut scene = Scene::comparing();
     scene.after(600);
     let lines = scene.compared('b', 500);
-    assert_eq!(lines, ["read: observe web/hello for hello", "commit"]);
+    assert_eq!(lines, ["read: observe web/hello for hello (reconcile)", "commit"]);
     let push = scene.known("hello").pending[&repository_key("hello")][0].clone();
     assert!(push.is_reconciliation() && push.at == at(500) && push.seen.unwrap().by.as_str() == "reconcile");
 }
