@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::domain::event::ParsedEvent;
 use crate::domain::image_event::{self, Home, Message};
 use crate::domain::queue_url::QueueUrl;
-use crate::domain::types::{AccountId, ContextName, Region, RepositoryName};
+use crate::domain::types::{AccountId, ContextName, Region};
 use crate::health::Health;
 use crate::metrics::{MessageOutcome, Metrics};
 
@@ -54,7 +54,6 @@ pub struct QueueReader {
     context: ContextName,
     url: QueueUrl,
     region: Region,
-    repositories: Vec<RepositoryName>,
     queue: Arc<dyn aws::Queue>,
     identity: Arc<dyn Identity>,
     clock: Arc<dyn Clock>,
@@ -88,12 +87,10 @@ struct Closed;
 pub fn readers(config: &Config, contexts: &Contexts, shared: &Shared) -> Vec<QueueReader> {
     let one = |name: &ContextName| {
         let (context, url) = (contexts.get(name)?, config.aws.get(name)?.queue.clone()?);
-        let repositories = config.repositories.keys().filter(|key| &key.aws == name);
         Some(QueueReader {
             context: name.clone(),
             url,
             region: context.region.clone(),
-            repositories: repositories.map(|key| key.name.clone()).collect(),
             queue: Arc::clone(&context.queue),
             identity: Arc::clone(&context.identity),
             clock: Arc::clone(&shared.clock),
@@ -117,8 +114,7 @@ impl QueueReader {
     /// Reads for ever, or until nobody takes what is delivered any more.
     pub async fn run(mut self) {
         let account = self.account().await;
-        let repositories = std::mem::take(&mut self.repositories).into_iter().collect();
-        let home = Home { account, region: self.region.clone(), repositories };
+        let home = Home { account, region: self.region.clone() };
         loop {
             let begun = clock::instant();
             match self.queue.receive(&self.url, Waiting::LongPoll).await {

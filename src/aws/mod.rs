@@ -21,6 +21,7 @@ mod queue;
 mod rate_limited;
 mod region;
 mod sources;
+mod tagging;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -45,9 +46,9 @@ use crate::metrics::Metrics;
 
 pub use crate::domain::aws_error::{AwsError, Fault};
 pub use crate::domain::polling::Window;
-pub use connect::{ConnectError, Patience, connect};
+pub use connect::{ConnectError, Patience, connect, connect_known};
 pub use date::AwsTime;
-pub use identity::{identities, profiles};
+pub use identity::profiles;
 
 /// The doors of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;
@@ -92,6 +93,8 @@ pub struct AwsContext {
     pub queue: Arc<dyn Queue>,
     /// Whose the credentials are.
     pub identity: Arc<dyn Identity>,
+    /// The tags of services.
+    pub tagging: Arc<dyn Tagging>,
 }
 
 impl AwsContext {
@@ -263,6 +266,22 @@ pub trait Queue: fmt::Debug + Send + Sync {
 
     /// Hides messages from others for another minute, at most 10. Gives the receipts of those that are not hidden. May be repeated.
     async fn hide(&self, queue: &QueueUrl, receipts: &[String]) -> Result<Vec<String>, AwsError>;
+}
+
+/// One page of the services that have a tag.
+#[derive(Debug, Clone, Default)]
+pub struct TaggedPage {
+    /// ARN and the tag's value.
+    pub services: Vec<(String, String)>,
+    /// More to come.
+    pub next: Option<String>,
+}
+
+/// AWS Resource Groups Tagging API.
+#[async_trait]
+pub trait Tagging: fmt::Debug + Send + Sync {
+    /// One page of the ECS services that have a tag with this key: at most 100. May be repeated; it is eventually consistent.
+    async fn tagged_services(&self, tag: &str, next: Option<String>) -> Result<TaggedPage, AwsError>;
 }
 
 /// What there is in an account: `check` asks, to tell which name may be meant, and `init`, to write a configuration.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::domain::source::PushSource;
 use crate::domain::types::RepositoryName;
-use crate::engine::{Event, ServiceEvent};
+use crate::engine::{DiscoveryEvent, Event, ServiceEvent, Taken};
 use crate::metrics::{MessageOutcome, Metrics};
 
 /// Makes the series of what is configured appear.
@@ -38,8 +38,12 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             let after = Duration::try_from(missed.seen_after).unwrap_or_default();
             metrics.push_detected(&missed.repository.name, PushSource::Reconcile, after);
         }
-        Event::MessageTaken { aws, is_duplicate } => {
-            let outcome = if *is_duplicate { MessageOutcome::Duplicate } else { MessageOutcome::Push };
+        Event::MessageTaken { aws, taken } => {
+            let outcome = match taken {
+                Taken::New => MessageOutcome::Push,
+                Taken::Duplicate => MessageOutcome::Duplicate,
+                Taken::Foreign => MessageOutcome::Foreign,
+            };
             metrics.queue_message(aws, outcome);
         }
         Event::PushSettled { repository, skipped: Some(reason) } => metrics.push_skipped(Some(repository), *reason),
@@ -71,6 +75,13 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::MonitoringBegun(_)
             | ServiceEvent::PendingDropped => {}
         },
+        Event::Discovery(DiscoveryEvent::Followed(aws, services)) => metrics.discovered(aws, *services),
+        Event::Discovery(
+            DiscoveryEvent::Found(..)
+            | DiscoveryEvent::Changed(..)
+            | DiscoveryEvent::Gone(..)
+            | DiscoveryEvent::Doubted(..),
+        ) => {}
         Event::NotCompared { .. }
         | Event::HistoryGap { .. }
         | Event::StateUnwritable(_)

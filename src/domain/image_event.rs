@@ -3,8 +3,6 @@
 //!
 //! Every member is optional here and may have another type than the documentation says; members that are not known are ignored.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::artifact;
@@ -24,14 +22,12 @@ pub struct Home {
     pub account: AccountId,
     /// Its Region.
     pub region: Region,
-    /// The repositories that the configuration follows there.
-    pub repositories: BTreeSet<RepositoryName>,
 }
 
 /// What a message turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// A push to a repository of the configuration. It has no tag if it is of no use here.
+    /// A push to a repository of the context.
     Event(ParsedEvent),
     /// An event that concerns nothing of the configuration, and why.
     Foreign(String),
@@ -61,9 +57,6 @@ fn push(body: &str, home: &Home) -> Result<ParsedEvent, No> {
     let detail = &event["detail"];
     let name = text(detail, "repository-name")?;
     let repository = RepositoryName::parse(name).map_err(|error| No::Malformed(error.to_string()))?;
-    if !home.repositories.contains(&repository) {
-        return Err(No::Foreign(format!("the repository {repository} is not in the configuration")));
-    }
     let time = text(&event, "time")?.parse().map_err(|_| No::Malformed("its time is none".to_owned()))?;
     let id = event["id"].as_str().and_then(|id| EventId::parse(id).ok()).unwrap_or_else(|| id_of_text(body));
     let reference = EventRef { id, shared_id: None, time };

@@ -1,7 +1,7 @@
 //! What a source delivers that waits to be told when it is durable: messages of a queue.
 
 use super::Engine;
-use super::event::Event;
+use super::event::{Event, Taken};
 use super::now::Now;
 use crate::domain::event::ParsedEvent;
 use crate::domain::routing::Told;
@@ -30,12 +30,12 @@ impl Engine {
         let opening = self.is_opening(context);
         for parsed in parsed_events {
             let told = Told { by: PushSource::Queue, at: now.time, opening };
-            let Some(is_duplicate) = self.take_event(context, parsed, told, now) else { continue };
-            if !is_duplicate {
+            let Some(taken) = self.take_event(context, parsed, told, now) else { continue };
+            if taken == Taken::New {
                 // The message is deleted, so that nobody can read it again.
                 self.out.durability.changed();
             }
-            self.out.emit(Event::MessageTaken { aws: context.clone(), is_duplicate }, &self.rules);
+            self.out.emit(Event::MessageTaken { aws: context.clone(), taken }, &self.rules);
         }
         self.out.durability.acknowledge(*id, &mut self.out.effects);
     }

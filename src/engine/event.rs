@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::audit::{Change, Concern};
 use crate::domain::aws_error::AwsError;
+use crate::domain::discovery::{Discovered, Doubt};
 use crate::domain::notification::{HeldPush, Named};
 use crate::domain::operator_command::Refused;
 use crate::domain::rollout::Counts;
@@ -63,12 +64,12 @@ pub enum Event {
         /// Why not.
         error: AwsError,
     },
-    /// A message of a queue was taken that tells of a push to a repository of the configuration.
+    /// A message of a queue was taken that tells of a push.
     MessageTaken {
         /// The AWS context of the queue.
         aws: ContextName,
-        /// Whether the push was known already.
-        is_duplicate: bool,
+        /// What the push is.
+        taken: Taken,
     },
     /// The last service has decided about a push, or the first one deploys it: it counts once.
     PushSettled {
@@ -110,8 +111,21 @@ pub enum Event {
         /// The answer.
         refused: Refused,
     },
+    /// Services were looked for by their tag.
+    Discovery(DiscoveryEvent),
     /// Something happened to one service.
     Service(ServiceKey, ServiceEvent),
+}
+
+/// What a push event is to those who follow repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Nobody had told of it before.
+    New,
+    /// It was known already.
+    Duplicate,
+    /// Nobody follows the repository.
+    Foreign,
 }
 
 /// A push that no source had told of.
@@ -127,6 +141,21 @@ pub struct Missed {
     pub pushed_at: Timestamp,
     /// The time from the push to this moment.
     pub seen_after: SignedDuration,
+}
+
+/// What a look at the tags of services brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiscoveryEvent {
+    /// A service was found.
+    Found(ServiceKey, Discovered),
+    /// Its tag names another policy, or its containers other repositories.
+    Changed(ServiceKey, Discovered),
+    /// Its tag is gone: it is left as it is.
+    Gone(ServiceKey, Discovered),
+    /// Something is wrong with a service that has the tag.
+    Doubted(ServiceKey, Doubt),
+    /// So many services of a context are followed because they were found.
+    Followed(ContextName, usize),
 }
 
 /// A push event that concerns no service.

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Engine;
-use super::event::{Event, PushSkipped, ServiceEvent};
+use super::event::{Event, PushSkipped, ServiceEvent, Taken};
 use super::history;
 use super::input::Page;
 use super::now::Now;
@@ -48,24 +48,28 @@ impl Engine {
         self.state.contexts.get(context).is_some_and(|known| known.cursor.is_none())
     }
 
-    /// One push event. Tells whether it was known before; nothing, if it is no push.
+    /// One push event; nothing, if it is no push.
     pub(super) fn take_event(
         &mut self,
         context: &ContextName,
         parsed: &ParsedEvent,
         told: Told,
         now: Now,
-    ) -> Option<bool> {
+    ) -> Option<Taken> {
         let rules = &self.rules.config().repositories;
         let verdict = routing::take(&mut self.state, rules, context, parsed, told)?;
         self.note_told_again(context, &verdict, told);
-        let is_duplicate = matches!(&verdict.fate, Fate::Skip { reason: SkipReason::Duplicate, .. });
+        let taken = match &verdict.fate {
+            Fate::Skip { reason: SkipReason::Duplicate, .. } => Taken::Duplicate,
+            _ if verdict.configured.is_none() => Taken::Foreign,
+            Fate::Skip { .. } | Fate::Pending(_) => Taken::New,
+        };
         let resurfaced = verdict.configured.clone().zip(Some(verdict.resurfaced.clone()));
         self.follow_verdict(context, verdict, told, now);
         if let Some((repository, resurfaced)) = resurfaced {
             self.resurface(context, &repository, &resurfaced, told, now);
         }
-        Some(is_duplicate)
+        Some(taken)
     }
 
     /// Pushes that were taken for what another source had told of, and are none of these.

@@ -1,6 +1,5 @@
 //! What the fuzz targets begin with goes through the same functions in every test run.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -11,7 +10,7 @@ use std::time::Duration;
 use ecs_deployd::config::{Config, Places};
 use ecs_deployd::domain::event::{ParsedEvent, Record, read};
 use ecs_deployd::domain::image_event::{self, Home, Message};
-use ecs_deployd::domain::types::{AccountId, Region, RepositoryName};
+use ecs_deployd::domain::types::{AccountId, Region};
 use ecs_deployd::health::Health;
 use ecs_deployd::metrics::Metrics;
 use ecs_deployd::state_store::{parse, render};
@@ -39,11 +38,7 @@ fn records_are_pushes_skips_or_foreign() {
 
 #[test]
 fn messages_are_pushes_foreign_or_malformed() {
-    let home = Home {
-        account: AccountId::parse("111111111111").unwrap(),
-        region: Region::parse("eu-west-1").unwrap(),
-        repositories: BTreeSet::from([RepositoryName::parse("hello").unwrap()]),
-    };
+    let home = Home { account: AccountId::parse("111111111111").unwrap(), region: Region::parse("eu-west-1").unwrap() };
     for (name, bytes) in corpus("message") {
         let kind = match image_event::read(&String::from_utf8_lossy(&bytes), &home) {
             Message::Event(_) => "push",

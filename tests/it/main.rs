@@ -14,6 +14,7 @@ mod calls;
 mod comparing;
 mod corpus;
 mod crash;
+mod discovering;
 mod documents;
 mod failures;
 mod flow;

@@ -72,6 +72,15 @@ fn what_is_skipped_is_written_down_before_its_message_is_gone() {
 }
 
 #[test]
+fn a_push_that_nobody_follows_is_foreign() {
+    let mut scene = Scene::with_queue();
+    let event = scene.pushed("other", "latest", 'b');
+    let lines =
+        ["event: push other:latest skipped: not_configured", "event: message of default is foreign", "acknowledge 1"];
+    assert_eq!(scene.delivered(1, vec![event]), lines);
+}
+
+#[test]
 fn cloudtrail_tells_of_the_same_push_later_and_the_queue_too() {
     let mut scene = Scene::with_queue();
     let by_queue = scene.pushed("hello", "latest", 'b');

@@ -11,6 +11,7 @@ mod inventory;
 mod limits;
 mod queue;
 pub mod rng;
+mod tagging;
 mod topics;
 mod trail;
 
@@ -26,7 +27,7 @@ use serde_json::Value;
 
 pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
-pub use ecs::{Health, Service, Started};
+pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
 pub use queue::{QUEUE, edited};
 
@@ -69,6 +70,8 @@ pub struct Inner {
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
     queue: queue::PushQueue,
+    /// The tags of services, by cluster and name.
+    tags: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
 
 /// One call that was made, in order.
@@ -108,6 +111,7 @@ impl World {
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
             queue: queue::PushQueue::default(),
+            tags: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
@@ -132,6 +136,7 @@ impl World {
             topics: Arc::new(self.clone()),
             queue: Arc::new(self.clone()),
             identity: Arc::new(self.clone()),
+            tagging: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }
