@@ -44,14 +44,14 @@ pub enum Undelivered {
 /// The receivers. Cheap to clone; when the last clone is dropped, the queues are emptied and their tasks end.
 #[derive(Debug, Clone, Default)]
 pub struct Notifier {
-    receivers: Arc<Vec<Receiver>>,
+    receivers: Arc<Vec<ConfiguredReceiver>>,
     /// Those that left the configuration while something waited for them.
     leaving: Arc<Vec<Arc<Outbox>>>,
 }
 
 /// A receiver under one configuration.
 #[derive(Debug)]
-struct Receiver {
+struct ConfiguredReceiver {
     settings: NotifySettings,
     outbox: Arc<Outbox>,
     _open: Arc<Open>,
@@ -77,7 +77,7 @@ impl Drop for Open {
     }
 }
 
-impl Receiver {
+impl ConfiguredReceiver {
     fn new(settings: &NotifySettings, client: Client, metrics: &Arc<Metrics>) -> Self {
         let queue = Arc::new(Queue::default());
         let (client, clients) = watch::channel(Arc::new(client));
@@ -113,11 +113,12 @@ impl Notifier {
             let client = Client::new(one, contexts, &http);
             match self.receivers.iter().find(|known| known.settings.name == one.name) {
                 Some(known) => known.renewed(one, client),
-                None => Receiver::new(one, client, metrics),
+                None => ConfiguredReceiver::new(one, client, metrics),
             }
         };
-        let receivers: Vec<Receiver> = settings.iter().map(receiver).collect();
-        let has_left = |known: &&Receiver| !receivers.iter().any(|one| one.settings.name == known.settings.name);
+        let receivers: Vec<ConfiguredReceiver> = settings.iter().map(receiver).collect();
+        let has_left =
+            |known: &&ConfiguredReceiver| !receivers.iter().any(|one| one.settings.name == known.settings.name);
         let gone = self.receivers.iter().filter(has_left).map(|known| &known.outbox);
         // Until the deployer goes by the new configuration it may still tell something to one that has just left.
         let still_leaving = self.leaving.iter().filter(|outbox| outbox.queue.waiting() > 0);
