@@ -11,7 +11,9 @@ use super::reader::{Finding, Findings, Found, Setting, Table, Texts, is_http};
 use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
 };
+use super::gates::{self, Promotion, Promotions};
 use crate::domain::audit::EventName;
+use crate::domain::gate::Gates;
 use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
 use crate::domain::routing::Rules;
 use crate::domain::settings::{DeploySettings, RepositoryRule, ServiceRule};
@@ -43,13 +45,15 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Finding>> {
 
 fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     let mut aws = contexts(&root.table(keys::Aws::SECTION));
-    let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION));
-    let repositories = repositories(root, findings, &mut aws, &deploy);
+    let mut promotions = Promotions::default();
+    let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION), &mut promotions);
+    let mut repositories = repositories(root, findings, &mut aws, &deploy, &mut promotions);
     let notify = super::notify::receivers(root.tables(keys::Notify::SECTION), |table, name| {
         context_named(table, name, &mut aws)
     });
     let audit = audit(&root.table(keys::Audit::SECTION));
     let names = ServiceNames::new(&repositories);
+    promotions.settle(&mut repositories, &names, findings);
     let config = Config {
         aws,
         poll: poll(&root.table(keys::Poll::SECTION)),
@@ -176,15 +180,19 @@ fn audit(table: &Table<'_>) -> AuditSettings {
     AuditSettings { events, interval: interval.value }
 }
 
-fn deploy_defaults(table: &Table<'_>) -> DeploySettings {
-    let settings = deploy(table, &DeploySettings::default());
+fn deploy_defaults(table: &Table<'_>, promotions: &mut Promotions) -> DeploySettings {
+    let (settings, given) = deploy(table, &DeploySettings::default());
+    promotions.defaults(given);
     table.report_unknown();
     settings
 }
 
-fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
-    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base } = keys::Deploy::read(table);
+fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySettings, Promotion) {
+    let keys = keys::Deploy::read(table);
+    let (gates, given) = gates::read(table, &keys, &inherited.gates);
+    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, .. } = keys;
     let at = observe_interval.at.or(timeout.at);
+    let pin_at = pin.at;
     let settings = DeploySettings {
         pin: pin.or(inherited.pin),
         timeout: timeout.or(inherited.timeout),
@@ -192,7 +200,9 @@ fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
         on_failure: on_failure.or(inherited.on_failure),
         downtime: downtime.or(inherited.downtime),
         base: base.or(inherited.base),
+        gates,
     };
+    gates::refuse_tags(table, &settings, pin_at, &given);
     if let Some(at) = at
         && settings.observe_interval > settings.timeout
     {
@@ -206,7 +216,7 @@ fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
             ),
         );
     }
-    settings
+    (settings, given)
 }
 
 /// What other repositories said of the same services.
@@ -221,12 +231,13 @@ fn repositories(
     findings: &Findings,
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
+    promotions: &mut Promotions,
 ) -> Rules {
     let mut rules = Rules::new();
     let mut settled = Settled::default();
     for table in root.tables(keys::Repository::SECTION) {
         let at = table.span.start;
-        let Some(rule) = repository(&table, aws, deploy, &mut settled) else { continue };
+        let Some(rule) = repository(&table, aws, deploy, &mut settled, promotions) else { continue };
         let key = rule.key();
         if rules.contains_key(&key) {
             findings.add(
@@ -270,6 +281,7 @@ fn repository(
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
     settled: &mut Settled,
+    promotions: &mut Promotions,
 ) -> Option<RepositoryRule> {
     let keys::Repository { name, aws: named } = keys::Repository::read(table);
     let context = context_named(table, named, aws);
@@ -284,7 +296,8 @@ fn repository(
     }
     for below in below {
         let (at, key_name) = (below.span.start, below.name("service"));
-        let Some(service) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
+        let Some((service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
+        promotions.of(&service.key, given, below.name(""));
         if services.iter().any(|other| other.key == service.key) {
             table.wrong(
                 at,
@@ -300,7 +313,7 @@ fn repository(
             Some(other) if !agree(other, &service.deploy) => table.report(
                 at,
                 &key_name,
-                format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime and base must agree", service.key),
+                format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base, bake, windows, freeze and approval must agree", service.key),
             ),
             _ => {
                 settled.settings.insert(service.key.clone(), service.deploy.clone());
@@ -323,7 +336,13 @@ fn repository(
 
 /// What belongs to a service and not to one of its images must be the same wherever the service stands.
 fn agree(a: &DeploySettings, b: &DeploySettings) -> bool {
-    DeploySettings { pin: b.pin, ..a.clone() } == *b
+    let of_image = |gates: &Gates| Gates {
+        scan: b.gates.scan,
+        scan_timeout: b.gates.scan_timeout,
+        signed_by: b.gates.signed_by.clone(),
+        ..gates.clone()
+    };
+    DeploySettings { pin: b.pin, gates: of_image(&a.gates), ..a.clone() } == *b
 }
 
 fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
@@ -391,19 +410,20 @@ fn service(
     repository_context: &ContextName,
     repository_policy: Option<&Arc<dyn Policy>>,
     defaults: &DeploySettings,
-) -> Option<ServiceRule> {
+) -> Option<(ServiceRule, Promotion)> {
     let keys::Service { cluster, service, aws: named, container } = keys::Service::read(table);
     let context = match named {
         Some(found) => context_named(table, Setting { value: found.value, at: Some(found.at) }, aws),
         None => repository_context.clone(),
     };
     let own_policy = policy(table);
-    let deploy = deploy(table, defaults);
+    let (deploy, given) = deploy(table, defaults);
     table.report_unknown();
-    Some(ServiceRule {
+    let rule = ServiceRule {
         key: ServiceKey { aws: context, cluster: cluster?.value.0, service: service?.value.0 },
         container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
-    })
+    };
+    Some((rule, given))
 }

@@ -63,6 +63,22 @@ impl Form for Duration {
     }
 }
 
+/// A duration that may be zero.
+pub(super) struct SpanOrNone(pub(super) Duration);
+
+impl Form for SpanOrNone {
+    const NAME: &'static str = "duration, \"0s\" allowed";
+
+    fn read(table: &Table<'_>, key: &'static str) -> Option<Found<Self>> {
+        let found = table.duration_or_zero(key)?;
+        Some(Found { value: Self(found.value), at: found.at })
+    }
+
+    fn toml(&self) -> String {
+        self.0.toml()
+    }
+}
+
 impl Form for f64 {
     const NAME: &'static str = "number";
 

@@ -4,6 +4,7 @@
 
 mod build;
 mod forms;
+mod gates;
 mod given;
 mod keys;
 mod names;

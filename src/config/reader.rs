@@ -219,9 +219,18 @@ impl<'a> Table<'a> {
 
     /// A duration between a second and a year.
     pub(super) fn duration(&self, key: &'static str) -> Option<Found<Duration>> {
+        self.duration_from(key, Duration::from_secs(1))
+    }
+
+    /// A duration of at most a year, or zero.
+    pub(super) fn duration_or_zero(&self, key: &'static str) -> Option<Found<Duration>> {
+        self.duration_from(key, Duration::ZERO)
+    }
+
+    fn duration_from(&self, key: &'static str, least: Duration) -> Option<Found<Duration>> {
         let found = self.typed(key, "a duration in quotes like \"30s\" or \"15m\"", |value| value.as_str())?;
         match humantime::parse_duration(found.value) {
-            Ok(value) if value < Duration::from_secs(1) => {
+            Ok(value) if value < least => {
                 self.wrong(found.at, key, format!("must be one second or more, found {:?}", found.value));
                 None
             }

@@ -124,6 +124,10 @@ impl Executor {
                 let answer = Box::new(observer.service_deployment(&service, &arn).await);
                 Input::Staged { service, deployment, seen, asked_at, answer }
             })),
+            Read::Gates { service, questions } => drop(self.jobs.spawn(async move {
+                let answers = observer.at_gates(questions).await;
+                Input::AtGates { service, answers }
+            })),
             Read::StoppedTasks { service, deployment } => drop(self.jobs.spawn(async move {
                 let reasons = clock::within(REASONS_WITHIN, observer.stopped_tasks(&service, &deployment)).await;
                 Input::StoppedTasks { service, deployment, answer: reasons.unwrap_or_else(|| Ok(Vec::new())) }

@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod downtime;
 pub mod event;
 pub mod finding;
+pub mod gate;
 pub mod image;
 pub mod level;
 pub mod lifecycle;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::gate::Gates;
 use super::policy::Policy;
 use super::types::{ContextName, RepositoryName, ServiceKey};
 use super::words::words;
@@ -58,6 +59,8 @@ pub struct DeploySettings {
     pub downtime: DowntimeMode,
     /// What the revision is made from.
     pub base: Base,
+    /// What has to be so before a rollout begins.
+    pub gates: Gates,
 }
 
 /// What holds where the configuration says nothing.
@@ -70,6 +73,7 @@ impl Default for DeploySettings {
             on_failure: OnFailure::Rollback,
             downtime: DowntimeMode::Refuse,
             base: Base::Service,
+            gates: Gates::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::event::Event;
 use super::now::Moment;
 use super::observation::ObservationRequest;
 use crate::domain::deployment::HookAction;
+use crate::domain::gate::Question;
 use crate::domain::notification::Notification;
 use crate::domain::operator_command::Refused;
 use crate::domain::state::Rollout;
@@ -100,6 +101,13 @@ pub enum Read {
         seen: Box<ServiceView>,
         /// When that was.
         asked_at: Moment,
+    },
+    /// What ECR says of images whose scans or signatures a gate judges.
+    Gates {
+        /// The service.
+        service: ServiceKey,
+        /// What is asked of each image.
+        questions: Vec<Question>,
     },
     /// Why tasks of a deployment stopped.
     StoppedTasks {

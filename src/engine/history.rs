@@ -48,6 +48,7 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
         | ServiceEvent::PendingDropped
         | ServiceEvent::Proven(_)
         | ServiceEvent::Waits(_)
+        | ServiceEvent::WaitsLong(_)
         | ServiceEvent::WaitsNoLonger(_)
         | ServiceEvent::Counted(_) => {}
     }

@@ -121,6 +121,7 @@ impl Handler<'_> {
             until: hook.expires_at,
             stage: seen.stage.clone(),
             hook: Some(Hook { id: hook.id.clone(), target: hook.target, service_deployment: seen.arn.clone() }),
+            reported: false,
         })
     }
 
@@ -133,6 +134,7 @@ impl Handler<'_> {
                     OperatorCommand::Reject { .. } => HookAction::Rollback,
                     OperatorCommand::Approve { .. }
                     | OperatorCommand::Deploy
+                    | OperatorCommand::DeployNow
                     | OperatorCommand::Hold { .. }
                     | OperatorCommand::Release
                     | OperatorCommand::Rollback { .. } => HookAction::Continue,

@@ -11,6 +11,7 @@ use crate::aws::AwsError;
 use crate::domain::audit::Change;
 use crate::domain::deployment::ServiceDeploymentView;
 use crate::domain::event::ParsedEvent;
+use crate::domain::gate::{Found, Question};
 use crate::domain::state::{AuditProgress, OperatorCommand, ReadingProgress};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, ServiceView};
@@ -82,6 +83,13 @@ pub enum Input {
         asked_at: Moment,
         /// The answer; `None` if ECS does not know the service deployment.
         answer: Box<Result<Option<ServiceDeploymentView>, AwsError>>,
+    },
+    /// What ECR says of images whose scans or signatures a gate judges.
+    AtGates {
+        /// The service.
+        service: ServiceKey,
+        /// The answers.
+        answers: Vec<(Question, Result<Found, AwsError>)>,
     },
     /// ECS took the answer to a hook, or did not.
     Continued {

@@ -11,6 +11,7 @@ mod decide;
 mod durability;
 mod effect;
 mod event;
+mod gates;
 mod history;
 mod hooks;
 mod input;
@@ -50,7 +51,7 @@ pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
 pub use event::{Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
-pub use observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags};
+pub use observation::{AtGates, ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_of, names_tags};
 pub use rest::Rest;
 pub use rules::Rules;
 pub use schedule::SERVICES_A_CALL;
@@ -97,7 +98,7 @@ pub struct Engine {
     /// The counts that were told last, where they are not zero.
     counted: BTreeMap<ServiceKey, ServiceCounts>,
     /// The time of the last transition: what was due then has been seen to.
-    handled_at: Moment,
+    handled: Now,
 }
 
 impl Engine {
@@ -116,7 +117,7 @@ impl Engine {
             generation: 0,
             started_at: now.time,
             counted: BTreeMap::new(),
-            handled_at: now.moment,
+            handled: now,
         };
         let under_way = engine.state.services.iter().filter(|(_, known)| known.rollout.is_some());
         for key in under_way.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
@@ -128,20 +129,22 @@ impl Engine {
 
     /// Takes what has come in, and gives what follows from it.
     pub fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Effect> {
-        self.handled_at = now.moment;
+        self.handled = now;
         for input in inputs {
             self.take(input, now);
         }
-        self.follow_touched();
+        self.follow_touched(now);
+        self.wake_gates(now);
         self.observe_pending(now);
         self.inspect_unverified(now);
         self.stop_unwanted(now);
+        self.judge_before_writes(now);
         self.share_registrations(now);
         if let Some(permit) = self.out.durability.permit() {
             self.write(&permit, now);
         }
         self.watch_rollouts(now);
-        self.follow_touched();
+        self.follow_touched(now);
         self.forget_idle();
         self.commit(now);
         std::mem::take(&mut self.out.effects)
@@ -155,16 +158,19 @@ impl Engine {
             service::Question::AskAgain(at) => Some(at),
             service::Question::Idle | service::Question::Asked => None,
         });
+        let handled_at = self.handled.moment;
+        let gates = services.clone().filter_map(|service| service.gate.as_ref()?.wake(self.handled));
         services
             .flat_map(|service| service.calls.wakes().chain(service.workflow.wake()))
             .chain(asks)
+            .chain(gates)
             .chain(self.watches.values().filter_map(WatchRound::wake))
             .chain(self.line.wake())
             .chain(self.out.durability.wake())
-            .filter(|at| *at > self.handled_at)
+            .filter(|at| *at > handled_at)
             .min()
-            .unwrap_or(self.handled_at.plus(HEARTBEAT))
-            .min(self.handled_at.plus(HEARTBEAT))
+            .unwrap_or(handled_at.plus(HEARTBEAT))
+            .min(handled_at.plus(HEARTBEAT))
     }
 
     fn take(&mut self, input: Input, now: Now) {
@@ -209,6 +215,9 @@ impl Engine {
             }
             Input::Continued { id, answer } => {
                 self.with(&id.service, now, |handler| handler.hook_answered(&id, answer));
+            }
+            Input::AtGates { service, answers } => {
+                self.with(&service, now, |handler| handler.found_at_gates(answers));
             }
             Input::Stopped { service, answer } => self.with(&service, now, |handler| handler.stopped(answer)),
             Input::StoppedTasks { service, deployment, answer } => {
@@ -259,8 +268,9 @@ impl Engine {
     }
 
     /// Keeps what is derived from the services that a transition has touched: who has pending pushes, and the counts.
-    fn follow_touched(&mut self) {
+    fn follow_touched(&mut self, now: Now) {
         for key in std::mem::take(&mut self.out.touched) {
+            self.wake_followers(&key, now.time);
             let pending = self.state.services.get(&key).is_some_and(|known| !known.pending.is_empty());
             match pending {
                 true => self.pending.insert(key.clone()),
@@ -284,6 +294,7 @@ impl Engine {
             let Some(known) = self.state.services.get(&key) else { continue };
             counts.rolling += usize::from(known.rollout.is_some());
             counts.waiting = counts.waiting.or(known.waiting.as_ref().map(|waiting| waiting.gate));
+            counts.gated = counts.gated.or(known.gated.as_ref().map(|waiting| waiting.gate));
             if self.rules.has(&key) {
                 counts.held += usize::from(known.is_held());
                 counts.undecided += known.pending.values().map(Vec::len).sum::<usize>();

@@ -14,13 +14,27 @@ use crate::domain::types::{ContextName, Region, ServiceKey};
 pub struct Rules {
     config: Arc<Config>,
     regions: BTreeMap<ContextName, Region>,
+    /// The services that come after each service.
+    followers: BTreeMap<ServiceKey, Vec<ServiceKey>>,
 }
 
 impl Rules {
     /// The rules of a configuration, with the Regions of the contexts that there are clients for.
     #[must_use]
     pub fn new(config: Arc<Config>, regions: BTreeMap<ContextName, Region>) -> Self {
-        Self { config, regions }
+        let mut followers: BTreeMap<ServiceKey, Vec<ServiceKey>> = BTreeMap::new();
+        for (_, rule) in config.services() {
+            for first in &rule.deploy.gates.after {
+                followers.entry(first.clone()).or_default().push(rule.key.clone());
+            }
+        }
+        Self { config, regions, followers }
+    }
+
+    /// The services that come after a service.
+    #[must_use]
+    pub fn followers(&self, key: &ServiceKey) -> &[ServiceKey] {
+        self.followers.get(key).map_or(&[], Vec::as_slice)
     }
 
     /// The configuration.

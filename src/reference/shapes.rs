@@ -164,6 +164,7 @@ static WAITING: Shape = Shape {
         ("until", Optional(&Time), "When the waiting ends by itself."),
         ("stage", Optional(&Text), "ECS's lifecycle stage, such as `POST_SCALE_UP`."),
         ("hook", Optional(&Object(&HOOK)), "The lifecycle hook that ECS waits at."),
+        ("reported", Optional(&Bool), "Whether a notification of it was sent already."),
     ],
 };
 

@@ -22,6 +22,10 @@ pub struct Usage {
     pub reads_events: bool,
     /// The repositories here that are asked about: those of the configuration, and others that the revisions of its services name.
     pub repositories: BTreeSet<RepositoryName>,
+    /// Those of the repositories whose images are refused for what their scans find.
+    pub scanned: BTreeSet<RepositoryName>,
+    /// Those of the repositories whose images have to be signed.
+    pub signed: BTreeSet<RepositoryName>,
     /// The services that are rolled here: cluster and name.
     pub services: BTreeSet<(EcsName, EcsName)>,
     /// Those of the services with a PAUSE hook, at which their deployments wait for an approval.
@@ -49,6 +53,8 @@ impl Usage {
             region,
             reads_events: false,
             repositories: BTreeSet::new(),
+            scanned: BTreeSet::new(),
+            signed: BTreeSet::new(),
             services: BTreeSet::new(),
             paused: BTreeSet::new(),
             express: BTreeSet::new(),
@@ -67,6 +73,10 @@ impl Usage {
 
     fn clusters(&self) -> BTreeSet<&EcsName> {
         self.services.iter().map(|(cluster, _)| cluster).collect()
+    }
+
+    fn of_repositories(&self, names: &BTreeSet<RepositoryName>) -> Vec<String> {
+        names.iter().map(|name| self.arn("ecr", &format!("repository/{name}"))).collect()
     }
 
     fn of_families(&self, families: &BTreeSet<String>) -> Vec<String> {
@@ -88,6 +98,10 @@ pub enum Use {
     Events,
     /// Tags are looked up in ECR.
     Images,
+    /// Images are refused for what their scans find.
+    Scans,
+    /// Images have to be signed.
+    Signatures,
     /// Services are rolled.
     Services,
     /// Deployments that wait at PAUSE hooks are continued.
@@ -111,6 +125,8 @@ impl Use {
         match self {
             Self::Events => usage.reads_events,
             Self::Images => !usage.repositories.is_empty(),
+            Self::Scans => !usage.scanned.is_empty(),
+            Self::Signatures => !usage.signed.is_empty(),
             Self::Services => !usage.services.is_empty(),
             Self::PauseHooks => !usage.paused.is_empty(),
             Self::ExpressMode => !usage.express.is_empty(),
@@ -130,6 +146,10 @@ pub enum Scope {
     Anything,
     /// The repositories.
     Repositories,
+    /// The repositories whose images are scanned.
+    ScannedRepositories,
+    /// The repositories whose images are signed.
+    SignedRepositories,
     /// The services.
     Services,
     /// The revisions of the services, which ECS makes with each deployment.
@@ -158,9 +178,9 @@ impl Scope {
     fn resources(self, usage: &Usage) -> Vec<String> {
         match self {
             Self::Anything => vec!["*".to_owned()],
-            Self::Repositories => {
-                usage.repositories.iter().map(|name| usage.arn("ecr", &format!("repository/{name}"))).collect()
-            }
+            Self::Repositories => usage.of_repositories(&usage.repositories),
+            Self::ScannedRepositories => usage.of_repositories(&usage.scanned),
+            Self::SignedRepositories => usage.of_repositories(&usage.signed),
             Self::Services => of_services(usage, &usage.services, "service", ""),
             Self::ServiceRevisions => of_services(usage, &usage.services, "service-revision", "/*"),
             Self::ServiceDeployments => of_services(usage, &usage.services, "service-deployment", "/*"),
@@ -248,6 +268,22 @@ const fn grant(
 pub const GRANTS: &[Grant] = &[
     grant("ReadPushEvents", "cloudtrail:LookupEvents", Use::Events, Scope::Anything, Condition::Region),
     grant("ResolveTags", "ecr:DescribeImages", Use::Images, Scope::Repositories, Condition::None),
+    grant("ReadScans", "ecr:DescribeImageScanFindings", Use::Scans, Scope::ScannedRepositories, Condition::None),
+    grant(
+        "ReadScans",
+        "ecr:BatchGetRepositoryScanningConfiguration",
+        Use::Scans,
+        Scope::ScannedRepositories,
+        Condition::None,
+    ),
+    grant("ReadScans", "ecr:BatchGetImage", Use::Scans, Scope::ScannedRepositories, Condition::None),
+    grant(
+        "ReadSignatures",
+        "ecr:DescribeImageSigningStatus",
+        Use::Signatures,
+        Scope::SignedRepositories,
+        Condition::None,
+    ),
     grant("ReadAndRollServices", "ecs:DescribeServices", Use::Services, Scope::Services, Condition::None),
     grant("ReadAndRollServices", "ecs:UpdateService", Use::Services, Scope::Services, Condition::None),
     grant("ReadAndRollServices", "ecs:ListServiceDeployments", Use::Services, Scope::Services, Condition::None),

@@ -10,6 +10,7 @@ mod counting;
 mod deciding;
 mod durability;
 mod ending;
+mod gates;
 mod lines;
 mod reading;
 mod reloads;

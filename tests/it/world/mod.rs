@@ -7,6 +7,7 @@ mod disk;
 mod ecr;
 mod ecs;
 mod faults;
+mod gates;
 mod inventory;
 mod limits;
 pub mod rng;
@@ -66,6 +67,7 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    at_gates: gates::AtGates,
 }
 
 /// One call that was made, in order.
@@ -104,6 +106,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            at_gates: gates::AtGates::default(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
