@@ -15,8 +15,8 @@ use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{
     Approval, AuditRound, AuditState, CommandRecord, ContextState, Decision, Deployed, DigestHold, Direction,
-    FailedInPlace, GateRefusal, Outcome, OutcomeKind, Phase, PushRef, ReadingProgress, ReplacedExternally, RollbackTarget, Rollout, Seen,
-    ServiceHold, ServiceState, Span, State, Target, WindowPass,
+    FailedInPlace, GateRefusal, Outcome, OutcomeKind, Phase, PushRef, ReadingProgress, ReplacedExternally,
+    RollbackTarget, Rollout, Seen, ServiceHold, ServiceState, Span, State, Target, WindowPass,
 };
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
 use crate::domain::types::{ContextName, DeploymentId, RepositoryName};
@@ -153,17 +153,19 @@ fn waiting() -> impl Strategy<Value = Waiting> {
     let hook = hook.prop_map(|(id, target, service_deployment)| Hook { id, target, service_deployment });
     let ends = (prop::option::of(time()), prop::option::of(text()), prop::option::of(hook), prop::bool::ANY);
     let gate = prop::sample::select(Gate::ALL.to_vec());
-    (gate, time(), target(), text(), ends).prop_map(|(gate, since, target, reason, (until, stage, hook, reported))| Waiting {
-        gate,
-        reported,
-        since,
-        repository: repository_key("hello").name,
-        tag: target.push.tag,
-        digest: target.digest,
-        reason,
-        until,
-        stage,
-        hook,
+    (gate, time(), target(), text(), ends).prop_map(|(gate, since, target, reason, (until, stage, hook, reported))| {
+        Waiting {
+            gate,
+            reported,
+            since,
+            repository: repository_key("hello").name,
+            tag: target.push.tag,
+            digest: target.digest,
+            reason,
+            until,
+            stage,
+            hook,
+        }
     })
 }
 
@@ -190,14 +192,13 @@ fn service() -> impl Strategy<Value = ServiceState> {
     );
     let approval = (time(), text()).prop_map(|(at, by)| Approval { digest: digest('b'), by, at });
     let pass = (time(), text()).prop_map(|(at, by)| WindowPass { by, at });
-    let refusal = (time(), prop::sample::select(SkipReason::ALL.to_vec()))
-        .prop_map(|(at, reason)| GateRefusal { digest: digest('b'), reason, at });
-    let at_gates = (
-        prop::option::of(waiting()),
-        of_repositories(approval),
-        prop::option::of(pass),
-        of_repositories(refusal),
-    );
+    let refusal = (time(), prop::sample::select(SkipReason::ALL.to_vec())).prop_map(|(at, reason)| GateRefusal {
+        digest: digest('b'),
+        reason,
+        at,
+    });
+    let at_gates =
+        (prop::option::of(waiting()), of_repositories(approval), prop::option::of(pass), of_repositories(refusal));
     (asked, against, prop::option::of(waiting()), at_gates, history, orders).prop_map(
         |(
             (pending, decided, deployed, rollout),

@@ -1,6 +1,8 @@
 //! Amazon ECR: what gates need to know of an image, its scan and its signatures.
 
-use aws_sdk_ecr::types::{EnhancedImageScanFinding, ImageIdentifier, ImageScanFindings, ImageSigningStatus, ScanFrequency};
+use aws_sdk_ecr::types::{
+    EnhancedImageScanFinding, ImageIdentifier, ImageScanFindings, ImageSigningStatus, ScanFrequency,
+};
 use serde_json::Value;
 
 use super::call::Caller;
@@ -64,7 +66,11 @@ fn progress(status: &str, description: Option<&str>) -> Progress {
     let described = description.map(|text| format!(" ({})", printable(text, LONGEST))).unwrap_or_default();
     match status {
         "COMPLETE" | "ACTIVE" => Progress::Done,
-        "FAILED" | "UNSUPPORTED_IMAGE" | "SCAN_ELIGIBILITY_EXPIRED" | "FINDINGS_UNAVAILABLE" | "LIMIT_EXCEEDED"
+        "FAILED"
+        | "UNSUPPORTED_IMAGE"
+        | "SCAN_ELIGIBILITY_EXPIRED"
+        | "FINDINGS_UNAVAILABLE"
+        | "LIMIT_EXCEEDED"
         | "IMAGE_ARCHIVED" => Progress::Impossible(format!("{status}{described}")),
         // IN_PROGRESS, PENDING, and what ECR may add.
         "" => Progress::NotBegun,
@@ -151,10 +157,10 @@ pub(super) async fn signatures(
 ) -> Result<Vec<Signature>, AwsError> {
     let request = client.describe_image_signing_status().repository_name(repository.as_str()).image_id(id(digest));
     let answer = caller.call("DescribeImageSigningStatus", request.send()).await?;
-    Ok(answer.signing_statuses.unwrap_or_default().into_iter().filter_map(signature).collect())
+    Ok(answer.signing_statuses.unwrap_or_default().iter().filter_map(signature).collect())
 }
 
-fn signature(status: ImageSigningStatus) -> Option<Signature> {
+fn signature(status: &ImageSigningStatus) -> Option<Signature> {
     let word = status.status.as_ref().map_or("", |word| word.as_str());
     let why = || {
         let parts = [status.failure_code.as_deref(), status.failure_reason.as_deref()];
@@ -187,8 +193,14 @@ mod tests {
         for status in ["IN_PROGRESS", "PENDING", "SOMETHING_NEW"] {
             assert_eq!(progress(status, None), Progress::UnderWay(status.to_owned()));
         }
-        let impossible =
-            ["FAILED", "UNSUPPORTED_IMAGE", "SCAN_ELIGIBILITY_EXPIRED", "FINDINGS_UNAVAILABLE", "LIMIT_EXCEEDED", "IMAGE_ARCHIVED"];
+        let impossible = [
+            "FAILED",
+            "UNSUPPORTED_IMAGE",
+            "SCAN_ELIGIBILITY_EXPIRED",
+            "FINDINGS_UNAVAILABLE",
+            "LIMIT_EXCEEDED",
+            "IMAGE_ARCHIVED",
+        ];
         for status in impossible {
             let described = progress(status, Some("why"));
             assert_eq!(described, Progress::Impossible(format!("{status} (why)")), "{status}");

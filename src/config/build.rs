@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::gates::{self, Promotion, Promotions};
 use super::keys;
 use super::reader::{Finding, Findings, Found, Setting, Table, Texts, is_http};
 use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
 };
-use super::gates::{self, Promotion, Promotions};
 use crate::domain::audit::EventName;
 use crate::domain::gate::Gates;
 use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};

@@ -76,12 +76,7 @@ fn profile(text: &str) -> Result<String, String> {
 }
 
 /// A tag may point to another image by the time that ECS resolves it than to the one that a gate judged.
-pub(super) fn refuse_tags(
-    table: &Table<'_>,
-    settings: &DeploySettings,
-    pin_at: Option<usize>,
-    given: &Promotion,
-) {
+pub(super) fn refuse_tags(table: &Table<'_>, settings: &DeploySettings, pin_at: Option<usize>, given: &Promotion) {
     let (gate, gate_at) = given.digest_at.map_or(("a gate", None), |(name, at)| (name, Some(at)));
     let judges = settings.gates.judge_the_digest() || given.after.as_ref().is_some_and(|after| !after.is_empty());
     if settings.pin == PinMode::Tag
@@ -137,7 +132,11 @@ impl Promotions {
                 places.insert(key.clone(), (first.at, name));
             }
             if let (Some(at), true) = (given.bake_at, named.is_empty()) {
-                findings.add(at, format!("{path}bake"), "needs services that a digest bakes in: add after, or remove it");
+                findings.add(
+                    at,
+                    format!("{path}bake"),
+                    "needs services that a digest bakes in: add after, or remove it",
+                );
             }
             match after.get(key) {
                 Some(other) if *other != found => {
@@ -177,7 +176,10 @@ fn refuse_circles(
         findings.add(
             *at,
             name.clone(),
-            format!("is a circle: {}; none of them could ever begin. A service that comes first has after = []", circle.join(" after ")),
+            format!(
+                "is a circle: {}; none of them could ever begin. A service that comes first has after = []",
+                circle.join(" after ")
+            ),
         );
     }
 }

@@ -341,9 +341,13 @@ fn a_service_comes_after_others_of_the_file_by_either_name() {
 
 #[test]
 fn promotion_that_contradicts_itself_is_refused_with_its_line() {
-    let hello_after = |text: String| text.replace("service = \"hello\"\n", "service = \"hello\"\nafter = [\"web/prod\"]\n");
+    let hello_after =
+        |text: String| text.replace("service = \"hello\"\n", "service = \"hello\"\nafter = [\"web/prod\"]\n");
     for (text, part) in [
-        (promoted("after = [\"web/helo\"]"), "c.toml:11: repository[0].service[1].after: web/helo is no CLUSTER/SERVICE"),
+        (
+            promoted("after = [\"web/helo\"]"),
+            "c.toml:11: repository[0].service[1].after: web/helo is no CLUSTER/SERVICE",
+        ),
         (promoted("after = [\"web/prod\"]"), "after: is a circle: web/prod after web/prod"),
         (hello_after(promoted("after = [\"web/hello\"]")), "is a circle: web/hello after web/prod after web/hello"),
         (promoted("bake = \"10m\""), "c.toml:11: repository[0].service[1].bake: needs services that a digest bakes in"),

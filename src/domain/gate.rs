@@ -26,7 +26,7 @@ use super::waiting::{Gate, Waiting};
 
 pub use approval::Approvals;
 pub use scan::ScanLevel;
-pub use through::{GatedPlan, Passage, plan};
+pub use through::{GatedPlan, Passage, Promoted, plan};
 pub use window::{Freeze, Window};
 
 /// The gates of a service: a part of `[deploy]`.
@@ -210,9 +210,8 @@ pub fn judge(gates: &Gates, subject: &Subject<'_>, facts: &Facts<'_>, now: Times
         };
         let since = |gate| facts.since(gate, subject.digest, now);
         let scanned = scan::judge(gates.scan, gates.scan_timeout, since(Gate::Scan), &found.scans, now);
-        let signed = || {
-            signature::judge(&gates.signed_by, gates.scan_timeout, since(Gate::Signature), &found.signatures, now)
-        };
+        let signed =
+            || signature::judge(&gates.signed_by, gates.scan_timeout, since(Gate::Signature), &found.signatures, now);
         let verdict = if scanned == Verdict::Open { signed() } else { scanned };
         if verdict != Verdict::Open {
             return verdict;

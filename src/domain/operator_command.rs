@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::settings::RepositoryKey;
 pub use super::state::OperatorCommand;
 use super::state::{
-    Approval, DigestHold, Direction, Phase, PushRef, RollbackTarget, Rollout, ServiceHold, ServiceState, Target, WindowPass,
+    Approval, DigestHold, Direction, Phase, PushRef, RollbackTarget, Rollout, ServiceHold, ServiceState, Target,
+    WindowPass,
 };
 use super::types::{Digest, TaskDefinitionArn};
 use super::waiting::Waiting;

@@ -250,7 +250,10 @@ mod tests {
         assert_eq!(all(|reason| !reason.stands()), ["tag_mismatch", "superseded", "tag_gone", "not_an_image"]);
         assert_eq!(all(|reason| reason.level() == Level::Debug), ["duplicate", "untagged", "not_configured"]);
         assert_eq!(all(|reason| reason.level() == Level::Warn), ["malformed"]);
-        assert_eq!(all(|reason| reason.severity() == Severity::Warning), ["held", "rejected", "scan_findings", "scan_missing", "unsigned"]);
+        assert_eq!(
+            all(|reason| reason.severity() == Severity::Warning),
+            ["held", "rejected", "scan_findings", "scan_missing", "unsigned"]
+        );
         let errors = ["malformed", "downtime", "service_missing", "no_container"];
         assert_eq!(all(|reason| reason.severity() == Severity::Error), errors);
     }

@@ -13,7 +13,9 @@ use super::observation::{AtGates, names_of};
 use super::service::{Call, Command, Handler, Service};
 use super::workflow::{Turn, Workflow};
 use crate::aws::AwsError;
-use crate::domain::gate::{self, Approvals, Facts, Found, GatedPlan, Gates, Other, Passage, Question, Subject, Verdict, Wait};
+use crate::domain::gate::{
+    self, Approvals, Facts, Found, GatedPlan, Gates, Other, Passage, Question, Subject, Verdict, Wait,
+};
 use crate::domain::operator_command::{self, Refused};
 use crate::domain::plan::{Pushes, ServiceSnapshot};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
@@ -53,11 +55,12 @@ type Before = (BTreeSet<Digest>, Option<Wait>);
 impl GateWait {
     /// Whether exactly these pushes wait.
     pub(super) fn covers(&self, pending: &Pushes) -> bool {
-        let events = pending.iter().flat_map(|(repository, pushes)| pushes.iter().map(move |push| (repository, &push.event)));
+        let events =
+            pending.iter().flat_map(|(repository, pushes)| pushes.iter().map(move |push| (repository, &push.event)));
         let mut count = 0;
-        let known = events.inspect(|_| count += 1).all(|(repository, event)| {
-            self.pushes.iter().any(|(of, known)| of == repository && known == event)
-        });
+        let known = events
+            .inspect(|_| count += 1)
+            .all(|(repository, event)| self.pushes.iter().any(|(of, known)| of == repository && known == event));
         known && count == self.pushes.len()
     }
 
@@ -237,7 +240,8 @@ impl Handler<'_> {
             return None;
         }
         let kept = gated.kept.iter();
-        let pushes = kept.flat_map(|(repository, pushes)| pushes.iter().map(move |push| (repository.clone(), push.event.clone())));
+        let pushes = kept
+            .flat_map(|(repository, pushes)| pushes.iter().map(move |push| (repository.clone(), push.event.clone())));
         let names = names_of(self.rules.config(), self.key);
         let others = others(&names, |other| self.state.services.get(other));
         let settings = self.rules.settings(self.key);
@@ -328,9 +332,11 @@ impl Handler<'_> {
     fn waits_still(&self) -> bool {
         let Some(known) = self.record() else { return false };
         let Some(waiting) = &known.gated else { return false };
-        let found = self.service.found.iter().find(|((repository, digest), _)| {
-            repository.name == waiting.repository && digest == &waiting.digest
-        });
+        let found = self
+            .service
+            .found
+            .iter()
+            .find(|((repository, digest), _)| repository.name == waiting.repository && digest == &waiting.digest);
         let rules = self.rules.of(self.key);
         let Some(((repository, _), (_, found))) = found else { return false };
         let Some(rule) = rules.get(repository) else { return false };
@@ -488,7 +494,10 @@ fn named_image(order: &OperatorCommand) -> Option<&String> {
 }
 
 /// Who permitted what a rollout brings, for its record.
-pub(super) fn permitted(known: &ServiceState, targets: &BTreeMap<RepositoryKey, crate::domain::state::Target>) -> Vec<String> {
+pub(super) fn permitted(
+    known: &ServiceState,
+    targets: &BTreeMap<RepositoryKey, crate::domain::state::Target>,
+) -> Vec<String> {
     let approved = targets.iter().filter_map(|(repository, target)| {
         let approval = known.approved.get(repository).filter(|approval| approval.digest == target.digest)?;
         Some(format!("approved by {}", approval.by))

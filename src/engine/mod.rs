@@ -51,7 +51,9 @@ pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
 pub use event::{Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
-pub use observation::{AtGates, ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_of, names_tags};
+pub use observation::{
+    AtGates, ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_of, names_tags,
+};
 pub use rest::Rest;
 pub use rules::Rules;
 pub use schedule::SERVICES_A_CALL;

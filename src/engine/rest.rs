@@ -41,9 +41,7 @@ impl Engine {
             return true;
         }
         let is_hopeless = |service: &Service| service.calls.need_operator();
-        let is_open = |key: &ServiceKey| {
-            !self.services.get(key).is_some_and(is_hopeless) && !self.waits_at_a_gate(key)
-        };
+        let is_open = |key: &ServiceKey| !self.services.get(key).is_some_and(is_hopeless) && !self.waits_at_a_gate(key);
         self.is_durable() && !self.undone().any(is_open)
     }
 
@@ -51,7 +49,8 @@ impl Engine {
     fn waits_at_a_gate(&self, key: &ServiceKey) -> bool {
         let known = self.state.services.get(key).filter(|known| known.rollout.is_none() && known.gated.is_some());
         let gate = self.services.get(key).and_then(|service| service.gate.as_ref());
-        let rests = |gate: &GateWait, known: &ServiceState| gate.rests(self.handled.moment) && gate.covers(&known.pending);
+        let rests =
+            |gate: &GateWait, known: &ServiceState| gate.rests(self.handled.moment) && gate.covers(&known.pending);
         matches!((known, gate), (Some(known), Some(gate)) if rests(gate, known))
     }
 

@@ -11,7 +11,8 @@ use super::workflow::{Inspection, Recorded, Watch, Workflow};
 use crate::domain::plan;
 use crate::domain::settings::{OnFailure, RepositoryKey, ServiceRule};
 use crate::domain::state::{
-    Approval, Deployed, DigestHold, Direction, FailedInPlace, Intent, Outcome, OutcomeKind, PushRef, ReplacedExternally, Rollout,
+    Approval, Deployed, DigestHold, Direction, FailedInPlace, Intent, Outcome, OutcomeKind, PushRef,
+    ReplacedExternally, Rollout,
 };
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};

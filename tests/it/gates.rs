@@ -54,7 +54,10 @@ async fn a_push_waits_for_the_window_and_costs_nothing_meanwhile() {
     let v1 = scene.push("v1");
     pass(60).await;
     let waiting = waits(&scene, "web/hello", "window").await;
-    assert_eq!((waiting.digest.as_str(), waiting.until.unwrap().to_string().as_str()), (v1.as_str(), "2026-11-23T08:00:00Z"));
+    assert_eq!(
+        (waiting.digest.as_str(), waiting.until.unwrap().to_string().as_str()),
+        (v1.as_str(), "2026-11-23T08:00:00Z")
+    );
     assert_eq!(
         waiting.reason,
         "rollouts begin only within Mon 09:00-10:00 Europe/Berlin; the next one may at Mon 2026-11-23 09:00 Europe/Berlin"

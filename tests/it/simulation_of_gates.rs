@@ -202,7 +202,8 @@ impl Life {
                 self.order("staging", order).await;
             }
             18 => {
-                let operation = *self.rng.pick(&["RegisterTaskDefinition", "UpdateService", "DescribeImageScanFindings"]);
+                let operation =
+                    *self.rng.pick(&["RegisterTaskDefinition", "UpdateService", "DescribeImageScanFindings"]);
                 self.world.break_operation(operation, ecs_deployd::aws::Fault::Denied);
                 self.say(&format!("{operation} is denied"));
                 pass(self.rng.below(20_000)).await;
@@ -280,7 +281,8 @@ impl Life {
     fn goes_back(&self, name: &str, log: &[Started]) -> bool {
         let (last, before) = log.split_last().unwrap();
         let brings = brings(last);
-        let replaced_is_bad = self.pushed.iter().any(|push| Some(&push.digest) == last.replaces["main"].as_ref() && !push.good);
+        let replaced_is_bad =
+            self.pushed.iter().any(|push| Some(&push.digest) == last.replaces["main"].as_ref() && !push.good);
         let ran = brings == self.first || before.iter().any(|one| self::brings(one) == brings);
         ran && (replaced_is_bad || (name == "staging" && self.taken_back))
     }
@@ -331,7 +333,11 @@ fn no_digest_passes_a_closed_gate_and_none_is_lost() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let only = number("SIMULATION_SEED");
     if only.is_some() {
-        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time().with_target(false).try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .without_time()
+            .with_target(false)
+            .try_init();
     }
     let first = only.or(number("SIMULATION_FIRST")).unwrap_or(0);
     let lives = if only.is_some() { 1 } else { number("SIMULATION_SEEDS").unwrap_or(LIVES) };

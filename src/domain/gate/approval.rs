@@ -20,7 +20,11 @@ pub fn judge(approvals: Approvals, subject: &Subject<'_>, approved: Option<&Appr
     match approvals {
         Approvals::Required if !is_approved => Verdict::Wait(Wait {
             gate: Gate::Approval,
-            why: format!("approve it with: {}, or hold it with: ecs-deployd reject {}", command(subject), subject.service),
+            why: format!(
+                "approve it with: {}, or hold it with: ecs-deployd reject {}",
+                command(subject),
+                subject.service
+            ),
             until: None,
             ask_again: false,
         }),

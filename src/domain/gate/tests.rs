@@ -50,12 +50,8 @@ fn a_digest_goes_on_once_it_has_run_before_for_long_enough_without_a_break() {
     let verdict = after::judge(&[staging(&known)], HOUR, &digest('b'), at(20));
     assert!(matches!(verdict, Verdict::Wait(Wait { until: Some(until), .. }) if until == at(3610)));
     // A release breaks what bakes.
-    let release = CommandRecord {
-        at: at(100),
-        by: "alice".to_owned(),
-        order: OperatorCommand::Release,
-        answer: String::new(),
-    };
+    let release =
+        CommandRecord { at: at(100), by: "alice".to_owned(), order: OperatorCommand::Release, answer: String::new() };
     let released = ServiceState { orders: [release].into(), ..runs_b() };
     let judged = |second| after::judge(&[staging(&released)], HOUR, &digest('b'), at(second));
     assert_ne!(judged(3699), Verdict::Open);
@@ -81,8 +77,14 @@ fn what_is_rolled_held_or_unproven_before_does_not_go_on() {
         (ServiceState::default(), "staging/web does not run it: nothing was deployed to it yet"),
         (ServiceState { rollout: Some(rollout(Phase::Intended)), ..runs_b() }, "staging/web is being rolled to it"),
         (ServiceState { rollout: Some(back), ..runs_b() }, "staging/web is being rolled back"),
-        (ServiceState { held: [(repository_key("hello"), held)].into(), ..runs_b() }, "staging/web holds it: it failed"),
-        (ServiceState { service_hold: Some(hold), ..runs_b() }, "staging/web is held by alice since 2027-01-15T08:00:05Z"),
+        (
+            ServiceState { held: [(repository_key("hello"), held)].into(), ..runs_b() },
+            "staging/web holds it: it failed",
+        ),
+        (
+            ServiceState { service_hold: Some(hold), ..runs_b() },
+            "staging/web is held by alice since 2027-01-15T08:00:05Z",
+        ),
         (unproven, "no task of staging/web has run it yet, as its desired count is 0"),
     ] {
         let verdict = after::judge(&[staging(&known)], Duration::ZERO, &digest('b'), at(60));
@@ -95,10 +97,12 @@ fn what_is_rolled_held_or_unproven_before_does_not_go_on() {
 #[test]
 fn what_ecs_says_of_the_service_before_counts() {
     let known = runs_b();
-    let seen = |view| after::judge(&[Other { seen: Some(view), ..staging(&known) }], Duration::ZERO, &digest('b'), at(60));
+    let seen =
+        |view| after::judge(&[Other { seen: Some(view), ..staging(&known) }], Duration::ZERO, &digest('b'), at(60));
     let view = |revision| service(revision, vec![deployment("d", true, revision, None)]);
-    assert_eq!(seen(Some(&view(2))), Verdict::Open);
-    let changed = seen(Some(&view(7)));
+    let (ours, theirs) = (view(2), view(7));
+    assert_eq!(seen(Some(&ours)), Verdict::Open);
+    let changed = seen(Some(&theirs));
     assert_eq!(why(&changed), "staging/web was set to hello:7 by somebody else");
     assert!(matches!(changed, Verdict::Wait(Wait { ask_again: true, .. })), "nobody tells when that changes");
     assert_eq!(why(&seen(None)), "ECS does not know staging/web any more");
@@ -108,7 +112,10 @@ fn what_ecs_says_of_the_service_before_counts() {
 fn every_service_before_has_to_have_proven_it() {
     let (one, two) = (runs_b(), ServiceState::default());
     let others = [staging(&one), Other { name: "canary/web", ..staging(&two) }];
-    assert_eq!(why(&after::judge(&others, HOUR, &digest('b'), at(9999))), "canary/web does not run it: nothing was deployed to it yet");
+    assert_eq!(
+        why(&after::judge(&others, HOUR, &digest('b'), at(9999))),
+        "canary/web does not run it: nothing was deployed to it yet"
+    );
     assert!(after::proven(&others, HOUR, at(9999)).is_empty());
     assert_eq!(after::proven(&others[..1], HOUR, at(9999)).len(), 1);
 }
@@ -142,9 +149,21 @@ fn an_image_is_refused_for_findings_of_the_level_or_worse() {
             assert_eq!(refusal.reason, SkipReason::ScanFindings);
         }
     }
-    let many = [(High, "CVE-3"), (Critical, "CVE-9"), (High, "CVE-1"), (High, "CVE-2"), (High, "CVE-4"), (High, "CVE-5"), (Low, "CVE-0")];
+    let many = [
+        (High, "CVE-3"),
+        (Critical, "CVE-9"),
+        (High, "CVE-1"),
+        (High, "CVE-2"),
+        (High, "CVE-4"),
+        (High, "CVE-5"),
+        (Low, "CVE-0"),
+    ];
     let verdict = scanned(ScanLevel::High, &[report(Progress::Done, &[(Critical, 1), (High, 5), (Low, 1)], &many)], 1);
-    assert_eq!(why(&verdict), "ECR's scan found 1 CRITICAL, 5 HIGH: CVE-9, CVE-1, CVE-2, CVE-3, CVE-4", "five by name, the worst first");
+    assert_eq!(
+        why(&verdict),
+        "ECR's scan found 1 CRITICAL, 5 HIGH: CVE-9, CVE-1, CVE-2, CVE-3, CVE-4",
+        "five by name, the worst first"
+    );
     assert_eq!(scanned(ScanLevel::High, &[report(Progress::Done, &[(High, 0)], &[])], 1), Verdict::Open);
 }
 
@@ -220,7 +239,9 @@ fn an_approval_is_of_one_digest_and_the_command_is_told() {
     assert_eq!(approval::judge(Approvals::None, &subject, None), Verdict::Open);
     assert_eq!(approval::judge(Approvals::Required, &subject, Some(&approval('b'))), Verdict::Open);
     let verdict = approval::judge(Approvals::Required, &subject, Some(&approval('a')));
-    let command = format!("approve it with: ecs-deployd approve web/shop --image {b}, or hold it with: ecs-deployd reject web/shop");
+    let command = format!(
+        "approve it with: ecs-deployd approve web/shop --image {b}, or hold it with: ecs-deployd reject web/shop"
+    );
     assert_eq!(why(&verdict), command);
 }
 
@@ -261,11 +282,13 @@ fn a_push_goes_through_the_gates_in_their_order() {
     let signed = Signature { profile: "arn:a".to_owned(), progress: signature::Progress::Complete };
     facts.found.insert(of, found(Progress::Done, vec![signed]));
     assert_eq!(gate(&facts, now), "approval");
-    let approved = BTreeMap::from([(repository.clone(), Approval { digest: b.clone(), by: "alice".to_owned(), at: now })]);
+    let approved =
+        BTreeMap::from([(repository.clone(), Approval { digest: b.clone(), by: "alice".to_owned(), at: now })]);
     facts.approved = Some(&approved);
     assert_eq!(gate(&facts, now), "window", "an approval opens no window");
     // An operator's order passes windows, for what was pushed until then.
-    let (before, later) = (WindowPass { by: "alice".to_owned(), at: at(4) }, WindowPass { by: "alice".to_owned(), at: at(5) });
+    let (before, later) =
+        (WindowPass { by: "alice".to_owned(), at: at(4) }, WindowPass { by: "alice".to_owned(), at: at(5) });
     facts.passes_windows = Some(&before);
     assert_eq!(gate(&facts, now), "window");
     facts.passes_windows = Some(&later);

@@ -224,7 +224,8 @@ impl Passage<'_> {
         let proven = after::proven(&self.facts.others, gates.bake, self.now);
         let answers = view.snapshot.images.get(repository).cloned().unwrap_or_default();
         let there = self.promoted.get(repository).into_iter().flatten();
-        let images: Vec<&ImageView> = answers.images().chain(there).filter(|one| proven.contains(&one.digest)).collect();
+        let images: Vec<&ImageView> =
+            answers.images().chain(there).filter(|one| proven.contains(&one.digest)).collect();
         let brings = |push: &PushRef| brought(push, &answers, &images, &proven, rule);
         let candidates = pending.iter().filter_map(|push| Some((push, brings(push)?)));
         let decided = view.state.decided.get(repository);
@@ -293,7 +294,11 @@ impl Passage<'_> {
         }
         // What would win is what waits; the services before say why.
         let newest = pending.iter().max_by_key(|push| order(rule.policy.as_ref(), push))?;
-        let digest = newest.tag.as_ref().and_then(|tag| answers.by_tag.get(tag)).or(answers.best.as_ref().map(|(_, image)| image));
+        let digest = newest
+            .tag
+            .as_ref()
+            .and_then(|tag| answers.by_tag.get(tag))
+            .or(answers.best.as_ref().map(|(_, image)| image));
         match after::judge(&self.facts.others, rule.deploy.gates.bake, &digest?.digest, self.now) {
             Verdict::Wait(wait) => Some(wait),
             Verdict::Open | Verdict::Refuse(_) | Verdict::Ask(_) => {

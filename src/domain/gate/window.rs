@@ -42,7 +42,9 @@ impl Window {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected days, hours and a time zone like \"Mon-Thu 09:00-17:00 Europe/Berlin\", found {text:?}");
+        let expected = || {
+            format!("expected days, hours and a time zone like \"Mon-Thu 09:00-17:00 Europe/Berlin\", found {text:?}")
+        };
         let words: Vec<&str> = text.split_whitespace().collect();
         let hours = words.iter().position(|word| word.starts_with(|first: char| first.is_ascii_digit()));
         let (days, rest) = words.split_at(hours.filter(|at| *at > 0).ok_or_else(expected)?);
@@ -95,7 +97,9 @@ impl Freeze {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected two days and a time zone like \"2026-12-20/2027-01-03 Europe/Berlin\", found {text:?}");
+        let expected = || {
+            format!("expected two days and a time zone like \"2026-12-20/2027-01-03 Europe/Berlin\", found {text:?}")
+        };
         let words: Vec<&str> = text.split_whitespace().collect();
         let (days, zone) = match words[..] {
             [days] => (days, "UTC"),

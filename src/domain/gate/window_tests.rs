@@ -93,7 +93,9 @@ fn a_window_past_midnight_belongs_to_the_day_on_which_it_begins() {
         assert_eq!(opens(&night, &[], now).is_none(), is_open, "{now}");
     }
     let to_midnight = ["Fri 20:00-24:00", "Sat 00:00-01:00"];
-    for (now, is_open) in [("2026-11-27T23:59:59Z", true), ("2026-11-28T00:30:00Z", true), ("2026-11-28T01:00:00Z", false)] {
+    for (now, is_open) in
+        [("2026-11-27T23:59:59Z", true), ("2026-11-28T00:30:00Z", true), ("2026-11-28T01:00:00Z", false)]
+    {
         assert_eq!(opens(&to_midnight, &[], now).is_none(), is_open, "{now}");
     }
     assert_eq!(opens(&["daily 00:00-24:00 Europe/Berlin"], &[], "2026-11-27T23:00:00Z"), None);

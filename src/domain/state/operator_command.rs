@@ -47,11 +47,9 @@ impl OperatorCommand {
     pub fn deploys(&self) -> bool {
         match self {
             Self::Deploy | Self::DeployNow => true,
-            Self::Hold { .. }
-            | Self::Release
-            | Self::Rollback { .. }
-            | Self::Approve { .. }
-            | Self::Reject { .. } => false,
+            Self::Hold { .. } | Self::Release | Self::Rollback { .. } | Self::Approve { .. } | Self::Reject { .. } => {
+                false
+            }
         }
     }
 

@@ -23,9 +23,12 @@ impl Scene {
     /// ECR answers what was asked about an image.
     fn found(&mut self, answer: Result<Progress, Fault>) -> Vec<String> {
         let place = self.reads.iter().position(|read| matches!(read, Read::Gates { .. }));
-        let Read::Gates { service, questions } = self.reads.remove(place.expect("ECR was asked")) else { unreachable!() };
+        let Read::Gates { service, questions } = self.reads.remove(place.expect("ECR was asked")) else {
+            unreachable!()
+        };
         let answer = |question: Question| {
-            let found = answer.clone().map(|progress| Found { scans: vec![Report::of(progress)], signatures: Vec::new() });
+            let found =
+                answer.clone().map(|progress| Found { scans: vec![Report::of(progress)], signatures: Vec::new() });
             (question, found.map_err(|fault| AwsError { fault, ..super::error(fault) }))
         };
         let answers = questions.into_iter().map(answer).collect();
@@ -57,7 +60,10 @@ fn a_push_waits_for_an_approval_and_nothing_is_asked_meanwhile() {
     assert_eq!(scene.known("hello").pending.len(), 1);
     let approve = OperatorCommand::Approve { image: None };
     let lines = scene.command(approve);
-    assert_eq!(lines, ["event: web/hello approve by alice carried out", "read: observe web/hello for hello:latest", "commit"]);
+    assert_eq!(
+        lines,
+        ["event: web/hello approve by alice carried out", "read: observe web/hello for hello:latest", "commit"]
+    );
     let lines = scene.observed("hello");
     assert_eq!(lines[..2], ["event: web/hello waits no longer: approval".to_owned(), decided("hello")]);
     scene.all_committed();
@@ -167,7 +173,12 @@ fn production_is_woken_by_staging_and_by_the_end_of_the_bake_time() {
     scene.push("latest", 'b');
     assert!(scene.observed("prod").contains(&"event: web/prod waits: after".to_owned()));
     stage_runs(&mut scene, 2);
-    assert_eq!(scene.known("hello").deployed.as_ref().map(|one| one.targets.len()), Some(1), "{:?}", scene.known("hello"));
+    assert_eq!(
+        scene.known("hello").deployed.as_ref().map(|one| one.targets.len()),
+        Some(1),
+        "{:?}",
+        scene.known("hello")
+    );
     // It is told when the bake time ends.
     scene.observed("prod");
     scene.all_committed();
