@@ -245,7 +245,7 @@ fn a_service_under_two_repositories_has_one_set_of_settings() {
     assert_eq!(
         lines,
         [
-            "c.toml:12: repository[1].service[0].service: web/hello stands under another repository with other settings: timeout, observe_interval, on_failure, downtime and base must agree"
+            "c.toml:12: repository[1].service[0].service: web/hello stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base, bake, windows, freeze and approval must agree"
         ]
     );
     let pinned = GOOD.replace("name = \"hello\"", "name = \"side\"") + "pin = \"tag\"";
@@ -346,11 +346,11 @@ fn promotion_that_contradicts_itself_is_refused_with_its_line() {
     for (text, part) in [
         (
             promoted("after = [\"web/helo\"]"),
-            "c.toml:11: repository[0].service[1].after: web/helo is no CLUSTER/SERVICE",
+            "c.toml:12: repository[0].service[1].after: web/helo is no CLUSTER/SERVICE",
         ),
         (promoted("after = [\"web/prod\"]"), "after: is a circle: web/prod after web/prod"),
         (hello_after(promoted("after = [\"web/hello\"]")), "is a circle: web/hello after web/prod after web/hello"),
-        (promoted("bake = \"10m\""), "c.toml:11: repository[0].service[1].bake: needs services that a digest bakes in"),
+        (promoted("bake = \"10m\""), "c.toml:12: repository[0].service[1].bake: needs services that a digest bakes in"),
         (format!("[deploy]\nbake = \"10m\"\n{GOOD}"), "c.toml:2: deploy.bake: needs services that a digest bakes in"),
         (promoted("after = [\"web/hello\", \"web/hello\"]"), "web/hello is listed twice"),
         (promoted("approval = \"required\"\npin = \"tag\""), "pin: is \"tag\" beside approval, which judges a digest"),

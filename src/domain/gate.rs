@@ -75,6 +75,12 @@ impl Gates {
             || !self.signed_by.is_empty()
     }
 
+    /// Whether there is no gate that could be closed.
+    #[must_use]
+    pub fn are_open(&self) -> bool {
+        !self.judge_the_digest() && self.windows.is_empty() && self.freezes.is_empty()
+    }
+
     /// What has to be asked about an image.
     fn question(&self, subject: &Subject<'_>) -> Option<Question> {
         let (scan, signatures) = (self.scan != ScanLevel::Off, !self.signed_by.is_empty());

@@ -49,8 +49,8 @@ pub(super) struct GateWait {
     before: Before,
 }
 
-/// What the services that come first say: the digests that they have proven, and why what waits is not among them.
-type Before = (BTreeSet<Digest>, Option<Wait>);
+/// What the services that come first say of each digest that they run, and of what waits: why it is not proven.
+type Before = BTreeMap<Digest, Option<Wait>>;
 
 impl GateWait {
     /// Whether exactly these pushes wait.
@@ -133,7 +133,7 @@ impl Engine {
             waits && service.workflow.intent().is_some_and(Intent::is_forward)
         };
         for key in self.keys(waits) {
-            if self.rules.settings(&key).gates != Gates::default() {
+            if !self.rules.settings(&key).gates.are_open() {
                 self.with(&key, now, |handler| handler.judge_before_write());
             }
         }
@@ -150,13 +150,16 @@ fn others<'a>(
 
 /// What the services that come first say of what waits, as far as that is on record.
 fn before(others: &[Other<'_>], gates: &Gates, waiting: Option<&Waiting>, now: Timestamp) -> Before {
-    let proven = gate::after::proven(others, gates.bake, now);
-    let why = waiting.map(|waiting| gate::after::judge(others, gates.bake, &waiting.digest, now));
-    let why = why.and_then(|verdict| match verdict {
-        Verdict::Wait(wait) => Some(wait),
-        Verdict::Open | Verdict::Refuse(_) | Verdict::Ask(_) => None,
+    if others.is_empty() {
+        return Before::new();
+    }
+    let waits = waiting.map(|waiting| waiting.digest.clone());
+    let digests = gate::after::candidates(others).into_iter().chain(waits);
+    let judged = digests.map(|digest| match gate::after::judge(others, gates.bake, &digest, now) {
+        Verdict::Wait(wait) => (digest, Some(wait)),
+        Verdict::Open | Verdict::Refuse(_) | Verdict::Ask(_) => (digest, None),
     });
-    (proven, why)
+    judged.collect()
 }
 
 impl Handler<'_> {
@@ -249,13 +252,15 @@ impl Handler<'_> {
             true => (gated.ask_again || gated.waits.is_empty()).then(|| self.ask_again_at()),
             false => Some(self.now.moment),
         };
+        let before = before(&others, &settings.gates, gated.waiting(), self.now.time);
+        let bakes = before.values().flatten().filter_map(|wait| wait.until);
         Some(GateWait {
             pushes: pushes.collect(),
-            until: gated.waits.iter().filter_map(|waiting| waiting.until).min(),
+            until: gated.waits.iter().filter_map(|waiting| waiting.until).chain(bakes).min(),
             again,
             questions: self.questions(gated),
             asking: false,
-            before: before(&others, &settings.gates, gated.waiting(), self.now.time),
+            before,
         })
     }
 

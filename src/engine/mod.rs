@@ -135,12 +135,12 @@ impl Engine {
         for input in inputs {
             self.take(input, now);
         }
+        self.judge_before_writes(now);
         self.follow_touched(now);
         self.wake_gates(now);
         self.observe_pending(now);
         self.inspect_unverified(now);
         self.stop_unwanted(now);
-        self.judge_before_writes(now);
         self.share_registrations(now);
         if let Some(permit) = self.out.durability.permit() {
             self.write(&permit, now);

@@ -319,6 +319,7 @@ static OPERATOR_COMMAND: Shape = Shape {
 fn orders() -> Vec<(&'static str, &'static str)> {
     vec![
         ("deploy", "Roll to what the policies select."),
+        ("deploy_now", "The same outside of windows and in freezes."),
         ("hold", "Deploy nothing until a release."),
         ("release", "End every hold, and roll to what the policies select."),
         ("rollback", "Go back to what ran before, or to a revision."),

@@ -267,7 +267,7 @@ fn prod(scene: &Scene) -> Option<String> {
 async fn production_gets_what_staging_has_run_for_long_enough() {
     let mut scene = staged("").await;
     let v1 = scene.push_that(Health::After(seconds(30)), "v1");
-    pass(10).await;
+    pass(40).await;
     assert_eq!(waits(&scene, "web/prod", "after").await.reason, "web/hello is being rolled to it");
     pass(120).await;
     let waiting = waits(&scene, "web/prod", "after").await;

@@ -121,7 +121,8 @@ impl Freeze {
     /// When it ends, if it is on.
     fn ends(&self, at: Timestamp) -> Option<Timestamp> {
         let begin = self.zone.moment(self.first, Time::midnight())?;
-        let end = self.zone.moment(self.last.checked_add(1.day()).ok()?, Time::midnight())?;
+        let after = self.last.checked_add(1.day()).ok();
+        let end = after.and_then(|after| self.zone.moment(after, Time::midnight())).unwrap_or(Timestamp::MAX);
         (begin <= at && at < end).then_some(end)
     }
 }
@@ -155,6 +156,7 @@ fn next_opening(windows: &[Window], freezes: &[Freeze], now: Timestamp) -> Optio
     let mut at = now;
     for _ in 0..STEPS {
         at = match freezes.iter().filter_map(|freeze| freeze.ends(at)).max() {
+            Some(Timestamp::MAX) => return None,
             Some(end) => end,
             None if is_open(windows, at) => return Some(at),
             None => windows.iter().filter_map(|window| window.next(at)).min()?,

@@ -105,7 +105,7 @@ fn a_window_past_midnight_belongs_to_the_day_on_which_it_begins() {
 fn a_window_opens_once_on_the_days_on_which_the_clock_changes() {
     // 2026-03-29: Berlin goes from 02:00 (01:00Z) to 03:00. 2026-10-25: from 03:00 (01:00Z) back to 02:00.
     let spring = ("2026-03-28T22:00:00Z", "2026-03-29T22:00:00Z");
-    let autumn = ("2026-10-24T21:00:00Z", "2026-10-25T22:00:00Z");
+    let autumn = ("2026-10-24T21:00:00Z", "2026-10-26T00:00:00Z");
     for (hours, (from, to), expected) in [
         ("01:00-01:30", spring, ("2026-03-29T00:00:00Z", 30)),
         ("01:30-03:30", spring, ("2026-03-29T00:30:00Z", 60)),

@@ -129,7 +129,7 @@ fn ecr_is_asked_about_a_scan_before_anything_waits_and_less_and_less_often_after
         pauses.push(waited);
         assert_eq!(scene.found(Ok(Progress::NotBegun)), NOTHING_FOLLOWS, "nothing but the scan is asked");
     }
-    assert_eq!(pauses, [15, 15, 35, 65, 130, 260, 300, 300]);
+    assert_eq!(pauses, [15, 20, 40, 80, 160, 295, 295, 295]);
     scene.after(300);
     assert_eq!(scene.found(Ok(Progress::Done)), ["read: observe web/hello for hello:latest"]);
     let lines = scene.observed("hello");
