@@ -190,7 +190,7 @@ fn deploy_defaults(table: &Table<'_>, promotions: &mut Promotions) -> DeploySett
 fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySettings, Promotion) {
     let keys = keys::Deploy::read(table);
     let (gates, given) = gates::read(table, &keys, &inherited.gates);
-    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, .. } = keys;
+    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor, .. } = keys;
     let at = observe_interval.at.or(timeout.at);
     let pin_at = pin.at;
     let settings = DeploySettings {
@@ -200,6 +200,7 @@ fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySettings, Pro
         on_failure: on_failure.or(inherited.on_failure),
         downtime: downtime.or(inherited.downtime),
         base: base.or(inherited.base),
+        monitor: if monitor.at.is_some() { monitor.value.0 } else { inherited.monitor },
         gates,
     };
     gates::refuse_tags(table, &settings, pin_at, &given);
@@ -313,7 +314,7 @@ fn repository(
             Some(other) if !agree(other, &service.deploy) => table.report(
                 at,
                 &key_name,
-                format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base, bake, windows, freeze and approval must agree", service.key),
+                format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base, monitor, bake, windows, freeze and approval must agree", service.key),
             ),
             _ => {
                 settled.settings.insert(service.key.clone(), service.deploy.clone());

@@ -64,10 +64,11 @@ impl Form for Duration {
 }
 
 /// A duration that may be zero.
-pub(super) struct SpanOrNone(pub(super) Duration);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span(pub(super) Duration);
 
-impl Form for SpanOrNone {
-    const NAME: &'static str = "duration, \"0s\" allowed";
+impl Form for Span {
+    const NAME: &'static str = "duration, or `0s`";
 
     fn read(table: &Table<'_>, key: &'static str) -> Option<Found<Self>> {
         let found = table.duration_or_zero(key)?;

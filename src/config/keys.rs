@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::forms::{ClusterName, ContainerName, ServiceName, SpanOrNone};
+use super::forms::{ClusterName, ContainerName, ServiceName, Span};
 use super::reader::{Form, Found, Setting, Table, Texts};
 use super::{AwsSettings, HttpSettings, WhenMissing};
 use crate::domain::audit::EventName;
@@ -198,13 +198,14 @@ configuration! {
         default downtime: DowntimeMode = DeploySettings::default().downtime, "What happens to a service whose settings do not let ECS replace its tasks without downtime.";
         default base: Base = DeploySettings::default().base, "What a new revision is made from.";
         default after: Texts = Texts::of(&[]), "Services of this file, as CLUSTER/SERVICE or AWS/CLUSTER/SERVICE, that have to run a digest first: completed, and not held.";
-        default bake: SpanOrNone = SpanOrNone(Duration::ZERO), "How long they have to run it without a break. Only beside `after`.";
+        default bake: Span = Span(Duration::ZERO), "How long they have to run it without a break. Only beside `after`.";
         default windows: Texts = Texts::of(&[]), "When rollouts may begin: days, hours and an IANA time zone, UTC without one. Without this key: at any time.";
         default freeze: Texts = Texts::of(&[]), "Days on which no rollout begins, first and last included, with an IANA time zone, UTC without one.";
         default approval: Approvals = Approvals::None, "Whether a rollout waits for an operator.";
         default scan: ScanLevel = ScanLevel::Off, "The findings of ECR's scan that an image is refused for.";
         default scan_timeout: Duration = Gates::default().scan_timeout, "How long the end of the scan is waited for, and the signatures.";
         default signed_by: Texts = Texts::of(&[]), "ARNs of signing profiles: each must have signed the image by ECR's managed signing.";
+        default monitor: Span = Span(DeploySettings::default().monitor), "How long a rollout stays under watch after ECS has completed it: tasks that keep stopping or turn unhealthy fail it. `0s`: it is completed at once.";
     }
     Tags: Group "" / "policy" [], "Which tags are deployed: exactly one of `tags`, `semver` and `regex`." {
         optional tags: Texts, "Globs (`* ? [a-z] {a,b}`) for the whole tag. The newest push wins.";

@@ -14,6 +14,7 @@ pub mod gate;
 pub mod image;
 pub mod level;
 pub mod lifecycle;
+pub mod monitor;
 pub mod notification;
 pub mod opening;
 pub mod operator_command;

@@ -61,6 +61,8 @@ pub struct DeploySettings {
     pub base: Base,
     /// What has to be so before a rollout begins.
     pub gates: Gates,
+    /// How long a rollout stays under watch after ECS has completed it.
+    pub monitor: Duration,
 }
 
 /// What holds where the configuration says nothing.
@@ -74,6 +76,7 @@ impl Default for DeploySettings {
             downtime: DowntimeMode::Refuse,
             base: Base::Service,
             gates: Gates::default(),
+            monitor: Duration::ZERO,
         }
     }
 }

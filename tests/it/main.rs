@@ -19,6 +19,7 @@ mod gates;
 mod going_back;
 mod harness;
 mod independence;
+mod monitoring;
 mod notifications;
 mod notifying;
 mod operator_commands;

@@ -12,6 +12,7 @@ mod durability;
 mod ending;
 mod gates;
 mod lines;
+mod monitoring;
 mod reading;
 mod reloads;
 mod resuming;
