@@ -103,7 +103,13 @@ pub(super) fn draw(one: &ServiceStatus, now: Timestamp) -> Markup {
             div .top { h3 { (one.name) } span .state .(class) { (word) } }
             dl {
                 (what_runs(one, now))
-                @if one.undecided > 0 { dt { "Waiting" } dd { (counted(one.undecided, "push", "pushes")) " for a decision" } }
+                @if one.undecided > 0 {
+                    dt { "Waiting" }
+                    dd {
+                        (counted(one.undecided, "push", "pushes"))
+                        @match &one.waiting { Some(waiting) => { " at the gate " (waiting.gate) } None => " for a decision" }
+                    }
+                }
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
             @if let Some(waiting) = &one.waiting { p .note .warn { (waiting.to_string()) } }
