@@ -20,7 +20,7 @@ use crate::status::{
 };
 use crate::wording::{ago, counted, short_digest, short_revision, span};
 
-/// Pushes that are told of: for more there is `--json`.
+/// At most this many pushes are listed; `--json` has all.
 const PUSHES: usize = 10;
 
 #[derive(Debug, Args)]

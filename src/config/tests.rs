@@ -79,7 +79,7 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         ),
         (
             with("[[notify]]\nname = \"a\""),
-            "c.toml:1: notify[0].sns: say where notices go with exactly one of sns, webhook and webhook_file",
+            "c.toml:1: notify[0].sns: say where notifications go with exactly one of sns, webhook and webhook_file",
         ),
         (
             with("[[notify]]\nname = \"a\"\nwebhook = \"file:///x\""),

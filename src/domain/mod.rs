@@ -5,7 +5,9 @@
 
 pub mod artifact;
 pub mod audit;
+pub mod aws_error;
 pub mod clock_offset;
+mod denial;
 pub mod deployment;
 pub mod downtime;
 pub mod event;

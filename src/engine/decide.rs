@@ -10,7 +10,7 @@ use super::now::Moment;
 use super::observation::{AtGates, Observation, ObservationRequest};
 use super::service::{Call, Command, Handler, Question};
 use super::workflow::{Ending, Workflow};
-use crate::aws::AwsError;
+use crate::domain::aws_error::AwsError;
 use crate::domain::gate::GatedPlan;
 use crate::domain::operator_command::Refused;
 use crate::domain::plan::{Plan, Pushes, Roll, ServiceSnapshot};
@@ -134,7 +134,7 @@ impl Handler<'_> {
         }
     }
 
-    /// Whoever ordered a deployment is told what was decided.
+    /// Answers those who ordered a deployment with what was decided.
     fn answer_deploys(&mut self, gated: &GatedPlan) {
         let plan = &gated.plan;
         let targets = plan.roll.iter().flat_map(|roll| roll.rollout.targets.values()).map(|target| &target.push);
@@ -144,7 +144,7 @@ impl Handler<'_> {
         }
     }
 
-    /// Whoever ordered a deployment is told that it cannot be decided yet.
+    /// Answers those who ordered a deployment that it cannot be decided yet.
     fn commands_undecided(&mut self, error: &AwsError) {
         self.answer_all_deploys(&Err(Refused(format!("not decided yet, it is tried again: {error}"))));
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::aws::AwsError;
 use crate::domain::audit::{Change, Concern};
+use crate::domain::aws_error::AwsError;
 use crate::domain::notification::{HeldPush, Named};
 use crate::domain::operator_command::Refused;
 use crate::domain::rollout::Counts;

@@ -10,16 +10,13 @@ use super::effect::{Effect, Read};
 use super::event::ServiceEvent;
 use super::now::{Moment, Now};
 use super::observation::{AtGates, names_of};
-use super::service::{Call, Command, Handler, Service};
+use super::service::{Call, Handler, Service};
 use super::workflow::{Turn, Workflow};
-use crate::aws::AwsError;
-use crate::domain::gate::{
-    self, Approvals, Facts, Found, GatedPlan, Gates, Other, Passage, Question, Subject, Verdict, Wait,
-};
-use crate::domain::operator_command::{self, Refused};
+use crate::domain::aws_error::AwsError;
+use crate::domain::gate::{self, Facts, Found, GatedPlan, Gates, Other, Passage, Question, Subject, Verdict, Wait};
 use crate::domain::plan::{Pushes, ServiceSnapshot};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
-use crate::domain::state::{Intent, OperatorCommand, ServiceState};
+use crate::domain::state::{Intent, ServiceState};
 use crate::domain::types::{Digest, EventId, ServiceKey};
 use crate::domain::waiting::{Gate, Waiting};
 
@@ -426,89 +423,4 @@ impl Handler<'_> {
             Verdict::Ask(_) => Some("what ECR says of the image has to be asked again".to_owned()),
         }
     }
-
-    /// An operator approves or rejects what waits: at a hook of ECS, or at a gate.
-    pub(super) fn approve_or_reject(&mut self, command: Command) {
-        match self.is_meant_for_gate(&command) {
-            Ok(true) => {
-                let answer = self.answer_at_gate(&command);
-                self.answer(command, answer);
-            }
-            Ok(false) => self.answer_waiting(command),
-            Err(refused) => self.answer(command, Err(refused)),
-        }
-    }
-
-    fn is_meant_for_gate(&self, command: &Command) -> Result<bool, Refused> {
-        let Some(record) = self.record() else { return Ok(false) };
-        match (&record.gated, &record.waiting, named_image(&command.order)) {
-            (None, _, _) => Ok(false),
-            (Some(_), None, _) => Ok(true),
-            (Some(gated), Some(paused), Some(image)) => Ok(gated.is_called(image) && !paused.is_called(image)),
-            (Some(gated), Some(paused), None) => Err(Refused(format!(
-                "two images wait: {} at a hook of ECS, and {} for its rollout; say which with --image",
-                paused.image(),
-                gated.image()
-            ))),
-        }
-    }
-
-    fn answer_at_gate(&mut self, command: &Command) -> Result<String, Refused> {
-        let (now, by) = (self.now.time, &command.by);
-        let Some(waiting) = self.record().and_then(|record| record.gated.clone()) else {
-            return Err(Refused("nothing waits for an approval".to_owned()));
-        };
-        if let Some(image) = named_image(&command.order)
-            && !waiting.is_called(image)
-        {
-            return Err(Refused(format!("another image waits: {}", waiting.image())));
-        }
-        match &command.order {
-            OperatorCommand::Reject { reason } => {
-                let answer = operator_command::reject(self.record_mut(), by, reason.as_deref(), now)?;
-                let (repository, digest) = (waiting.repository.clone(), waiting.digest);
-                self.emit(ServiceEvent::DigestHeld { repository, digest });
-                Ok(answer)
-            }
-            OperatorCommand::Approve { .. }
-            | OperatorCommand::Deploy
-            | OperatorCommand::DeployNow
-            | OperatorCommand::Hold { .. }
-            | OperatorCommand::Release
-            | OperatorCommand::Rollback { .. } => {
-                if self.rules.settings(self.key).gates.approval != Approvals::Required {
-                    return Err(Refused(format!("it does not wait for an approval: {waiting}")));
-                }
-                operator_command::approve(self.record_mut(), by, now)
-            }
-        }
-    }
-}
-
-/// The image that an operator means.
-fn named_image(order: &OperatorCommand) -> Option<&String> {
-    match order {
-        OperatorCommand::Approve { image } => image.as_ref(),
-        OperatorCommand::Deploy
-        | OperatorCommand::DeployNow
-        | OperatorCommand::Hold { .. }
-        | OperatorCommand::Release
-        | OperatorCommand::Rollback { .. }
-        | OperatorCommand::Reject { .. } => None,
-    }
-}
-
-/// Who permitted what a rollout brings, for its record.
-pub(super) fn permitted(
-    known: &ServiceState,
-    targets: &BTreeMap<RepositoryKey, crate::domain::state::Target>,
-) -> Vec<String> {
-    let approved = targets.iter().filter_map(|(repository, target)| {
-        let approval = known.approved.get(repository).filter(|approval| approval.digest == target.digest)?;
-        Some(format!("approved by {}", approval.by))
-    });
-    let passed = known.passes_windows.iter().map(|pass| format!("ordered with deploy --now by {}", pass.by));
-    let mut permitted: Vec<String> = approved.chain(passed).collect();
-    permitted.dedup();
-    permitted
 }

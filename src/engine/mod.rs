@@ -4,6 +4,7 @@
 //! [`Engine::next_wake`] says when time alone makes a difference. It never waits, and neither calls AWS nor touches the disk, the log or a
 //! metric: the shell around it does, and feeds the answers back as inputs.
 
+mod approvals;
 mod backoff;
 mod clock;
 mod command;

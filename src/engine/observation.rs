@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::aws::{AwsError, Unrollable};
 use crate::config::Config;
+use crate::domain::aws_error::AwsError;
 use crate::domain::gate::{Other, after};
 use crate::domain::operator_command::{Named, Refused};
 use crate::domain::plan::{Pushes, ServiceSnapshot};
@@ -13,7 +13,7 @@ use crate::domain::settings::{Base, RepositoryKey};
 use crate::domain::state::ServiceState;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{Digest, EcsName, ServiceKey, Tag, TaskDefinitionArn};
-use crate::domain::view::{Fate, ImageView, ServiceView};
+use crate::domain::view::{Fate, ImageView, ServiceView, Unrollable};
 
 /// A service as ECS describes it, or why it is none that could be rolled.
 pub type Seen = Result<ServiceView, Unrollable>;

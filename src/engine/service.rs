@@ -17,7 +17,7 @@ use super::registrations::Registrations;
 use super::rules::Rules;
 use super::settled::Unsettled;
 use super::workflow::{Turn, Workflow};
-use crate::aws::AwsError;
+use crate::domain::aws_error::AwsError;
 use crate::domain::gate;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{OperatorCommand, ServiceState, State};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::approvals;
 use super::event::ServiceEvent;
-use super::gates;
 use super::registrations::RegistrationKey;
 use super::service::Handler;
 use super::workflow::{Inspection, Recorded, Watch, Workflow};
@@ -63,6 +63,9 @@ impl Handler<'_> {
     }
 
     /// ECS rolls the revision. What it takes the place of is superseded from this moment on.
+    ///
+    /// Example: A rolls, and B is pushed. While the revision of B is registered, A is still judged, and may complete or fail. Once ECS rolls
+    /// B, A ends as superseded.
     pub(super) fn rolling(&mut self, revision: TaskDefinitionArn, deployment: DeploymentId) {
         let Some(mut intent) = self.service.workflow.intent().cloned() else { return };
         let superseded = intent.supersedes.take();
@@ -102,7 +105,7 @@ impl Handler<'_> {
     /// Adds who permitted the rollout. What is not to be decided again needs a permission of its own from here on.
     fn with_permissions(&mut self, rollout: &Rollout, kind: OutcomeKind, detail: String) -> String {
         let Some(known) = self.record().filter(|_| rollout.is_forward()) else { return detail };
-        let permitted = gates::permitted(known, &rollout.targets);
+        let permitted = approvals::permitted(known, &rollout.targets);
         if permitted.is_empty() {
             return detail;
         }

@@ -1,7 +1,7 @@
 //! What waits at gates, and what wakes it.
 
 use super::{NOTHING_FOLLOWS, Scene, services};
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::gate::scan::{Progress, Report};
 use crate::domain::gate::{Found, Question};
 use crate::domain::state::OperatorCommand;

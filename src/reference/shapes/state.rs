@@ -67,7 +67,7 @@ static AUDIT_STATE: Shape = Shape {
         ("since", Time, "Since when changes are followed."),
         ("cursor", Optional(&Time), "Everything up to here was read, as far as CloudTrail had delivered it."),
         ("round", Optional(&Object(&AUDIT_ROUND)), "The pass over all calls that is under way."),
-        ("forgotten_to", Optional(&Time), "Changes before this are not told of any more."),
+        ("forgotten_to", Optional(&Time), "Changes before this are not reported any more."),
         (
             "seen",
             Optional(&Map("event", &Time)),
@@ -148,7 +148,7 @@ static PUSH_REF: Shape = Shape {
         ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
         ("tag", Optional(&Text), "The tag, where the record holds it."),
         ("at", Time, "When it was pushed."),
-        ("digest", Optional(&Text), "The digest that the record told of, as long as the push is not decided."),
+        ("digest", Optional(&Text), "The digest that the record names, as long as the push is not decided."),
     ],
 };
 
