@@ -344,3 +344,7 @@ fn below(rule: &ServiceRule, push: &PushRef, decided: &PushRef) -> bool {
     let rank = |push: &PushRef| rule.policy.rank(push.tag.as_ref()?, push.at);
     rule.policy.order() == By::Text && matches!((rank(push), rank(decided)), (Some(new), Some(old)) if new < old)
 }
+
+#[cfg(test)]
+#[path = "through_tests.rs"]
+mod tests;
