@@ -214,6 +214,7 @@ fn what_a_rollout_under_way_brings_is_not_judged_again() {
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(1),
         progressed_at: None,
+        monitored: None,
     });
     let known = ServiceState { rollout: Some(under_way), ..ServiceState::default() };
     let passage =
