@@ -48,12 +48,16 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     let mut promotions = Promotions::default();
     let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION), &mut promotions);
     let mut repositories = repositories(root, findings, &mut aws, &deploy, &mut promotions);
+    let mut policies = super::discover::policies(&root.table(keys::NamedPolicy::SECTION), &deploy, &mut promotions);
+    let discover = super::discover::rules(root.tables(keys::Discover::SECTION), |table, name| {
+        context_named(table, name, &mut aws)
+    });
     let notify = super::notify::receivers(root.tables(keys::Notify::SECTION), |table, name| {
         context_named(table, name, &mut aws)
     });
     let audit = audit(&root.table(keys::Audit::SECTION));
     let names = ServiceNames::new(&repositories);
-    promotions.settle(&mut repositories, &names, findings);
+    promotions.settle(&mut repositories, &mut policies, &names, findings);
     let config = Config {
         aws,
         poll: poll(&root.table(keys::Poll::SECTION)),
@@ -61,6 +65,8 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         http: http(&root.table(keys::Http::SECTION)),
         control: control(&root.table(keys::Control::SECTION)),
         repositories,
+        discover,
+        policies,
         notify,
         audit: root.has("audit").then_some(audit),
         names,
@@ -187,7 +193,7 @@ fn deploy_defaults(table: &Table<'_>, promotions: &mut Promotions) -> DeploySett
     settings
 }
 
-fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySettings, Promotion) {
+pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySettings, Promotion) {
     let keys = keys::Deploy::read(table);
     let (gates, given) = gates::read(table, &keys, &inherited.gates);
     let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor, .. } = keys;
@@ -287,9 +293,7 @@ fn repository(
     let keys::Repository { name, aws: named } = keys::Repository::read(table);
     let context = context_named(table, named, aws);
     let policy = policy(table);
-    if policy.is_none() && !["tags", "semver", "regex"].into_iter().any(|key| table.has(key)) {
-        table.missing("tags", "is missing: say which tags are deployed with exactly one of tags, semver and regex");
-    }
+    require_policy(table, policy.as_ref());
     let mut services: Vec<ServiceRule> = Vec::new();
     let below = table.tables(keys::Service::SECTION);
     if below.is_empty() && !table.has("service") {
@@ -335,6 +339,13 @@ fn repository(
     Some(RepositoryRule { aws: context, name: name?.value, services })
 }
 
+/// Reports a table that must say which tags are deployed, and does not.
+pub(super) fn require_policy(table: &Table<'_>, policy: Option<&Arc<dyn Policy>>) {
+    if policy.is_none() && !["tags", "semver", "regex"].into_iter().any(|key| table.has(key)) {
+        table.missing("tags", "is missing: say which tags are deployed with exactly one of tags, semver and regex");
+    }
+}
+
 /// What belongs to a service and not to one of its images must be the same wherever the service stands.
 fn agree(a: &DeploySettings, b: &DeploySettings) -> bool {
     let of_image = |gates: &Gates| Gates {
@@ -346,7 +357,7 @@ fn agree(a: &DeploySettings, b: &DeploySettings) -> bool {
     DeploySettings { pin: b.pin, gates: of_image(&a.gates), ..a.clone() } == *b
 }
 
-fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
+pub(super) fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
     let keys::Tags { tags, semver, regex, order } = keys::Tags::read(table);
     let given: Vec<(&str, usize)> = [
         ("tags", tags.as_ref().map(|f| f.at)),
@@ -425,6 +436,7 @@ fn service(
         container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
+        known_since: None,
     };
     Some((rule, given))
 }

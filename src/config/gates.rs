@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::NamedPolicy;
 use super::keys;
 use super::names::ServiceNames;
 use super::reader::{Findings, Found, Setting, Table, Texts};
@@ -96,6 +97,7 @@ pub(super) fn refuse_tags(table: &Table<'_>, settings: &DeploySettings, pin_at: 
 pub(super) struct Promotions {
     defaults: Promotion,
     services: Vec<(ServiceKey, Promotion, String)>,
+    policies: Vec<(String, Promotion, String)>,
 }
 
 impl Promotions {
@@ -109,34 +111,63 @@ impl Promotions {
         self.services.push((key.clone(), given, path));
     }
 
+    /// What the table of a policy says.
+    pub(super) fn of_policy(&mut self, name: &str, given: Promotion, path: String) {
+        self.policies.push((name.to_owned(), given, path));
+    }
+
+    /// The services that a table names, and refuses what it contradicts.
+    fn named(
+        &self,
+        given: &Promotion,
+        path: &str,
+        names: &ServiceNames,
+        findings: &Findings,
+    ) -> (Vec<ServiceKey>, Option<(usize, String)>) {
+        let (named, name) = match &given.after {
+            Some(own) => (own.as_slice(), format!("{path}after")),
+            None => (self.defaults.after.as_deref().unwrap_or_default(), "deploy.after".to_owned()),
+        };
+        let mut found: Vec<ServiceKey> = Vec::new();
+        for text in named {
+            let wrong = match names.find(&text.value) {
+                Ok(other) if found.contains(other) => format!("{} is listed twice", text.value),
+                Ok(other) => {
+                    found.push(other.clone());
+                    continue;
+                }
+                Err(message) => message,
+            };
+            // What is wrong with the default is reported once.
+            if given.after.is_some() {
+                findings.add(text.at, name.clone(), wrong);
+            }
+        }
+        if let (Some(at), true) = (given.bake_at, named.is_empty()) {
+            findings.add(at, format!("{path}bake"), "needs services that a digest bakes in: add after, or remove it");
+        }
+        (found, named.first().map(|first| (first.at, name)))
+    }
+
     /// Names the services, and refuses what contradicts itself.
-    pub(super) fn settle(&self, rules: &mut Rules, names: &ServiceNames, findings: &Findings) {
+    pub(super) fn settle(
+        &self,
+        rules: &mut Rules,
+        policies: &mut BTreeMap<String, NamedPolicy>,
+        names: &ServiceNames,
+        findings: &Findings,
+    ) {
+        for text in self.defaults.after.iter().flatten() {
+            if let Err(message) = names.find(&text.value) {
+                findings.add(text.at, "deploy.after", message);
+            }
+        }
         let mut after: BTreeMap<ServiceKey, Vec<ServiceKey>> = BTreeMap::new();
         let mut places: BTreeMap<ServiceKey, (usize, String)> = BTreeMap::new();
         for (key, given, path) in &self.services {
-            let (named, name) = match &given.after {
-                Some(own) => (own.as_slice(), format!("{path}after")),
-                None => (self.defaults.after.as_deref().unwrap_or_default(), "deploy.after".to_owned()),
-            };
-            let mut found = Vec::new();
-            for text in named {
-                match names.find(&text.value) {
-                    Ok(other) if found.contains(other) => {
-                        findings.add(text.at, name.clone(), format!("{} is listed twice", text.value));
-                    }
-                    Ok(other) => found.push(other.clone()),
-                    Err(message) => findings.add(text.at, name.clone(), message),
-                }
-            }
-            if let Some(first) = named.first() {
-                places.insert(key.clone(), (first.at, name));
-            }
-            if let (Some(at), true) = (given.bake_at, named.is_empty()) {
-                findings.add(
-                    at,
-                    format!("{path}bake"),
-                    "needs services that a digest bakes in: add after, or remove it",
-                );
+            let (found, place) = self.named(given, path, names, findings);
+            if let Some(place) = place {
+                places.insert(key.clone(), place);
             }
             match after.get(key) {
                 Some(other) if *other != found => {
@@ -146,7 +177,14 @@ impl Promotions {
                 _ => drop(after.insert(key.clone(), found)),
             }
         }
-        if let (Some(at), true) = (self.defaults.bake_at, after.values().all(Vec::is_empty)) {
+        for (name, given, path) in &self.policies {
+            let (found, _) = self.named(given, path, names, findings);
+            if let Some(policy) = policies.get_mut(name) {
+                policy.deploy.gates.after = found;
+            }
+        }
+        let of_policies = policies.values().all(|policy| policy.deploy.gates.after.is_empty());
+        if let (Some(at), true) = (self.defaults.bake_at, after.values().all(Vec::is_empty) && of_policies) {
             findings.add(at, "deploy.bake", "needs services that a digest bakes in: add after, or remove it");
         }
         refuse_circles(&after, &places, names, findings);

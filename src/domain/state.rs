@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::discovery::Discovered;
 use super::image::Pin;
 use super::monitor::Monitored;
 use super::policy::{By, Policy};
@@ -130,6 +131,9 @@ pub struct ServiceState {
     /// What a gate refused last: a release has it judged again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<RepositoryKey, GateRefusal>,
+    /// What is known of the service because it was found by its tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovered: Option<Discovered>,
     /// The last outcomes, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Outcome>,

@@ -7,11 +7,15 @@ use crate::config::Config;
 use crate::domain::notification::Named;
 use crate::domain::operator_command::Refused;
 use crate::domain::settings::{DeploySettings, RepositoryKey, ServiceRule};
+use crate::domain::state::State;
 use crate::domain::types::{ContextName, Region, ServiceKey};
 
 /// The configuration in force, and the AWS contexts that can be reached under it.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// As it is written.
+    configured: Arc<Config>,
+    /// The same with the services that were found.
     config: Arc<Config>,
     regions: BTreeMap<ContextName, Region>,
     /// The services that come after each service.
@@ -22,13 +26,8 @@ impl Rules {
     /// The rules of a configuration, with the Regions of the contexts that there are clients for.
     #[must_use]
     pub fn new(config: Arc<Config>, regions: BTreeMap<ContextName, Region>) -> Self {
-        let mut followers: BTreeMap<ServiceKey, Vec<ServiceKey>> = BTreeMap::new();
-        for (_, rule) in config.services() {
-            for first in &rule.deploy.gates.after {
-                followers.entry(first.clone()).or_default().push(rule.key.clone());
-            }
-        }
-        Self { config, regions, followers }
+        let followers = followers_of(&config);
+        Self { configured: Arc::clone(&config), config, regions, followers }
     }
 
     /// The services that come after a service.
@@ -37,10 +36,22 @@ impl Rules {
         self.followers.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// The configuration.
+    /// The configuration, with the services that were found by their tags.
     #[must_use]
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// The configuration as it is written.
+    #[must_use]
+    pub fn configured(&self) -> &Config {
+        &self.configured
+    }
+
+    /// Takes in the services that the state says were found.
+    pub(super) fn follow_found(&mut self, state: &State) {
+        self.config = self.configured.with_discovered(state);
+        self.followers = followers_of(&self.config);
     }
 
     /// The AWS contexts that can be reached.
@@ -85,4 +96,14 @@ impl Rules {
     pub fn find(&self, named: &str) -> Result<ServiceKey, Refused> {
         self.config.names.find(named).cloned().map_err(Refused)
     }
+}
+
+fn followers_of(config: &Config) -> BTreeMap<ServiceKey, Vec<ServiceKey>> {
+    let mut followers: BTreeMap<ServiceKey, Vec<ServiceKey>> = BTreeMap::new();
+    for (_, rule) in config.services() {
+        for first in &rule.deploy.gates.after {
+            followers.entry(first.clone()).or_default().push(rule.key.clone());
+        }
+    }
+    followers
 }

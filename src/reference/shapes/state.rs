@@ -49,6 +49,11 @@ static CONTEXT_STATE: Shape = Shape {
             "Since when each repository is in the configuration: a push before it is not deployed.",
         ),
         (
+            "compares_found",
+            Optional(&List(&Text)),
+            "The tags whose first look brings services that are compared with ECR, after a start without a state.",
+        ),
+        (
             "seen",
             Optional(&Map("event", &Time)),
             "The events that were read, with their times, as far back as they can be read again.",
@@ -118,6 +123,7 @@ static SERVICE_STATE: Shape = Shape {
             Optional(&Map("AWS/REPOSITORY", &Object(&GATE_REFUSAL))),
             "What a gate refused last: a release has it judged again.",
         ),
+        ("discovered", Optional(&Object(&DISCOVERED_STATE)), "What is known of it because it was found by its tag."),
         ("history", Optional(&List(&Object(&OUTCOME_STATE))), "The last outcomes, newest first."),
         ("orders", Optional(&List(&Object(&COMMAND_RECORD))), "The last orders of operators, newest first."),
     ],
@@ -139,6 +145,17 @@ static GATE_REFUSAL: Shape = Shape {
         ("digest", Text, "The digest."),
         ("reason", Word(described::<SkipReason>), "Why."),
         ("at", Time, "When."),
+    ],
+};
+
+static DISCOVERED_STATE: Shape = Shape {
+    name: "Discovery of the state",
+    members: &[
+        ("tag", Text, "The key of its tag."),
+        ("policy", Text, "The tag's value: the name of a `[policy.NAME]`."),
+        ("repositories", List(&Text), "The repositories of its account that its containers have their images from."),
+        ("since", Time, "When it was found: what was pushed before is not deployed to it."),
+        ("absences", Optional(&Integer), "Complete looks in a row that did not find it."),
     ],
 };
 

@@ -11,6 +11,7 @@ mod gates;
 mod inventory;
 mod limits;
 pub mod rng;
+mod tagging;
 mod topics;
 mod trail;
 
@@ -67,6 +68,8 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    /// The tags of services, by cluster and name.
+    tags: BTreeMap<(String, String), BTreeMap<String, String>>,
     at_gates: gates::AtGates,
 }
 
@@ -106,6 +109,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            tags: BTreeMap::new(),
             at_gates: gates::AtGates::default(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
@@ -129,6 +133,7 @@ impl World {
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
+            tagging: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }
