@@ -156,7 +156,7 @@ fn next_opening(windows: &[Window], freezes: &[Freeze], now: Timestamp) -> Optio
     let mut at = now;
     for _ in 0..STEPS {
         at = match freezes.iter().filter_map(|freeze| freeze.ends(at)).max() {
-            Some(Timestamp::MAX) => return None,
+            Some(end) if end == Timestamp::MAX => return None,
             Some(end) => end,
             None if is_open(windows, at) => return Some(at),
             None => windows.iter().filter_map(|window| window.next(at)).min()?,
