@@ -317,7 +317,7 @@ impl Life {
             return Err(format!("{} is not within office hours", last.at));
         }
         let staging = self.world.log_of("web", "staging");
-        let before = staging.iter().filter(|one| one.at <= last.at).next_back();
+        let before = staging.iter().rfind(|one| one.at <= last.at);
         let Some(proven) = before else { return Err("staging was never rolled".to_owned()) };
         if brings(proven) != digest {
             return Err(format!("staging is on {} by then", brings(proven)));

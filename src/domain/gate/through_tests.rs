@@ -152,7 +152,7 @@ fn a_comparison_brings_what_is_proven() {
         found.best = Some((tag("latest"), pushed_at(9, image('c', &["latest"]))));
     }
     let promoted = [pushed_at(5, image('b', &["release-1"]))];
-    let gated = planned(&production(), &staging('b'), &pending(&[order.clone()]), &snapshot, &promoted);
+    let gated = planned(&production(), &staging('b'), &pending(std::slice::from_ref(&order)), &snapshot, &promoted);
     assert_eq!(rolls(&gated.plan), Some(('b', "order".to_owned())));
     // Without a tag that the policy admits it is not known to be meant.
     let gated = planned(&production(), &staging('b'), &pending(&[order]), &snapshot, &[image('b', &["dev"])]);
@@ -207,7 +207,7 @@ fn what_a_rollout_under_way_brings_is_not_judged_again() {
     // The rollout that is superseded brings an image of another repository, and went through the gates before.
     let gates = Gates { approval: super::super::Approvals::Required, ..Gates::default() };
     let base = service_rule("a", tags_policy(&["latest"]));
-    let app = ServiceRule { deploy: DeploySettings { gates, ..base.deploy.clone() }, ..base.clone() };
+    let app = ServiceRule { deploy: DeploySettings { gates, ..base.deploy.clone() }, ..base };
     let rules = BTreeMap::from([(repository_key("hello"), &app)]);
     let under_way = rollout(Phase::Rolling {
         revision: arn(1),

@@ -21,7 +21,7 @@ impl Scene {
     }
 
     /// ECR answers what was asked about an image.
-    fn found(&mut self, answer: Result<Progress, Fault>) -> Vec<String> {
+    fn found(&mut self, answer: &Result<Progress, Fault>) -> Vec<String> {
         let place = self.reads.iter().position(|read| matches!(read, Read::Gates { .. }));
         let Read::Gates { service, questions } = self.reads.remove(place.expect("ECR was asked")) else {
             unreachable!()
@@ -116,7 +116,7 @@ fn ecr_is_asked_about_a_scan_before_anything_waits_and_less_and_less_often_after
     let mut scene = Scene::of(&with(SCAN));
     scene.push("latest", 'b');
     assert_eq!(scene.observed("hello"), ["read: gates of web/hello about b"]);
-    assert_eq!(scene.found(Ok(Progress::NotBegun)), ["read: observe web/hello for hello:latest"]);
+    assert_eq!(scene.found(&Ok(Progress::NotBegun)), ["read: observe web/hello for hello:latest"]);
     assert_eq!(scene.observed("hello"), ["event: web/hello waits: scan"]);
     scene.all_committed();
     let mut pauses = Vec::new();
@@ -127,11 +127,11 @@ fn ecr_is_asked_about_a_scan_before_anything_waits_and_less_and_less_often_after
             waited += 5;
         }
         pauses.push(waited);
-        assert_eq!(scene.found(Ok(Progress::NotBegun)), NOTHING_FOLLOWS, "nothing but the scan is asked");
+        assert_eq!(scene.found(&Ok(Progress::NotBegun)), NOTHING_FOLLOWS, "nothing but the scan is asked");
     }
     assert_eq!(pauses, [15, 20, 40, 80, 160, 295, 295, 295]);
     scene.after(300);
-    assert_eq!(scene.found(Ok(Progress::Done)), ["read: observe web/hello for hello:latest"]);
+    assert_eq!(scene.found(&Ok(Progress::Done)), ["read: observe web/hello for hello:latest"]);
     let lines = scene.observed("hello");
     assert_eq!(lines[..2], ["event: web/hello waits no longer: scan".to_owned(), decided("hello")]);
 }
@@ -141,12 +141,12 @@ fn a_question_that_fails_waits_and_is_asked_again() {
     let mut scene = Scene::of(&with(SCAN));
     scene.push("latest", 'b');
     scene.observed("hello");
-    let lines = scene.found(Err(Fault::Denied));
+    let lines = scene.found(&Err(Fault::Denied));
     assert!(lines.contains(&"event: web/hello waits: scan".to_owned()), "{lines:?}");
     scene.all_committed();
     assert_eq!(scene.after(59), NOTHING_FOLLOWS);
     assert_eq!(scene.after(2), ["read: gates of web/hello about b"]);
-    assert!(scene.found(Ok(Progress::Done)).contains(&"read: observe web/hello for hello:latest".to_owned()));
+    assert!(scene.found(&Ok(Progress::Done)).contains(&"read: observe web/hello for hello:latest".to_owned()));
 }
 
 fn staged() -> Scene {
