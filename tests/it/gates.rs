@@ -288,7 +288,7 @@ async fn production_gets_the_digest_that_baked_and_not_what_the_tag_points_to() 
     let bad = scene.push_that(Health::Stops, "bad");
     pass(200).await;
     assert_eq!((scene.runs(), scene.held()), (Some(v1.clone()), 1.0));
-    pass(500).await;
+    pass(400).await;
     assert_eq!(prod(&scene), Some(scene.v0.clone()), "the break begins the time anew");
     pass(600).await;
     assert_eq!(prod(&scene), Some(v1), "the tag points to {bad} all the while");
