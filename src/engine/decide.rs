@@ -75,6 +75,9 @@ impl Handler<'_> {
         self.tell_skips(&gated.plan);
         self.wait_at_gates(&gated, pushes);
         self.answer_deploys(&gated);
+        if let Some(roll) = &gated.plan.roll {
+            self.note_missed(roll);
+        }
         if let Some(Roll { rollout, registration }) = gated.plan.roll {
             self.emit(ServiceEvent::RolloutDecided {
                 targets: rollout.targets.clone(),

@@ -8,7 +8,9 @@ mod approvals;
 mod backoff;
 mod clock;
 mod command;
+mod comparison;
 mod decide;
+mod deliveries;
 mod discovery;
 mod durability;
 mod effect;
@@ -50,9 +52,11 @@ use crate::domain::rollout::Counts;
 use crate::domain::state::{OperatorCommand, State};
 use crate::domain::types::{ContextName, ServiceKey};
 
+pub use comparison::BestImages;
+pub use deliveries::{Delivery, DeliveryId};
 pub use durability::{Durable, Receipt, Snapshot, Version};
 pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
-pub use event::{DiscoveryEvent, Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
+pub use event::{DiscoveryEvent, Event, Found, Missed, PushSkipped, ServiceCounts, ServiceEvent, Taken};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
 pub use observation::{
@@ -63,6 +67,7 @@ pub use rules::Rules;
 pub use schedule::SERVICES_A_CALL;
 pub use start::{Beginning, begin};
 
+use comparison::Comparison;
 use line::Line;
 use schedule::WatchRound;
 use service::{Command, Handler, Out, Service};
@@ -96,6 +101,7 @@ pub struct Engine {
     /// The services whose revision no task has run.
     unproven: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
+    comparison: Comparison,
     line: Line,
     out: Out,
     /// Counts the configurations: what was asked under an older one is not decided under a newer one.
@@ -120,6 +126,7 @@ impl Engine {
             pending: BTreeSet::new(),
             unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
+            comparison: Comparison::default(),
             line: Line::default(),
             out: Out::default(),
             generation: 0,
@@ -153,6 +160,7 @@ impl Engine {
             self.write(&permit, now);
         }
         self.watch_rollouts(now);
+        self.compare_next(now);
         self.follow_touched(now);
         self.forget_idle();
         self.commit(now);
@@ -175,6 +183,7 @@ impl Engine {
             .chain(gates)
             .chain(self.watches.values().filter_map(WatchRound::wake))
             .chain(self.line.wake())
+            .chain(self.comparison.wake())
             .chain(self.out.durability.wake())
             .filter(|at| *at > handled_at)
             .min()
@@ -185,6 +194,7 @@ impl Engine {
     fn take(&mut self, input: Input, now: Now) {
         match input {
             Input::Page(page) => self.page(page, now),
+            Input::Delivery(delivery) => self.delivery(&delivery, now),
             Input::Observed { generation, asked_at, answers } => {
                 for (request, answer) in answers {
                     let current = generation == self.generation;
@@ -235,6 +245,7 @@ impl Engine {
             Input::Deployments { service, deployment, answer } => {
                 self.with(&service, now, |handler| handler.confirmed(&deployment, answer));
             }
+            Input::Compared { repository, answer } => self.compared(&repository, answer, now),
             Input::Located { command, service, answer } => self.with(&service, now, |handler| {
                 if let Some(command) = handler.take_command(command) {
                     handler.located(command, answer);
