@@ -215,6 +215,7 @@ impl Handler<'_> {
                     OperatorCommand::Reject { reason: None }
                     | OperatorCommand::Approve { .. }
                     | OperatorCommand::Deploy
+                    | OperatorCommand::DeployNow
                     | OperatorCommand::Hold { .. }
                     | OperatorCommand::Release
                     | OperatorCommand::Rollback { .. } => format!("rejected by {}", command.by),
