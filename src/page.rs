@@ -11,7 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::domain::audit::Concern;
 use crate::domain::state::OutcomeKind;
-use crate::status::{ChangeStatus, ContextStatus, PushDecision, PushStatus, ServiceStatus, Status};
+use crate::status::{ChangeStatus, ContextStatus, PushDecision, PushStatus, ServiceStatus, Standing, Status};
 use crate::wording::{short_digest, span};
 
 /// The style sheet, which stands in the page.
@@ -170,7 +170,7 @@ fn sums(status: &Status) -> Markup {
         (services, if services == 1 { "service" } else { "services" }, ""),
         (count(status, |one| one.rollout.is_some()), "rolling", "busy"),
         (count(status, is_held), "held", "warn"),
-        (count(status, |one| one.trouble.is_some()), "in trouble", "bad"),
+        (count(status, |one| matches!(one.standing(), Standing::Trouble | Standing::Unseen)), "in trouble", "bad"),
     ];
     html! {
         ul .sums {
