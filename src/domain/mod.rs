@@ -29,6 +29,7 @@ pub mod routing;
 pub mod settings;
 pub mod skip;
 pub mod state;
+pub mod task;
 pub mod task_definition;
 #[cfg(test)]
 pub(crate) mod test_support;

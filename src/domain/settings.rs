@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
+use super::task::TaskSpec;
 use super::types::{ContextName, RepositoryName, ServiceKey};
 use super::words::words;
 
@@ -88,6 +89,10 @@ pub struct ServiceRule {
     pub policy: Arc<dyn Policy>,
     /// How it is rolled.
     pub deploy: DeploySettings,
+    /// The one-off tasks before it is updated, in this order.
+    pub before: Vec<TaskSpec>,
+    /// The one-off tasks after a rollout is complete, in this order.
+    pub verify: Vec<TaskSpec>,
 }
 
 /// One repository and the services that run its images.

@@ -10,6 +10,7 @@ use super::monitor::Monitored;
 use super::policy::{By, Policy};
 use super::printable;
 use super::settings::RepositoryKey;
+use super::task::TaskRun;
 use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
 use super::waiting::Waiting;
 
@@ -190,6 +191,9 @@ pub struct ServiceState {
     /// What waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
+    /// What the tasks before a rollout have succeeded for, by repository, until that rollout is complete: they do not run for it again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prepared: BTreeMap<RepositoryKey, Target>,
     /// The last outcomes, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Outcome>,
@@ -433,15 +437,45 @@ pub enum Phase {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         monitored: Option<Monitored>,
     },
+    /// A one-off task of the rollout runs: before the service is updated, or after ECS has completed it.
+    Task {
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// The deployment, where ECS has completed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rolled: Option<Rolled>,
+        /// The task.
+        run: TaskRun,
+    },
+}
+
+/// A deployment that ECS has completed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolled {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// When UpdateService was answered, or the deployment was found.
+    pub since: Timestamp,
 }
 
 impl Phase {
+    /// Whether ECS was told to roll the revision.
+    #[must_use]
+    pub fn is_in_ecs(&self) -> bool {
+        match self {
+            Self::Intended | Self::Registered { .. } | Self::Task { rolled: None, .. } => false,
+            Self::Rolling { .. } | Self::Task { rolled: Some(_), .. } => true,
+        }
+    }
+
     /// The revision, once it is known.
     #[must_use]
     pub fn revision(&self) -> Option<&TaskDefinitionArn> {
         match self {
             Self::Intended => None,
-            Self::Registered { revision } | Self::Rolling { revision, .. } => Some(revision),
+            Self::Registered { revision } | Self::Rolling { revision, .. } | Self::Task { revision, .. } => {
+                Some(revision)
+            }
         }
     }
 }

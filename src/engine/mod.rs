@@ -30,6 +30,7 @@ mod schedule;
 mod service;
 mod settled;
 mod start;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod transition;
@@ -48,7 +49,7 @@ use crate::domain::types::{ContextName, ServiceKey};
 
 pub use durability::{Durable, Receipt, Snapshot, Version};
 pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
-pub use event::{Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
+pub use event::{EndedTask, Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
 pub use observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags};
@@ -90,6 +91,8 @@ pub struct Engine {
     /// The services whose revision no task has run.
     unproven: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
+    /// When the one-off tasks of a cluster are looked at.
+    task_watches: BTreeMap<Place, WatchRound>,
     line: Line,
     out: Out,
     /// Counts the configurations: what was asked under an older one is not decided under a newer one.
@@ -112,6 +115,7 @@ impl Engine {
             pending: BTreeSet::new(),
             unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
+            task_watches: BTreeMap::new(),
             line: Line::default(),
             out: Out::default(),
             generation: 0,
@@ -137,11 +141,14 @@ impl Engine {
         self.observe_pending(now);
         self.inspect_unverified(now);
         self.stop_unwanted(now);
+        self.end_late_tasks(now);
+        self.prepare_tasks(now);
         self.share_registrations(now);
         if let Some(permit) = self.out.durability.permit() {
             self.write(&permit, now);
         }
         self.watch_rollouts(now);
+        self.watch_tasks(now);
         self.follow_touched();
         self.forget_idle();
         self.commit(now);
@@ -159,7 +166,7 @@ impl Engine {
         services
             .flat_map(|service| service.calls.wakes().chain(service.workflow.wake()))
             .chain(asks)
-            .chain(self.watches.values().filter_map(WatchRound::wake))
+            .chain(self.watches.values().chain(self.task_watches.values()).filter_map(WatchRound::wake))
             .chain(self.line.wake())
             .chain(self.out.durability.wake())
             .filter(|at| *at > self.handled_at)
@@ -210,6 +217,25 @@ impl Engine {
             }
             Input::Continued { id, answer } => {
                 self.with(&id.service, now, |handler| handler.hook_answered(&id, answer));
+            }
+            Input::TaskPrepared { id, answer } => {
+                self.with(&id.service, now, |handler| handler.task_prepared(&id, *answer));
+            }
+            Input::TaskStarted { id, answer } => {
+                self.with(&id.service, now, |handler| handler.task_started(&id, answer));
+            }
+            Input::TaskStopped { id, answer } => {
+                self.with(&id.service, now, |handler| handler.task_stopped(&id, &answer));
+            }
+            Input::TasksSeen { place, tasks, answer } => {
+                if let Some(round) = self.task_watches.get_mut(&place) {
+                    round.answered();
+                }
+                for (id, arn) in tasks {
+                    let found = answer.as_ref().map(|seen| seen.iter().find(|one| one.arn == arn).cloned());
+                    let found = found.map_err(Clone::clone);
+                    self.with(&id.service, now, |handler| handler.task_seen(&id, found));
+                }
             }
             Input::Stopped { service, answer } => self.with(&service, now, |handler| handler.stopped(answer)),
             Input::StoppedTasks { service, deployment, answer } => {
@@ -368,6 +394,7 @@ impl Engine {
                 Workflow::Idle
                 | Workflow::Verifying { .. }
                 | Workflow::Registering { .. }
+                | Workflow::Tasking { .. }
                 | Workflow::Updating { .. } => None,
             };
             let seen = watch.and_then(|watch| watch.seen.as_ref());

@@ -87,6 +87,10 @@ pub(super) enum Call<'a> {
     Watch,
     /// The stages of a rollout, where ECS tells them.
     Stages,
+    /// What a one-off task needs, and its start and stop.
+    Task,
+    /// How a one-off task goes.
+    TaskWatch,
 }
 
 /// The backoffs of a service's calls.
@@ -98,6 +102,8 @@ pub(super) struct Calls {
     pub(super) write: Backoff,
     pub(super) watch: Backoff,
     pub(super) stages: Backoff,
+    pub(super) task: Backoff,
+    pub(super) task_watch: Backoff,
 }
 
 impl Calls {
@@ -109,11 +115,15 @@ impl Calls {
             Call::Write => &mut self.write,
             Call::Watch => &mut self.watch,
             Call::Stages => &mut self.stages,
+            Call::Task => &mut self.task,
+            Call::TaskWatch => &mut self.task_watch,
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Backoff> {
-        [&self.write, &self.watch, &self.inspect, &self.observe, &self.stages].into_iter().chain(self.resolve.values())
+        [&self.write, &self.task, &self.task_watch, &self.watch, &self.inspect, &self.observe, &self.stages]
+            .into_iter()
+            .chain(self.resolve.values())
     }
 
     /// The error that matters most, if calls fail.
@@ -124,7 +134,7 @@ impl Calls {
     /// Whether an operator has to change something before a call can succeed.
     pub(super) fn need_operator(&self) -> bool {
         // What the stages tell is not needed to go on.
-        [&self.write, &self.watch, &self.inspect, &self.observe]
+        [&self.write, &self.task, &self.task_watch, &self.watch, &self.inspect, &self.observe]
             .into_iter()
             .chain(self.resolve.values())
             .any(Backoff::needs_operator)
@@ -202,7 +212,10 @@ impl Handler<'_> {
                 self.service.refusals = 0;
                 self.service.ecs_goes_back_until = None;
             }
-            Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {}
+            Workflow::Verifying { .. }
+            | Workflow::Registering { .. }
+            | Workflow::Updating { .. }
+            | Workflow::Tasking { .. } => {}
         }
         self.service.workflow = workflow;
         let rollout = self.service.workflow.rollout();

@@ -6,6 +6,7 @@
 mod inspection;
 mod pending;
 mod retry;
+mod tasks;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;

@@ -18,6 +18,7 @@ use crate::domain::finding::{Finding, Severity};
 use crate::domain::operator_command::OperatorCommand;
 use crate::domain::rollout::Counts;
 use crate::domain::state::{CommandRecord, OutcomeKind, ServiceHold};
+use crate::domain::task::TaskKind;
 use crate::domain::types::{Digest, RepositoryName, Tag};
 use crate::domain::waiting::{Gate, Hook, Waiting};
 use crate::plan::{ImageChange, Preview, PushPreview, ServicePreview};
@@ -25,7 +26,7 @@ use crate::state_store;
 use crate::status::{
     ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, HoldStatus, ImageStatus,
     Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, RolloutStatus, Running, RunsStatus, ServiceStatus,
-    Status, Step, Way,
+    Status, Step, TaskStatus, Way,
 };
 
 /// States enough that each optional member is there in one of them. They are the same in each run.
@@ -121,6 +122,16 @@ fn service() -> ServiceStatus {
             tasks: Some(Counts::default()),
             stage: some(),
             traffic: Some(10.0),
+            task: Some(TaskStatus {
+                kind: TaskKind::Before,
+                number: 1,
+                following: 1,
+                command: text(),
+                container: some(),
+                arn: some(),
+                since: Some(at()),
+                log: some(),
+            }),
         }),
         service_hold: Some(ServiceHold { since: at(), by: text(), reason: text() }),
         held: vec![HoldStatus { repository: text(), digest: text(), since: at(), reason: text() }],

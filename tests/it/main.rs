@@ -26,6 +26,7 @@ mod others;
 mod polling;
 mod scene;
 mod simulation;
+mod tasks;
 mod versions;
 mod waiting;
 mod world;

@@ -58,6 +58,9 @@ pub(super) const SERVICES: [ServiceOf; 5] = [
     ("web", "both", &[("main", "app"), ("helper", "side")]),
 ];
 
+/// Services with a migration, in lives that have some.
+pub(super) const MIGRATED: [&str; 3] = ["a", "b", "s"];
+
 /// An image that was pushed.
 #[derive(Debug, Clone)]
 pub(super) struct Pushed {
@@ -96,6 +99,8 @@ pub(super) struct Kind {
     pub(super) hesitates: bool,
     /// Rollouts stay under watch after ECS has completed them: `monitor = "2m"`. Some bad images are complete in ECS's eyes.
     pub(super) monitors: bool,
+    /// The services in [`MIGRATED`] have a migration before each rollout, which succeeds.
+    pub(super) migrates: bool,
 }
 
 impl Kind {
@@ -115,6 +120,7 @@ impl Kind {
             expires: is(10, 60),
             hesitates: is(11, 30),
             monitors: is(12, 40),
+            migrates: is(13, 40),
         }
     }
 }
@@ -186,6 +192,8 @@ impl Life {
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
         life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
+        // Whoever is away for longer than ECS tells of a task cannot know how it ended.
+        life.world.tell_of_tasks_for(SignedDuration::from_hours(24 * 365));
         life.world.set_token_life(kind.short_tokens.then_some(SignedDuration::from_secs(8)));
         life.world.set_trace(trace);
         life.say(&format!("{kind:?}"));
@@ -242,8 +250,15 @@ impl Life {
         let audit = if self.kind.audited { "[audit]\nevents = [\"UpdateService\", \"StopTask\"]\n" } else { "" };
         let monitor = if self.kind.monitors { "monitor = \"2m\"\n" } else { "" };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
+        let mut services = CONFIG.to_owned();
+        for name in MIGRATED.iter().filter(|_| self.kind.migrates) {
+            let line = format!("service = \"{name}\"\n");
+            let task =
+                format!("[[repository.service.before]]\ncommand = [\"migrate\", \"{name}\"]\ntimeout = \"5m\"\n");
+            services = services.replace(&line, &format!("{line}{task}"));
+        }
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{audit}{CONFIG}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{audit}{services}"
         )
     }
 

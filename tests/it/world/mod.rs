@@ -9,6 +9,7 @@ mod ecs;
 mod faults;
 mod inventory;
 mod limits;
+mod one_off;
 pub mod rng;
 mod topics;
 mod trail;
@@ -27,6 +28,7 @@ pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, Service, Started};
 pub use faults::{Fate, Weather};
+pub use one_off::{Job, TaskEnd};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -66,6 +68,7 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    one_off: one_off::OneOff,
 }
 
 /// One call that was made, in order.
@@ -104,6 +107,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            one_off: one_off::OneOff::default(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
