@@ -70,8 +70,16 @@ pub(crate) fn deploy_settings() -> DeploySettings {
 }
 
 pub(crate) fn service_rule(name: &str, policy: Arc<dyn Policy>) -> ServiceRule {
-    let (before, verify) = (Vec::new(), Vec::new());
-    ServiceRule { key: service_key(name), container: None, policy, deploy: deploy_settings(), before, verify }
+    let (before, verify, known_since) = (Vec::new(), Vec::new(), None);
+    ServiceRule {
+        key: service_key(name),
+        container: None,
+        policy,
+        deploy: deploy_settings(),
+        before,
+        verify,
+        known_since,
+    }
 }
 
 pub(crate) fn repository_rule(name: &str, services: Vec<ServiceRule>) -> RepositoryRule {

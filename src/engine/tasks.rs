@@ -16,7 +16,7 @@ use super::now::{Moment, Now};
 use super::schedule::WatchRound;
 use super::service::{Call, Handler, Service};
 use super::workflow::{Turn, Workflow};
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::{Intent, OutcomeKind, Rolled, Target};
 use crate::domain::task::{

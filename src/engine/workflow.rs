@@ -101,7 +101,7 @@ pub(super) enum Inspection {
     Due,
     /// It is under way.
     UnderWay,
-    /// It is to be repeated at this moment: ECS is about to go back by itself.
+    /// It is to be repeated at this moment: ECS is about to begin its own rollback.
     Again(Moment),
 }
 

@@ -44,7 +44,7 @@ fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
     let rolled = one.rollout.as_ref().and_then(|rollout| rollout.revision.as_ref());
     html! {
         @match (seen, deployed) {
-            // What is being rolled is told of below; until then this is what runs.
+            // What is being rolled is shown below; until then this is what runs.
             (Some((runs, revision)), Some(ours)) if Some(revision) == rolled => {
                 dt { "Runs" } dd { (brought(ours)) code .faint { (short_revision(&ours.revision)) } }
                 dt { "Since" } dd { (ago(ours.since, now)) (tasks(runs)) }
@@ -105,6 +105,9 @@ pub(super) fn draw(one: &ServiceStatus, now: Timestamp) -> Markup {
             div .top { h3 { (one.name) } span .state .(class) { (word) } }
             dl {
                 (what_runs(one, now))
+                @if let Some(found) = &one.discovered {
+                    dt { "Found by" } dd { "tag " code { (found.tag) } ", policy " code { (found.policy) } " " span .faint { (ago(found.since, now)) } }
+                }
                 @if one.undecided > 0 { dt { "Waiting" } dd { (counted(one.undecided, "push", "pushes")) " for a decision" } }
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }

@@ -24,9 +24,9 @@ use crate::domain::waiting::{Gate, Hook, Waiting};
 use crate::plan::{ImageChange, Preview, PushPreview, ServicePreview};
 use crate::state_store;
 use crate::status::{
-    ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, HoldStatus, ImageStatus,
-    Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, RolloutStatus, Running, RunsStatus, ServiceStatus,
-    Status, Step, TaskStatus, Way,
+    ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, DiscoveredStatus,
+    HoldStatus, ImageStatus, Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, RolloutStatus, Running,
+    RunsStatus, ServiceStatus, Status, Step, TaskStatus, Way,
 };
 
 /// States enough that each optional member is there in one of them. They are the same in each run.
@@ -95,6 +95,7 @@ fn service() -> ServiceStatus {
         cluster: text(),
         service: text(),
         name: text(),
+        discovered: Some(DiscoveredStatus { tag: text(), policy: text(), since: at(), repositories: vec![text()] }),
         deployed: Some(Running {
             revision: text(),
             since: at(),

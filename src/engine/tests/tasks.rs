@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error, image_of};
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::rollout::Counts;
 use crate::domain::state::{OperatorCommand, Phase, State};
 use crate::domain::task::{Prepared, Started, TaskContainer, TaskProgress, TaskView};

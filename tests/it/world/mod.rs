@@ -11,6 +11,7 @@ mod inventory;
 mod limits;
 mod one_off;
 pub mod rng;
+mod tagging;
 mod topics;
 mod trail;
 
@@ -69,6 +70,8 @@ pub struct Inner {
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
     one_off: one_off::OneOff,
+    /// The tags of services, by cluster and name.
+    tags: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
 
 /// One call that was made, in order.
@@ -108,6 +111,7 @@ impl World {
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
             one_off: one_off::OneOff::default(),
+            tags: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
@@ -130,6 +134,7 @@ impl World {
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
+            tagging: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }

@@ -200,7 +200,7 @@ impl Inner {
         }
         for key in breaks {
             let last_good = self.services[&key].deployments.last().unwrap().revision.clone();
-            // ECS's own way back calls no hooks.
+            // ECS's own rollback calls no hooks.
             let deployment = Deployment { pause: Pause::Continued, ..self.deployment(&last_good) };
             let service = self.services.get_mut(&key).unwrap();
             service.was.push((deployment.since, last_good));
