@@ -31,6 +31,8 @@ mod schedule;
 mod service;
 mod settled;
 mod start;
+mod task_schedule;
+mod tasking;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -6,165 +6,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
-use super::Engine;
-use super::durability::Permit;
-use super::effect::{Effect, Place, Read, RolloutId, Write};
+use super::effect::{Read, RolloutId, Write};
 use super::event::{EndedTask, ServiceEvent};
-use super::now::{Moment, Now};
-use super::schedule::WatchRound;
-use super::service::{Call, Handler, Service};
+use super::service::{Call, Handler};
+use super::tasking::{Seen, Step, TaskCall, Tasking};
 use super::workflow::{Turn, Workflow};
 use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::{Intent, OutcomeKind, Rolled, Target};
 use crate::domain::task::{
-    self, PlannedTask, Prepared, RunningTask, Source, Started, TaskKind, TaskOutcome, TaskProgress, TaskRequest,
-    TaskRun, TaskSpec, TaskView,
+    self, PlannedTask, Prepared, RunningTask, Source, Started, TaskKind, TaskOutcome, TaskRequest, TaskSpec, TaskView,
 };
-use crate::domain::task_definition::Registration;
 use crate::domain::types::TaskDefinitionArn;
 use crate::domain::view::RevisionWrite;
 
 /// Answers without the task, one after the other, after which ECS does not know it any more.
 const ABSENCES_BELIEVED: u32 = 4;
-/// DescribeTasks takes at most 100 tasks of one cluster.
-const TASKS_A_CALL: usize = 100;
-/// How long a task that was told to stop may take to do so.
-const STOPS_WITHIN: Duration = Duration::from_secs(5 * 60);
-
-/// A one-off task that is under way, as this process sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tasking {
-    pub(super) kind: TaskKind,
-    pub(super) number: u32,
-    pub(super) task: PlannedTask,
-    next: Vec<PlannedTask>,
-    pub(super) step: Step,
-}
-
-/// What is to be done about it next. The record of its progress is a view of it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
-    /// What it needs is asked.
-    Preparing(TaskCall),
-    /// A revision of its own family is registered for it.
-    Registering { registration: Box<Registration>, prepared: Box<Prepared>, call: TaskCall },
-    /// RunTask is called.
-    Starting { request: Box<TaskRequest>, attempt: u32, short_since: Option<Timestamp>, call: TaskCall },
-    /// ECS has started it: it is looked at.
-    Running { task: Box<RunningTask>, seen: Seen, stop: TaskCall },
-}
-
-/// What this process has seen of a task that ECS has started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Since when this process looks.
-    from: Moment,
-    /// How long it had run before that, by the wall clock, which may have jumped: at most half of its timeout counts.
-    before: Duration,
-    /// Since when it is to stop.
-    late_from: Option<Moment>,
-    /// How often in a row ECS has not known it.
-    absences: u32,
-}
-
-/// A call that a task needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TaskCall {
-    /// It is to be made.
-    Due,
-    /// It is under way.
-    UnderWay,
-    /// It is not needed, or was made.
-    Done,
-}
-
-impl Seen {
-    fn new(now: Now) -> Self {
-        Self { from: now.moment, before: Duration::ZERO, late_from: None, absences: 0 }
-    }
-
-    fn ran_for(&self, now: Moment, timeout: Duration) -> Duration {
-        self.before.min(timeout / 2) + now.since(self.from)
-    }
-}
-
-impl Tasking {
-    fn new(kind: TaskKind, number: u32, mut tasks: Vec<PlannedTask>) -> Option<Self> {
-        let next = tasks.split_off(1.min(tasks.len()));
-        let task = tasks.pop()?;
-        Some(Self { kind, number, task, next, step: Step::Preparing(TaskCall::Due) })
-    }
-
-    /// Goes on with what is on record.
-    pub(super) fn resumed(run: TaskRun, now: Now) -> Self {
-        let TaskRun { kind, number, task, next, progress } = run;
-        let step = match progress {
-            TaskProgress::Preparing => Step::Preparing(TaskCall::Due),
-            TaskProgress::Starting { request, attempt, short_since } => {
-                Step::Starting { request: Box::new(request), attempt, short_since, call: TaskCall::Due }
-            }
-            TaskProgress::Running { running } => {
-                let before = Duration::try_from(now.time.duration_since(running.since)).unwrap_or_default();
-                let late_from = running.late_since.map(|_| now.moment);
-                let stop = if late_from.is_some() { TaskCall::Due } else { TaskCall::Done };
-                let seen = Seen { before, late_from, ..Seen::new(now) };
-                Step::Running { task: Box::new(running), seen, stop }
-            }
-        };
-        Self { kind, number, task, next, step }
-    }
-
-    /// The record of it.
-    pub(super) fn record(&self) -> TaskRun {
-        let progress = match &self.step {
-            Step::Preparing(_) | Step::Registering { .. } => TaskProgress::Preparing,
-            Step::Starting { request, attempt, short_since, call: _ } => TaskProgress::Starting {
-                request: request.as_ref().clone(),
-                attempt: *attempt,
-                short_since: *short_since,
-            },
-            Step::Running { task, .. } => TaskProgress::Running { running: task.as_ref().clone() },
-        };
-        let (task, next) = (self.task.clone(), self.next.clone());
-        TaskRun { kind: self.kind, number: self.number, task, next, progress }
-    }
-
-    /// Whether no task of its rollout may have been started, so that it can be given up.
-    pub(super) fn is_unbegun(&self) -> bool {
-        self.kind == TaskKind::Before && self.number == 1 && self.step == Step::Preparing(TaskCall::Due)
-    }
-
-    /// Whether a call is under way that may change what ECS knows.
-    pub(super) fn is_in_flight(&self) -> bool {
-        match &self.step {
-            Step::Preparing(call) | Step::Registering { call, .. } | Step::Starting { call, .. } => {
-                *call == TaskCall::UnderWay
-            }
-            Step::Running { stop, .. } => *stop == TaskCall::UnderWay,
-        }
-    }
-
-    /// The ARN of the task, once ECS has started it.
-    pub(super) fn arn(&self) -> Option<&str> {
-        match &self.step {
-            Step::Running { task, .. } => Some(&task.arn),
-            Step::Preparing(_) | Step::Registering { .. } | Step::Starting { .. } => None,
-        }
-    }
-
-    /// When it is to be stopped, if it still runs then.
-    pub(super) fn deadline(&self) -> Option<Moment> {
-        let timeout = self.task.spec.timeout();
-        match &self.step {
-            Step::Running { seen: Seen { late_from: Some(from), .. }, .. } => Some(from.plus(STOPS_WITHIN)),
-            Step::Running { seen, .. } => Some(seen.from.plus(timeout.saturating_sub(seen.before.min(timeout / 2)))),
-            Step::Preparing(_) | Step::Registering { .. } | Step::Starting { .. } => None,
-        }
-    }
-}
 
 /// The beginning of tasks.
 impl Handler<'_> {
@@ -532,76 +389,6 @@ impl Handler<'_> {
         let reason = format!("its rollout failed: {detail}");
         self.abandon(kind, detail);
         self.hold_targets(&intent, &reason);
-    }
-}
-
-/// What the tasks of all services call for.
-impl Engine {
-    /// Asks what tasks need.
-    pub(super) fn prepare_tasks(&mut self, now: Now) {
-        if self.out.durability.last_error().is_some() {
-            return;
-        }
-        let is_due = |service: &Service| {
-            let due = matches!(&service.workflow, Workflow::Tasking { tasking, .. } if tasking.step == Step::Preparing(TaskCall::Due));
-            due && service.calls.task.is_over(now.moment)
-        };
-        for key in self.keys(is_due) {
-            if self.rules.region(&key.aws).is_some() {
-                self.with(&key, now, |handler| handler.prepare_task());
-            }
-        }
-    }
-
-    /// Ends, or stops, tasks that take too long.
-    pub(super) fn end_late_tasks(&mut self, now: Now) {
-        let is_late = |service: &Service| matches!(&service.workflow, Workflow::Tasking { tasking, .. } if tasking.deadline().is_some_and(|at| at <= now.moment));
-        for key in self.keys(is_late) {
-            self.with(&key, now, |handler| handler.task_is_late());
-        }
-    }
-
-    /// Makes the writes that tasks need: all that they are made for is durable.
-    pub(super) fn write_for_tasks(&mut self, permit: &Permit, now: Now) {
-        let may = |service: &Service| {
-            matches!(service.workflow, Workflow::Tasking { .. }) && service.calls.task.is_over(now.moment)
-        };
-        for key in self.keys(may) {
-            if self.rules.region(&key.aws).is_some()
-                && let Some(write) = self.with(&key, now, |handler| handler.task_write())
-            {
-                self.out.effects.push(permit.write(write));
-            }
-        }
-    }
-
-    /// Looks at the tasks that ECS has started, a hundred of a cluster a call, once in their interval.
-    pub(super) fn watch_tasks(&mut self, now: Now) {
-        let mut places: BTreeMap<Place, (Vec<(RolloutId, String)>, Duration)> = BTreeMap::new();
-        for (key, service) in &self.services {
-            let Workflow::Tasking { intent, tasking, .. } = &service.workflow else { continue };
-            let Some(arn) = tasking.arn() else { continue };
-            if !service.calls.task_watch.is_over(now.moment) || self.rules.region(&key.aws).is_none() {
-                continue;
-            }
-            let interval = self.rules.settings(key).observe_interval;
-            let place = (key.aws.clone(), key.cluster.clone());
-            let (tasks, shortest) = places.entry(place).or_insert_with(|| (Vec::new(), interval));
-            tasks.push((RolloutId { service: key.clone(), decided_at: intent.decided_at }, arn.to_owned()));
-            *shortest = (*shortest).min(interval);
-        }
-        self.task_watches.retain(|place, round| round.is_under_way() || places.contains_key(place));
-        for (place, (tasks, interval)) in places {
-            let next = now.moment.plus(interval);
-            let round = self.task_watches.entry(place.clone()).or_insert(WatchRound::due_at(next));
-            if !round.begin(now.moment, next, tasks.len().div_ceil(TASKS_A_CALL)) {
-                continue;
-            }
-            for tasks in tasks.chunks(TASKS_A_CALL) {
-                let read = Read::Tasks { place: place.clone(), tasks: tasks.to_vec() };
-                self.out.effects.push(Effect::Read(read));
-            }
-        }
     }
 }
 

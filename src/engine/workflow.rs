@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::monitor::Monitoring;
 use super::now::{Moment, Now};
-use super::tasks::Tasking;
+use super::tasking::Tasking;
 use crate::domain::deployment::{Milestones, ServiceDeploymentView};
 use crate::domain::rollout::Counts;
 use crate::domain::state::{Intent, OutcomeKind, Phase, Rolled, Rollout};

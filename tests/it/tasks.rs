@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ecs_deployd::aws::Fault;
+use ecs_deployd::domain::aws_error::Fault;
 
 use crate::harness::pass;
 use crate::scene::Scene;

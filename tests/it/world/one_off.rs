@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ecs_deployd::aws::{AwsError, Fault};
+use ecs_deployd::domain::aws_error::{AwsError, Fault};
 use ecs_deployd::domain::state::Phase;
 use ecs_deployd::domain::task::{Started, TaskContainer, TaskProgress, TaskView};
 use jiff::{SignedDuration, Timestamp};
