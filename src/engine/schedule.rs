@@ -58,16 +58,16 @@ pub(super) struct WatchRound {
 }
 
 impl WatchRound {
-    /// A round that is due at this moment.
-    pub(super) fn due_at(due: Moment) -> Self {
-        Self { due, calls: 0 }
+    /// A round that begins to wait now, and is due at another moment.
+    pub(super) fn waiting(now: Moment, due: Moment) -> Self {
+        Self { begun: now, due, calls: 0 }
     }
 
     /// Begins the round, of so many calls, if it is due and none is under way. The next one is due at `next`.
     pub(super) fn begin(&mut self, now: Moment, next: Moment, calls: usize) -> bool {
         let begins = self.calls == 0 && self.due <= now;
         if begins {
-            *self = Self { due: next, calls };
+            *self = Self { begun: now, due: next, calls };
         }
         begins
     }

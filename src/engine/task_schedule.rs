@@ -72,7 +72,7 @@ impl Engine {
         self.task_watches.retain(|place, round| round.is_under_way() || places.contains_key(place));
         for (place, (tasks, interval)) in places {
             let next = now.moment.plus(interval);
-            let round = self.task_watches.entry(place.clone()).or_insert(WatchRound::due_at(next));
+            let round = self.task_watches.entry(place.clone()).or_insert(WatchRound::waiting(now.moment, next));
             if !round.begin(now.moment, next, tasks.len().div_ceil(TASKS_A_CALL)) {
                 continue;
             }
