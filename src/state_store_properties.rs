@@ -85,7 +85,7 @@ fn phase() -> BoxedStrategy<Phase> {
     let task = (1..99u64, prop::option::of(rolled), task_run()).prop_map(|(revision, rolled, run)| Phase::Task {
         revision: arn(revision),
         rolled,
-        run,
+        run: Box::new(run),
     });
     prop_oneof![
         task,

@@ -375,7 +375,7 @@ pub enum Phase {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rolled: Option<Rolled>,
         /// The task.
-        run: TaskRun,
+        run: Box<TaskRun>,
     },
 }
 

@@ -233,7 +233,7 @@ impl Workflow {
                 Self::Rolling { intent, revision, deployment, since, watch }
             }
             Phase::Task { revision, rolled, run } => {
-                let tasking = Box::new(Tasking::resumed(run, now));
+                let tasking = Box::new(Tasking::resumed(*run, now));
                 Self::Tasking { intent, revision, rolled, tasking }
             }
         }
@@ -249,7 +249,7 @@ impl Workflow {
             Self::Verifying { intent, recorded: Recorded::Registered(revision), .. }
             | Self::Updating { intent, revision, .. } => (intent, Phase::Registered { revision: revision.clone() }),
             Self::Tasking { intent, revision, rolled, tasking } => {
-                let (revision, rolled, run) = (revision.clone(), rolled.clone(), tasking.record());
+                let (revision, rolled, run) = (revision.clone(), rolled.clone(), Box::new(tasking.record()));
                 (intent, Phase::Task { revision, rolled, run })
             }
             Self::Rolling { intent, revision, deployment, since, watch } => {

@@ -524,7 +524,7 @@ fn a_task_of_another_family_gets_a_revision_with_the_image() {
     assert_eq!(scene.all_committed(), ["write: register for web/hello: helper=busybox job=hello@b"]);
     let (ids, _) = scene.registration();
     let registered: crate::domain::types::TaskDefinitionArn = family('b', 5).arn().clone();
-    let lines = scene.handle([Input::Registered { ids: ids.clone(), answer: Ok(registered) }]);
+    let lines = scene.handle([Input::Registered { ids, answer: Ok(registered) }]);
     assert_eq!(lines, ["event: web/hello registered jobs:5", "commit"]);
     assert_eq!(scene.all_committed(), ["write: run [\"migrate\"] for web/hello from jobs:5"]);
     let (_, request) = scene.run_task();
