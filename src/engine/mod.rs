@@ -7,7 +7,9 @@
 mod backoff;
 mod clock;
 mod command;
+mod comparison;
 mod decide;
+mod deliveries;
 mod discovery;
 mod durability;
 mod effect;
@@ -51,9 +53,11 @@ use crate::domain::rollout::Counts;
 use crate::domain::state::{OperatorCommand, State};
 use crate::domain::types::{ContextName, ServiceKey};
 
+pub use comparison::BestImages;
+pub use deliveries::{Delivery, DeliveryId};
 pub use durability::{Durable, Receipt, Snapshot, Version};
 pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
-pub use event::{DiscoveryEvent, EndedTask, Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
+pub use event::{DiscoveryEvent, EndedTask, Event, Found, Missed, PushSkipped, ServiceCounts, ServiceEvent, Taken};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
 pub use observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags};
@@ -62,6 +66,7 @@ pub use rules::Rules;
 pub use schedule::SERVICES_A_CALL;
 pub use start::{Beginning, begin};
 
+use comparison::Comparison;
 use line::Line;
 use schedule::WatchRound;
 use service::{Command, Handler, Out, Service};
@@ -97,6 +102,7 @@ pub struct Engine {
     watches: BTreeMap<Place, WatchRound>,
     /// When the one-off tasks of a cluster are looked at.
     task_watches: BTreeMap<Place, WatchRound>,
+    comparison: Comparison,
     line: Line,
     out: Out,
     /// Counts the configurations: what was asked under an older one is not decided under a newer one.
@@ -122,6 +128,7 @@ impl Engine {
             unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
             task_watches: BTreeMap::new(),
+            comparison: Comparison::default(),
             line: Line::default(),
             out: Out::default(),
             generation: 0,
@@ -156,6 +163,7 @@ impl Engine {
         }
         self.watch_rollouts(now);
         self.watch_tasks(now);
+        self.compare_next(now);
         self.follow_touched();
         self.forget_idle();
         self.commit(now);
@@ -175,6 +183,7 @@ impl Engine {
             .chain(asks)
             .chain(self.watches.values().chain(self.task_watches.values()).filter_map(WatchRound::wake))
             .chain(self.line.wake())
+            .chain(self.comparison.wake())
             .chain(self.out.durability.wake())
             .filter(|at| *at > self.handled_at)
             .min()
@@ -185,6 +194,7 @@ impl Engine {
     fn take(&mut self, input: Input, now: Now) {
         match input {
             Input::Page(page) => self.page(page, now),
+            Input::Delivery(delivery) => self.delivery(&delivery, now),
             Input::Observed { generation, asked_at, answers } => {
                 for (request, answer) in answers {
                     let current = generation == self.generation;
@@ -251,6 +261,7 @@ impl Engine {
             Input::Deployments { service, deployment, answer } => {
                 self.with(&service, now, |handler| handler.confirmed(&deployment, answer));
             }
+            Input::Compared { repository, answer } => self.compared(&repository, answer, now),
             Input::Located { command, service, answer } => self.with(&service, now, |handler| {
                 if let Some(command) = handler.take_command(command) {
                     handler.located(command, answer);

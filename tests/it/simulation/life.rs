@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use crate::harness::{Disk, Process, pass, start};
 use crate::world::rng::Rng;
-use crate::world::{LifecycleHook, World, image_uri};
+use crate::world::{LifecycleHook, QUEUE, World, image_uri};
 
 const CONFIG: &str = r#"
 [[notify]]
@@ -112,6 +112,8 @@ pub(super) struct Kind {
     pub(super) calls: bool,
     /// Service `s` is one of Express Mode.
     pub(super) express: bool,
+    /// A queue tells of pushes, too: late, out of order, twice or not at all.
+    pub(super) queued: bool,
 }
 
 impl Kind {
@@ -137,6 +139,7 @@ impl Kind {
             pauses: is(35, 40),
             calls: is(30, 40),
             express: is(33, 40),
+            queued: is(13, 50),
         }
     }
 }
@@ -216,6 +219,10 @@ impl Life {
         life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
         // Whoever is away for longer than ECS tells of a task cannot know how it ended.
         life.world.tell_of_tasks_for(SignedDuration::from_hours(24 * 365));
+        if kind.queued {
+            life.world.set_queue_way(Some(Rng::new(!seed ^ (13 << 32))));
+            life.world.fill_queue();
+        }
         life.world.set_token_life(kind.short_tokens.then_some(SignedDuration::from_secs(8)));
         life.world.set_trace(trace);
         life.say(&format!("{kind:?}"));
@@ -297,6 +304,10 @@ impl Life {
     pub(super) fn config(&self) -> String {
         let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
         let audit = if self.kind.audited { "[audit]\nevents = [\"UpdateService\", \"StopTask\"]\n" } else { "" };
+        let queue = match self.kind.queued {
+            true => format!("[aws.default]\nregion = \"eu-west-1\"\nqueue = \"{QUEUE}\"\n"),
+            false => String::new(),
+        };
         let monitor = if self.kind.monitors { "monitor = \"2m\"\n" } else { "" };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
         let mut services = CONFIG.to_owned();
@@ -307,7 +318,7 @@ impl Life {
             services = services.replace(&line, &format!("{line}{task}"));
         }
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{audit}{services}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{services}"
         )
     }
 

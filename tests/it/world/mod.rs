@@ -10,6 +10,7 @@ mod faults;
 mod inventory;
 mod limits;
 mod one_off;
+mod queue;
 pub mod rng;
 mod tagging;
 mod topics;
@@ -30,6 +31,7 @@ pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
 pub use one_off::{Job, TaskEnd};
+pub use queue::{QUEUE, edited};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -70,6 +72,7 @@ pub struct Inner {
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
     one_off: one_off::OneOff,
+    queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
@@ -111,6 +114,7 @@ impl World {
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
             one_off: one_off::OneOff::default(),
+            queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
@@ -134,6 +138,8 @@ impl World {
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
+            queue: Arc::new(self.clone()),
+            identity: Arc::new(self.clone()),
             tagging: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
