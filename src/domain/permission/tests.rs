@@ -55,7 +55,7 @@ fn file(name: &str) -> String {
 #[test]
 fn each_use_brings_its_actions_and_no_others() {
     assert_eq!(granted(&none()), Vec::<&str>::new());
-    let cases: [(Edit, &[&str]); 7] = [
+    let cases: [(Edit, &[&str]); 8] = [
         (|usage| usage.reads_events = true, &["cloudtrail:LookupEvents"]),
         (
             |usage| usage.queue = Some(usage.arn_of_queue(&queue())),
