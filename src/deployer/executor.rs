@@ -154,6 +154,10 @@ impl Executor {
                 let answer = observer.tasks(&place.0, &place.1, &arns).await;
                 Input::TasksSeen { place, tasks, answer }
             })),
+            Read::Gates { service, questions } => drop(self.jobs.spawn(async move {
+                let answers = observer.at_gates(questions).await;
+                Input::AtGates { service, answers }
+            })),
             Read::Compare { repository, policies } => drop(self.jobs.spawn(async move {
                 let answer = observer.best_images(&repository, policies).await;
                 Input::Compared { repository, answer }

@@ -51,6 +51,7 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
         | ServiceEvent::TaskStarted { .. }
         | ServiceEvent::TaskEnded(_)
         | ServiceEvent::Waits(_)
+        | ServiceEvent::WaitsLong(_)
         | ServiceEvent::WaitsNoLonger(_)
         | ServiceEvent::Counted(_) => {}
     }
