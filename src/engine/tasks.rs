@@ -383,6 +383,15 @@ impl Handler<'_> {
         self.ask(Read::Recheck { place, ids: vec![id] });
     }
 
+    /// Whether tasks have run for the rollout under way.
+    pub(super) fn is_prepared(&self) -> bool {
+        let (Some(intent), Some(record)) = (self.service.workflow.intent(), self.record()) else { return false };
+        record.prepared.iter().any(|(repository, done)| {
+            let target = intent.targets.get(repository);
+            target.is_some_and(|target| (&target.digest, &target.push) == (&done.digest, &done.push))
+        })
+    }
+
     /// A task before the rollout did not succeed: what it brings is held, and the service stays as it is.
     fn unprepared(&mut self, kind: OutcomeKind, detail: String) {
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
