@@ -17,6 +17,7 @@ use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
+use crate::domain::task::{TaskKind, TaskOutcome};
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 use crate::domain::waiting::Gate;
 use crate::domain::words::{described, words};
@@ -259,6 +260,12 @@ impl Metrics {
         let [cluster, name] = labels(service);
         self.families.deployments_total.with([cluster, name, outcome.as_str()]).inc();
         self.families.deployment_duration_seconds.with([cluster, name]).observe(took.as_secs_f64());
+    }
+
+    /// A one-off task was seen to have ended.
+    pub fn task_ended(&self, service: &ServiceKey, kind: TaskKind, outcome: TaskOutcome) {
+        let [cluster, name] = labels(service);
+        self.families.tasks_total.with([cluster, name, kind.as_str(), outcome.as_str()]).inc();
     }
 
     /// A deployment was refused before it began.

@@ -155,7 +155,7 @@ fn is_rolling(status: &Status) -> bool {
     let rolls = |one: &ServiceStatus| {
         one.rollout.as_ref().is_some_and(|rollout| match rollout.phase {
             Step::Intended | Step::Registered => false,
-            Step::Rolling | Step::Monitoring => true,
+            Step::Before | Step::Rolling | Step::Monitoring | Step::Verify => true,
         })
     };
     status.services.iter().any(|one| rolls(one) && one.trouble.is_none())

@@ -17,6 +17,7 @@ use crate::domain::gate::Gates;
 use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
 use crate::domain::routing::Rules;
 use crate::domain::settings::{DeploySettings, RepositoryRule, ServiceRule};
+use crate::domain::task::TaskSpec;
 use crate::domain::types::{ContextName, ServiceKey};
 
 /// CloudTrail keeps its event history for 90 days.
@@ -437,13 +438,39 @@ fn service(
     };
     let own_policy = policy(table);
     let (deploy, given) = deploy(table, defaults);
+    let before = table.tables(keys::Before::SECTION).iter().map(task).collect();
+    let keys::Verify {} = keys::Verify::read(table);
+    let verify = table.tables(keys::Verify::SECTION).iter().map(task).collect();
     table.report_unknown();
     let rule = ServiceRule {
         key: ServiceKey { aws: context, cluster: cluster?.value.0, service: service?.value.0 },
         container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
+        before,
+        verify,
         known_since: None,
     };
     Some((rule, given))
+}
+
+/// A one-off task, before the service is updated or after.
+fn task(table: &Table<'_>) -> TaskSpec {
+    let keys::Before { command, container, timeout, family } = keys::Before::read(table);
+    if let Some(command) = &command
+        && command.value.0.is_empty()
+    {
+        table.wrong(
+            command.at,
+            "command",
+            "is empty: name the program and its arguments, or leave it out to run the image's own command",
+        );
+    }
+    table.report_unknown();
+    TaskSpec {
+        command: command.into_iter().flat_map(|found| found.value.0).map(|text| text.value).collect(),
+        container: container.map(|found| found.value.0),
+        timeout_seconds: timeout.value.as_secs(),
+        family: family.map(|found| found.value.0),
+    }
 }

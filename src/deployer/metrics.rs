@@ -52,6 +52,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
         Event::Service(key, event) => match event {
             ServiceEvent::RolloutEnded { outcome, took, .. } => metrics.deployment_ended(key, outcome.result, *took),
             ServiceEvent::Refused(_) => metrics.deployment_refused(key),
+            ServiceEvent::TaskEnded(task) => metrics.task_ended(key, task.kind, task.outcome),
             ServiceEvent::PushStable(after) => metrics.push_stable(key, *after),
             ServiceEvent::Counted(counts) => metrics.service_counts(key, *counts),
             ServiceEvent::Waits(_)
@@ -74,6 +75,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::Proven(_)
             | ServiceEvent::MonitoringBegun(_)
+            | ServiceEvent::TaskStarted { .. }
             | ServiceEvent::PendingDropped => {}
         },
         Event::Discovery(DiscoveryEvent::Followed(aws, services)) => metrics.discovered(aws, *services),

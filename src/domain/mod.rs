@@ -36,6 +36,7 @@ pub mod settings;
 pub mod skip;
 pub mod source;
 pub mod state;
+pub mod task;
 pub mod task_definition;
 #[cfg(test)]
 pub(crate) mod test_support;

@@ -15,7 +15,7 @@ pub enum Group {
     ServiceReads,
     /// ListServiceDeployments, DescribeServiceDeployments and DescribeServiceRevisions.
     ServiceDeployments,
-    /// ListTasks and DescribeTasks.
+    /// ListTasks, DescribeTasks, RunTask and StopTask.
     Tasks,
 }
 

@@ -11,6 +11,7 @@ use super::monitor::Monitored;
 use super::policy::{By, Policy};
 use super::printable;
 use super::settings::{PinMode, RepositoryKey};
+use super::task::TaskRun;
 use super::types::{ContextName, DeploymentId, Digest, ServiceKey, TaskDefinitionArn};
 use super::waiting::Waiting;
 
@@ -136,6 +137,9 @@ pub struct ServiceState {
     /// What a gate refused last: a release has it judged again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<RepositoryKey, GateRefusal>,
+    /// What the tasks before a rollout have succeeded for, by repository, until that rollout is complete: they do not run for it again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prepared: BTreeMap<RepositoryKey, Target>,
     /// What is known of the service because it was found by its tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovered: Option<Discovered>,
@@ -389,15 +393,45 @@ pub enum Phase {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         monitored: Option<Monitored>,
     },
+    /// A one-off task of the rollout runs: before the service is updated, or after ECS has completed it.
+    Task {
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// The deployment, where ECS has completed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rolled: Option<Rolled>,
+        /// The task.
+        run: Box<TaskRun>,
+    },
+}
+
+/// A deployment that ECS has completed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolled {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// When UpdateService was answered, or the deployment was found.
+    pub since: Timestamp,
 }
 
 impl Phase {
+    /// Whether ECS was told to roll the revision.
+    #[must_use]
+    pub fn is_in_ecs(&self) -> bool {
+        match self {
+            Self::Intended | Self::Registered { .. } | Self::Task { rolled: None, .. } => false,
+            Self::Rolling { .. } | Self::Task { rolled: Some(_), .. } => true,
+        }
+    }
+
     /// The revision, once it is known.
     #[must_use]
     pub fn revision(&self) -> Option<&TaskDefinitionArn> {
         match self {
             Self::Intended => None,
-            Self::Registered { revision } | Self::Rolling { revision, .. } => Some(revision),
+            Self::Registered { revision } | Self::Rolling { revision, .. } | Self::Task { revision, .. } => {
+                Some(revision)
+            }
         }
     }
 }

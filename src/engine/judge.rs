@@ -201,9 +201,11 @@ impl Handler<'_> {
     pub(super) fn watch_mut(&mut self) -> Option<(&mut Watch, DeploymentId)> {
         match &mut self.service.workflow {
             Workflow::Rolling { watch, deployment, .. } => Some((watch, deployment.clone())),
-            Workflow::Idle | Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {
-                None
-            }
+            Workflow::Idle
+            | Workflow::Verifying { .. }
+            | Workflow::Registering { .. }
+            | Workflow::Updating { .. }
+            | Workflow::Tasking { .. } => None,
         }
     }
 }

@@ -58,6 +58,25 @@ pub(super) struct WatchRound {
 }
 
 impl WatchRound {
+    /// A round that begins to wait now, and is due at another moment.
+    pub(super) fn waiting(now: Moment, due: Moment) -> Self {
+        Self { begun: now, due, calls: 0 }
+    }
+
+    /// Begins the round, of so many calls, if it is due and none is under way. The next one is due at `next`.
+    pub(super) fn begin(&mut self, now: Moment, next: Moment, calls: usize) -> bool {
+        let begins = self.calls == 0 && self.due <= now;
+        if begins {
+            *self = Self { begun: now, due: next, calls };
+        }
+        begins
+    }
+
+    /// Whether a call of it is under way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.calls > 0
+    }
+
     /// A call was answered.
     pub(super) fn answered(&mut self) {
         self.calls = self.calls.saturating_sub(1);
@@ -192,6 +211,7 @@ impl Engine {
         self.answer_hooks(permit);
         self.register_next(permit, now);
         self.update_next(permit, now);
+        self.write_for_tasks(permit, now);
     }
 
     /// Tells ECS what operators have answered to its hooks, and which deployments to stop.
@@ -222,6 +242,7 @@ impl Engine {
                 Workflow::Registering { turn: Turn::Waiting { .. }, .. }
                     | Workflow::Updating { turn: Turn::Waiting { .. }, .. }
             );
+            let waits = waits || matches!(&service.workflow, Workflow::Tasking { tasking, .. } if tasking.is_unbegun());
             waits && service.workflow.intent().is_some_and(|intent| intent.is_forward())
         };
         for key in self.keys(waits) {
@@ -272,6 +293,7 @@ impl Engine {
                 | Workflow::Verifying { .. }
                 | Workflow::Registering { .. }
                 | Workflow::Updating { .. }
+                | Workflow::Tasking { .. }
                 | Workflow::Rolling { .. } => {}
             }
         }

@@ -10,6 +10,7 @@ use prometheus::{
 use super::{CommitOutcome, DeliveryOutcome, MessageOutcome, PollOutcome, call_outcomes, push_outcomes};
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
+use crate::domain::task::{TaskKind, TaskOutcome};
 use crate::domain::waiting::Gate;
 use crate::domain::words::described;
 
@@ -253,6 +254,8 @@ const SOURCE: Label = Label::words("source", described::<PushSource>);
 const PUSH_OUTCOME: Label = Label::words("outcome", push_outcomes);
 const DEPLOYMENT_OUTCOME: Label = Label::words("outcome", described::<OutcomeKind>);
 const CALL_OUTCOME: Label = Label::words("outcome", call_outcomes);
+const TASK_KIND: Label = Label::words("kind", described::<TaskKind>);
+const TASK_OUTCOME: Label = Label::words("outcome", described::<TaskOutcome>);
 const GATE: Label = Label::words("gate", described::<Gate>);
 const COMMIT_OUTCOME: Label = Label::words("outcome", described::<CommitOutcome>);
 const DELIVERY_OUTCOME: Label = Label::words("outcome", described::<DeliveryOutcome>);
@@ -304,6 +307,9 @@ families! {
     waiting: Gauge[CLUSTER, SERVICE, GATE],
         "1 while something waits at the gate for the service.",
         "Absent while nothing waits.";
+    tasks_total: Counter[CLUSTER, SERVICE, TASK_KIND, TASK_OUTCOME],
+        "One-off tasks before and after deployments, by outcome.",
+        "A task counts once, when its end is seen.";
     aws_requests_total: Counter[API, OPERATION, CALL_OUTCOME],
         "Requests to AWS, by outcome.",
         "Before a rollback ECR may be asked about repositories that the role has no permission for: such a DescribeImages with the outcome `denied` is harmless.";

@@ -32,7 +32,7 @@ impl Observer {
                 let since = long_before(rollout.decided_at);
                 found.deployments = Some(with_retries(|| self.deployments(key, since)).await);
             }
-            Phase::Registered { .. } | Phase::Rolling { .. } => {}
+            Phase::Registered { .. } | Phase::Task { .. } | Phase::Rolling { .. } => {}
             Phase::Intended => self.find_revision(key, rollout, &mut found).await?,
         }
         Ok(found)
@@ -103,7 +103,7 @@ impl Observer {
     }
 
     /// A revision; `None` if ECS does not know it (any more), which it says by a ClientException.
-    async fn definition(&self, aws: &ContextName, which: &str) -> Result<Option<TaskDefinition>, AwsError> {
+    pub(super) async fn definition(&self, aws: &ContextName, which: &str) -> Result<Option<TaskDefinition>, AwsError> {
         let context = self.context(aws)?;
         match with_retries(|| context.ecs.describe_task_definition(which)).await {
             Ok(definition) => Ok(Some(definition)),

@@ -7,6 +7,7 @@ mod gates;
 mod inspection;
 mod pending;
 mod retry;
+mod tasks;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;

@@ -36,4 +36,5 @@ mod refused;
 mod runbook;
 mod running;
 mod starting;
+mod tasks;
 mod wrong_clock;

@@ -32,6 +32,7 @@ mod queue;
 mod scene;
 mod simulation;
 mod simulation_of_gates;
+mod tasks;
 mod versions;
 mod waiting;
 mod world;

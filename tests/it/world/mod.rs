@@ -10,6 +10,7 @@ mod faults;
 mod gates;
 mod inventory;
 mod limits;
+mod one_off;
 mod queue;
 pub mod rng;
 mod tagging;
@@ -30,6 +31,7 @@ pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
+pub use one_off::{Job, TaskEnd};
 pub use queue::{QUEUE, edited};
 
 pub const ACCOUNT: &str = "111111111111";
@@ -70,6 +72,7 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    one_off: one_off::OneOff,
     queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
@@ -112,6 +115,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            one_off: one_off::OneOff::default(),
             queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
             at_gates: gates::AtGates::default(),
