@@ -140,9 +140,9 @@ fn state(table: &Table<'_>) -> StateSettings {
 }
 
 fn http(table: &Table<'_>) -> HttpSettings {
-    let keys::Http { listen } = keys::Http::read(table);
+    let keys::Http { listen, service_histograms } = keys::Http::read(table);
     table.report_unknown();
-    HttpSettings { listen: listen.value }
+    HttpSettings { listen: listen.value, service_histograms: service_histograms.map(|found| found.value) }
 }
 
 fn control(table: &Table<'_>) -> ControlSettings {
@@ -262,7 +262,8 @@ fn context_named(
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("known: {}", known.join(", ")) };
         table.wrong(at, "aws", format!("there is no table [aws.{name}]; {known}"));
     }
-    name
+    // One text for all that name it.
+    aws.get_key_value(&name).map(|(known, _)| known.clone()).unwrap_or(name)
 }
 
 fn repository(
@@ -278,6 +279,7 @@ fn repository(
         table.missing("tags", "is missing: say which tags are deployed with exactly one of tags, semver and regex");
     }
     let mut services: Vec<ServiceRule> = Vec::new();
+    let mut listed: BTreeSet<ServiceKey> = BTreeSet::new();
     let below = table.tables(keys::Service::SECTION);
     if below.is_empty() && !table.has("service") {
         table.missing("service", "is missing: name at least one service under [[repository.service]]");
@@ -285,7 +287,7 @@ fn repository(
     for below in below {
         let (at, key_name) = (below.span.start, below.name("service"));
         let Some(service) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
-        if services.iter().any(|other| other.key == service.key) {
+        if !listed.insert(service.key.clone()) {
             table.wrong(
                 at,
                 "service",

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, FEW_SERVICES};
 use crate::engine::{Event, ServiceEvent};
-use crate::metrics::Metrics;
+use crate::metrics::{Detail, Metrics};
 
 /// Makes the series of what is configured appear.
 pub(super) fn expect(metrics: &Metrics, config: &Config) {
     let contexts = config.polled_contexts();
     let repositories: Vec<_> = config.repositories.keys().map(|key| &key.name).collect();
     let services: Vec<_> = config.services().map(|(_, rule)| &rule.key).collect();
-    metrics.expect(&contexts, &repositories, &services);
+    let detail = Detail { zeros: config.names.count() <= FEW_SERVICES, histograms: config.service_histograms() };
+    metrics.expect(&contexts, &repositories, &services, detail);
     if let Some(audit) = &config.audit {
         metrics.expect_audits(&config.audited_contexts(), &audit.events);
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event::ServiceEvent;
-use super::registrations::RegistrationKey;
 use super::service::Handler;
 use super::workflow::{Inspection, Recorded, Watch, Workflow};
 use crate::domain::plan;
@@ -24,9 +23,9 @@ impl Handler<'_> {
     pub(super) fn begin_forward(&mut self, intent: Intent, registration: Registration) {
         self.end_overtaken_holds(&intent);
         let turn = self.waiting();
-        let known = RegistrationKey::of(&self.key.aws, &intent);
+        let known = self.out.registrations.get(&self.key.aws, &intent).cloned();
         let intent = Box::new(intent);
-        let next = match self.out.registrations.get(&known).cloned() {
+        let next = match known {
             Some(revision) => Workflow::Updating { intent, revision, by: RevisionWrite::UpdateService, turn },
             None => Workflow::Registering { intent, registration: Box::new(registration), turn },
         };

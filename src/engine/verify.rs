@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::effect::{Read, RolloutId};
 use super::event::{Found, ServiceEvent};
 use super::observation::Inspected;
-use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Turn, Workflow};
 use crate::aws::{AwsError, Fault};
@@ -99,7 +98,7 @@ impl Handler<'_> {
             },
             Resume::Update(revision) => {
                 if rollout.is_forward() && rollout.phase == Phase::Intended {
-                    self.out.registrations.add(RegistrationKey::of(&self.key.aws, &rollout), revision.clone());
+                    self.out.registrations.add(&self.key.aws, &rollout, revision.clone());
                 }
                 self.update_next(revision);
             }
@@ -129,7 +128,7 @@ impl Handler<'_> {
     fn register_next(&mut self, registration: crate::domain::task_definition::Registration) {
         let turn = self.waiting();
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
-        match self.out.registrations.get(&RegistrationKey::of(&self.key.aws, &intent)).cloned() {
+        match self.out.registrations.get(&self.key.aws, &intent).cloned() {
             Some(revision) => self.update_next(revision),
             None => self.enter(Workflow::Registering {
                 intent: Box::new(intent),
@@ -144,8 +143,7 @@ impl Handler<'_> {
         let Workflow::Registering { intent, turn: turn @ Turn::Waiting { .. }, .. } = &self.service.workflow else {
             return;
         };
-        let shared = RegistrationKey::of(&self.key.aws, intent.as_ref());
-        let Some(revision) = self.out.registrations.get(&shared).cloned() else { return };
+        let Some(revision) = self.out.registrations.get(&self.key.aws, intent.as_ref()).cloned() else { return };
         let (intent, turn, by) = (intent.clone(), *turn, RevisionWrite::UpdateService);
         self.enter(Workflow::Updating { intent, revision, by, turn });
     }

@@ -3,7 +3,6 @@
 use super::effect::RolloutId;
 use super::event::ServiceEvent;
 use super::observation::Seen;
-use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
 use crate::aws::{AwsError, Fault};
@@ -26,7 +25,7 @@ impl Handler<'_> {
             Ok(revision) => {
                 self.succeeded(Call::Write);
                 self.emit(ServiceEvent::RevisionRegistered(revision.clone()));
-                self.out.registrations.add(RegistrationKey::of(&self.key.aws, intent.as_ref()), revision.clone());
+                self.out.registrations.add(&self.key.aws, intent.as_ref(), revision.clone());
                 let turn = turn.next(self.now.moment);
                 let by = RevisionWrite::UpdateService;
                 self.enter(Workflow::Updating { intent, revision: revision.clone(), by, turn });

@@ -8,9 +8,13 @@ use crate::domain::types::Tag;
 
 /// Admits the tags that match one of the globs (`*`, `?`, `[...]`, `{a,b}`).
 #[derive(Debug)]
-pub struct TagsPolicy {
-    globs: GlobSet,
-    literals: Option<Vec<Tag>>,
+pub struct TagsPolicy(Matcher);
+
+/// Most policies name tags and no patterns: those need no automaton, of which thousands take their memory.
+#[derive(Debug)]
+enum Matcher {
+    Literals(Box<[Tag]>),
+    Globs(GlobSet),
 }
 
 impl TagsPolicy {
@@ -27,15 +31,21 @@ impl TagsPolicy {
             let compiled = GlobBuilder::new(glob).build().map_err(|error| (index, error.kind().to_string()))?;
             set.add(compiled);
         }
-        let globs_set = set.build().map_err(|error| (0, error.kind().to_string()))?;
-        let literals = globs.iter().map(|glob| Tag::parse(glob).ok()).collect();
-        Ok(Self { globs: globs_set, literals })
+        // A tag has no character that means anything in a glob.
+        if let Some(literals) = globs.iter().map(|glob| Tag::parse(glob).ok()).collect() {
+            return Ok(Self(Matcher::Literals(literals)));
+        }
+        set.build().map(|globs| Self(Matcher::Globs(globs))).map_err(|error| (0, error.kind().to_string()))
     }
 }
 
 impl Policy for TagsPolicy {
     fn rank(&self, tag: &Tag, pushed_at: Timestamp) -> Option<Rank> {
-        self.globs.is_match(tag.as_str()).then_some(Rank::Pushed(pushed_at))
+        let admits = match &self.0 {
+            Matcher::Literals(tags) => tags.contains(tag),
+            Matcher::Globs(globs) => globs.is_match(tag.as_str()),
+        };
+        admits.then_some(Rank::Pushed(pushed_at))
     }
 
     fn order(&self) -> By {
@@ -43,7 +53,10 @@ impl Policy for TagsPolicy {
     }
 
     fn literals(&self) -> Option<&[Tag]> {
-        self.literals.as_deref()
+        match &self.0 {
+            Matcher::Literals(tags) => Some(tags),
+            Matcher::Globs(_) => None,
+        }
     }
 }
 
