@@ -39,7 +39,7 @@ impl Group {
 
 /// By so much one call may take longer than the next one on its way to AWS, in seconds: the calls then arrive closer together than they were
 /// sent.
-const JITTER: f64 = 0.1;
+const JITTER: f64 = 0.2;
 /// The least that is left in a bucket for that.
 const SPARED: f64 = 0.5;
 
@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(bucket.take(Duration::ZERO), Ok(()));
         }
         let wait = bucket.take(Duration::ZERO).unwrap_err();
-        assert_eq!(wait, Duration::from_millis(100), "half a call is left for those that are quicker on their way");
+        assert_eq!(wait, Duration::from_millis(200), "one call is left for those that are quicker on their way");
         assert_eq!((bucket.wait(wait), bucket.take(wait)), (Duration::ZERO, Ok(())));
         assert!(bucket.take(wait).is_err());
     }
