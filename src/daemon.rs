@@ -21,13 +21,12 @@ use crate::deployer::{self, Deployer, Inbox, Parts, Reload};
 use crate::domain::state::State;
 use crate::domain::types::ContextName;
 use crate::health::Health;
-use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
 use crate::state_store::{self, Found, StateStore, StateStoreError};
-use crate::wording::counted;
+use crate::wording::{chain, counted};
 
 mod connecting;
 

@@ -23,7 +23,7 @@ use crate::status::{ServiceStatus, Status, Step};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the end waits for notifications to be delivered.
 const LAST_NOTIFICATIONS_WITHIN: Duration = Duration::from_secs(30);
-/// Beyond the longest time-out of a rollout, and as much again for its way back: for everything else.
+/// Beyond the longest time-out of a rollout, and as much again for its rollback: for everything else.
 const SLACK: Duration = Duration::from_secs(5 * 60);
 
 /// What came of it.
@@ -62,7 +62,7 @@ pub enum OnceError {
     Defect,
 }
 
-/// Polls every context once, deploys, and waits until nothing is left to do. `show` is told once a second how things are.
+/// Polls every context once, deploys, and waits until nothing is left to do. `show` gets the status once a second.
 ///
 /// # Errors
 /// Nothing could be begun.
@@ -142,7 +142,12 @@ fn limit(config: &Config) -> Duration {
 
 /// Whether ECS rolls something, and is seen to.
 fn is_rolling(status: &Status) -> bool {
-    let rolls = |one: &ServiceStatus| one.rollout.as_ref().is_some_and(|rollout| rollout.phase == Step::Rolling);
+    let rolls = |one: &ServiceStatus| {
+        one.rollout.as_ref().is_some_and(|rollout| match rollout.phase {
+            Step::Intended | Step::Registered => false,
+            Step::Rolling | Step::Monitoring => true,
+        })
+    };
     status.services.iter().any(|one| rolls(one) && one.trouble.is_none())
 }
 
@@ -157,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_limit_cuts_off_is_not_told_of_as_done() {
+    async fn what_the_limit_cuts_off_is_not_reported_as_done() {
         let (asks, requests) = mpsc::channel(1);
         drop(requests);
         let (stop, mut stopped) = watch::channel(false);

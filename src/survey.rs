@@ -89,7 +89,7 @@ async fn open(settings: AwsSettings, common: &Common) -> Result<Door, ConnectErr
     Ok(Door { context, identity })
 }
 
-/// Asks AWS. `progress` is told in half a sentence what has been found so far.
+/// Asks AWS. `progress` gets, in half a sentence, what has been found so far.
 ///
 /// # Errors
 /// AWS cannot be asked, or a cluster that was named is not there.

@@ -197,7 +197,7 @@ fn add(usage: &mut Usage, definition: &TaskDefinition) {
     usage.families.insert(family);
     let roles: Vec<String> = definition.roles().map(|named| role_arn(&usage.principal, named)).collect();
     usage.roles.extend(roles);
-    // Before a way back ECR is asked whether the tags of the revision before still mean what ran, in other repositories, too.
+    // Before a rollback ECR is asked whether the tags of the revision before still mean what ran, in other repositories, too.
     for (_, image) in definition.containers() {
         let reference = ImageReference::split(image);
         let is_here = |host: RegistryHost<'_>| {

@@ -19,7 +19,6 @@ mod process;
 mod profile;
 mod rate_limited;
 mod region;
-mod remedy;
 mod sources;
 mod topics;
 
@@ -38,14 +37,14 @@ use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
 };
-use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
+use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView, Unrollable};
 use crate::health::Health;
 use crate::metrics::Metrics;
 
+pub use crate::domain::aws_error::{AwsError, Fault};
 pub use crate::domain::polling::Window;
 pub use connect::{ConnectError, Patience, connect};
 pub use date::AwsTime;
-pub use error::{AwsError, Fault};
 pub use identity::{identities, profiles};
 
 /// The doors of every AWS context.
@@ -60,7 +59,7 @@ pub struct Common {
     pub health: Arc<Health>,
     /// The clock that AWS's answers correct.
     pub clock: Arc<CorrectedClock>,
-    /// What they told of it so far.
+    /// What AWS's answers have shown of it so far.
     pub time: Arc<AwsTime>,
 }
 
@@ -118,11 +117,6 @@ pub struct ImagePage {
 /// Services by name: as they are, or why they are none that could be rolled.
 pub type Services = BTreeMap<EcsName, Result<ServiceView, Unrollable>>;
 
-/// Why a service cannot even be looked at as one that ECS rolls: it has no task definition.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unrollable(pub String);
-
 /// AWS CloudTrail.
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
@@ -130,9 +124,9 @@ pub trait CloudTrail: fmt::Debug + Send + Sync {
     async fn lookup(&self, event: &str, request: &Request) -> Result<LookupPage, AwsError>;
 }
 
-/// The code of the error that tells of a repository that is not there.
+/// The code of the error for a repository that is not there.
 pub const REPOSITORY_NOT_FOUND: &str = "RepositoryNotFoundException";
-/// The code of the error that tells of a cluster that is not there.
+/// The code of the error for a cluster that is not there.
 pub const CLUSTER_NOT_FOUND: &str = "ClusterNotFoundException";
 
 /// Amazon ECR.

@@ -22,7 +22,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Config, Source};
 use crate::logging::{self, Format};
-use crate::wording::counted;
+use crate::wording::{chain, counted};
 
 pub use exit::Exit;
 
@@ -190,7 +190,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
 
 /// The one report of an error: its chain of causes, each once.
 fn fail(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
-    logging::report(&logging::chain(error));
+    logging::report(&chain(error));
     exit.into()
 }
 

@@ -15,11 +15,12 @@ use crate::domain::printable::{LONGEST, PrintableText, printable};
 use crate::domain::state::OutcomeKind;
 use crate::state_store::{self, Found, StateStoreError};
 use crate::status::{
-    ContainerStatus, ContextStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus, Standing, Status, Way,
+    ContainerStatus, ContextStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus, Standing, Status, Step,
+    Way,
 };
 use crate::wording::{ago, counted, short_digest, short_revision, span};
 
-/// Pushes that are told of: for more there is `--json`.
+/// At most this many pushes are listed; `--json` has all.
 const PUSHES: usize = 10;
 
 #[derive(Debug, Args)]
@@ -298,7 +299,11 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
             format!(" {} {} of {} tasks", bar(tasks.running, tasks.desired), tasks.running, tasks.desired)
         });
         let back = rollout.direction == Way::Back;
-        let word = if back { "going back to" } else { "rolling to" };
+        let word = match rollout.phase {
+            _ if back => "going back to",
+            Step::Intended | Step::Registered | Step::Rolling => "rolling to",
+            Step::Monitoring => "watching",
+        };
         let took = span(now.duration_since(rollout.decided_at));
         let text = format!("{word} {revision}{tasks}{}, {took}", rollout.stage_and_traffic());
         return Cell::new(text, if back { Tone::Bad } else { Tone::Warning });

@@ -79,7 +79,7 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         ),
         (
             with("[[notify]]\nname = \"a\""),
-            "c.toml:1: notify[0].sns: say where notices go with exactly one of sns, webhook and webhook_file",
+            "c.toml:1: notify[0].sns: say where notifications go with exactly one of sns, webhook and webhook_file",
         ),
         (
             with("[[notify]]\nname = \"a\"\nwebhook = \"file:///x\""),
@@ -245,7 +245,7 @@ fn a_service_under_two_repositories_has_one_set_of_settings() {
     assert_eq!(
         lines,
         [
-            "c.toml:12: repository[1].service[0].service: web/hello stands under another repository with other settings: timeout, observe_interval, on_failure, downtime and base must agree"
+            "c.toml:12: repository[1].service[0].service: web/hello stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base and monitor must agree"
         ]
     );
     let pinned = GOOD.replace("name = \"hello\"", "name = \"side\"") + "pin = \"tag\"";

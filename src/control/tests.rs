@@ -81,7 +81,7 @@ async fn what_a_dead_daemon_left_is_replaced_and_what_is_no_socket_is_not() {
 
     let file = folder.path().join("file");
     std::fs::write(&file, "precious").unwrap();
-    let error = crate::logging::chain(&Socket::open(&file).await.unwrap_err());
+    let error = crate::wording::chain(&Socket::open(&file).await.unwrap_err());
     assert!(error.ends_with("there is something that is no socket"), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }

@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_says_what_happened_in_one_line_and_is_known_again() {
+    fn a_notification_says_what_happened_in_one_line_and_is_known_again() {
         let notification =
             Notification::of_deployment(named("test"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
         assert!(notification.title().ends_with("/shop: rolled back (app:v1, envoy:v1)"), "{}", notification.title());

@@ -46,9 +46,14 @@ pub struct ServiceView {
     pub lifecycle: Lifecycle,
     /// The deployments, PRIMARY and others.
     pub deployments: Vec<DeploymentView>,
-    /// The newest service events, newest first, a few.
+    /// The newest service events, newest first: a few, and of those before them the ones that tell of tasks.
     pub events: Vec<ServiceEvent>,
 }
+
+/// Why a service cannot even be looked at as one that ECS rolls: it has no task definition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unrollable(pub String);
 
 impl ServiceView {
     /// The PRIMARY deployment.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::aws::AwsError;
 use crate::domain::audit::{Change, Concern};
+use crate::domain::aws_error::AwsError;
 use crate::domain::notification::{HeldPush, Named};
 use crate::domain::operator_command::Refused;
 use crate::domain::rollout::Counts;
@@ -210,6 +210,8 @@ pub enum ServiceEvent {
         /// The answer.
         answer: Result<String, Refused>,
     },
+    /// ECS has completed a rollout, which stays under watch for so long.
+    MonitoringBegun(Duration),
     /// Tasks run a revision that was rolled out while the desired count was 0.
     Proven(Counts),
     /// Something waits for the service.

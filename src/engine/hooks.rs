@@ -7,7 +7,7 @@ use super::event::ServiceEvent;
 use super::now::Moment;
 use super::service::{Call, Command, Handler};
 use super::workflow::Workflow;
-use crate::aws::AwsError;
+use crate::domain::aws_error::AwsError;
 use crate::domain::deployment::{HookAction, HookTarget, ServiceDeploymentView};
 use crate::domain::operator_command::Refused;
 use crate::domain::state::{DigestHold, OperatorCommand, OutcomeKind};

@@ -5,7 +5,7 @@ use super::event::ServiceEvent;
 use super::observation::Seen;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
 use crate::domain::view::{DeploymentView, RevisionWrite};

@@ -313,7 +313,7 @@ families! {
     state_commits_total: Counter[COMMIT_OUTCOME],
         "Writes of the state file, by outcome.";
     notifications_total: Counter[RECEIVER, DELIVERY_OUTCOME],
-        "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited, or the program stopped).";
+        "Notifications to receivers, by outcome: sent, failed (given up), dropped (too many waited, or the program stopped).";
     audit_events_total: Counter[AWS, EVENT],
         "Changes to ECS that were read, by the name of the call.";
     clock_offset_seconds: Gauge[],

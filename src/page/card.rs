@@ -31,6 +31,7 @@ fn step(step: Step) -> &'static str {
         Step::Intended => "about to register the revision",
         Step::Registered => "about to update the service",
         Step::Rolling => "rolling",
+        Step::Monitoring => "complete in ECS, and under watch",
     }
 }
 
@@ -41,7 +42,7 @@ fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
     let rolled = one.rollout.as_ref().and_then(|rollout| rollout.revision.as_ref());
     html! {
         @match (seen, deployed) {
-            // What is being rolled is told of below; until then this is what runs.
+            // What is being rolled is shown below; until then this is what runs.
             (Some((runs, revision)), Some(ours)) if Some(revision) == rolled => {
                 dt { "Runs" } dd { (brought(ours)) code .faint { (short_revision(&ours.revision)) } }
                 dt { "Since" } dd { (ago(ours.since, now)) (tasks(runs)) }

@@ -73,7 +73,7 @@ fn a_credential_process_of_17_seconds_works() {
 }
 
 #[test]
-fn a_credential_process_that_fails_is_told_of_on_one_line() {
+fn a_credential_process_that_fails_is_reported_on_one_line() {
     let fake = Fake::start();
     let home = with_program(&fake, "echo cannot open >&2\necho the vault >&2\nexit 4\n");
     let output = bare(&mut home.command(&["check"])).output().unwrap();

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod architecture;
 mod auditing;
 mod calls;
 mod corpus;
@@ -18,6 +19,7 @@ mod flow;
 mod going_back;
 mod harness;
 mod independence;
+mod monitoring;
 mod notifications;
 mod notifying;
 mod operator_commands;

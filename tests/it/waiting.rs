@@ -143,7 +143,7 @@ async fn one_answer_without_the_service_is_not_believed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hold_stops_what_ecs_was_not_told_of() {
+async fn a_hold_stops_what_ecs_does_not_know_of() {
     let scene = Scene::hello().started().await;
     scene.world.break_operation("RegisterTaskDefinition", Fault::Denied);
     let v1 = scene.push("v1");

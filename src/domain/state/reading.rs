@@ -142,7 +142,7 @@ impl ContextState {
         opened
     }
 
-    /// Remembers an event; true if it, or its twin in another account, was remembered already. `ours` tells whether it is of a configured
+    /// Remembers an event; true if it, or its twin in another account, was remembered already. `ours` says whether it is of a configured
     /// repository.
     pub fn remember(&mut self, event: &EventRef, ours: bool) -> bool {
         let twin = event.shared_id.as_ref().is_some_and(|id| !self.remember_id(id, event.time, ours));

@@ -57,8 +57,8 @@ impl Life {
         let number = self.pushed[repository].len() as u64;
         // Now and then what was pushed before comes again: A, B, A. ECR keeps the time of the first push, so that without the event nobody
         // could know.
-        let told_of = repository == "app" || !(self.kind.forgetful || self.kind.away);
-        let again = if told_of && number > 1 && self.rng.percent(15) { self.rng.below(number) } else { number };
+        let reported = repository == "app" || !(self.kind.forgetful || self.kind.away);
+        let again = if reported && number > 1 && self.rng.percent(15) { self.rng.below(number) } else { number };
         let tag = match repository {
             "app" => "latest".to_owned(),
             _ if self.rng.percent(40) => "stable".to_owned(),
@@ -112,10 +112,11 @@ impl Life {
             false => self.world.push_late(repository, tag, &content, late),
         };
         let known = self.pushed[repository].iter().find(|push| push.digest == digest).map(|push| push.good);
-        // Where the state may be lost, so may the way back from what never works.
+        // Where the state may be lost, so may the rollback target of what never works.
         let spared = self.kind.forgetful.then_some(true);
         let health = match (known.or(spared), self.rng.below(10)) {
             (Some(false), _) | (None, 0) if number.is_multiple_of(2) => Health::Stops,
+            (Some(false), _) | (None, 0) if self.kind.monitors => Health::Exits { after: Duration::from_secs(6) },
             (Some(false), _) | (None, 0) => Health::Never,
             (None, 1) => Health::BreaksAfter(Duration::from_secs(30)),
             (None, 2) => Health::After(Duration::from_secs(1 + self.rng.below(480))),
@@ -123,7 +124,7 @@ impl Life {
         };
         // Behind a Classic Load Balancer ECS reports no failure; the deadline does.
         self.world.set_health(&digest, health);
-        self.say(&format!("push {number} of {repository}:{tag}: {digest} {health:?}, told of after {late:?}"));
+        self.say(&format!("push {number} of {repository}:{tag}: {digest} {health:?}, reported after {late:?}"));
         let (good, at) = (matches!(health, Health::After(_)), self.world.now());
         self.pushed.get_mut(repository).unwrap().push(Pushed { digest, good, rank, at });
     }
@@ -143,7 +144,7 @@ impl Life {
                 });
             }
             8 => {
-                // Our account is told of a push to somebody else's registry.
+                // Our account gets the event of a push to somebody else's registry.
                 return self.world.tell_of_no_push("app", "latest", |body| {
                     body["requestParameters"]["registryId"] = "222222222222".into();
                 });
@@ -449,8 +450,8 @@ impl Life {
         self.await_next_second(repository).await;
         let late = self.late();
         // Where nobody may know of the push but ECR, which keeps the time of the first one only, it is something new.
-        let told_of = !(self.kind.forgetful || self.kind.away);
-        let content = if told_of && self.rng.percent(50) { number - 1 } else { number };
+        let reported = !(self.kind.forgetful || self.kind.away);
+        let content = if reported && self.rng.percent(50) { number - 1 } else { number };
         self.push_content(repository, &tag, number, content, late);
     }
 

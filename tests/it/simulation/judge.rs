@@ -181,7 +181,7 @@ impl Life {
                 .zip(&mut highest)
                 .map(|(of, highest)| self.way_of(name, *of, &log[..=index], bad, highest))
                 .collect();
-            // Another container may have taken this one along by its tag, before its own push was told of.
+            // Another container may have taken this one along by its tag, before its own push was reported.
             // Nor does it move one that somebody else has touched meanwhile.
             let since = index.checked_sub(1).map_or(self.began, |before| log[before].at);
             let touched = self.meddlings.get(name).into_iter().flatten().any(|at| *at >= since && *at <= started.at);
@@ -234,7 +234,7 @@ impl Life {
             (*highest, *since) = (rank, started.at);
             return Way::Forward;
         }
-        // ECS has undone the bad one by itself; the way back is made to stay by naming the digest.
+        // ECS has undone the bad one by itself; the rollback is made to stay by naming the digest.
         if stays {
             return if bad { Way::Undone } else { Way::Same };
         }
@@ -246,7 +246,7 @@ impl Life {
         });
         let Some(rank) = ranks().max().filter(|_| bad && ran) else { return Way::Wrong };
         // Of several containers another one may have been the bad one, or this one may have been taken along by its tag, before its own push
-        // was told of: that is still to come.
+        // was reported: that is still to come.
         if log.last().is_some_and(|started| started.digests.len() > 1) {
             *highest = rank;
         }
@@ -269,7 +269,10 @@ impl Life {
             assert_eq!(notification["id"], message.id);
             let change = &notification["change"];
             if notification["kind"] == "change" && change["agent"] == "aws-cli/2.0" {
-                assert_eq!(change["concern"], "watched", "somebody else's change is told as such: {notification:#}");
+                assert_eq!(
+                    change["concern"], "watched",
+                    "somebody else's change is reported as such: {notification:#}"
+                );
             }
         }
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::faults::error;
 use super::super::{ACCOUNT, Inner, REGION};
-use super::stages::Pause;
+use super::stages::{Pause, STARTS_WITHIN};
 use super::{Deployment, Health, Service, Started};
 
 impl Inner {
@@ -180,6 +180,11 @@ impl Inner {
                     }
                     primary.state = RolloutState::Completed;
                 }
+                Health::Exits { .. } if reached(STARTS_WITHIN + waits) && primary.state != RolloutState::Completed => {
+                    service.ran_unbaked = primary.digests.clone();
+                    service.ran = primary.digests.clone();
+                    primary.state = RolloutState::Completed;
+                }
                 Health::BreaksAfter(after) if reached(after) && primary.state != RolloutState::Completed => {
                     primary.state = RolloutState::Failed;
                     let begins_back = after + Duration::try_from(service.begins_back_after).unwrap();
@@ -195,7 +200,7 @@ impl Inner {
         }
         for key in breaks {
             let last_good = self.services[&key].deployments.last().unwrap().revision.clone();
-            // ECS's own way back calls no hooks.
+            // ECS's own rollback calls no hooks.
             let deployment = Deployment { pause: Pause::Continued, ..self.deployment(&last_good) };
             let service = self.services.get_mut(&key).unwrap();
             service.was.push((deployment.since, last_good));
