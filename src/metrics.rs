@@ -80,6 +80,7 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 struct Expected {
     contexts: BTreeSet<ContextName>,
+    repositories: BTreeSet<RepositoryName>,
     services: BTreeSet<(EcsName, EcsName)>,
     detail: Detail,
 }
@@ -149,7 +150,12 @@ impl Metrics {
             }
         }
         let services = services.iter().map(|key| (key.cluster.clone(), key.service.clone())).collect();
-        let now = Expected { contexts: contexts.iter().map(|name| (*name).clone()).collect(), services, detail };
+        let now = Expected {
+            contexts: contexts.iter().map(|name| (*name).clone()).collect(),
+            repositories: repositories.iter().map(|name| (*name).clone()).collect(),
+            services,
+            detail,
+        };
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *expected, now);
         if before.detail.histograms != detail.histograms {
@@ -171,10 +177,26 @@ impl Metrics {
             }
         }
         for (cluster, service) in before.services.difference(&expected.services) {
-            for gauge in self.of_services() {
-                gauge.remove([cluster.as_str(), service.as_str()]);
-            }
+            self.forget_service([cluster.as_str(), service.as_str()]);
         }
+        for repository in before.repositories.difference(&expected.repositories) {
+            for (outcome, _) in push_outcomes() {
+                self.families.pushes_total.remove([repository.as_str(), outcome]);
+            }
+            self.families.push_delivery_seconds.remove([repository.as_str()]);
+        }
+    }
+
+    /// A service left the configuration. Services come and go, and their series with them.
+    fn forget_service(&self, [cluster, service]: [&str; 2]) {
+        for gauge in self.of_services() {
+            gauge.remove([cluster, service]);
+        }
+        for outcome in OutcomeKind::ALL {
+            self.families.deployments_total.remove([cluster, service, outcome.as_str()]);
+        }
+        self.families.deployment_duration_seconds.remove([cluster, service]);
+        self.families.push_to_stable_seconds.remove([cluster, service]);
     }
 
     /// The gauges that stand for a context as long as it is configured.
@@ -378,7 +400,7 @@ mod tests {
         metrics.polled(&second, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
         metrics.expect(&[&second], &[], &[], Detail::default());
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
-        for gone in ["timestamp_seconds{aws=\"first\"}", "held{", "in_progress{", "undecided{"] {
+        for gone in ["timestamp_seconds{aws=\"first\"}", "held{", "in_progress{", "undecided{", "deployments_total{"] {
             assert!(!text.contains(gone), "{gone} is still in\n{text}");
         }
         assert!(text.contains("timestamp_seconds{aws=\"second\"}"));

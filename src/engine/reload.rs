@@ -17,6 +17,7 @@ impl Engine {
     pub(super) fn take_up(&mut self, now: Now) {
         self.generation += 1;
         start::begin_contexts(&mut self.state, self.rules.config(), now.time);
+        self.state.forget_services(|key| self.rules.has(key), now.time);
         self.out.durability.changed();
         self.counted.clear();
         let known: Vec<ServiceKey> = self.state.services.keys().cloned().collect();

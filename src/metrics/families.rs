@@ -126,6 +126,11 @@ fn names(metric: &Metric) -> Vec<&'static str> {
 pub(super) struct Counter<const N: usize>(IntCounterVec);
 
 impl<const N: usize> Counter<N> {
+    /// Makes the series disappear.
+    pub(super) fn remove(&self, values: [&str; N]) {
+        let _ = self.0.remove_label_values(&values);
+    }
+
     /// The counter with these label values.
     pub(super) fn with(&self, values: [&str; N]) -> IntCounter {
         self.0.with_label_values(&values)
@@ -179,6 +184,11 @@ impl<const N: usize> Family for Gauge<N> {
 pub(super) struct Histogram<const N: usize>(HistogramVec);
 
 impl<const N: usize> Histogram<N> {
+    /// Makes the series disappear.
+    pub(super) fn remove(&self, values: [&str; N]) {
+        let _ = self.0.remove_label_values(&values);
+    }
+
     /// The histogram with these label values.
     pub(super) fn with(&self, values: [&str; N]) -> OneHistogram {
         self.0.with_label_values(&values)
