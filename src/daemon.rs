@@ -18,8 +18,10 @@ use crate::clock::{self, Clock, CorrectedClock};
 use crate::config::{Config, Source, WhenMissing};
 use crate::control::{NotOpened, Socket};
 use crate::deployer::{self, Deployer, Inbox, Parts, Reload};
+use crate::discoverer;
+use crate::domain::discovery::{Doubt, Look};
 use crate::domain::state::State;
-use crate::domain::types::ContextName;
+use crate::domain::types::{ContextName, ServiceKey};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -34,6 +36,10 @@ mod connecting;
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
 /// Pages of events that may wait for the deployer.
 const WAITING_PAGES: usize = 4;
+/// Looks at the tags of services that may wait for it.
+const WAITING_LOOKS: usize = 4;
+/// How long a start waits for the tags of services, which may contradict the configuration.
+const TAGS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a stop waits for notifications to be delivered.
 const LAST_NOTIFICATIONS_WITHIN: Duration = Duration::from_secs(10);
 /// Questions of operators that may wait for it.
@@ -59,6 +65,9 @@ pub enum RunError {
     /// Another daemon has the control socket.
     #[error(transparent)]
     Control(NotOpened),
+    /// A service is listed in the configuration, and found by its tag with other values.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
     /// Signals cannot be taken over.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -102,11 +111,13 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         stopped.clone(),
     ));
     let Some(contexts) = connecting::patiently(&config.aws, &common, &mut wishes).await? else { return Ok(()) };
+    compare_tags(&config, &contexts, &state).await?;
     let (batches, pages) = mpsc::channel(WAITING_PAGES);
     let (reloads, reloaded) = mpsc::channel(1);
     let shared =
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
-    let mut tasks = Tasks { shared, schedulers: Vec::new() };
+    let (looks, looked) = mpsc::channel(WAITING_LOOKS);
+    let mut tasks = Tasks { shared, looks, schedulers: Vec::new() };
     tasks.start(&config, &contexts, &state);
     info!(
         version = env!("CARGO_PKG_VERSION"), config = %source.name(), state = %config.state.path.display(), http = %address,
@@ -128,12 +139,41 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     if let Some(socket) = control {
         drop(tokio::spawn(socket.serve(asks, stopped.clone())));
     }
-    let inbox = Inbox { batches: pages, reloads: reloaded, requests, stop: stopped };
+    let inbox = Inbox { batches: pages, reloads: reloaded, looks: looked, requests, stop: stopped };
     let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
     let state_path = config.state.path.clone();
     let supervisor = Supervisor { source, config, state_path, tasks, reloads, common, metrics, health, notifier };
     supervisor.supervise(&mut wishes, deployer, http, &stop).await
+}
+
+/// Services that are listed in the configuration and found by their tag, with other values.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct Contradiction(Vec<String>);
+
+/// Compares the tags of services with the list in the configuration, as far as AWS can be asked now. What comes up later is told in the log.
+async fn compare_tags(config: &Config, contexts: &Contexts, state: &State) -> Result<(), Contradiction> {
+    match clock::within(TAGS_WITHIN, discoverer::doubts(config, contexts, state)).await {
+        Some(Ok(doubts)) => refuse_contradictions(config, &doubts),
+        Some(Err(error)) => {
+            debug!(%error, "the tags of services cannot be compared with the configuration yet");
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses a configuration that lists a service otherwise than its tag says.
+pub(crate) fn refuse_contradictions(config: &Config, doubts: &[(ServiceKey, Doubt)]) -> Result<(), Contradiction> {
+    let contradictions = doubts.iter().filter_map(|(key, doubt)| match doubt {
+        Doubt::ListedOtherwise { .. } => {
+            Some(format!("{}: {}; {}", config.name_of(key), doubt.message(), doubt.remedy()))
+        }
+        Doubt::UnknownPolicy { .. } | Doubt::NoRepository => None,
+    });
+    let contradictions: Vec<String> = contradictions.collect();
+    if contradictions.is_empty() { Ok(()) } else { Err(Contradiction(contradictions)) }
 }
 
 /// Lets operators steer. A daemon that cannot be steered still deploys; one whose operators would steer another one does not start.
@@ -152,7 +192,7 @@ async fn open_control(path: &Path) -> Result<Option<Socket>, RunError> {
 }
 
 /// The state to begin with, and a word about it.
-pub(crate) fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
+pub(crate) fn begin(config: &Arc<Config>, found: Found, clock: &dyn Clock) -> State {
     let found = match found {
         Found::State(state) => Some(*state),
         Found::Missing => None,
@@ -173,8 +213,15 @@ pub(crate) fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
 
 /// Says what is allowed but probably not meant.
 fn warn_of_doubtful(config: &Config) {
-    if config.repositories.is_empty() {
-        warn!("there is no [[repository]] in the configuration: nothing will ever be deployed");
+    if config.repositories.is_empty() && config.discover.is_empty() {
+        warn!(
+            "there is neither a [[repository]] nor a [[discover]] in the configuration: nothing will ever be deployed"
+        );
+    }
+    if !config.discover.is_empty() && config.policies.is_empty() {
+        warn!(
+            "there is a [[discover]] and no [policy.NAME] in the configuration: no service that is found is followed"
+        );
     }
     if config.poll.overlap < SAFE_OVERLAP {
         warn!(
@@ -203,6 +250,7 @@ fn notify(states: &[NotifyState<'_>]) {
 #[derive(Debug)]
 struct Tasks {
     shared: Shared,
+    looks: mpsc::Sender<Look>,
     schedulers: Vec<(ContextName, JoinHandle<()>)>,
 }
 
@@ -215,6 +263,9 @@ impl Tasks {
         }
         for auditor in scheduler::auditors(config, contexts, state, &self.shared) {
             self.schedulers.push((auditor.context().clone(), tokio::spawn(auditor.run())));
+        }
+        for discoverer in discoverer::all(config, contexts) {
+            self.schedulers.push((discoverer.context().clone(), tokio::spawn(discoverer.run(self.looks.clone()))));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::clock::{self, Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
 use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
+use crate::discoverer;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -54,6 +55,9 @@ pub enum OnceError {
     /// A context cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A service is listed in the configuration, and found by its tag with other values.
+    #[error(transparent)]
+    Contradiction(#[from] daemon::Contradiction),
     /// The metrics cannot be made.
     #[error("cannot make the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -73,9 +77,11 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let health = Arc::new(Health::new());
     let config = Arc::new(config);
     let (state_store, found) = StateStore::open(&config.state.path)?;
-    let state = daemon::begin(&config, found, clock.as_ref());
+    let mut state = daemon::begin(&config, found, clock.as_ref());
     let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
     let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
+    let looked = discoverer::look_once(&config, &contexts, &mut state, clock.now()).await;
+    daemon::refuse_contradictions(&config, &looked.doubts)?;
     let (batches, pages) = mpsc::channel(4);
     let shared =
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
@@ -83,8 +89,9 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     drop(shared);
     let (asks, requests) = mpsc::channel(1);
     let (_reloads, reloads) = mpsc::channel(1);
+    let (_looks, looks) = mpsc::channel(1);
     let (stop, stopped) = watch::channel(false);
-    let limit = limit(&config);
+    let limit = limit(&config.with_discovered(&state));
     let notifier = Notifier::start(&config.notify, &contexts, &metrics);
     let parts = Parts {
         config,
@@ -96,12 +103,13 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
         health,
         notifier: notifier.clone(),
     };
-    let inbox = Inbox { batches: pages, reloads, requests, stop: stopped };
+    let inbox = Inbox { batches: pages, reloads, looks, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
     let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;
     notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;
-    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
+    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err);
+    let unread = looked.errors.into_iter().map(|(_, error)| error).chain(unread).collect();
     Ok(Report { rest, unread, cut_off })
 }
 

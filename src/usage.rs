@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crate::asking::{again, each};
 use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, Patience};
 use crate::config::{AwsSettings, Config, Receiver};
+use crate::discoverer;
 use crate::domain::deployment::HookTarget;
 use crate::domain::image::{ImageReference, RegistryHost};
 use crate::domain::permission::{Usage, role_arn};
 use crate::domain::settings::{Base, ServiceRule};
+use crate::domain::state::State;
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 use crate::domain::view::{Management, ServiceView};
@@ -59,7 +61,7 @@ fn asking(about: impl Into<String>) -> impl FnOnce(AwsError) -> UsageError {
 ///
 /// # Errors
 /// AWS cannot be asked, or a service is not there.
-pub async fn of_context(config: &Config, name: &ContextName) -> Result<Usage, UsageError> {
+pub async fn of_context(config: &Arc<Config>, name: &ContextName) -> Result<Usage, UsageError> {
     let settings = config.aws.get(name).ok_or_else(|| UsageError::NoContext(name.clone()))?;
     let now = crate::clock::Clock::now(&crate::clock::SystemClock);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
@@ -77,13 +79,20 @@ pub async fn of_context(config: &Config, name: &ContextName) -> Result<Usage, Us
 /// # Errors
 /// AWS cannot be asked, or a service is not there.
 pub async fn look(
-    config: &Config,
+    config: &Arc<Config>,
     name: &ContextName,
     context: &AwsContext,
     identity: &dyn Identity,
 ) -> Result<Usage, UsageError> {
     let principal =
         again(|| identity.principal()).await.map_err(asking(format!("the account of aws context {name}")))?;
+    let mut state = State::default();
+    let here = BTreeMap::from([(name.clone(), context.clone())]);
+    let looked = discoverer::look_once(config, &here, &mut state, jiff::Timestamp::UNIX_EPOCH).await;
+    if let Some((_, error)) = looked.errors.into_iter().next() {
+        return Err(asking("the tags of services")(error));
+    }
+    let config = &*config.with_discovered(&state);
     let mut usage = of_the_configuration(config, name, Usage::none(principal, context.region.clone()));
     let rules: Vec<&ServiceRule> =
         config.services().map(|(_, rule)| rule).filter(|rule| &rule.key.aws == name).collect();
@@ -123,6 +132,12 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
             .services()
             .filter(|(_, rule)| is_here(&rule.key.aws))
             .map(|(_, rule)| (rule.key.cluster.clone(), rule.key.service.clone()))
+            .collect(),
+        discovers: config
+            .discover
+            .iter()
+            .filter(|rule| is_here(&rule.aws))
+            .flat_map(|rule| rule.clusters.clone())
             .collect(),
         topics: topics.collect(),
         assumed_roles: config.aws.get(name).map(|own| assumed_with(config, own)).unwrap_or_default(),

@@ -22,6 +22,7 @@ use super::ecs::SdkEcs;
 use super::inventory::SdkInventory;
 use super::partition;
 use super::region::{self, Found};
+use super::tagging::SdkTagging;
 use super::topics::SdkTopics;
 use super::{AwsContext, Common, Contexts};
 use crate::clock::{self, Instant};
@@ -188,6 +189,7 @@ async fn context(name: &ContextName, base: Base, common: &Common) -> Result<AwsC
     let ecr = aws_sdk_ecr::config::Builder::from(&config).interceptor(date.clone()).build();
     let ecs = aws_sdk_ecs::config::Builder::from(&config).interceptor(date.clone()).build();
     let sns = aws_sdk_sns::config::Builder::from(&config).interceptor(date.clone()).build();
+    let tagging = aws_sdk_resourcegroupstagging::config::Builder::from(&config).interceptor(date.clone()).build();
     let cloudtrail = aws_sdk_cloudtrail::config::Builder::from(&config).interceptor(date).build();
     let (ecr, ecs) = (aws_sdk_ecr::Client::from_conf(ecr), aws_sdk_ecs::Client::from_conf(ecs));
     let inventory = Arc::new(SdkInventory {
@@ -199,6 +201,10 @@ async fn context(name: &ContextName, base: Base, common: &Common) -> Result<AwsC
     let context = AwsContext {
         region: region.clone(),
         inventory,
+        tagging: Arc::new(SdkTagging {
+            client: aws_sdk_resourcegroupstagging::Client::from_conf(tagging),
+            caller: caller("tag"),
+        }),
         topics: Arc::new(SdkTopics { client: aws_sdk_sns::Client::from_conf(sns), caller: caller("sns") }),
         cloudtrail: Arc::new(SdkCloudTrail {
             client: aws_sdk_cloudtrail::Client::from_conf(cloudtrail),

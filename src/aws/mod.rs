@@ -20,6 +20,7 @@ mod profile;
 mod rate_limited;
 mod region;
 mod sources;
+mod tagging;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,8 @@ pub struct AwsContext {
     pub inventory: Arc<dyn Inventory>,
     /// Topics that others listen to.
     pub topics: Arc<dyn Topics>,
+    /// The tags of services.
+    pub tagging: Arc<dyn Tagging>,
 }
 
 impl AwsContext {
@@ -226,6 +229,22 @@ pub struct Message {
 pub trait Topics: fmt::Debug + Send + Sync {
     /// Publishes a message to a topic, by ARN. A repetition is a second message, unless the topic is FIFO.
     async fn publish(&self, topic: &str, message: &Message) -> Result<(), AwsError>;
+}
+
+/// One page of the services that have a tag.
+#[derive(Debug, Clone, Default)]
+pub struct TaggedPage {
+    /// ARN and the tag's value.
+    pub services: Vec<(String, String)>,
+    /// More to come.
+    pub next: Option<String>,
+}
+
+/// AWS Resource Groups Tagging API.
+#[async_trait]
+pub trait Tagging: fmt::Debug + Send + Sync {
+    /// One page of the ECS services that have a tag with this key: at most 100. May be repeated; it is eventually consistent.
+    async fn tagged_services(&self, tag: &str, next: Option<String>) -> Result<TaggedPage, AwsError>;
 }
 
 /// What there is in an account: `check` asks, to tell which name may be meant, and `init`, to write a configuration.

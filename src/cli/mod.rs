@@ -129,7 +129,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     };
     match arguments.command {
         Command::Run => run::execute(source, config),
-        Command::Check(options) => check::execute(&source, &config, &options),
+        Command::Check(options) => check::execute(&source, &std::sync::Arc::new(config), &options),
         Command::Plan(options) => plan::execute(config, &options),
         Command::Once => once::execute(config),
         Command::Status(options) => status::status(&config, &options),
@@ -141,7 +141,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Approve(options) => steer::approve(&config, options),
         Command::Reject(options) => steer::reject(&config, options),
         Command::Init(options) => init::execute(&options),
-        Command::Iam(options) => iam::execute(&config, &options),
+        Command::Iam(options) => iam::execute(&std::sync::Arc::new(config), &options),
         Command::Notify(options) => notify::execute(&config, &options),
         Command::Health => health::execute(&source),
     }

@@ -11,6 +11,7 @@ fn at(second: i64) -> Timestamp {
 fn plain(service: &str) -> ServiceStatus {
     ServiceStatus {
         waiting: None,
+        discovered: None,
         aws: "default".to_owned(),
         cluster: "web".to_owned(),
         service: service.to_owned(),

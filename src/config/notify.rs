@@ -213,7 +213,7 @@ fn outcomes(table: &Table<'_>, texts: &Texts) -> (BTreeSet<OutcomeKind>, bool) {
     (outcomes, waiting)
 }
 
-fn globs(
+pub(super) fn globs(
     table: &Table<'_>,
     key: &'static str,
     texts: Option<&Found<Texts>>,

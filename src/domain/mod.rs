@@ -9,6 +9,7 @@ pub mod aws_error;
 pub mod clock_offset;
 mod denial;
 pub mod deployment;
+pub mod discovery;
 pub mod downtime;
 pub mod event;
 pub mod finding;

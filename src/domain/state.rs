@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::discovery::Discovered;
 use super::image::Pin;
 use super::monitor::Monitored;
 use super::policy::{By, Policy};
@@ -71,8 +72,9 @@ impl State {
     pub fn forget_services(&mut self, configured: impl Fn(&ServiceKey) -> bool, now: Timestamp) {
         let before = before(now, EVENT_HISTORY);
         self.services.retain(|key, known| {
-            let is_busy = known.rollout.is_some() || !known.pending.is_empty() || known.service_hold.is_some();
-            is_busy || configured(key) || known.last_change().is_some_and(|last| last > before)
+            let is_busy = known.rollout.is_some() || !known.pending.is_empty();
+            let is_kept = known.service_hold.is_some() || known.discovered.is_some();
+            is_busy || is_kept || configured(key) || known.last_change().is_some_and(|last| last > before)
         });
     }
 
@@ -126,6 +128,9 @@ pub struct ServiceState {
     /// What waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
+    /// What is known of the service because it was found by its tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovered: Option<Discovered>,
     /// The last outcomes, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Outcome>,

@@ -10,6 +10,7 @@ use super::rules::Rules;
 use crate::domain::audit::Change;
 use crate::domain::aws_error::AwsError;
 use crate::domain::deployment::ServiceDeploymentView;
+use crate::domain::discovery::Look;
 use crate::domain::event::ParsedEvent;
 use crate::domain::state::{AuditProgress, OperatorCommand, ReadingProgress};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
@@ -149,6 +150,8 @@ pub enum Input {
     ClockCorrected(SignedDuration),
     /// Another configuration is in force.
     Reload(Rules),
+    /// The services that have a tag.
+    Looked(Box<Look>),
     /// Time has passed.
     Time,
 }

@@ -103,6 +103,9 @@ pub(super) fn draw(one: &ServiceStatus, now: Timestamp) -> Markup {
             div .top { h3 { (one.name) } span .state .(class) { (word) } }
             dl {
                 (what_runs(one, now))
+                @if let Some(found) = &one.discovered {
+                    dt { "Found by" } dd { "tag " code { (found.tag) } ", policy " code { (found.policy) } " " span .faint { (ago(found.since, now)) } }
+                }
                 @if one.undecided > 0 { dt { "Waiting" } dd { (counted(one.undecided, "push", "pushes")) " for a decision" } }
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }

@@ -35,6 +35,7 @@ fn outcome(result: OutcomeKind, ended: i64) -> OutcomeStatus {
 fn plain(service: &str) -> ServiceStatus {
     ServiceStatus {
         waiting: None,
+        discovered: None,
         aws: "default".to_owned(),
         cluster: "web".to_owned(),
         service: service.to_owned(),

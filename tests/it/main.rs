@@ -13,6 +13,7 @@ mod auditing;
 mod calls;
 mod corpus;
 mod crash;
+mod discovering;
 mod documents;
 mod failures;
 mod flow;

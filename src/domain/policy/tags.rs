@@ -14,7 +14,7 @@ pub struct TagsPolicy(Matcher);
 #[derive(Debug)]
 enum Matcher {
     Literals(Box<[Tag]>),
-    Globs(GlobSet),
+    Globs(GlobSet, Box<[String]>),
 }
 
 impl TagsPolicy {
@@ -35,7 +35,7 @@ impl TagsPolicy {
         if let Some(literals) = globs.iter().map(|glob| Tag::parse(glob).ok()).collect() {
             return Ok(Self(Matcher::Literals(literals)));
         }
-        set.build().map(|globs| Self(Matcher::Globs(globs))).map_err(|error| (0, error.kind().to_string()))
+        set.build().map(|set| Self(Matcher::Globs(set, globs.into()))).map_err(|error| (0, error.kind().to_string()))
     }
 }
 
@@ -43,7 +43,7 @@ impl Policy for TagsPolicy {
     fn rank(&self, tag: &Tag, pushed_at: Timestamp) -> Option<Rank> {
         let admits = match &self.0 {
             Matcher::Literals(tags) => tags.contains(tag),
-            Matcher::Globs(globs) => globs.is_match(tag.as_str()),
+            Matcher::Globs(globs, _) => globs.is_match(tag.as_str()),
         };
         admits.then_some(Rank::Pushed(pushed_at))
     }
@@ -52,10 +52,17 @@ impl Policy for TagsPolicy {
         By::Push
     }
 
+    fn spec(&self) -> String {
+        match &self.0 {
+            Matcher::Literals(tags) => format!("tags = {:?}", tags.iter().map(Tag::as_str).collect::<Vec<_>>()),
+            Matcher::Globs(_, globs) => format!("tags = {globs:?}"),
+        }
+    }
+
     fn literals(&self) -> Option<&[Tag]> {
         match &self.0 {
             Matcher::Literals(tags) => Some(tags),
-            Matcher::Globs(_) => None,
+            Matcher::Globs(..) => None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! How far CloudTrail was read.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +76,9 @@ pub struct ContextState {
     /// Since when each configured repository is followed: older pushes to it are not deployed. Absent in states of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed: Option<SharedMap<RepositoryName, Timestamp>>,
+    /// The tags whose first look brings services that are compared with ECR: of a start without a state, where that is wanted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub compares_found: BTreeSet<String>,
     /// The identifiers of the events that were read, with their times, as far back as they can be read again: those of configured
     /// repositories.
     #[serde(default, skip_serializing_if = "Seen::is_empty")]
@@ -96,6 +101,7 @@ impl ContextState {
             reread: None,
             reread_to: None,
             followed: None,
+            compares_found: BTreeSet::new(),
             seen: Seen::default(),
             unconfigured: UnconfiguredEvents::default(),
         }

@@ -8,6 +8,7 @@ mod answers;
 mod commands;
 mod counting;
 mod deciding;
+mod discovering;
 mod durability;
 mod ending;
 mod hooks;
@@ -118,7 +119,7 @@ impl Scene {
 
     /// The same under another configuration. Every service of it runs revision 1.
     fn of(config: &str) -> Self {
-        let parsed = Config::parse("test", config).unwrap();
+        let parsed = Arc::new(Config::parse("test", config).unwrap());
         let mut state = begin(None, &parsed, at(0)).state;
         for context in state.contexts.values_mut() {
             context.cursor = Some(at(0));

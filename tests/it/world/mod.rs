@@ -10,6 +10,7 @@ mod faults;
 mod inventory;
 mod limits;
 pub mod rng;
+mod tagging;
 mod topics;
 mod trail;
 
@@ -66,6 +67,8 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    /// The tags of services, by cluster and name.
+    tags: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
 
 /// One call that was made, in order.
@@ -104,6 +107,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            tags: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
@@ -126,6 +130,7 @@ impl World {
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
+            tagging: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }
