@@ -1,6 +1,7 @@
 //! Installations of different sizes: start, memory, pages, a reload, and the time from an event to the update that it asks for.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ecs_deployd::config::Config;
@@ -65,7 +66,7 @@ fn configuration(repositories: usize) -> String {
 
 /// A state in which every service has been deployed.
 fn deployed(config: &str) -> State {
-    let config = Config::parse("measured", &format!("[state]\nwhen_missing = \"reconcile\"\n{config}")).unwrap();
+    let config = Arc::new(Config::parse("measured", &format!("[state]\nwhen_missing = \"reconcile\"\n{config}")).unwrap());
     let now = jiff::Timestamp::now();
     let mut state = deployer::begin(None, &config, now).state;
     let keys: Vec<_> = state.services.keys().cloned().collect();
