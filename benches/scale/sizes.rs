@@ -66,7 +66,8 @@ fn configuration(repositories: usize) -> String {
 
 /// A state in which every service has been deployed.
 fn deployed(config: &str) -> State {
-    let config = Arc::new(Config::parse("measured", &format!("[state]\nwhen_missing = \"reconcile\"\n{config}")).unwrap());
+    let config =
+        Arc::new(Config::parse("measured", &format!("[state]\nwhen_missing = \"reconcile\"\n{config}")).unwrap());
     let now = jiff::Timestamp::now();
     let mut state = deployer::begin(None, &config, now).state;
     let keys: Vec<_> = state.services.keys().cloned().collect();
