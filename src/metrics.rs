@@ -15,6 +15,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use crate::aws::Fault;
 use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
+use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 use crate::domain::waiting::Gate;
@@ -46,6 +47,16 @@ words! {
     pub enum CommitOutcome {
         Ok = "ok", "The state is on the disk.";
         Error = "error", "The state could not be written: nothing is deployed until it can.";
+    }
+}
+
+words! {
+    /// What a message of a queue is.
+    pub enum MessageOutcome {
+        Push = "push", "A push that nobody had told of before.";
+        Duplicate = "duplicate", "A push that was known already: the message came before, or CloudTrail was faster.";
+        Foreign = "foreign", "An event of another kind, account or Region, or of a repository that is not in the configuration.";
+        Malformed = "malformed", "No event that can be read.";
     }
 }
 
@@ -82,6 +93,7 @@ struct Expected {
     contexts: BTreeSet<ContextName>,
     repositories: BTreeSet<RepositoryName>,
     services: BTreeSet<(EcsName, EcsName)>,
+    queues: BTreeSet<ContextName>,
     detail: Detail,
 }
 
@@ -150,18 +162,21 @@ impl Metrics {
             }
         }
         let services = services.iter().map(|key| (key.cluster.clone(), key.service.clone())).collect();
-        let now = Expected {
-            contexts: contexts.iter().map(|name| (*name).clone()).collect(),
-            repositories: repositories.iter().map(|name| (*name).clone()).collect(),
-            services,
-            detail,
-        };
+        let repositories = repositories.iter().map(|name| (*name).clone()).collect();
+        let contexts = contexts.iter().map(|name| (*name).clone()).collect();
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Expected { contexts, repositories, services, queues: expected.queues.clone(), detail };
         let before = std::mem::replace(&mut *expected, now);
         if before.detail.histograms != detail.histograms {
-            let Families { push_delivery_seconds, deployment_duration_seconds, push_to_stable_seconds, .. } =
-                &self.families;
+            let Families {
+                push_delivery_seconds,
+                push_detection_seconds,
+                deployment_duration_seconds,
+                push_to_stable_seconds,
+                ..
+            } = &self.families;
             push_delivery_seconds.clear();
+            push_detection_seconds.clear();
             deployment_duration_seconds.clear();
             push_to_stable_seconds.clear();
         }
@@ -184,6 +199,9 @@ impl Metrics {
                 self.families.pushes_total.remove([repository.as_str(), outcome]);
             }
             self.families.push_delivery_seconds.remove([repository.as_str()]);
+            for source in PushSource::ALL {
+                self.families.push_detection_seconds.remove([repository.as_str(), source.as_str()]);
+            }
         }
     }
 
@@ -215,6 +233,11 @@ impl Metrics {
     fn of_services(&self) -> [&families::Gauge<2>; 3] {
         let Families { deployments_in_progress, held, undecided, .. } = &self.families;
         [deployments_in_progress, held, undecided]
+    }
+
+    /// The `repository` label of a histogram.
+    fn histogram_of<'a>(&self, repository: &'a RepositoryName) -> &'a str {
+        if self.detail().histograms { repository.as_str() } else { ALL_REPOSITORIES }
     }
 
     fn detail(&self) -> Detail {
@@ -253,10 +276,39 @@ impl Metrics {
         self.families.pushes_total.with([repository.as_str(), DEPLOYED]).inc();
     }
 
-    /// A push was seen, some time after it was made.
-    pub fn push_seen(&self, repository: &RepositoryName, after: Duration) {
-        let repository = if self.detail().histograms { repository.as_str() } else { ALL_REPOSITORIES };
-        self.families.push_delivery_seconds.with([repository]).observe(after.as_secs_f64());
+    /// CloudTrail has told of a push, some time after it was made.
+    pub fn push_delivered(&self, repository: &RepositoryName, after: Duration) {
+        self.families.push_delivery_seconds.with([self.histogram_of(repository)]).observe(after.as_secs_f64());
+    }
+
+    /// A push was seen for the first time, some time after it was made.
+    pub fn push_detected(&self, repository: &RepositoryName, source: PushSource, after: Duration) {
+        let labels = [self.histogram_of(repository), source.as_str()];
+        self.families.push_detection_seconds.with(labels).observe(after.as_secs_f64());
+    }
+
+    /// Makes the series of the queues appear, and those of queues that are not read any more disappear.
+    pub fn expect_queues(&self, contexts: &[&ContextName]) {
+        for context in contexts {
+            for outcome in MessageOutcome::ALL {
+                self.families.queue_messages_total.appear([context.as_str(), outcome.as_str()]);
+            }
+        }
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: BTreeSet<ContextName> = contexts.iter().map(|name| (*name).clone()).collect();
+        for gone in std::mem::replace(&mut expected.queues, now.clone()).difference(&now) {
+            self.families.last_successful_queue_receive_timestamp_seconds.remove([gone.as_str()]);
+        }
+    }
+
+    /// A message of a queue was read.
+    pub fn queue_message(&self, context: &ContextName, outcome: MessageOutcome) {
+        self.families.queue_messages_total.with([context.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// A queue has answered.
+    pub fn queue_received(&self, context: &ContextName, now: Timestamp) {
+        self.families.last_successful_queue_receive_timestamp_seconds.with([context.as_str()]).set(seconds(now));
     }
 
     /// What is counted of a service now. A series of what is not in the configuration any more ends, and that of a gate with the waiting.
@@ -439,7 +491,7 @@ mod tests {
         for (key, repository) in keys.iter().zip(&repositories) {
             metrics.deployment_ended(key, OutcomeKind::Completed, Duration::from_secs(60));
             metrics.push_stable(key, Duration::from_secs(60));
-            metrics.push_seen(repository, Duration::from_secs(60));
+            metrics.push_delivered(repository, Duration::from_secs(60));
             metrics.push_deployed(repository);
             metrics.push_skipped(Some(repository), SkipReason::Duplicate);
         }

@@ -34,6 +34,9 @@ def actions(headers, scope, body):
         operation = urllib.parse.parse_qs(body.decode()).get("Action", ["?"])[0]
     else:
         operation = f"{scope['method']} {scope['path']}"
+    # A batch needs the permission for what it has a batch of.
+    if service == "sqs":
+        operation = operation.removesuffix("Batch")
     needed = [f"{service}:{operation}"]
     if operation == "RegisterTaskDefinition":
         definition = json.loads(body)

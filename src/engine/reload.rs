@@ -21,6 +21,8 @@ impl Engine {
         self.rules.follow_found(&self.state);
         start::begin_contexts(&mut self.state, self.rules.config(), now.time);
         self.state.forget_services(|key| self.rules.has(key), now.time);
+        start::begin_services(&mut self.state, self.rules.config(), now.time);
+        self.comparison.follow(self.rules.config(), now.moment);
         self.out.durability.changed();
         self.counted.clear();
         let known: Vec<ServiceKey> = self.state.services.keys().cloned().collect();
