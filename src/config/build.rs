@@ -333,6 +333,8 @@ fn repository(
         services.push(service);
     }
     table.report_unknown();
+    // Most repositories have one service, and a list that grows begins with room for four.
+    services.shrink_to_fit();
     Some(RepositoryRule { aws: context, name: name?.value, services })
 }
 

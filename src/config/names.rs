@@ -25,6 +25,7 @@ impl ServiceNames {
                 all.entry(service.key.clone()).or_default().push((repository.clone(), place));
             }
         }
+        all.values_mut().for_each(Vec::shrink_to_fit);
         let mut seen = BTreeSet::new();
         let shared = all.keys().map(short).filter(|name| !seen.insert(name.clone())).collect();
         Self { all, shared }
