@@ -31,11 +31,6 @@ impl<K: Ord, V: Clone> SharedMap<K, V> {
         Arc::make_mut(self.0.entry(Arc::new(key)).or_default())
     }
 
-    /// Forgets what is not to be kept. Copies keep what they have.
-    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.0.retain(|key, value| keep(key, value));
-    }
-
     /// The keys, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.keys().map(Arc::as_ref)
