@@ -158,9 +158,9 @@ fn state(table: &Table<'_>) -> StateSettings {
 }
 
 fn http(table: &Table<'_>) -> HttpSettings {
-    let keys::Http { listen } = keys::Http::read(table);
+    let keys::Http { listen, service_histograms } = keys::Http::read(table);
     table.report_unknown();
-    HttpSettings { listen: listen.value }
+    HttpSettings { listen: listen.value, service_histograms: service_histograms.map(|found| found.value) }
 }
 
 fn control(table: &Table<'_>) -> ControlSettings {
@@ -288,7 +288,8 @@ fn context_named(
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("known: {}", known.join(", ")) };
         table.wrong(at, "aws", format!("there is no table [aws.{name}]; {known}"));
     }
-    name
+    // One text for all that name it.
+    aws.get_key_value(&name).map(|(known, _)| known.clone()).unwrap_or(name)
 }
 
 fn repository(
@@ -303,6 +304,7 @@ fn repository(
     let policy = policy(table);
     require_policy(table, policy.as_ref());
     let mut services: Vec<ServiceRule> = Vec::new();
+    let mut listed: BTreeSet<ServiceKey> = BTreeSet::new();
     let below = table.tables(keys::Service::SECTION);
     if below.is_empty() && !table.has("service") {
         table.missing("service", "is missing: name at least one service under [[repository.service]]");
@@ -311,7 +313,7 @@ fn repository(
         let (at, key_name) = (below.span.start, below.name("service"));
         let Some((service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
         promotions.of(&service.key, given, below.name(""));
-        if services.iter().any(|other| other.key == service.key) {
+        if !listed.insert(service.key.clone()) {
             table.wrong(
                 at,
                 "service",
@@ -344,6 +346,8 @@ fn repository(
         services.push(service);
     }
     table.report_unknown();
+    // Most repositories have one service, and a list that grows begins with room for four.
+    services.shrink_to_fit();
     Some(RepositoryRule { aws: context, name: name?.value, services })
 }
 

@@ -119,6 +119,18 @@ impl Form for f64 {
     }
 }
 
+impl Form for bool {
+    const NAME: &'static str = "true or false";
+
+    fn read(table: &Table<'_>, key: &'static str) -> Option<Found<Self>> {
+        table.truth(key)
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Form for PathBuf {
     const NAME: &'static str = "path";
 

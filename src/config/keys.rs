@@ -175,6 +175,7 @@ configuration! {
     }
     Http: Table "" / "http" [], "Where the status page, metrics and health are served." {
         default listen: SocketAddr = HttpSettings::default().listen, "An IP address and a port. There is no encryption and no authentication. A change takes effect at the next start.";
+        optional service_histograms: bool, "Whether histograms have series by service and by repository. Without it: `true` up to 200 services, and `false` above.";
     }
     Control: Table "" / "control" [], "Where commands reach the running daemon." {
         default socket: PathBuf = PathBuf::from("/run/ecs-deployd/control.sock"), "A Unix socket of mode 0660. A change takes effect at the next start.";

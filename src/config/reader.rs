@@ -261,6 +261,13 @@ impl<'a> Table<'a> {
         })
     }
 
+    pub(super) fn truth(&self, key: &'static str) -> Option<Found<bool>> {
+        self.typed(key, "true or false", |value| match value {
+            DeValue::Boolean(truth) => Some(*truth),
+            _ => None,
+        })
+    }
+
     /// One of a closed set of words.
     pub(super) fn word<W: Word>(&self, key: &'static str) -> Option<Found<W>> {
         let found = self.typed(key, &one_of::<W>(), |value| value.as_str())?;

@@ -72,6 +72,17 @@ impl State {
         self.decisions.truncate(DECISIONS);
     }
 
+    /// Forgets services that left the configuration, nothing has happened to for as long as CloudTrail remembers, and no operator holds. Where
+    /// services come and go, as those of branches do, the state does not grow with them.
+    pub fn forget_services(&mut self, configured: impl Fn(&ServiceKey) -> bool, now: Timestamp) {
+        let before = before(now, EVENT_HISTORY);
+        self.services.retain(|key, known| {
+            let is_busy = known.rollout.is_some() || !known.pending.is_empty();
+            let is_kept = known.service_hold.is_some() || known.discovered.is_some();
+            is_busy || is_kept || configured(key) || known.last_change().is_some_and(|last| last > before)
+        });
+    }
+
     /// Forgets the oldest outcomes beyond the bound for all services together.
     pub fn bound_history(&mut self) {
         let kept: usize = self.services.values().map(|known| known.history.len()).sum();
@@ -200,6 +211,17 @@ impl ServiceState {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.service_hold.is_some() || !self.held.is_empty()
+    }
+
+    /// When something last happened that is on record.
+    #[must_use]
+    pub fn last_change(&self) -> Option<Timestamp> {
+        let ended = self.history.iter().map(|outcome| outcome.ended_at);
+        let ordered = self.orders.iter().map(|order| order.at);
+        let held = self.held.values().map(|hold| hold.since);
+        let decided = self.decided.values().map(|push| push.at);
+        let deployed = self.deployed.iter().map(|deployed| deployed.since);
+        ended.chain(ordered).chain(held).chain(decided).chain(deployed).max()
     }
 
     /// Writes an outcome into the history.

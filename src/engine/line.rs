@@ -121,7 +121,7 @@ mod tests {
         let mut line = Line::default();
         let now = Moment::default();
         while line.take(&aws, Group::Register, now) {}
-        assert_eq!(line.wake(), Some(now.plus(Duration::from_secs(1))));
+        assert_eq!(line.wake(), Some(now.plus(Duration::from_millis(500))));
         line.begin();
         assert!(line.is_open(&aws, Group::ServiceWrites, now) && line.wake().is_none(), "the buckets are apart");
     }

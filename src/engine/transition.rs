@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::approvals;
 use super::event::ServiceEvent;
-use super::registrations::RegistrationKey;
 use super::service::Handler;
 use super::workflow::{Inspection, Recorded, Watch, Workflow};
 use crate::domain::plan;
@@ -25,9 +24,9 @@ impl Handler<'_> {
     pub(super) fn begin_forward(&mut self, intent: Intent, registration: Registration) {
         self.end_overtaken_holds(&intent);
         let turn = self.waiting();
-        let known = RegistrationKey::of(&self.key.aws, &intent);
+        let known = self.out.registrations.get(&self.key.aws, &intent).cloned();
         let intent = Box::new(intent);
-        match self.out.registrations.get(&known).cloned() {
+        match known {
             Some(revision) => self.revision_is_there(intent, revision, turn),
             None => self.enter(Workflow::Registering { intent, registration: Box::new(registration), turn }),
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::effect::{Read, RolloutId};
 use super::event::{Found, ServiceEvent};
 use super::observation::Inspected;
-use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Turn, Workflow};
 use crate::domain::aws_error::{AwsError, Fault};
@@ -97,7 +96,7 @@ impl Handler<'_> {
             },
             Resume::Update(revision) => {
                 if rollout.is_forward() && rollout.phase == Phase::Intended {
-                    self.out.registrations.add(RegistrationKey::of(&self.key.aws, &rollout), revision.clone());
+                    self.out.registrations.add(&self.key.aws, &rollout, revision.clone());
                     self.registered_before(revision);
                 } else {
                     self.update_next(revision);
@@ -133,7 +132,7 @@ impl Handler<'_> {
     fn register_next(&mut self, registration: crate::domain::task_definition::Registration) {
         let turn = self.waiting();
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
-        match self.out.registrations.get(&RegistrationKey::of(&self.key.aws, &intent)).cloned() {
+        match self.out.registrations.get(&self.key.aws, &intent).cloned() {
             Some(revision) => self.registered_before(revision),
             None => self.enter(Workflow::Registering {
                 intent: Box::new(intent),
@@ -148,8 +147,7 @@ impl Handler<'_> {
         let Workflow::Registering { intent, turn: turn @ Turn::Waiting { .. }, .. } = &self.service.workflow else {
             return;
         };
-        let shared = RegistrationKey::of(&self.key.aws, intent.as_ref());
-        let Some(revision) = self.out.registrations.get(&shared).cloned() else { return };
+        let Some(revision) = self.out.registrations.get(&self.key.aws, intent.as_ref()).cloned() else { return };
         let (intent, turn) = (intent.clone(), *turn);
         self.revision_is_there(intent, revision, turn);
     }

@@ -3,7 +3,6 @@
 use super::effect::RolloutId;
 use super::event::ServiceEvent;
 use super::observation::Seen;
-use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
 use crate::domain::aws_error::{AwsError, Fault};
@@ -31,7 +30,7 @@ impl Handler<'_> {
             Ok(revision) => {
                 self.succeeded(Call::Write);
                 self.emit(ServiceEvent::RevisionRegistered(revision.clone()));
-                self.out.registrations.add(RegistrationKey::of(&self.key.aws, intent.as_ref()), revision.clone());
+                self.out.registrations.add(&self.key.aws, intent.as_ref(), revision.clone());
                 let turn = turn.next(self.now.moment);
                 self.revision_is_there(intent, revision.clone(), turn);
             }

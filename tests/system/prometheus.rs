@@ -123,6 +123,8 @@ impl Prometheus {
             ("[5m]", "[10s]"),
             ("[45m]", "[5s]"),
             ("[3h]", "[10s]"),
+            ("offset 15m", "offset 10s"),
+            ("offset 45m", "offset 5s"),
             ("> 600", "> 5"),
             // Of everything that is measured in minutes or in tens, a little is enough.
             ("> 1200", "> 1"),
