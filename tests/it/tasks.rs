@@ -95,7 +95,7 @@ async fn killed_at_every_call_each_task_runs_once() {
     };
     let last = calls.iter().rposition(|call| call.operation == "DescribeTasks").unwrap();
     let mut table = Vec::new();
-    for number in 0..=last {
+    for (number, call) in calls.iter().enumerate().take(last + 1) {
         let mut runs = Vec::new();
         for fate in [Fate::HangsBefore, Fate::HangsAfter, Fate::AnswerLost, Fate::Fails(Fault::Unavailable)] {
             let mut scene = scene(&tables).started().await;
@@ -111,17 +111,17 @@ async fn killed_at_every_call_each_task_runs_once() {
             pass(300).await;
             let kinds: Vec<String> =
                 scene.world.jobs().iter().map(|job| job.request["overrides"].to_string()).collect();
-            assert_eq!(kinds.len(), 2, "{} ({number}) {fate:?}: {kinds:#?}", calls[number].operation);
+            assert_eq!(kinds.len(), 2, "{} ({number}) {fate:?}: {kinds:#?}", call.operation);
             assert!(kinds[0].contains("migrate") && kinds[1].contains("smoke"), "{kinds:?}");
             assert_eq!(
                 (scene.runs(), scene.rollouts()),
                 (Some(digest), 1),
                 "{} ({number}) {fate:?}",
-                calls[number].operation
+                call.operation
             );
             runs.push(kinds.len() / 2);
         }
-        table.push((calls[number].operation, runs));
+        table.push((call.operation, runs));
     }
     assert!(table.iter().any(|(operation, _)| *operation == "RunTask"), "{table:#?}");
     println!("task runs, killed before and after each call, and with its answer lost or refused: {table:?}");

@@ -252,7 +252,12 @@ impl Life {
             return if bad { Way::Undone } else { Way::Same };
         }
         // Back to what ran before the bad one; or before those that it superseded, which were never seen to work.
-        let patience = if self.waits_long(name) { 48 * 60 } else { 25 };
+        // A rollout under `monitor` is not complete before its time is over, however long the daemon was away meanwhile.
+        let patience = match () {
+            () if self.kind.monitors => 365 * 24 * 60,
+            () if self.waits_long(name) => 48 * 60,
+            () => 25,
+        };
         let recent = |before: &&Started| recently(started, before, patience);
         // Who may not ask whether it bakes takes it for complete when its tasks run.
         let ran = log.iter().rev().take_while(recent).any(|before| {
