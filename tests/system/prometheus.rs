@@ -127,7 +127,7 @@ impl Prometheus {
             ("offset 45m", "offset 5s"),
             ("> 600", "> 5"),
             // Of everything that is measured in minutes or in tens, a little is enough.
-            ("> 1200", "> 1"),
+            ("> 1200", "> 0.01"),
             ("> 10\n", "> 1\n"),
         ] {
             rules = rules.replace(slow, fast);
