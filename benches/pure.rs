@@ -195,7 +195,7 @@ fn service() -> ServiceView {
 }
 
 fn push() -> PushRef {
-    PushRef { event: EventId::parse("e").unwrap(), tag: Tag::parse("latest").ok(), at: now(), digest: None }
+    PushRef { event: EventId::parse("e").unwrap(), tag: Tag::parse("latest").ok(), at: now(), digest: None, seen: None }
 }
 
 fn repository() -> RepositoryKey {
