@@ -1,4 +1,4 @@
-//! The state file.
+//! The state file (decision 36).
 //!
 //! One writer, by a lock. Written whole and atomically: a temporary file beside it, fsync, rename, fsync of the folder. A file that is
 //! missing, one that is corrupt, one of a newer version and one that is locked are four different things; only the first means "start

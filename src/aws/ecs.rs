@@ -1,7 +1,7 @@
 //! Amazon ECS.
 //!
 //! Task definitions bypass the SDK's types in both directions, because those drop what they do not know: the answer's body is read before
-//! it is thrown away, and the request's body is put in place before it is signed.
+//! it is thrown away, and the request's body is put in place before it is signed (decision 11).
 
 mod answers;
 

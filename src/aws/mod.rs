@@ -1,4 +1,4 @@
-//! The narrow doors to AWS, and the only module that names its SDK.
+//! The narrow interfaces to AWS, and the only module that names its SDK.
 //!
 //! Each trait holds just the calls this program makes, in its own types; the adapters below translate. Nothing here retries: the
 //! scheduler and the deployer know what a repeated call costs.
@@ -53,10 +53,10 @@ pub use connect::{ConnectError, Patience, connect, connect_known};
 pub use date::AwsTime;
 pub use identity::profiles;
 
-/// The doors of every AWS context.
+/// The clients of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;
 
-/// What the doors of all contexts have in common.
+/// What the clients of all contexts have in common.
 #[derive(Debug, Clone)]
 pub struct Common {
     /// Where calls are counted.
@@ -77,7 +77,7 @@ impl Common {
     }
 }
 
-/// The doors of one AWS context.
+/// The clients of one AWS context.
 #[derive(Debug, Clone)]
 pub struct AwsContext {
     /// The Region it is in.

@@ -1,6 +1,6 @@
 //! What the services of the configuration are set to, for those who ask: operators, and readers of the status page.
 //!
-//! Nothing is decided by it, and nothing is asked as long as nobody wants to know. Somebody who looks every second costs AWS one round a
+//! Nothing is decided by it, and nothing is asked as long as nobody wants to know (decision 32). Somebody who looks every second costs AWS one round a
 //! minute, made slowly enough to leave the buckets to the rollouts.
 
 use std::collections::{BTreeMap, BTreeSet};

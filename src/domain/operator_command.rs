@@ -40,7 +40,7 @@ pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Times
     }
 }
 
-/// Ends every hold. What was held back meanwhile is deployed, if the policies still select it.
+/// Ends every hold. What was held back meanwhile is deployed, if the policies still select it (decision 28).
 pub fn release(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) -> String {
     let was_held = known.service_hold.take().is_some() | !known.held.is_empty() | !known.refused.is_empty();
     known.held.clear();

@@ -10,7 +10,7 @@ use super::image::Pin;
 use super::monitor::Monitored;
 use super::policy::{By, Policy};
 use super::printable;
-use super::settings::RepositoryKey;
+use super::settings::{PinMode, RepositoryKey};
 use super::types::{ContextName, DeploymentId, Digest, ServiceKey, TaskDefinitionArn};
 use super::waiting::Waiting;
 
@@ -159,7 +159,8 @@ pub struct ServiceState {
 }
 
 impl ServiceState {
-    /// Adds a push that has to be decided. Several are kept, newest first: should the newest be gone from ECR, the next one counts.
+    /// Adds a push that has to be decided. Several are kept, newest first: should the newest be gone from ECR, the next one counts
+    /// (decision 4).
     pub fn add_pending(&mut self, repository: &RepositoryKey, push: PushRef) {
         let pending = self.pending.entry(repository.clone()).or_default();
         if pending.iter().any(|other| other.event == push.event) {
@@ -373,10 +374,10 @@ pub enum Direction {
 /// The revision that ran before, and how to run just that again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackTarget {
-    /// The revision. It is never deregistered.
+    /// The revision. It is never deregistered (decision 29).
     pub revision: TaskDefinitionArn,
     /// Where that revision names an image in ECR by a tag, which may mean another image by then: the references, pinned to the digests
-    /// that ran, by container.
+    /// that ran, by container, whatever `pin` says (decision 23).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pinned: BTreeMap<String, String>,
     /// The digests that this program deployed with that revision, by repository.
@@ -384,7 +385,7 @@ pub struct RollbackTarget {
     pub targets: BTreeMap<RepositoryKey, Target>,
 }
 
-/// How far a rollout got. Each step is on disk before the next one is taken.
+/// How far a rollout got. Each step is on disk before the next one is taken (decision 13).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum Phase {
@@ -425,10 +426,10 @@ impl Phase {
 
 /// What the new reference of a container shall pin, given the configuration's mode. Without a tag there is only the digest.
 #[must_use]
-pub fn pin_of(mode: super::settings::PinMode, target: &Target) -> Pin {
+pub fn pin_of(mode: PinMode, target: &Target) -> Pin {
     match (mode, &target.push.tag) {
-        (super::settings::PinMode::Tag, Some(tag)) => Pin::Tag(tag.clone()),
-        _ => Pin::Digest(target.digest.clone()),
+        (PinMode::Tag, Some(tag)) => Pin::Tag(tag.clone()),
+        (PinMode::Tag, None) | (PinMode::Digest, _) => Pin::Digest(target.digest.clone()),
     }
 }
 

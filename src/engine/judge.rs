@@ -188,7 +188,7 @@ impl Handler<'_> {
                 self.emit(ServiceEvent::Unexplained { what: "whether the deployment still bakes", error });
                 self.completed_by_ecs(self.now.moment);
             }
-            // An error is no answer: it is asked again with the next look at the service.
+            // An error is no answer (decision 21): it is asked again with the next look at the service.
             Err(_) => watch.ending = if baking { Ending::Baking } else { Ending::NotYet },
         }
     }

@@ -1,4 +1,5 @@
-//! Which revisions were registered for whom: services that need the same one share it, however far apart their turns are.
+//! Which revisions were registered for whom: services that need the same one share it, however far apart their turns are
+//! (decision 15).
 
 use std::collections::BTreeMap;
 

@@ -80,7 +80,8 @@ pub(super) enum Question {
     AskAgain(Moment),
 }
 
-/// The kinds of calls about a service. Each fails and is tried again by itself, so that what needs one does not wait for another.
+/// The kinds of calls about a service. Each fails and is tried again by itself, so that what needs one does not wait for another
+/// (decision 30).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call<'a> {
     /// What ECS says of the service, to decide its pushes.

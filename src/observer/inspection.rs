@@ -12,7 +12,7 @@ use crate::domain::types::{ContextName, Digest, RepositoryName, ServiceKey, Tag,
 use crate::domain::view::ImageView;
 use crate::engine::{Inspected, Location, Unlocated};
 
-/// Revisions that are looked at, newest first, for the one that a crash may have left.
+/// Revisions that are looked at, newest first, for the one that a crash may have left (decision 14).
 const NEWEST: usize = 10;
 
 impl Observer {
@@ -52,7 +52,8 @@ impl Observer {
         Ok(())
     }
 
-    /// Whether the tags that the revision before names still point to the digests that ran. What cannot be found out counts as moved.
+    /// Whether the tags that the revision before names still point to the digests that ran, at the time of the rollback (decision 24). What
+    /// cannot be found out counts as moved.
     async fn still_means_what_ran(&self, base: &TaskDefinition, rollout: &Rollout) -> bool {
         for (container, pinned) in &rollout.images {
             let Some(image) = base.image_of(container) else { return false };
