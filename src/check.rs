@@ -1,5 +1,6 @@
 //! `check`: asks AWS whether the configuration fits what is there. Changes nothing.
 
+mod gates;
 mod lifecycles;
 mod queues;
 
@@ -26,7 +27,7 @@ use crate::domain::plan::ServiceSnapshot;
 use crate::domain::polling::{Demand, PAGE, Polling, Request};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::State;
-use crate::domain::types::{ContextName, ServiceKey};
+use crate::domain::types::{ContextName, Digest, ServiceKey};
 use crate::domain::view::RepositoryView;
 use crate::engine::Observation;
 use crate::metrics::Metrics;
@@ -84,7 +85,8 @@ pub async fn look(config: &Arc<Config>, places: &Places, contexts: &Contexts, no
     inspection.of_queues().await;
     let views = inspection.of_repositories().await;
     inspection.of_lifecycles(&views).await;
-    inspection.of_services(now).await;
+    let images = inspection.of_services(now).await;
+    inspection.of_gates(&images).await;
     inspection.of_rare_calls(now).await;
     let mut found = inspection.found;
     found.sort_by(|a, b| {
@@ -262,8 +264,15 @@ impl Inspection<'_> {
         }
     }
 
-    async fn of_services(&mut self, now: Timestamp) {
-        let mut unselected = Vec::new();
+    async fn of_gates(&mut self, images: &BTreeMap<RepositoryKey, Digest>) {
+        for (key, finding) in gates::findings(self.config, self.contexts, images).await {
+            self.add(self.places.repository(key.aws.as_str(), key.name.as_str()), finding);
+        }
+    }
+
+    /// Gives an image of each repository, as far as one is selected.
+    async fn of_services(&mut self, now: Timestamp) -> BTreeMap<RepositoryKey, Digest> {
+        let (mut unselected, mut images) = (Vec::new(), BTreeMap::new());
         let observed = plan::ask(self.config, self.contexts, &State::default(), now).await;
         for (request, snapshot) in observed {
             let key = request.key;
@@ -276,6 +285,9 @@ impl Inspection<'_> {
                 Ok(observation) => {
                     self.of_images(&observation);
                     let snapshot = observation.snapshot;
+                    images.extend(snapshot.images.iter().filter_map(|(repository, answers)| {
+                        Some((repository.clone(), answers.best.as_ref()?.1.digest.clone()))
+                    }));
                     if snapshot.service.is_none() {
                         let finding = self.of_missing(&key, &snapshot).await;
                         self.add(self.line_of(&key, None), finding);
@@ -296,6 +308,7 @@ impl Inspection<'_> {
             }
         }
         self.of_unselected(unselected).await;
+        images
     }
 
     /// What ECS is asked only after the answer of an UpdateService was lost. That it is denied shows now, and not then.

@@ -27,6 +27,7 @@ mod queue;
 mod resources;
 mod run;
 mod run_folder;
+mod settings;
 mod target;
 pub mod venv;
 
@@ -37,4 +38,5 @@ pub use manifest::image_manifest;
 pub use microburst::{BurstError, Microburst};
 pub use ministack::{MiniStack, Options, StartError};
 pub use net::free_port;
+pub use settings::{Part, Settings};
 pub use target::{target_folder, workspace_folder};

@@ -1,9 +1,9 @@
 # Runs MiniStack and ends with its parent: the parent holds the other end of stdin, and however it
 # dies, the kernel closes that end.
 #
-# MiniStack evaluates no IAM policies. So a request of the program under test, told by the name that it
-# puts into its user agent, is refused here as IAM would refuse it, if there is a file "allowed" that
-# does not name its action. What was refused is written into the file "denied".
+# MiniStack knows the actions and resources of few requests. So a request of the program under test, told by the name
+# that it puts into its user agent, is judged here by the policies of the program's part that sends it, told by its
+# execution environment: the files "PART.policy". What was refused is written into the file "denied".
 #
 # Without a Docker engine a task of MiniStack runs for ever, and it knows no client tokens. So a task that
 # the program under test starts exits here after a second: with the code N if its command is "exit N", never
@@ -16,11 +16,13 @@ import urllib.parse
 
 import ministack.app
 from ministack.core.responses import request_scope
-from ministack.services import ecs
+from ministack.services import ecr, ecs
 
 CALLER = "app/ecs-deployd"
-# What AWS denies to nobody.
-FREE = {"sts:GetCallerIdentity"}
+# The part that sends what names none.
+DAEMON = "daemon"
+# What a person does is no call of the program under test: it is recorded as those of the Client are.
+PERSON, OF_OTHERS = "person", b"local-aws"
 
 
 def leave_with_the_parent():
@@ -43,28 +45,33 @@ def actions(headers, scope, body):
     # A batch needs the permission for what it has a batch of.
     if service == "sqs":
         operation = operation.removesuffix("Batch")
-    needed = [f"{service}:{operation}"]
+    # The name by which the API signs, and that of its actions.
+    needed = [f"{'tag' if service == 'tagging' else service}:{operation}"]
     if operation == "RegisterTaskDefinition":
         definition = json.loads(body)
         if definition.get("taskRoleArn") or definition.get("executionRoleArn"):
             needed.append("iam:PassRole")
         if definition.get("tags"):
             needed.append("ecs:TagResource")
+    if operation == "RunTask" and json.loads(body).get("tags"):
+        needed.append("ecs:TagResource")
+    # ECR asks Inspector in the name of who asks it (Amazon ECR User Guide, "IAM permissions required for enhanced scanning").
+    if operation == "DescribeImageScanFindings" and is_enhanced(json.loads(body)):
+        needed += ["inspector2:ListFindings", "inspector2:ListCoverage"]
     return needed
 
 
-def refused(headers, scope, body):
-    """The first action that the request needs and that is not allowed."""
-    try:
-        with open("allowed") as file:
-            allowed = set(file.read().split()) | FREE
-    except FileNotFoundError:
-        return None
-    return next((action for action in actions(headers, scope, body) if action not in allowed), None)
+def part_of(agent):
+    """The part of the program that sends a request."""
+    named = [word.removeprefix("exec-env/") for word in agent.split() if word.startswith("exec-env/")]
+    return named[0] if named else DAEMON
 
 
-def refusal(headers, action):
-    message = f"User: arn:aws:sts::111111111111:assumed-role/test is not authorized to perform: {action} on resource: *"
+def refusal(headers, action, resource):
+    message = (
+        f"User: arn:aws:sts::111111111111:assumed-role/test is not authorized to perform: {action} on resource: {resource} "
+        f"because no identity-based policy allows the {action} action"
+    )
     if "x-amz-target" in headers:
         return 400, "application/x-amz-json-1.1", json.dumps({"__type": "AccessDeniedException", "message": message})
     error = f"<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{message}</Message></Error>"
@@ -98,10 +105,8 @@ async def run_task(app, headers, body, scope, receive, send):
     token = request.get("clientToken")
     first, messages = STARTED.get(token, (None, []))
     if first is not None and first != request:
-        content = json.dumps({"__type": "ConflictException", "message": "the clientToken is in use"}).encode()
-        head = [(b"content-type", b"application/x-amz-json-1.1"), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": 400, "headers": head})
-        return await send({"type": "http.response.body", "body": content})
+        conflict = json.dumps({"__type": "ConflictException", "message": "the clientToken is in use"})
+        return await reply(send, 400, "application/x-amz-json-1.1", conflict)
     if first is None:
 
         async def keep(message):
@@ -124,32 +129,42 @@ async def run_task(app, headers, body, scope, receive, send):
 def enforcing(app):
     async def enforced(scope, receive, send):
         headers = {name.decode().lower(): value.decode() for name, value in scope.get("headers", [])}
-        ours = CALLER in headers.get("user-agent", "") + headers.get("x-amz-user-agent", "")
+        agent = f"{headers.get('user-agent', '')} {headers.get('x-amz-user-agent', '')}"
+        ours = CALLER in agent
         if scope["type"] != "http" or not ours:
             return await app(scope, receive, send)
+        if part_of(agent) == PERSON:
+            kept = [header for header in scope["headers"] if header[0].lower() != b"user-agent"]
+            scope = {**scope, "headers": [*kept, (b"user-agent", OF_OTHERS)]}
         messages, body = [], b""
         while not messages or messages[-1].get("more_body"):
             messages.append(await receive())
             body += messages[-1].get("body", b"")
-        action = refused(headers, scope, body)
-        if action is None:
+        refused = denied(part_of(agent), actions(headers, scope, body), headers, body)
+        if refused is None:
 
             async def again():
                 return messages.pop(0) if messages else await receive()
 
             if headers.get("x-amz-target", "").endswith(".RunTask"):
                 return await run_task(app, headers, body, scope, again, send)
+            if headers.get("x-amz-target", "").startswith("AmazonEC2ContainerRegistry"):
+                answer = inspected(headers["x-amz-target"].rsplit(".", 1)[-1], json.loads(body), *caller(headers))
+                if answer is not None:
+                    return await reply(send, answer[0], "application/x-amz-json-1.1", json.dumps(answer[1]))
             return await app(scope, again, send)
         with open("denied", "a") as file:
-            file.write(action + "\n")
-        status, kind, text = refusal(headers, action)
-        content = text.encode()
-        length = str(len(content)).encode()
-        head = [(b"content-type", kind.encode()), (b"content-length", length)]
-        await send({"type": "http.response.start", "status": status, "headers": head})
-        await send({"type": "http.response.body", "body": content})
+            file.write(f"{refused[0]} on {refused[1]} by {part_of(agent)}\n")
+        await reply(send, *refusal(headers, *refused))
 
     return enforced
+
+
+async def reply(send, status, kind, text):
+    content = text.encode()
+    head = [(b"content-type", kind.encode()), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": content})
 
 
 threading.Thread(target=leave_with_the_parent, daemon=True).start()

@@ -6,10 +6,11 @@ use crate::http;
 use crate::log_tail::last_lines;
 use crate::net::free_port;
 use crate::run_folder::{RunFolder, unique_name};
+use crate::settings::Settings;
 use crate::target::target_folder;
 use crate::venv::{self, EnsureError};
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Runs the module and ends with its parent.
-const WRAPPER: &str = include_str!("ministack.py");
+const WRAPPER: &str = concat!(include_str!("policy.py"), include_str!("inspection.py"), include_str!("ministack.py"));
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often another port is tried when the first was taken in the meantime.
 const ATTEMPTS: u32 = 5;
@@ -142,20 +143,9 @@ impl MiniStack {
         log_in(self.folder.path())
     }
 
-    /// From now on refuses the calls of `ecs-deployd` that need an action which is not among these, such as `ecs:UpdateService`, as IAM
-    /// refuses them. Calls of others stay allowed.
-    pub fn allow_only<'a>(&self, actions: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
-        let text = actions.into_iter().fold(String::new(), |text, action| text + action + "\n");
-        // It is read at each request, so it is never there in part.
-        let new = self.folder.path().join("allowed.new");
-        fs::write(&new, text)?;
-        fs::rename(&new, self.folder.path().join("allowed"))
-    }
-
-    /// The actions that calls of `ecs-deployd` were refused for, in their order.
-    pub fn denied(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.folder.path().join("denied")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+    /// What its calls are answered by beside MiniStack: policies, scans and signatures.
+    pub fn settings(&self) -> Settings {
+        Settings::new(self.folder.path(), self.endpoint())
     }
 
     /// Whether the process is still there.

@@ -21,14 +21,20 @@ impl Client {
 
     /// How many messages of a queue are not deleted.
     pub fn messages_left(&self, queue: &str) -> Result<u64, CallError> {
+        self.count(queue, &["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"])
+    }
+
+    /// How many messages of a queue somebody has received and not deleted, and are hidden from others.
+    pub fn messages_hidden(&self, queue: &str) -> Result<u64, CallError> {
+        self.count(queue, &["ApproximateNumberOfMessagesNotVisible"])
+    }
+
+    fn count(&self, queue: &str, names: &[&str]) -> Result<u64, CallError> {
         let input = json!({"QueueUrl": queue, "AttributeNames": ["All"]});
         let answer = self.call(SQS, "GetQueueAttributes", &input)?;
-        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
-        let counts = names.map(|name| answer["Attributes"][name].as_str().and_then(|text| text.parse::<u64>().ok()));
-        counts
-            .into_iter()
-            .sum::<Option<u64>>()
-            .ok_or_else(|| unexpected("GetQueueAttributes", "counts", &answer.to_string()))
+        let counts =
+            names.iter().map(|name| answer["Attributes"][name].as_str().and_then(|text| text.parse::<u64>().ok()));
+        counts.sum::<Option<u64>>().ok_or_else(|| unexpected("GetQueueAttributes", "counts", &answer.to_string()))
     }
 
     /// EventBridge's event about a push, at a time such as `2026-11-22T10:00:07Z`.

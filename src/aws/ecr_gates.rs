@@ -5,8 +5,8 @@ use aws_sdk_ecr::types::{
 };
 use serde_json::Value;
 
+use super::AwsError;
 use super::call::Caller;
-use super::{AwsError, Fault};
 use crate::domain::gate::scan::{Progress, Report, Severity};
 use crate::domain::gate::signature::{self, Signature};
 use crate::domain::printable::{LONGEST, printable};
@@ -109,11 +109,7 @@ pub(super) async fn is_scanned(
     repository: &RepositoryName,
 ) -> Result<Option<bool>, AwsError> {
     let request = client.batch_get_repository_scanning_configuration().repository_names(repository.as_str());
-    let answer = match caller.call("BatchGetRepositoryScanningConfiguration", request.send()).await {
-        // What is not known for sure refuses nothing: the scan is waited for.
-        Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused | Fault::NotFound) => return Ok(None),
-        other => other?,
-    };
+    let answer = caller.call("BatchGetRepositoryScanningConfiguration", request.send()).await?;
     let found = answer.scanning_configurations.unwrap_or_default();
     Ok(found.into_iter().next().and_then(|one| {
         let frequency = one.scan_frequency?;

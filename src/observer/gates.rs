@@ -3,9 +3,10 @@
 use futures_util::future::{join, join_all, try_join_all};
 
 use super::{Observer, with_retries};
-use crate::aws::{AwsContext, AwsError};
+use crate::aws::{AwsContext, AwsError, Fault};
 use crate::domain::gate::scan::{Progress, Report};
 use crate::domain::gate::{Found, Question};
+use crate::domain::types::RepositoryName;
 
 impl Observer {
     /// Asks ECR about images.
@@ -44,11 +45,19 @@ async fn scans(context: &AwsContext, question: &Question) -> Result<Vec<Report>,
     let asked = images.iter().map(|digest| with_retries(move || context.ecr.scan(name, digest)));
     let mut reports = try_join_all(asked).await?;
     if reports.iter().any(|report| report.progress == Progress::NotBegun)
-        && with_retries(|| context.ecr.is_scanned(name)).await? == Some(false)
+        && is_scanned(context, name).await? == Some(false)
     {
         for report in reports.iter_mut().filter(|report| report.progress == Progress::NotBegun) {
             report.progress = Progress::Off;
         }
     }
     Ok(reports)
+}
+
+/// Whether pushes are scanned. What is not known for sure refuses nothing: the scan is waited for.
+async fn is_scanned(context: &AwsContext, repository: &RepositoryName) -> Result<Option<bool>, AwsError> {
+    match with_retries(|| context.ecr.is_scanned(repository)).await {
+        Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused | Fault::NotFound) => Ok(None),
+        other => other,
+    }
 }

@@ -4,7 +4,7 @@ use local_aws::{CLOUDTRAIL, Client};
 use serde_json::{Value, json};
 
 use crate::commands::run;
-use crate::daemon::{Home, wait_for};
+use crate::daemon::wait_for;
 use crate::gate::{Gate, Shut};
 use crate::hook::Hook;
 use crate::scene::Scene;
@@ -34,7 +34,7 @@ fn a_service_in_another_account_is_rolled_by_a_role_of_that_account() {
          role_arn = \"arn:aws:iam::{OTHER_ACCOUNT}:role/deployer\"\nexternal_id = \"6f1c7d1e\"\n"
     );
     let service = "[[repository.service]]\ncluster = \"prod\"\nservice = \"shop\"\naws = \"production\"\n";
-    let home = Home::new(&format!("{}{service}{context}", scene.config(0)));
+    let home = scene.home(&format!("{}{service}{context}", scene.config(0)));
 
     // The role's trust policy goes by these two.
     gate.shut(Shut::Refused("RoleSessionName=ecs-deployd&ExternalId=6f1c7d1e", "AccessDenied"));
@@ -79,7 +79,7 @@ fn services_of_one_name_in_two_accounts_are_told_apart() {
     let scene = Scene::new(1);
     service_elsewhere(&scene, "web", "hello-0");
     let hook = Hook::start();
-    let home = Home::new(&format!(
+    let home = scene.home(&format!(
         "{}[[repository.service]]\ncluster = \"web\"\nservice = \"hello-0\"\naws = \"production\"\n\
          [aws.production]\nregion = \"{OTHER_REGION}\"\nendpoint_url = \"{}\"\nrole_arn = \"arn:aws:iam::{OTHER_ACCOUNT}:role/deployer\"\n\
          [[notify]]\nname = \"duty\"\nwebhook = \"http://{}/\"\nservices = [\"production/*\"]\n",

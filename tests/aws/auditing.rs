@@ -3,14 +3,14 @@
 use local_aws::ECS;
 use serde_json::json;
 
-use crate::daemon::{Home, wait_for};
+use crate::daemon::wait_for;
 use crate::scene::Scene;
 
 #[test]
 fn who_changed_a_service_is_in_the_log_the_metrics_and_on_the_page() {
     let scene = Scene::new(1);
     let audit = "[audit]\ninterval = \"1s\"\n";
-    let home = Home::new(&format!("{audit}{}", scene.config(1)));
+    let home = scene.home(&format!("{audit}{}", scene.config(1)));
     let daemon = home.start();
     daemon.wait_until_ready();
     scene.push("v1");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use local_aws::{Caller, Microburst};
 
-use crate::daemon::{Daemon, Home, wait_for, wait_within};
+use crate::daemon::{Daemon, wait_for, wait_within};
 use crate::scene::{Scene, name};
 
 const SERVICES: usize = 8;
@@ -26,7 +26,7 @@ rules:
 fn everything_converges_while_nearly_every_third_call_fails() {
     let scene = Scene::new(SERVICES);
     let burst = Microburst::before(&scene.aws.endpoint(), RULES).unwrap();
-    let home = Home::new(&scene.config(SERVICES).replace(&scene.aws.endpoint(), &burst.endpoint()));
+    let home = scene.home(&scene.config(SERVICES).replace(&scene.aws.endpoint(), &burst.endpoint()));
     let daemon = home.start();
     daemon.wait_until_ready();
     let mut newest = String::new();

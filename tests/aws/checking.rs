@@ -26,13 +26,13 @@ fn codes(found: &Value) -> Vec<(String, u64)> {
 fn what_fits_is_all_good_and_what_does_not_is_found_with_its_line_and_the_name_that_may_be_meant() {
     let scene = Scene::new(1);
     let good = scene.config(1);
-    let (code, found) = check(&Home::new(&good));
+    let (code, found) = check(&scene.home(&good));
     assert_eq!((code, codes(&found)), (0, vec![]), "{found:#}");
-    let output = Home::new(&good).command(&["check"]).output().unwrap();
+    let output = scene.home(&good).command(&["check"]).output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("all good"));
 
     let line = |text: &str, wanted: &str| {
-        let home = Home::new(text);
+        let home = scene.home(text);
         let file = std::fs::read_to_string(home.path("config.toml")).unwrap();
         file.lines().position(|line| line == wanted).unwrap() as u64 + 1
     };
@@ -47,12 +47,12 @@ fn what_fits_is_all_good_and_what_does_not_is_found_with_its_line_and_the_name_t
             "hello".to_owned(),
         ),
     ] {
-        let (code, found) = check(&Home::new(&good.replace(&from, &to)));
+        let (code, found) = check(&scene.home_of_a_mistake(&good.replace(&from, &to)));
         assert_eq!(code, 1);
         assert_eq!(codes(&found)[0], (expected.0.to_owned(), expected.1), "{found:#}");
         assert_eq!(found["findings"][0]["remedy"], format!("the nearest name is {hint}"));
     }
-    let (code, found) = check(&Home::new(&(good + "container = \"ngin\"\n")));
+    let (code, found) = check(&scene.home(&(good + "container = \"ngin\"\n")));
     assert_eq!((code, codes(&found)[0].0.as_str()), (1, "unknown_container"), "{found:#}");
     assert_eq!(found["findings"][0]["remedy"], "the nearest name is nginx");
 }
@@ -61,7 +61,7 @@ fn what_fits_is_all_good_and_what_does_not_is_found_with_its_line_and_the_name_t
 fn a_missing_permission_is_named() {
     let scene = Scene::new(1);
     let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
-    let home = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
+    let home = scene.home(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
     for (call, action, code) in [
         ("LookupEvents", "cloudtrail:LookupEvents", 1),
         ("DescribeServices", "ecs:DescribeServices", 1),

@@ -24,7 +24,7 @@ fn json(home: &Home, arguments: &[&str]) -> Value {
 #[test]
 fn once_deploys_what_was_pushed_since_the_last_time_and_tells_by_its_exit_code() {
     let scene = Scene::new(2);
-    let home = Home::new(&scene.config(2));
+    let home = scene.home(&scene.config(2));
     let (code, text, _) = run(&home, &["once"]);
     assert_eq!((code, text.as_str()), (0, "nothing to do\n"), "pushes before the first start");
     let digest = scene.push("v1");
@@ -52,12 +52,12 @@ fn once_deploys_what_was_pushed_since_the_last_time_and_tells_by_its_exit_code()
 #[test]
 fn once_fails_where_it_cannot_deploy() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1).replace(&name(0), "nowhere"));
+    let home = scene.home_of_a_mistake(&scene.config(1).replace(&name(0), "nowhere"));
     assert_eq!(run(&home, &["once"]).0, 0);
     scene.push("v1");
     let (_, text, _) = run(&home, &["plan"]);
     assert!(text.contains("service_missing"), "{text}");
-    let unreachable = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), "http://127.0.0.1:1"));
+    let unreachable = scene.home(&scene.config(1).replace(&scene.aws.endpoint(), "http://127.0.0.1:1"));
     let (code, _, errors) = run(&unreachable, &["once"]);
     assert_eq!(code, 1);
     assert!(errors.contains("CloudTrail cannot be read"), "{errors}");
@@ -66,7 +66,7 @@ fn once_fails_where_it_cannot_deploy() {
 #[test]
 fn an_operator_steers_the_running_daemon() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let (service, status) = (format!("web/{}", name(0)), ["status", "--json"]);
     let (code, _, errors) = run(&home, &["hold", &service]);
     assert_eq!(code, 1);
@@ -117,7 +117,7 @@ fn an_operator_steers_the_running_daemon() {
 #[test]
 fn a_socket_that_a_dead_daemon_left_is_replaced_and_a_strange_file_is_not() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let daemon = home.start();
     daemon.wait_until_ready();
     drop(daemon);

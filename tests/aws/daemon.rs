@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use local_aws::{Part, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -33,12 +34,19 @@ pub fn wait_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> 
 #[derive(Debug)]
 pub struct Home {
     folder: TempDir,
+    /// The emulator that gives the program the permissions that `iam` prints for each configuration, and no others.
+    aws: Option<Settings>,
 }
 
 impl Home {
     /// Writes a configuration that begins with the folder's own paths.
     pub fn new(config: &str) -> Self {
-        let home = Self { folder: TempDir::new().unwrap() };
+        Self::with_policy_of(None, config)
+    }
+
+    /// The same. What `iam` prints for each configuration is all that the program may do from then on.
+    pub fn with_policy_of(aws: Option<Settings>, config: &str) -> Self {
+        let home = Self { folder: TempDir::new().unwrap(), aws };
         home.configure(config);
         home
     }
@@ -56,6 +64,9 @@ impl Home {
             self.path("control.sock")
         );
         fs::write(self.path("config.toml"), common + config).unwrap();
+        if let Some(aws) = &self.aws {
+            crate::policy::print(self, aws, config);
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -70,8 +81,14 @@ impl Home {
         {
             command.env_remove(name);
         }
+        let part = match arguments.first() {
+            Some(&"check") => Part::Check,
+            Some(&("iam" | "init")) => Part::Person,
+            _ => Part::Daemon,
+        };
         command
             .args(arguments)
+            .env("AWS_EXECUTION_ENV", part.execution_environment())
             .env("ECS_DEPLOYD_CONFIG", self.path("config.toml"))
             .env("HOME", self.folder.path())
             .env("AWS_ACCESS_KEY_ID", crate::scene::ACCOUNT)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use local_aws::Caller;
 
-use crate::daemon::{Home, SECRET_KEY, wait_for};
+use crate::daemon::{SECRET_KEY, wait_for};
 use crate::scene::{SECRET_VALUE, Scene, name};
 
 /// Members of a described task definition that AWS sets.
@@ -15,7 +15,7 @@ const DESCRIBE_ONLY: [&str; 6] =
 fn a_push_rolls_the_service_and_changes_nothing_but_one_image() {
     let scene = Scene::new(1);
     let before = scene.definition(&name(0));
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let daemon = home.start();
     daemon.wait_until_ready();
     let digest = scene.push("v1");
@@ -40,7 +40,7 @@ fn a_push_rolls_the_service_and_changes_nothing_but_one_image() {
 fn one_push_to_many_services_costs_what_it_must() {
     const SERVICES: usize = 12;
     let scene = Scene::new(SERVICES);
-    let home = Home::new(&scene.config(SERVICES));
+    let home = scene.home(&scene.config(SERVICES));
     let daemon = home.start();
     daemon.wait_until_ready();
     let before = scene.client.recorded_calls(Caller::Others).unwrap();
@@ -74,7 +74,7 @@ fn one_push_to_many_services_costs_what_it_must() {
 #[test]
 fn an_idle_daemon_asks_cloudtrail_and_nothing_else_once_it_has_seen_the_tags_at_its_start() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let daemon = home.start();
     daemon.wait_until_ready();
     wait_for("some polls", || {
@@ -91,7 +91,7 @@ fn an_idle_daemon_asks_cloudtrail_and_nothing_else_once_it_has_seen_the_tags_at_
 #[test]
 fn no_secret_is_ever_logged() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let daemon = home.start_with(&["run", "--log-level", "trace", "--log-format", "json"], |command| command);
     // The address stands in a JSON line.
     let address = wait_for("the address", || {
@@ -121,7 +121,7 @@ fn no_secret_is_ever_logged() {
 fn a_daemon_that_is_killed_takes_up_its_rollout() {
     let scene = Scene::new(1);
     // The first look at the rollout comes late: it is under way when the daemon dies.
-    let home = Home::new(&scene.config(1).replace("observe_interval = \"1s\"", "observe_interval = \"30s\""));
+    let home = scene.home(&scene.config(1).replace("observe_interval = \"1s\"", "observe_interval = \"30s\""));
     let daemon = home.start();
     daemon.wait_until_ready();
     let digest = scene.push("v1");

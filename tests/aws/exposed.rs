@@ -8,7 +8,7 @@ pub fn exposed() -> (Home, String) {
     let scene = Scene::new(1);
     let receiver = "[[notify]]\nname = \"nobody\"\nwebhook = \"http://127.0.0.1:1\"\n";
     let (_, config) = scene.with_queue(&scene.config(1));
-    let home = Home::new(&(config + receiver + "[audit]\n"));
+    let home = scene.home(&(config + receiver + "[audit]\n"));
     let daemon = home.start();
     daemon.wait_until_ready();
     scene.push("v1");

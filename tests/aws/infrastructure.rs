@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use local_aws::ECS;
+use local_aws::{ECS, Part};
 use serde_json::{Value, json};
 
+use crate::commands::run;
 use crate::daemon::{Home, wait_for};
 use crate::scene::{ACCOUNT, REGION, Scene, name};
 
@@ -88,7 +89,7 @@ fn output<'a>(outputs: &'a [(String, String)], key: &str) -> Option<&'a str> {
 
 /// The policy of the daemon, as a person makes it: from what `iam` prints.
 fn policy(scene: &Scene, home: &Home) -> String {
-    let (code, text, errors) = crate::commands::run(home, &["iam"]);
+    let (code, text, errors) = run(home, &["iam"]);
     assert_eq!(code, 0, "{errors}");
     let iam = Query { scene, service: "iam" };
     let xml = iam.call("CreatePolicy", "2010-05-08", &[("PolicyName", "ecs-deployd"), ("PolicyDocument", &text)]);
@@ -104,7 +105,7 @@ fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn the_stack_is_created_and_the_daemon_runs_as_it_says() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let policy = policy(&scene, &home);
     let ec2 = Query { scene: &scene, service: "ec2" };
     let vpc = ec2.call("CreateVpc", "2016-11-15", &[("CidrBlock", "10.0.0.0/16")]);
@@ -162,8 +163,12 @@ fn the_stack_is_created_and_the_daemon_runs_as_it_says() {
     assert_eq!(member(secret, "name"), "ECS_DEPLOYD_CONFIG_CONTENT");
     assert_eq!(member(secret, "valueFrom"), &json!(configuration));
     let text = std::fs::read_to_string(home.path("config.toml")).unwrap();
-    let role = format!("[aws.default]\nrole_arn = \"{}\"", output(&outputs, "RoleArn").unwrap());
-    let value = text.replace("[aws.default]", &role);
+    let role = output(&outputs, "RoleArn").unwrap();
+    let value = text.replace("[aws.default]", &format!("[aws.default]\nrole_arn = \"{role}\""));
+    // ECS gives a task its role; here it is assumed, which the role's own policy has no need to allow.
+    let printed: Value = serde_json::from_str(&run(&home, &["iam"]).1).unwrap();
+    let assume = json!({"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}]});
+    scene.aws.settings().attach(Part::Daemon, &[printed, assume]).unwrap();
     let parameter = json!({"Name": "/ecs-deployd/config", "Type": "String", "Value": value, "Overwrite": true});
     scene.client.call(SSM, "PutParameter", &parameter).unwrap();
     let kept = scene.client.call(SSM, "GetParameter", &json!({"Name": "/ecs-deployd/config"})).unwrap();
@@ -192,7 +197,7 @@ fn the_stack_is_created_and_the_daemon_runs_as_it_says() {
 #[test]
 fn the_role_alone_is_for_a_machine() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let policy = policy(&scene, &home);
     let outputs = stack(&scene, "ops-host", &[("Mode", "role"), ("PolicyArn", &policy)]);
     let role = output(&outputs, "RoleArn").unwrap().rsplit('/').next().unwrap();

@@ -107,7 +107,7 @@ fn image_of(client: &Client, cluster: &str, service: &str, container: usize) -> 
 #[test]
 fn what_init_writes_has_no_error_for_check_and_the_next_push_rolls() {
     let account = Account::new();
-    let home = Home::new("");
+    let home = account.scene.home("");
     let text = account.text(&home, &[]);
     // For those who read how the tests went.
     let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("init.toml");
@@ -159,7 +159,7 @@ fn what_init_writes_has_no_error_for_check_and_the_next_push_rolls() {
 #[test]
 fn init_looks_where_it_is_told_to_and_says_what_it_cannot_ask() {
     let account = Account::new();
-    let home = Home::new("");
+    let home = account.scene.home("");
     let text = account.text(&home, &["--cluster", "ops", "--cluster", "batch"]);
     assert!(text.replace("\n# ", " ").contains("of 9 services are followed") && !text.contains("\"web\""), "{text}");
     let text = account.text(&home, &["--aws-region", "us-east-1"]);

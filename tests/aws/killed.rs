@@ -2,7 +2,7 @@
 
 use local_aws::Caller;
 
-use crate::daemon::{Home, wait_for};
+use crate::daemon::wait_for;
 use crate::gate::{Gate, Shut};
 use crate::scene::{Scene, name};
 
@@ -36,7 +36,7 @@ fn killed_after_any_call_it_deploys_once() {
 fn die(shut: Shut, spared: usize) {
     let scene = Scene::new(1);
     let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
-    let home = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
+    let home = scene.home(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
     let daemon = home.start();
     daemon.wait_until_ready();
     gate.shut_later(shut, spared);

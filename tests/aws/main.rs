@@ -24,7 +24,9 @@ mod hook;
 mod infrastructure;
 mod initial;
 mod permissions;
+mod policy;
 mod queue;
+mod scans;
 mod scene;
 
 mod deploying;

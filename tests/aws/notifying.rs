@@ -72,7 +72,7 @@ fn a_topic_and_webhooks_are_told_what_was_deployed() {
         address = hook.address,
         file = secret.path("url"),
     );
-    let home = Home::new(&(scene.config(1) + &receivers));
+    let home = scene.home(&(scene.config(1) + &receivers));
     // The first two answers are those of a receiver that is overloaded: it is asked again.
     hook.refuse(2, StatusCode::SERVICE_UNAVAILABLE);
     let daemon = home.start();
@@ -114,7 +114,7 @@ fn a_test_message_tells_which_receivers_can_be_reached() {
     let hook = Hook::start();
     let config = scene.config(1);
     let run = |receivers: &str, arguments: &[&str]| {
-        let home = Home::new(&format!("{config}{receivers}"));
+        let home = scene.home(&format!("{config}{receivers}"));
         let output = home.command(arguments).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8(text).unwrap())

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use local_aws::{ECR, Part};
+use serde_json::{Value, json};
 
 use crate::commands::run;
 use crate::daemon::{Home, wait_for};
 use crate::scene::{ACCOUNT, REGION, Scene, name};
+
+/// Tables that use what the rest of a configuration does not.
+const EVERYTHING_ELSE: &str = "[[repository.service.before]]\ncommand = [\"migrate\"]\n\
+     [[notify]]\nname = \"duty\"\nsns = \"arn:aws:sns:eu-west-1:111111111111:duty\"\n";
 
 fn texts(value: &Value) -> Vec<String> {
     match value {
@@ -34,7 +39,7 @@ fn resources(policy: &Value, sid: &str) -> Vec<String> {
 #[test]
 fn the_policy_has_the_account_the_families_and_the_roles_that_aws_knows_of() {
     let scene = Scene::new(2);
-    let home = Home::new(&scene.config(2));
+    let home = scene.home(&scene.config(2));
     let policy = policy(&home, &["iam"]);
     let arn = |rest: &str| format!("arn:aws:ecs:{REGION}:{ACCOUNT}:{rest}");
     assert_eq!(resources(&policy, "ReadAndRollServices"), [arn("service/web/hello-0"), arn("service/web/hello-1")]);
@@ -49,19 +54,19 @@ fn the_policy_has_the_account_the_families_and_the_roles_that_aws_knows_of() {
 #[test]
 fn what_the_policy_depends_on_is_asked_for_and_its_lack_is_exit_1() {
     let scene = Scene::new(1);
-    let (code, _, errors) = run(&Home::new(&scene.config(1).replace(&name(0), "gone")), &["iam"]);
+    let (code, _, errors) = run(&scene.home_of_a_mistake(&scene.config(1).replace(&name(0), "gone")), &["iam"]);
     assert_eq!(code, 1);
     assert!(errors.contains("web/gone") && errors.contains("there is no such service in the cluster web"), "{errors}");
     let unreachable = scene.config(1).replace(&scene.aws.endpoint(), "http://127.0.0.1:1");
-    let (code, _, errors) = run(&Home::new(&unreachable), &["iam"]);
+    let (code, _, errors) = run(&scene.home(&unreachable), &["iam"]);
     assert_eq!(code, 1);
     assert!(errors.contains("cannot ask AWS about the account of aws context default"), "{errors}");
     let live = format!("[aws.live]\nregion = \"{REGION}\"\nendpoint_url = \"{}\"\n", scene.aws.endpoint());
     let two = scene.config(1) + &live;
-    let (code, _, errors) = run(&Home::new(&two), &["iam"]);
+    let (code, _, errors) = run(&scene.home(&two), &["iam"]);
     assert!(code == 2 && errors.contains("say --aws with one of default, live"), "{code} {errors}");
     assert_eq!(
-        actions(&policy(&Home::new(&two), &["iam", "--aws", "live"])),
+        actions(&policy(&scene.home(&two), &["iam", "--aws", "live"])),
         BTreeSet::new(),
         "it is used for nothing"
     );
@@ -72,9 +77,7 @@ fn what_the_policy_depends_on_is_asked_for_and_its_lack_is_exit_1() {
 fn the_printed_policy_is_enough_for_the_daemon() {
     let scene = Scene::new(1);
     let (queue, config) = scene.with_queue(&scene.config(1));
-    let home = Home::new(&config);
-    let allowed = actions(&policy(&home, &["iam"]));
-    scene.aws.allow_only(allowed.iter().map(String::as_str)).unwrap();
+    let home = scene.home(&config);
     let daemon = home.start();
     daemon.wait_until_ready();
     let first = scene.push("v1");
@@ -94,7 +97,10 @@ fn the_printed_policy_is_enough_for_the_daemon() {
 /// `check` makes every call of the daemon that changes nothing. What it cannot try are the writes: AWS has no dry run for them.
 #[test]
 fn check_names_every_single_action_that_is_missing_and_that_it_can_try() {
-    const WRITES: [&str; 5] = [
+    const WRITES: [&str; 8] = [
+        "ecs:RunTask",
+        "ecs:StopTask",
+        "sns:Publish",
         "ecs:UpdateService",
         "ecs:StopServiceDeployment",
         "ecs:RegisterTaskDefinition",
@@ -105,14 +111,22 @@ fn check_names_every_single_action_that_is_missing_and_that_it_can_try() {
     const NOT_HERE: [&str; 2] = ["ecs:DescribeServiceRevisions", "ecs:DescribeServiceDeployments"];
     let mut scene = Scene::new(1);
     scene.denies = true;
-    let (_, config) = scene.with_queue(&scene.config(1));
-    let home = Home::new(&config);
+    let gates =
+        "[deploy]\nscan = \"high\"\nsigned_by = [\"arn:aws:signer:eu-west-1:111111111111:/signing-profiles/ci\"]\n";
+    let (_, config) = scene.with_queue(&scene.config(1).replace("[deploy]\n", gates));
+    let home = scene.home(&format!("{config}{EVERYTHING_ELSE}"));
+    // With enhanced scanning ECR asks Amazon Inspector.
+    let images = scene.client.call(ECR, "DescribeImages", &json!({"repositoryName": "hello"})).unwrap();
+    let digest = images["imageDetails"][0]["imageDigest"].as_str().unwrap();
+    let scan = json!({"imageScanStatus": {"status": "ACTIVE"}, "imageScanFindings": {"enhancedFindings": []}});
+    scene.aws.settings().set_scans(&json!({digest: scan})).unwrap();
     let allowed = actions(&policy(&home, &["iam"]));
     let tried: Vec<&String> =
         allowed.iter().filter(|action| ![&WRITES[..], &NOT_HERE[..]].concat().contains(&action.as_str())).collect();
     assert_eq!(tried.len() + WRITES.len() + NOT_HERE.len(), allowed.len(), "{allowed:?}");
     for missing in tried {
-        scene.aws.allow_only(allowed.iter().filter(|action| *action != missing).map(String::as_str)).unwrap();
+        let others = allowed.iter().filter(|action| *action != missing).map(String::as_str);
+        scene.aws.settings().allow_only(Part::Check, others).unwrap();
         let (_, text, errors) = run(&home, &["check", "--json"]);
         let found: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"));
         let named = found["findings"]

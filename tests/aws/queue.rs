@@ -4,7 +4,7 @@ use local_aws::Caller;
 use serde_json::Value;
 
 use crate::commands::run;
-use crate::daemon::{Daemon, Home, wait_for};
+use crate::daemon::{Daemon, wait_for};
 use crate::gate::{Gate, Shut};
 use crate::scene::{Scene, name};
 
@@ -27,7 +27,7 @@ fn is_empty(scene: &Scene, queue: &str) {
 fn a_push_rolls_by_the_queue_alone_and_its_message_is_deleted() {
     let scene = Scene::new(1);
     let (queue, config) = scene.with_queue(&slowly(&scene.config(1)));
-    let home = Home::new(&config);
+    let home = scene.home(&config);
     let daemon = home.start();
     daemon.wait_until_ready();
     let digest = scene.push("v1");
@@ -57,7 +57,7 @@ fn a_push_rolls_by_the_queue_alone_and_its_message_is_deleted() {
 fn a_queue_that_is_gone_delays_nothing_and_everybody_says_so() {
     let scene = Scene::new(1);
     let (queue, config) = scene.with_queue(&scene.config(1));
-    let home = Home::new(&config.replace(&queue, &queue.replace("pushes", "gone")));
+    let home = scene.home(&config.replace(&queue, &queue.replace("pushes", "gone")));
     let daemon = home.start();
     daemon.wait_until_ready();
     let digest = scene.push("v1");
@@ -97,14 +97,29 @@ fn die(shut: Shut, spared: usize) {
     let (queue, config) = scene.with_queue(&slowly(&scene.config(1)));
     let config = config
         .replace(&format!("endpoint_url = \"{}\"", scene.aws.endpoint()), &format!("endpoint_url = \"{endpoint}\""));
-    let home = Home::new(&config);
+    let home = scene.home(&config);
+    // A request for messages is under way as soon as the daemon runs, and takes until there is one.
+    let receives = shut.word() == "ReceiveMessage";
+    if receives {
+        gate.shut_later(shut, spared);
+    }
     let daemon = home.start();
     daemon.wait_until_ready();
     let digest = scene.push("v1");
-    gate.shut_later(shut, spared);
+    if !receives {
+        gate.shut_later(shut, spared);
+    }
     scene.tell(&queue, "event-1", &digest);
     wait_for(&format!("{shut:?}"), || (gate.struck() > 0).then_some(()));
+    if shut == Shut::After("ReceiveMessage") {
+        wait_for("the message under way", || (scene.client.messages_hidden(&queue).unwrap() == 1).then_some(()));
+    }
+    let received = match shut {
+        Shut::Before("ReceiveMessage") => 0,
+        Shut::Before(_) | Shut::After(_) | Shut::Refused(..) => 1,
+    };
     drop(daemon);
+    let left = scene.client.messages_left(&queue).unwrap();
     gate.open();
     let daemon = home.start();
     daemon.wait_for_metric(COMPLETED, 1.0);
@@ -116,10 +131,16 @@ fn die(shut: Shut, spared: usize) {
     let calls = scene.client.recorded_calls(Caller::Others).unwrap();
     assert_eq!((calls["RegisterTaskDefinition"], calls["UpdateService"]), (1, 1), "{shut:?}: {calls:?}");
     let of = |outcome| messages(&daemon, outcome).unwrap_or_default();
+    let again = of("push") + of("duplicate");
+    let deleted = 1 - left;
     eprintln!(
-        "{shut:?}: received again {} ({} as a duplicate), deleted 1",
-        of("push") + of("duplicate"),
+        "| {shut:?} | received {received}, deleted {deleted} | received {again}, of them duplicates {} | deleted {left} |",
         of("duplicate")
+    );
+    assert_eq!(
+        (again, left == 1),
+        (f64::from(u32::from(left == 1)), again == 1.0),
+        "{shut:?}: what is left is delivered again, once"
     );
     assert!(daemon.stop().success());
 }

@@ -17,7 +17,9 @@ fn a_named_profile_comes_before_the_environment_and_rotated_keys_are_found_witho
     let scene = Scene::new(1);
     let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
     let config = scene.config(1).replace(&scene.aws.endpoint(), &endpoint);
-    let home = Home::new(&config.replace("[aws.default]\n", "[aws.default]\nprofile = \"ops\"\n"));
+    let home = scene.home(&config);
+    write_profile(&home, ACCOUNT);
+    home.configure(&config.replace("[aws.default]\n", "[aws.default]\nprofile = \"ops\"\n"));
     write_profile(&home, "AKIDOLD");
     gate.shut(Shut::Refused("Credential=AKIDOLD/", "ExpiredTokenException"));
     let daemon = home.start();
@@ -36,7 +38,7 @@ fn a_named_profile_comes_before_the_environment_and_rotated_keys_are_found_witho
 fn a_missing_permission_is_named_once_stops_nobody_else_and_heals() {
     let scene = Scene::new(2);
     let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
-    let home = Home::new(&scene.config(2).replace(&scene.aws.endpoint(), &endpoint));
+    let home = scene.home(&scene.config(2).replace(&scene.aws.endpoint(), &endpoint));
     let daemon = home.start();
     daemon.wait_until_ready();
     // The body of UpdateService names the service.

@@ -4,14 +4,14 @@ use std::os::unix::net::UnixDatagram;
 
 use rustix::process::Signal;
 
-use crate::daemon::{Home, wait_for};
+use crate::daemon::wait_for;
 use crate::gate::{Gate, Shut};
 use crate::scene::{Scene, name};
 
 #[test]
 fn it_serves_metrics_and_health_and_nothing_else() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let daemon = home.start();
     daemon.wait_until_ready();
     assert_eq!(daemon.get("/healthz"), (200, "ok\n".to_owned()));
@@ -43,7 +43,7 @@ fn it_serves_metrics_and_health_and_nothing_else() {
 fn term_and_int_stop_it_cleanly() {
     let scene = Scene::new(1);
     for signal in [Signal::TERM, Signal::INT] {
-        let home = Home::new(&scene.config(1));
+        let home = scene.home(&scene.config(1));
         let mut daemon = home.start();
         daemon.wait_until_ready();
         daemon.signal(signal);
@@ -56,7 +56,7 @@ fn term_and_int_stop_it_cleanly() {
 fn a_second_signal_forces_it() {
     let scene = Scene::new(1);
     let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
-    let home = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
+    let home = scene.home(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
     let mut daemon = home.start();
     daemon.wait_until_ready();
     gate.shut(Shut::Before("DescribeImages"));
@@ -72,7 +72,7 @@ fn a_second_signal_forces_it() {
 #[test]
 fn a_reload_takes_a_good_file_and_refuses_a_bad_one() {
     let scene = Scene::new(2);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let daemon = home.start();
     daemon.wait_until_ready();
 
@@ -92,7 +92,7 @@ fn a_reload_takes_a_good_file_and_refuses_a_bad_one() {
 #[test]
 fn systemd_is_told() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let socket = home.path("notify");
     let receiver = UnixDatagram::bind(&socket).unwrap();
     receiver.set_read_timeout(Some(crate::daemon::PATIENCE)).unwrap();
@@ -121,7 +121,7 @@ fn it_is_not_ready_without_aws_and_becomes_ready_by_itself() {
     let scene = Scene::new(1);
     let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
     gate.shut(Shut::Before(""));
-    let home = Home::new(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
+    let home = scene.home(&scene.config(1).replace(&scene.aws.endpoint(), &endpoint));
     let daemon = home.start();
     let (status, text) = daemon.get("/readyz");
     assert_eq!((status, text.as_str()), (503, "aws context default: not polled successfully yet\n"));

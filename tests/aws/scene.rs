@@ -1,8 +1,10 @@
 //! An AWS of a test's own, with a repository, a cluster and services in it.
 
 use ecs_deployd::domain::permission::GRANTS;
-use local_aws::{Client, MiniStack, Options, image_manifest};
+use local_aws::{Client, MiniStack, Options, Part, image_manifest};
 use serde_json::{Value, json};
+
+use crate::daemon::Home;
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -21,7 +23,8 @@ pub struct Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         if !self.denies && !std::thread::panicking() {
-            assert_eq!(self.aws.denied(), Vec::<String>::new(), "the policy that `iam` prints does not allow this");
+            let denied = self.aws.settings().denied();
+            assert_eq!(denied, Vec::<String>::new(), "the policy that `iam` prints does not allow this");
         }
     }
 }
@@ -30,7 +33,11 @@ impl Scene {
     /// A repository `hello` with an image `latest`, and as many services in the cluster `web` that run it.
     pub fn new(services: usize) -> Self {
         let aws = MiniStack::start(&Options::default()).unwrap_or_else(|error| panic!("{}", with_causes(&error)));
-        aws.allow_only(GRANTS.iter().map(|grant| grant.action)).unwrap();
+        // Nothing is allowed before a policy is printed. A person has the permissions that the documents name for `init` and `iam`.
+        for part in [Part::Daemon, Part::Check] {
+            aws.settings().attach(part, &[]).unwrap();
+        }
+        aws.settings().allow_only(Part::Person, GRANTS.iter().map(|grant| grant.action)).unwrap();
         let client = aws.client(ACCOUNT, REGION);
         let uri = client.create_repository("hello").unwrap();
         client.put_image("hello", Some("latest"), &image_manifest("v0")).unwrap();
@@ -43,6 +50,18 @@ impl Scene {
         let second = now();
         crate::daemon::wait_for("the next second", || (now() > second).then_some(()));
         Self { aws, client, uri, denies: false }
+    }
+
+    /// A home whose program may do what `iam` prints for its configuration, each time that it is configured, and nothing else.
+    pub fn home(&self, config: &str) -> Home {
+        Home::with_policy_of(Some(self.aws.settings()), config)
+    }
+
+    /// A home for a configuration that names what is not there: `iam` has no policy for it, and the program may do whatever it can be
+    /// used for.
+    pub fn home_of_a_mistake(&self, config: &str) -> Home {
+        crate::policy::allow_every_use(&self.aws.settings());
+        Home::new(config)
     }
 
     /// The configuration for these services.

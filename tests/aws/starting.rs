@@ -86,7 +86,7 @@ fn a_state_that_cannot_be_used_is_exit_3_and_left_as_it_is() {
 #[test]
 fn a_second_daemon_on_one_state_is_exit_3() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let first = home.start();
     first.wait_until_ready();
     let (code, text) = home.run(&["run"]);
@@ -98,7 +98,7 @@ fn a_second_daemon_on_one_state_is_exit_3() {
 #[test]
 fn health_asks_the_running_daemon() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     let daemon = home.start();
     let address = daemon.address();
     let config = fs::read_to_string(home.path("config.toml")).unwrap().replace("127.0.0.1:0", &address);
@@ -147,7 +147,7 @@ fn why_it_does_not_start_has_a_priority_in_the_journal_and_is_json_where_the_log
 fn the_journal_gets_priorities_and_no_second_clock() {
     use std::os::unix::fs::MetadataExt as _;
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let home = scene.home(&scene.config(1));
     for (arguments, begins) in
         [(["run", "--log-format", "text"], "<6> INFO started "), (["run", "--log-format", "json"], "<6>{")]
     {

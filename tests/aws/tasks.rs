@@ -2,7 +2,7 @@
 
 use local_aws::Caller;
 
-use crate::daemon::{Home, wait_for};
+use crate::daemon::wait_for;
 use crate::gate::{Gate, Shut};
 use crate::scene::{Scene, name};
 
@@ -21,7 +21,7 @@ fn ended(outcome: &str) -> String {
 fn a_migration_and_a_check_run_once_each() {
     let scene = Scene::new(1);
     let verifies = MIGRATES.replace("before", "verify");
-    let home = Home::new(&format!("{}{MIGRATES}{verifies}", scene.config(1)));
+    let home = scene.home(&format!("{}{MIGRATES}{verifies}", scene.config(1)));
     let daemon = home.start();
     daemon.wait_until_ready();
     let digest = scene.push("v1");
@@ -37,7 +37,7 @@ fn a_migration_and_a_check_run_once_each() {
 fn a_migration_that_fails_leaves_the_service_as_it_is() {
     let scene = Scene::new(1);
     let before = scene.image(&name(0));
-    let home = Home::new(&format!("{}{}", scene.config(1), MIGRATES.replace("\"0\"", "\"3\"")));
+    let home = scene.home(&format!("{}{}", scene.config(1), MIGRATES.replace("\"0\"", "\"3\"")));
     let daemon = home.start();
     daemon.wait_until_ready();
     scene.push("v1");
@@ -55,7 +55,7 @@ fn a_migration_that_fails_leaves_the_service_as_it_is() {
 fn a_migration_that_hangs_is_stopped_at_its_timeout() {
     let scene = Scene::new(1);
     let hangs = MIGRATES.replace("[\"exit\", \"0\"]", "[\"hang\"]\ntimeout = \"2s\"");
-    let home = Home::new(&format!("{}{hangs}", scene.config(1)));
+    let home = scene.home(&format!("{}{hangs}", scene.config(1)));
     let daemon = home.start();
     daemon.wait_until_ready();
     scene.push("v1");
@@ -68,7 +68,7 @@ fn a_migration_that_hangs_is_stopped_at_its_timeout() {
 fn a_check_that_fails_takes_the_service_back() {
     let scene = Scene::new(1);
     let verifies = MIGRATES.replace("before", "verify").replace("\"0\"", "\"1\"");
-    let home = Home::new(&format!("{}{verifies}", scene.config(1)));
+    let home = scene.home(&format!("{}{verifies}", scene.config(1)));
     let daemon = home.start();
     daemon.wait_until_ready();
     scene.push("v1");
@@ -88,7 +88,7 @@ fn killed_before_or_after_the_calls_of_a_migration_it_runs_once() {
     ] {
         let scene = Scene::new(1);
         let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
-        let home = Home::new(&format!("{}{MIGRATES}", scene.config(1).replace(&scene.aws.endpoint(), &endpoint)));
+        let home = scene.home(&format!("{}{MIGRATES}", scene.config(1).replace(&scene.aws.endpoint(), &endpoint)));
         let daemon = home.start();
         daemon.wait_until_ready();
         gate.shut_later(shut, 0);

@@ -16,17 +16,17 @@ const HOUR: u64 = 3600;
 const MONDAY_MORNING: &str = "windows = [\"Mon 09:00-10:00 Europe/Berlin\"]\n";
 const PROFILE: &str = "arn:aws:signer:eu-west-1:111111111111:/signing-profiles/ci";
 
-fn approve(image: Option<&str>) -> OperatorCommand {
+pub fn approve(image: Option<&str>) -> OperatorCommand {
     OperatorCommand::Approve { image: image.map(str::to_owned) }
 }
 
 /// How a service stands.
-async fn of(scene: &Scene, name: &str) -> ServiceStatus {
+pub async fn of(scene: &Scene, name: &str) -> ServiceStatus {
     scene.status().await.services.into_iter().find(|one| one.name == name).unwrap()
 }
 
 /// What waits for a service, and at which gate.
-async fn waits(scene: &Scene, name: &str, gate: &str) -> Waiting {
+pub async fn waits(scene: &Scene, name: &str, gate: &str) -> Waiting {
     let waiting = of(scene, name).await.waiting.unwrap_or_else(|| panic!("nothing of {name} waits"));
     assert_eq!(waiting.gate.as_str(), gate, "{waiting}");
     let service = name.split_once('/').unwrap().1;

@@ -19,6 +19,7 @@ mod documents;
 mod failures;
 mod flow;
 mod gates;
+mod gates_together;
 mod going_back;
 mod harness;
 mod independence;

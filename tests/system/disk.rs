@@ -17,7 +17,7 @@ struct OnSmallDisk {
 
 impl OnSmallDisk {
     fn start(scene: &Scene, mount: &'static str) -> Self {
-        let home = Home::new(&scene.config(1));
+        let home = scene.home(&scene.config(1));
         let disk = home.path("disk");
         fs::create_dir_all(&disk).unwrap();
         let text = fs::read_to_string(home.path("config.toml")).unwrap();

@@ -19,9 +19,10 @@ mod shared {
     pub mod exposed;
     pub mod gate;
     pub mod hook;
+    pub mod policy;
     pub mod scene;
 }
-use shared::{daemon, exposed, gate, hook, scene};
+use shared::{daemon, exposed, gate, hook, policy, scene};
 
 mod browser;
 mod disk;

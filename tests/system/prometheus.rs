@@ -207,7 +207,7 @@ fn a_real_prometheus_scrapes_the_daemon_and_alerts_fire_and_clear() {
     let hook = Hook::start();
     let receiver = format!("[[notify]]\nname = \"hook\"\nwebhook = \"http://{}/\"\n", hook.address);
     let config = scene.config(1).replace(&scene.aws.endpoint(), &door) + &receiver;
-    let home = Home::new(&config);
+    let home = scene.home(&config);
     let daemon = home.start();
     daemon.wait_until_ready();
     let prometheus = Prometheus::start(&daemon.address());

@@ -366,6 +366,8 @@ pub const GRANTS: &[Grant] = &[
         Condition::None,
     ),
     grant("ReadScans", "ecr:BatchGetImage", Use::Scans, Scope::ScannedRepositories, Condition::None),
+    grant("ReadFindingsOfInspector", "inspector2:ListFindings", Use::Scans, Scope::Anything, Condition::Region),
+    grant("ReadFindingsOfInspector", "inspector2:ListCoverage", Use::Scans, Scope::Anything, Condition::Region),
     grant(
         "ReadSignatures",
         "ecr:DescribeImageSigningStatus",
