@@ -28,7 +28,7 @@ pub(super) async fn findings<'a>(
         let context = contexts.get(&key.aws)?;
         let asks = Asks::of(rule);
         let digest = images.get(key).cloned().or_else(|| Digest::parse(NOWHERE).ok())?;
-        asks.is_any().then(|| async move { (key, of_repository(context, key, &asks, &digest).await) })
+        asks.is_any().then_some(async move { (key, of_repository(context, key, asks, &digest).await) })
     });
     let answers: Vec<_> = stream::iter(asked).buffered(TOGETHER).collect().await;
     answers.into_iter().flat_map(|(key, found)| found.into_iter().map(move |finding| (key, finding))).collect()
@@ -52,7 +52,7 @@ impl Asks {
     }
 }
 
-async fn of_repository(context: &AwsContext, key: &RepositoryKey, asks: &Asks, digest: &Digest) -> Vec<Finding> {
+async fn of_repository(context: &AwsContext, key: &RepositoryKey, asks: Asks, digest: &Digest) -> Vec<Finding> {
     let subject = format!("repository {}", key.name);
     let (ecr, name) = (&context.ecr, &key.name);
     let mut errors: Vec<AwsError> = Vec::new();

@@ -55,13 +55,23 @@ fn file(name: &str) -> String {
 #[test]
 fn each_use_brings_its_actions_and_no_others() {
     assert_eq!(granted(&none()), Vec::<&str>::new());
-    let cases: [(Edit, &[&str]); 8] = [
+    let cases: [(Edit, &[&str]); 9] = [
         (|usage| usage.reads_events = true, &["cloudtrail:LookupEvents"]),
         (
             |usage| usage.queue = Some(usage.arn_of_queue(&queue())),
             &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
         ),
         (|usage| usage.repositories = minimal().repositories, &["ecr:DescribeImages"]),
+        (
+            |usage| usage.scanned = minimal().repositories,
+            &[
+                "ecr:DescribeImageScanFindings",
+                "ecr:BatchGetRepositoryScanningConfiguration",
+                "ecr:BatchGetImage",
+                "inspector2:ListFindings",
+                "inspector2:ListCoverage",
+            ],
+        ),
         (
             |usage| usage.services = minimal().services,
             &[
@@ -137,9 +147,9 @@ fn grants_of_one_statement_stand_together_and_agree() {
 /// A call that is new in an adapter has to be declared here, or the daemon is denied it.
 #[test]
 fn every_call_of_the_adapters_is_declared_and_nothing_is_declared_that_is_never_called() {
-    // AWS denies this to nobody, and registering with tags and roles needs the last two.
+    // AWS denies this to nobody. The SDK assumes roles, registering with tags and roles needs two, and ECR asks Inspector by the last two.
     const FREE: &[&str] = &["GetCallerIdentity"];
-    const IMPLIED: &[&str] = &["TagResource", "PassRole", "AssumeRole"];
+    const IMPLIED: &[&str] = &["TagResource", "PassRole", "AssumeRole", "ListFindings", "ListCoverage"];
     let mut called = BTreeSet::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws")];
     while let Some(folder) = folders.pop() {
