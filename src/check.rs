@@ -15,7 +15,7 @@ use crate::aws::{
     self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectError, Contexts, Fault, LookupPage, Patience, Window,
 };
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Places};
+use crate::config::{Config, Places, StatePlace};
 use crate::daemon::SAFE_OVERLAP;
 use crate::domain::event;
 use crate::domain::finding::{self, Finding, Home, NOTHING_SELECTED, Severity, nearest};
@@ -26,7 +26,9 @@ use crate::domain::state::State;
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::domain::view::RepositoryView;
 use crate::engine::Observation;
+use crate::logging::chain;
 use crate::metrics::Metrics;
+use crate::place;
 use crate::plan;
 
 /// Services for which the calls are tried that hardly ever are made: one is like the next.
@@ -66,7 +68,23 @@ pub async fn inspect(config: &Config, places: &Places) -> Result<Vec<Placed>, In
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = Common::new(Arc::clone(&metrics), Arc::default(), Arc::default());
     let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
-    Ok(look(config, places, &contexts, now).await)
+    let mut found = of_table(config, &common).await;
+    found.extend(look(config, places, &contexts, now).await);
+    Ok(found)
+}
+
+/// Whether the table can hold the state, where there is one.
+async fn of_table(config: &Config, common: &Common) -> Vec<Placed> {
+    let Some(settings) = config.state.place.table() else { return Vec::new() };
+    let subject = format!("table {}", settings.name);
+    match place::look(config, settings, common).await {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            let remedy = "nothing is deployed before the table can be used";
+            let finding = Finding::new(Severity::Error, "table", subject, chain(&error), remedy);
+            vec![Placed { line: None, finding }]
+        }
+    }
 }
 
 /// The same with everything given.
@@ -113,7 +131,11 @@ impl Inspection<'_> {
             let remedy = "none needed, if that is meant: nothing can be changed there";
             self.add(None, Finding::new(Severity::Note, "listens_to_all", "http.listen", message, remedy));
         }
-        let folder = self.config.state.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let file = match &self.config.state.place {
+            StatePlace::File(path) => Some(path),
+            StatePlace::Table(_) => None,
+        };
+        let folder = file.and_then(|path| path.parent()).filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             let message = format!("there is no folder {}", folder.display());
             let remedy = "create it for the user that ecs-deployd runs as";

@@ -91,6 +91,7 @@ impl Metrics {
         let families = Families::register(&registry)?;
         families.build_info.with([version, commit]).set(1.0);
         families.clock_offset_seconds.with([]).set(0.0);
+        families.leader.with([]).set(0.0);
         for outcome in CommitOutcome::ALL {
             families.state_commits_total.appear([outcome.as_str()]);
         }
@@ -259,7 +260,12 @@ impl Metrics {
         self.families.audit_events_total.with([context.as_str(), event]).inc();
     }
 
-    /// The state file was written, or not.
+    /// Whether this replica is the active one.
+    pub fn leads(&self, leads: bool) {
+        self.families.leader.with([]).set(if leads { 1.0 } else { 0.0 });
+    }
+
+    /// The state was written, or not.
     pub fn committed(&self, ok: bool) {
         let outcome = if ok { CommitOutcome::Ok } else { CommitOutcome::Error };
         self.families.state_commits_total.with([outcome.as_str()]).inc();

@@ -15,8 +15,9 @@ use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::place::{self, Held, PlaceError};
 use crate::scheduler::{self, Shared};
-use crate::state_store::{StateStore, StateStoreError};
+use crate::state_store::StateStoreError;
 use crate::status::{ServiceStatus, Status, Step};
 
 /// From one look at the progress to the next.
@@ -62,6 +63,15 @@ pub enum OnceError {
     Defect,
 }
 
+impl From<PlaceError> for OnceError {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            PlaceError::StateStore(error) => Self::StateStore(error),
+            PlaceError::Connect(error) => Self::Connect(error),
+        }
+    }
+}
+
 /// Polls every context once, deploys, and waits until nothing is left to do. `show` is told once a second how things are.
 ///
 /// # Errors
@@ -72,10 +82,13 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), clock.now())?);
     let health = Arc::new(Health::new());
     let config = Arc::new(config);
-    let (state_store, found) = StateStore::open(&config.state.path)?;
-    let state = daemon::begin(&config, found, clock.as_ref());
     let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
-    let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
+    let Held { store, found, lease } = place::take(&config, &common, Arc::clone(&clock)).await?;
+    let state = daemon::begin(&config, found, clock.as_ref());
+    let mut contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
+    if let Some((_, tenure)) = &lease {
+        contexts = aws::fenced(contexts, tenure);
+    }
     let (batches, pages) = mpsc::channel(4);
     let shared =
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
@@ -86,20 +99,15 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let (stop, stopped) = watch::channel(false);
     let limit = limit(&config);
     let notifier = Notifier::start(&config.notify, &contexts, &metrics);
-    let parts = Parts {
-        config,
-        contexts,
-        state_store: Arc::new(state_store),
-        state,
-        clock,
-        metrics,
-        health,
-        notifier: notifier.clone(),
-    };
+    let parts =
+        Parts { config, contexts, state_store: store, state, clock, metrics, health, notifier: notifier.clone() };
     let inbox = Inbox { batches: pages, reloads, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
     let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;
+    if let Some((keeper, _)) = lease {
+        keeper.give_back().await;
+    }
     notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;
     let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
     Ok(Report { rest, unread, cut_off })

@@ -125,6 +125,14 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
             .map(|(_, rule)| (rule.key.cluster.clone(), rule.key.service.clone()))
             .collect(),
         topics: topics.collect(),
+        tables: config
+            .state
+            .place
+            .table()
+            .filter(|table| is_here(&table.aws))
+            .map(|table| table.name.clone())
+            .into_iter()
+            .collect(),
         assumed_roles: config.aws.get(name).map(|own| assumed_with(config, own)).unwrap_or_default(),
         ..none
     }

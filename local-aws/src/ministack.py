@@ -34,6 +34,11 @@ def actions(headers, scope, body):
         operation = urllib.parse.parse_qs(body.decode()).get("Action", ["?"])[0]
     else:
         operation = f"{scope['method']} {scope['path']}"
+    if operation == "TransactWriteItems":
+        # There is no action of that name: each part of the transaction needs its own.
+        named = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem"}
+        parts = {part for item in json.loads(body)["TransactItems"] for part in item}
+        return [f"{service}:{named.get(part, part)}" for part in sorted(parts)]
     needed = [f"{service}:{operation}"]
     if operation == "RegisterTaskDefinition":
         definition = json.loads(body)

@@ -162,6 +162,9 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
         "RequestLimitExceeded",
         "SlowDown",
         "LimitExceededException",
+        // DynamoDB's own. The last one is of a write that meets another one.
+        "ProvisionedThroughputExceededException",
+        "TransactionConflictException",
     ];
     const DENIED: &[&str] = &[
         "AccessDenied",
@@ -193,6 +196,7 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
         "ServiceNotActiveException",
         "ImageNotFoundException",
         "RepositoryNotFoundException",
+        "ResourceNotFoundException",
     ];
     let is = |list: &[&str]| list.contains(&code);
     // The SDK does not retry this one although it goes away by itself.

@@ -35,6 +35,12 @@ impl Identity for SdkIdentity {
             _ => Err(self.caller.unusable(OPERATION, "the answer names no account or no ARN")),
         }
     }
+
+    async fn arn(&self) -> Result<String, AwsError> {
+        const OPERATION: &str = "GetCallerIdentity";
+        let answer = self.caller.call(OPERATION, self.client.get_caller_identity().send()).await?;
+        answer.arn.ok_or_else(|| self.caller.unusable(OPERATION, "the answer names no ARN"))
+    }
 }
 
 /// Makes the client that tells whose the credentials of each context are. Reads files and the environment; asks AWS for nothing, except that

@@ -9,9 +9,11 @@ mod cloudtrail;
 mod connect;
 mod credentials;
 mod date;
+mod dynamodb;
 mod ecr;
 mod ecs;
 mod error;
+mod fenced;
 mod identity;
 mod inventory;
 mod partition;
@@ -21,6 +23,7 @@ mod rate_limited;
 mod region;
 mod remedy;
 mod sources;
+pub mod table;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -45,7 +48,9 @@ use crate::metrics::Metrics;
 pub use crate::domain::polling::Window;
 pub use connect::{ConnectError, Patience, connect};
 pub use date::AwsTime;
+pub use dynamodb::connect_table;
 pub use error::{AwsError, Fault};
+pub use fenced::fenced;
 pub use identity::{identities, profiles};
 
 /// The doors of every AWS context.
@@ -255,4 +260,7 @@ pub trait Inventory: fmt::Debug + Send + Sync {
 pub trait Identity: fmt::Debug + Send + Sync {
     /// Whose the credentials of a context are. AWS denies this to nobody.
     async fn principal(&self) -> Result<Principal, AwsError>;
+
+    /// The ARN of the identity behind them: `arn:aws:sts::111111111111:assumed-role/ROLE/SESSION`.
+    async fn arn(&self) -> Result<String, AwsError>;
 }

@@ -9,7 +9,8 @@ use toml::de::DeTable;
 use super::keys;
 use super::reader::{Finding, Findings, Found, Setting, Table, Texts, is_http};
 use super::{
-    AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
+    AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StatePlace,
+    StateSettings, TableSettings,
 };
 use crate::domain::audit::EventName;
 use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
@@ -19,6 +20,8 @@ use crate::domain::types::{ContextName, ServiceKey};
 
 /// CloudTrail keeps its event history for 90 days.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// A shorter lease would end between two renewals wherever an answer takes a second.
+const SHORTEST_LEASE: Duration = Duration::from_secs(5);
 /// LookupEvents requests per second that CloudTrail allows in an account and Region.
 const MOST_LOOKUPS: f64 = 2.0;
 /// Event names that are followed at most.
@@ -49,11 +52,12 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         context_named(table, name, &mut aws)
     });
     let audit = audit(&root.table(keys::Audit::SECTION));
+    let state = state(&root.table(keys::State::SECTION), &mut aws);
     let names = ServiceNames::new(&repositories);
     let config = Config {
         aws,
         poll: poll(&root.table(keys::Poll::SECTION)),
-        state: state(&root.table(keys::State::SECTION)),
+        state,
         http: http(&root.table(keys::Http::SECTION)),
         control: control(&root.table(keys::Control::SECTION)),
         repositories,
@@ -133,10 +137,32 @@ fn poll(table: &Table<'_>) -> PollSettings {
     PollSettings { interval: interval.value, overlap: overlap.value }
 }
 
-fn state(table: &Table<'_>) -> StateSettings {
-    let keys::State { path, when_missing } = keys::State::read(table);
+fn state(table: &Table<'_>, aws: &mut BTreeMap<ContextName, AwsSettings>) -> StateSettings {
+    let keys::State { path, table: named, aws: context, lease, when_missing } = keys::State::read(table);
     table.report_unknown();
-    StateSettings { path: path.value, when_missing: when_missing.value }
+    if let Some(at) = lease.at
+        && lease.value < SHORTEST_LEASE
+    {
+        table.wrong(at, "lease", format!("must be at least 5s, found {}", humantime::format_duration(lease.value)));
+    }
+    let Some(named) = named else {
+        return StateSettings { place: StatePlace::File(path.value), when_missing: when_missing.value };
+    };
+    if path.at.is_some() {
+        table.wrong(named.at, "table", "stands beside path: the state is in a table or in a file; remove one of them");
+    }
+    if !is_table_name(&named.value) {
+        let wrong = format!("expected a table's name: 3 to 255 letters, digits, _, - and ., found {:?}", named.value);
+        table.wrong(named.at, "table", wrong);
+    }
+    let aws = context_named(table, context, aws);
+    let place = StatePlace::Table(TableSettings { name: named.value, aws, lease: lease.value });
+    StateSettings { place, when_missing: when_missing.value }
+}
+
+/// Amazon DynamoDB Developer Guide, "Supported data types and naming rules".
+fn is_table_name(text: &str) -> bool {
+    (3..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 fn http(table: &Table<'_>) -> HttpSettings {

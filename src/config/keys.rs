@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::forms::{ClusterName, ContainerName, ServiceName};
 use super::reader::{Form, Found, Setting, Table, Texts};
-use super::{AwsSettings, HttpSettings, WhenMissing};
+use super::{AwsSettings, HttpSettings, TableSettings, WhenMissing};
 use crate::domain::audit::EventName;
 use crate::domain::notification::{Changes, Format};
 use crate::domain::policy::Order;
@@ -165,7 +165,10 @@ configuration! {
     }
     State: Table "" / "state" [], "What must survive a restart." {
         default path: PathBuf = PathBuf::from("/var/lib/ecs-deployd/state.json"), "The state file. Its folder must be writable. A change takes effect at the next start.";
-        default when_missing: WhenMissing = WhenMissing::Ignore, "What a start without a state file means.";
+        optional table: String, "A DynamoDB table, in place of a file: for several replicas, of which one is active. Its partition key is `pk` and its sort key `sk`, both strings. A change takes effect at the next start.";
+        default aws: ContextName = ContextName::default(), "The AWS context whose account and Region hold the table.";
+        default lease: Duration = TableSettings::LEASE, "An active replica that is not heard of for so long is replaced: 5s or more. Only with a table.";
+        default when_missing: WhenMissing = WhenMissing::Ignore, "What a start without a state means.";
     }
     Http: Table "" / "http" [], "Where the status page, metrics and health are served." {
         default listen: SocketAddr = HttpSettings::default().listen, "An IP address and a port. There is no encryption and no authentication. A change takes effect at the next start.";

@@ -25,7 +25,7 @@ fn the_examples_are_valid() {
 fn the_defaults_are_those_that_are_documented() {
     let config = Config::parse("c.toml", GOOD).unwrap();
     assert_eq!(config.poll, PollSettings { interval: Duration::from_secs(30), overlap: Duration::from_secs(1800) });
-    assert_eq!(config.state.path, PathBuf::from("/var/lib/ecs-deployd/state.json"));
+    assert_eq!(config.state.place, StatePlace::File(PathBuf::from("/var/lib/ecs-deployd/state.json")));
     assert_eq!(config.state.when_missing, WhenMissing::Ignore);
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:9797");
     assert_eq!(config.control.socket, PathBuf::from("/run/ecs-deployd/control.sock"));
@@ -135,6 +135,22 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         (
             with("[state]\nwhen_missing = \"deploy\""),
             "c.toml:2: state.when_missing: expected \"ignore\" or \"reconcile\", found \"deploy\"",
+        ),
+        (
+            with("[state]\npath = \"/state.json\"\ntable = \"ecs-deployd\""),
+            "c.toml:3: state.table: stands beside path: the state is in a table or in a file; remove one of them",
+        ),
+        (
+            with("[state]\ntable = \"a/b\""),
+            "c.toml:2: state.table: expected a table's name: 3 to 255 letters, digits, _, - and ., found \"a/b\"",
+        ),
+        (
+            with("[state]\ntable = \"ecs-deployd\"\nlease = \"4s\""),
+            "c.toml:3: state.lease: must be at least 5s, found 4s",
+        ),
+        (
+            with("[state]\ntable = \"ecs-deployd\"\naws = \"live\""),
+            "c.toml:3: state.aws: there is no table [aws.live]; known: default",
         ),
         (
             with("[aws.default]\nmax_lookups_per_second = 5"),

@@ -296,7 +296,10 @@ families! {
     aws_request_duration_seconds: Histogram[API, OPERATION, CALL_OUTCOME] in REQUEST,
         "From sending a request to AWS to its answer.";
     state_commits_total: Counter[COMMIT_OUTCOME],
-        "Writes of the state file, by outcome.";
+        "Writes of the state, by outcome.";
+    leader: Gauge[],
+        "1 on the active replica, 0 on the others.",
+        "A daemon whose state is a file is always the active one.";
     notifications_total: Counter[RECEIVER, DELIVERY_OUTCOME],
         "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited, or the program stopped).";
     audit_events_total: Counter[AWS, EVENT],

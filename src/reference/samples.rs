@@ -25,7 +25,7 @@ use crate::state_store;
 use crate::status::{
     ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, HoldStatus, ImageStatus,
     Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, RolloutStatus, Running, RunsStatus, ServiceStatus,
-    Status, Step, Way,
+    Status, Step, TableStatus, Way,
 };
 
 /// States enough that each optional member is there in one of them. They are the same in each run.
@@ -156,6 +156,7 @@ fn status() -> Status {
             state_trouble: some(),
             audit_trouble: BTreeMap::from([(text(), text())]),
         }),
+        table: Some(TableStatus { active: some(), written_at: Some(at()) }),
         contexts: vec![ContextStatus {
             aws: text(),
             since: at(),

@@ -4,13 +4,14 @@ use jiff::Timestamp;
 
 use super::{
     ContainerStatus, ContextStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus, RolloutStatus, Running,
-    ServiceStatus, Status, Step, VERSION, Way,
+    ServiceStatus, Status, Step, TableStatus, VERSION, Way,
 };
 use crate::config::Config;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::state::{Direction, Outcome, Phase, Rollout, ServiceState, State, Target};
 use crate::domain::types::ServiceKey;
 use crate::engine::Details;
+use crate::state_store::table::Contents;
 
 impl Status {
     /// What the configuration and the state say.
@@ -38,11 +39,19 @@ impl Status {
             at: now,
             source: Origin::Daemon,
             daemon: None,
+            table: None,
             contexts: contexts.collect(),
             services: services.collect(),
             pushes: state.decisions.iter().map(|decision| PushStatus::of(decision, config)).collect(),
             changes: Vec::new(),
         }
+    }
+
+    /// What the configuration and a table say.
+    #[must_use]
+    pub fn of_table(config: &Config, contents: &Contents, active: Option<String>, now: Timestamp) -> Self {
+        let table = TableStatus { active, written_at: contents.at };
+        Self { source: Origin::Table, table: Some(table), ..Self::of(config, &contents.state, now) }
     }
 
     /// The entry of a service.

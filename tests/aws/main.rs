@@ -32,6 +32,7 @@ mod lossless;
 mod metrics;
 mod notifying;
 mod refused;
+mod replicas;
 mod runbook;
 mod running;
 mod starting;

@@ -23,6 +23,7 @@ mod notifying;
 mod operator_commands;
 mod others;
 mod polling;
+mod replicas;
 mod scene;
 mod simulation;
 mod versions;

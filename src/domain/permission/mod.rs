@@ -36,6 +36,8 @@ pub struct Usage {
     pub roles: BTreeSet<String>,
     /// The ARNs of the topics that are published to from here.
     pub topics: BTreeSet<String>,
+    /// The names of the tables here that hold the state.
+    pub tables: BTreeSet<String>,
     /// The ARNs of the roles of other contexts that are assumed with the credentials of this one.
     pub assumed_roles: BTreeSet<String>,
 }
@@ -56,6 +58,7 @@ impl Usage {
             tagged_families: BTreeSet::new(),
             roles: BTreeSet::new(),
             topics: BTreeSet::new(),
+            tables: BTreeSet::new(),
             assumed_roles: BTreeSet::new(),
         }
     }
@@ -100,6 +103,8 @@ pub enum Use {
     TaskRoles,
     /// Notifications are published to topics.
     Topics,
+    /// The state is in a table.
+    Tables,
     /// Roles of other contexts are assumed.
     OtherRoles,
     /// `check` looks for the name that may be meant. The daemon never does.
@@ -117,6 +122,7 @@ impl Use {
             Self::RevisionTags => !usage.tagged_families.is_empty(),
             Self::TaskRoles => !usage.roles.is_empty(),
             Self::Topics => !usage.topics.is_empty(),
+            Self::Tables => !usage.tables.is_empty(),
             Self::OtherRoles => !usage.assumed_roles.is_empty(),
             Self::Names => false,
         }
@@ -150,6 +156,8 @@ pub enum Scope {
     TaskRoles,
     /// The topics.
     Topics,
+    /// The tables.
+    Tables,
     /// The roles of other contexts.
     OtherRoles,
 }
@@ -173,6 +181,7 @@ impl Scope {
             Self::TaggedFamilies => usage.of_families(&usage.tagged_families),
             Self::TaskRoles => usage.roles.iter().cloned().collect(),
             Self::Topics => usage.topics.iter().cloned().collect(),
+            Self::Tables => usage.tables.iter().map(|name| usage.arn("dynamodb", &format!("table/{name}"))).collect(),
             Self::OtherRoles => usage.assumed_roles.iter().cloned().collect(),
         }
     }
@@ -293,6 +302,12 @@ pub const GRANTS: &[Grant] = &[
     ),
     grant("PassRolesOfTasks", "iam:PassRole", Use::TaskRoles, Scope::TaskRoles, Condition::PassedToTasks),
     grant("Notify", "sns:Publish", Use::Topics, Scope::Topics, Condition::None),
+    grant("KeepTheState", "dynamodb:DescribeTable", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:GetItem", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:Query", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:PutItem", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:DeleteItem", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:ConditionCheckItem", Use::Tables, Scope::Tables, Condition::None),
     grant("AssumeTheRolesOfOtherAccounts", "sts:AssumeRole", Use::OtherRoles, Scope::OtherRoles, Condition::None),
     grant("TellTheNameThatMayBeMeant", "ecs:ListClusters", Use::Names, Scope::Anything, Condition::Region),
     grant("TellTheNameThatMayBeMeant", "ecs:ListServices", Use::Names, Scope::Anything, Condition::Region),

@@ -10,6 +10,7 @@ mod faults;
 mod inventory;
 mod limits;
 pub mod rng;
+mod table;
 mod topics;
 mod trail;
 
@@ -27,6 +28,7 @@ pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, Service, Started};
 pub use faults::{Fate, Weather};
+pub use table::{SharedTable, TableWeather};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -37,6 +39,23 @@ pub struct World {
     inner: Arc<Mutex<Inner>>,
     /// Whose calls these are.
     others: bool,
+    /// The replica that makes them, where there are several.
+    door: Option<Door>,
+}
+
+/// A replica, as the world sees it.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub replica: usize,
+    /// Its process is stopped: what it has not begun to do, it does not begin.
+    pub frozen: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Door {
+    /// Waits until the process goes on.
+    pub async fn thawed(&self) {
+        let _ = self.frozen.clone().wait_for(|frozen| !*frozen).await;
+    }
 }
 
 #[derive(Debug)]
@@ -76,6 +95,8 @@ pub struct Call {
     pub at: Duration,
     /// Somebody else's than the daemon's.
     pub others: bool,
+    /// The replica that made it, where there are several.
+    pub replica: Option<usize>,
 }
 
 impl World {
@@ -105,7 +126,7 @@ impl World {
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
         };
-        Self { inner: Arc::new(Mutex::new(inner)), others: false }
+        Self { inner: Arc::new(Mutex::new(inner)), others: false, door: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -115,6 +136,11 @@ impl World {
     /// The same world, for somebody else than the daemon.
     pub fn for_others(&self) -> Self {
         Self { others: true, ..self.clone() }
+    }
+
+    /// The same world, for one of several replicas.
+    pub fn for_replica(&self, door: Door) -> Self {
+        Self { door: Some(door), ..self.clone() }
     }
 
     /// The doors to it.
@@ -180,11 +206,15 @@ impl World {
 
     /// Begins a call: it is written down, takes its time, and has its fate.
     async fn call(&self, operation: &'static str, detail: String) -> Option<Fate> {
+        if let Some(door) = &self.door {
+            door.thawed().await;
+        }
         let (latency, fate) = {
             let mut inner = self.lock();
             let at = inner.begun.elapsed();
             let number = inner.calls.len();
-            inner.calls.push(Call { operation, detail, at, others: self.others });
+            let replica = self.door.as_ref().map(|door| door.replica);
+            inner.calls.push(Call { operation, detail, at, others: self.others, replica });
             let struck = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
             let broken = inner.broken.get(operation).copied();
             let refused = inner.limits.refuse(operation, at).or_else(|| inner.refuse_clock()).map(Fate::Fails);

@@ -1,0 +1,109 @@
+//! The tasks that poll and deploy: all that a daemon does while it is the active one.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::Process;
+use crate::aws::Contexts;
+use crate::config::Config;
+use crate::deployer::{Deployer, Inbox, Parts, Reload, Request};
+use crate::domain::state::State;
+use crate::domain::types::ContextName;
+use crate::notify::Notifier;
+use crate::scheduler::{self, Shared};
+use crate::state_store::Store;
+
+/// Pages of events that may wait for the deployer.
+const WAITING_PAGES: usize = 4;
+/// Requests that may wait for it beside those that wait for the process.
+const WAITING_REQUESTS: usize = 4;
+
+/// The tasks.
+#[derive(Debug)]
+pub(super) struct Work {
+    shared: Shared,
+    schedulers: Vec<(ContextName, JoinHandle<()>)>,
+    pub(super) deployer: JoinHandle<()>,
+    pub(super) reloads: mpsc::Sender<Reload>,
+    pub(super) asks: mpsc::Sender<Request>,
+    pub(super) notifier: Notifier,
+    stop: watch::Sender<bool>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.end_schedulers();
+        self.deployer.abort();
+    }
+}
+
+impl Work {
+    /// Takes up the work where the state says it was left.
+    pub(super) fn begin(process: &Process, contexts: Contexts, state_store: Arc<dyn Store>, state: State) -> Self {
+        let Process { config, clock, metrics, health, .. } = process;
+        let (batches, pages) = mpsc::channel(WAITING_PAGES);
+        let (reloads, reloaded) = mpsc::channel(1);
+        let (asks, requests) = mpsc::channel(WAITING_REQUESTS);
+        let (stop, stopped) = watch::channel(false);
+        let shared =
+            Shared { clock: Arc::clone(clock), metrics: Arc::clone(metrics), health: Arc::clone(health), batches };
+        let notifier = Notifier::start(&config.notify, &contexts, metrics);
+        let mut schedulers = Vec::new();
+        start(&mut schedulers, &shared, config, &contexts, &state);
+        let parts = Parts {
+            config: Arc::clone(config),
+            contexts,
+            state_store,
+            state,
+            clock: Arc::clone(clock),
+            metrics: Arc::clone(metrics),
+            health: Arc::clone(health),
+            notifier: notifier.clone(),
+        };
+        let inbox = Inbox { batches: pages, reloads: reloaded, requests, stop: stopped };
+        let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
+        Self { shared, schedulers, deployer, reloads, asks, notifier, stop }
+    }
+
+    /// Starts the schedulers anew.
+    pub(super) fn restart_schedulers(&mut self, config: &Config, contexts: &Contexts, state: &State) {
+        self.end_schedulers();
+        start(&mut self.schedulers, &self.shared, config, contexts, state);
+    }
+
+    /// Ends the schedulers. They hold nothing that must be kept.
+    pub(super) fn end_schedulers(&mut self) {
+        for (_, task) in self.schedulers.drain(..) {
+            task.abort();
+        }
+    }
+
+    /// Whether a scheduler has ended, which none ever should.
+    pub(super) fn has_ended(&self) -> bool {
+        self.schedulers.iter().any(|(_, task)| task.is_finished())
+    }
+
+    /// Asks the deployer to write down what is under way, and to end.
+    pub(super) fn ask_to_stop(&mut self) {
+        self.end_schedulers();
+        let _ = self.stop.send(true);
+    }
+}
+
+fn start(
+    schedulers: &mut Vec<(ContextName, JoinHandle<()>)>,
+    shared: &Shared,
+    config: &Config,
+    contexts: &Contexts,
+    state: &State,
+) {
+    shared.health.expect(&config.polled_contexts(), config.poll.interval);
+    for scheduler in scheduler::all(config, contexts, state, shared) {
+        schedulers.push((scheduler.context.clone(), tokio::spawn(scheduler.run())));
+    }
+    for auditor in scheduler::auditors(config, contexts, state, shared) {
+        schedulers.push((auditor.context().clone(), tokio::spawn(auditor.run())));
+    }
+}

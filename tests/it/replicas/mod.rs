@@ -1,0 +1,357 @@
+//! Two and three replicas in the simulated world, by seed: processes that die, stop, and are frozen for minutes; a table that is slow, throttles,
+//! loses answers, delivers late, and is cut off from some of them; clocks that are hours apart. After each life the world is compared with what
+//! is promised, by what the table and ECS saw alone.
+//!
+//! `REPLICA_SEEDS=500 cargo test --test it replicas` runs that many lives; `REPLICA_SEED=17 cargo test --test it replicas --
+//! --nocapture` lives one of them again, step by step.
+
+mod replica;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ecs_deployd::domain::operator_command::OperatorCommand;
+use ecs_deployd::orders::{self, Told};
+use tokio::sync::watch;
+
+use crate::harness::{config, hello_world, pass};
+use crate::world::rng::Rng;
+use crate::world::{Door, Health, SharedTable, TableWeather, World};
+
+use replica::{LEASE, Replica};
+
+/// Lives of each of the two tests.
+const LIVES: u64 = 12;
+/// The services.
+const SERVICES: [&str; 3] = ["hello", "second", "third"];
+/// The longest that it may take until there is an active replica, while at least one can be: the lease that nobody renews, the second of
+/// looks, and slow answers.
+const TAKEOVER: Duration = Duration::from_secs(LEASE.as_secs() + 10);
+/// Calls that change something in ECS.
+const WRITES: [&str; 3] = ["RegisterTaskDefinition", "UpdateService", "StopServiceDeployment"];
+
+#[test]
+fn lives_of_two_replicas_keep_every_promise() {
+    live_all(2);
+}
+
+#[test]
+fn lives_of_three_replicas_keep_every_promise() {
+    live_all(3);
+}
+
+fn live_all(replicas: usize) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    if let Some(seed) = number("REPLICA_SEED") {
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .without_time()
+            .with_target(false)
+            .try_init();
+        assert!(live(seed, replicas, true), "seed {seed} failed");
+        return;
+    }
+    let lives = number("REPLICA_SEEDS").unwrap_or(LIVES);
+    let failed: Vec<u64> = (0..lives).filter(|seed| !live(*seed, replicas, false)).collect();
+    assert!(failed.is_empty(), "with {replicas} replicas these seeds failed: {failed:?}");
+}
+
+fn live(seed: u64, replicas: usize, trace: bool) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let mut life = Life::new(seed, replicas, trace);
+            life.go_on().await;
+            life.end_well().await;
+            life.judge();
+        });
+    }));
+    if lived.is_err() {
+        eprintln!("seed {seed} with {replicas} replicas failed");
+    }
+    lived.is_ok()
+}
+
+struct Life {
+    rng: Rng,
+    trace: bool,
+    world: World,
+    table: SharedTable,
+    replicas: Vec<Option<Replica>>,
+    frozen: Vec<watch::Sender<bool>>,
+    /// Contents that were pushed, with their digests, in order.
+    pushed: Vec<String>,
+    stormy: bool,
+    /// Since when there is no active replica although there could be one.
+    leaderless: Option<Duration>,
+    begun: ecs_deployd::clock::Instant,
+}
+
+impl Life {
+    fn new(seed: u64, replicas: usize, trace: bool) -> Self {
+        let (world, _, first) = hello_world();
+        for name in &SERVICES[1..] {
+            let image = format!("{}:latest", crate::world::image_uri("hello"));
+            let revision = world.register(name, &[("app", &image), ("side", "envoy:1")]);
+            world.create_service("web", name, &revision, 2);
+        }
+        world.set_trace(trace);
+        let frozen = (0..replicas).map(|_| watch::channel(false).0).collect();
+        let table = SharedTable::new(!seed);
+        let mut rng = Rng::new(seed);
+        world.set_page_size(usize::try_from(2 + rng.below(8)).unwrap());
+        Self {
+            rng,
+            trace,
+            world,
+            table,
+            replicas: (0..replicas).map(|_| None).collect(),
+            frozen,
+            pushed: vec![first],
+            stormy: false,
+            leaderless: None,
+            begun: ecs_deployd::clock::instant(),
+        }
+    }
+
+    fn say(&self, what: &str) {
+        if self.trace {
+            eprintln!("-- {:.1}s: {what}", self.begun.elapsed().as_secs_f64());
+        }
+    }
+
+    fn config() -> String {
+        let more: String = SERVICES[1..]
+            .iter()
+            .map(|name| format!("[[repository.service]]\ncluster = \"web\"\nservice = \"{name}\"\n"))
+            .collect();
+        config("") + &more
+    }
+
+    fn start(&mut self, number: usize) {
+        if self.replicas[number].is_none() {
+            self.say(&format!("replica {number} starts"));
+            let door = Door { replica: number, frozen: self.frozen[number].subscribe() };
+            // Their clocks are hours apart.
+            let apart = jiff::SignedDuration::from_hours(7 * i64::try_from(number).unwrap() - 5);
+            self.replicas[number] = Some(Replica::start(&self.world, &self.table, door, apart, &Self::config()));
+        }
+    }
+
+    async fn go_on(&mut self) {
+        pass(3600).await;
+        for number in 0..self.replicas.len() {
+            self.start(number);
+        }
+        self.spend(10).await;
+        for _ in 0..25 {
+            self.happen().await;
+            let span = *self.rng.pick(&[0, 1, 3, 10, 20, 60, 200]);
+            self.spend(span).await;
+        }
+    }
+
+    async fn happen(&mut self) {
+        let one = usize::try_from(self.rng.below(self.replicas.len() as u64)).unwrap();
+        match self.rng.below(13) {
+            0..4 => self.push().await,
+            4 => {
+                if let Some(replica) = self.replicas[one].take() {
+                    self.say(&format!("replica {one} dies"));
+                    self.frozen[one].send_replace(false);
+                    replica.kill().await;
+                }
+            }
+            5 => {
+                if let Some(replica) = self.replicas[one].take().filter(|_| !*self.frozen[one].borrow()) {
+                    self.say(&format!("replica {one} stops"));
+                    let stopped = tokio::spawn(replica.stop());
+                    self.spend(1).await;
+                    // One that cannot reach the table is killed by whoever waits for its end.
+                    let _ = ecs_deployd::clock::within(Duration::from_secs(60), stopped).await;
+                }
+            }
+            6..8 => self.start(one),
+            8..10 => {
+                let freeze = !*self.frozen[one].borrow();
+                self.say(&format!("replica {one} is {}", if freeze { "frozen" } else { "thawed" }));
+                self.frozen[one].send_replace(freeze);
+            }
+            10 => {
+                let cut = !self.table.is_cut(one);
+                self.say(&format!("replica {one} is {}", if cut { "cut off" } else { "reached again" }));
+                self.table.set_cut(one, cut);
+            }
+            _ => {
+                let weather = TableWeather {
+                    chance: *self.rng.pick(&[0, 0, 10, 30, 60]),
+                    slow: *self.rng.pick(&[0, 0, 20, 500, 4000]),
+                };
+                self.say(&format!("{weather:?}"));
+                self.stormy = weather.chance > 0 || weather.slow > 100;
+                self.table.set_weather(weather);
+            }
+        }
+    }
+
+    async fn push(&mut self) {
+        // CloudTrail's times are whole seconds.
+        self.spend(1).await;
+        let number = self.pushed.len();
+        let late = jiff::SignedDuration::from_secs(i64::try_from(self.rng.below(200)).unwrap());
+        let digest = self.world.push_late("hello", "latest", &format!("content {number}"), late);
+        let after = Duration::from_secs(1 + self.rng.below(120));
+        self.world.set_health(&digest, Health::After(after));
+        self.say(&format!("push {number}: {digest}"));
+        self.pushed.push(digest);
+    }
+
+    /// Time passes, and it is looked whether somebody is active who could be.
+    async fn spend(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            pass(1).await;
+            let now = self.begun.elapsed();
+            let can = |(number, replica): (usize, &Option<Replica>)| {
+                replica.is_some() && !*self.frozen[number].borrow() && !self.table.is_cut(number)
+            };
+            let could = !self.stormy && self.replicas.iter().enumerate().any(can);
+            let active = self.replicas.iter().flatten().filter(|replica| replica.is_active()).count();
+            if !could || active > 0 {
+                self.leaderless = None;
+            } else {
+                let since = *self.leaderless.get_or_insert(now);
+                assert!(now - since <= TAKEOVER, "nobody is active since {since:?}, and it is {now:?}");
+            }
+        }
+    }
+
+    /// Everything works again.
+    async fn end_well(&mut self) {
+        self.say("faults stop");
+        self.table.set_weather(TableWeather::default());
+        self.stormy = false;
+        for number in 0..self.replicas.len() {
+            self.frozen[number].send_replace(false);
+            self.table.set_cut(number, false);
+            self.start(number);
+        }
+        self.spend(1800).await;
+        let table = self.table.door(Door { replica: 99, frozen: watch::channel(false).1 });
+        let told = orders::give(
+            table.as_ref(),
+            LEASE,
+            "an-order",
+            "web/hello".to_owned(),
+            OperatorCommand::Hold { reason: None },
+            "arn:aws:iam::111111111111:user/alice (alice)".to_owned(),
+        )
+        .await
+        .unwrap();
+        assert!(matches!(&told, Told::Done(text) if text.starts_with("held")), "{told:?}");
+    }
+
+    fn judge(&self) {
+        // No push is lost, and none is deployed twice.
+        let last = self.pushed.last().unwrap();
+        for name in SERVICES {
+            let runs = self.world.settled_image("web", name, "app");
+            assert_eq!(runs.as_ref(), Some(last), "{name} does not run the last push of {:#?}", self.pushed);
+            let mut times: BTreeMap<String, usize> = BTreeMap::new();
+            for started in self.world.log_of("web", name) {
+                let digest = started.digests["app"].clone().unwrap();
+                *times.entry(digest).or_default() += 1;
+            }
+            let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+            assert!(twice.is_empty(), "{name}: deployed more than once: {twice:?}");
+        }
+        // Whoever writes holds the lease, as the table saw it.
+        for call in self.world.calls().iter().filter(|call| WRITES.contains(&call.operation)) {
+            let Some(replica) = call.replica else { continue };
+            let holder = self.table.holder_at(call.at);
+            let name = format!("replica-{replica}-");
+            assert!(
+                holder.as_ref().is_some_and(|holder| holder.starts_with(&name)),
+                "{} of replica {replica} at {:?}, while {holder:?} holds the lease",
+                call.operation,
+                call.at
+            );
+        }
+        assert!(self.world.calls().iter().any(|call| call.replica.is_some()), "nobody did anything");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_after_a_crash_takes_a_lease_and_after_a_stop_a_second() {
+    for stops in [false, true] {
+        let mut life = Life::new(1, 2, false);
+        life.start(0);
+        life.spend(5).await;
+        life.start(1);
+        life.spend(30).await;
+        assert!(life.replicas[0].as_ref().unwrap().is_active() && !life.replicas[1].as_ref().unwrap().is_active());
+        let first = life.replicas[0].take().unwrap();
+        let begun = ecs_deployd::clock::instant();
+        if stops {
+            first.stop().await;
+        } else {
+            first.kill().await;
+        }
+        while !life.replicas[1].as_ref().unwrap().is_active() {
+            ecs_deployd::clock::sleep(Duration::from_millis(10)).await;
+        }
+        let took = begun.elapsed();
+        let most = if stops { Duration::from_millis(1_500) } else { LEASE + Duration::from_secs(2) };
+        assert!(took <= most, "{took:?} after a {}", if stops { "stop" } else { "crash" });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_asks_nobody_but_the_table() {
+    let mut life = Life::new(1, 2, false);
+    life.start(0);
+    life.spend(5).await;
+    life.start(1);
+    life.spend(300).await;
+    assert!(life.world.calls().iter().all(|call| call.replica != Some(1)), "{:#?}", life.world.calls());
+    life.table.take_requests();
+    life.spend(3600).await;
+    let requests = life.table.take_requests();
+    // Of the standby: one look a second. Of the active one: the renewals, the looks for orders, and a cursor a minute.
+    assert!((3_500..3_700).contains(&requests["GetItem"]), "{requests:?}");
+    assert!((1_700..1_810).contains(&requests["Query"]), "{requests:?}");
+    assert!((700..730).contains(&requests["PutItem"]), "{requests:?}");
+    assert!(requests["TransactWriteItems"] <= 62, "{requests:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_is_answered_within_seconds_and_withdrawn_where_nobody_is_active() {
+    let mut life = Life::new(1, 1, false);
+    let table = life.table.door(Door { replica: 99, frozen: watch::channel(false).1 });
+    let give = |id: &'static str, order: OperatorCommand| {
+        let table = Arc::clone(&table);
+        async move { orders::give(table.as_ref(), LEASE, id, "web/hello".to_owned(), order, "arn (bob)".to_owned()).await }
+    };
+    let begun = ecs_deployd::clock::instant();
+    let nobody = give("one", OperatorCommand::Deploy).await.unwrap_err().to_string();
+    assert!(nobody.starts_with("no active replica answers within"), "{nobody}");
+    assert!(begun.elapsed() <= LEASE + Duration::from_secs(12), "{:?}", begun.elapsed());
+    // What was withdrawn is not carried out later.
+    life.start(0);
+    life.spend(30).await;
+    let begun = ecs_deployd::clock::instant();
+    let told = give("two", OperatorCommand::Hold { reason: Some("fair".to_owned()) }).await.unwrap();
+    assert!(matches!(&told, Told::Done(text) if text.contains("held")), "{told:?}");
+    assert!(begun.elapsed() <= Duration::from_secs(5), "{:?}", begun.elapsed());
+    let refused = give("three", OperatorCommand::Deploy).await.unwrap();
+    assert!(matches!(&refused, Told::Refused(text) if text.contains("bob")), "{refused:?}");
+    // One whose giver died before anybody took it is not carried out by a replica that comes later.
+    life.replicas[0].take().unwrap().stop().await;
+    let abandoned = tokio::spawn(give("four", OperatorCommand::Release));
+    life.spend(2).await;
+    abandoned.abort();
+    life.start(0);
+    life.spend(60).await;
+    let refused = give("five", OperatorCommand::Deploy).await.unwrap();
+    assert!(matches!(&refused, Told::Refused(_)), "the release was not carried out: {refused:?}");
+}

@@ -1,0 +1,255 @@
+//! A table of DynamoDB that several replicas share: conditions hold as they do there, and what lies between a replica and the table may be
+//! slow, lose answers, deliver late, throttle, or be cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ecs_deployd::aws::table::{Change, Condition, Item, ItemKey, ItemPage, TRANSACTION, Table, TableView, Written};
+use ecs_deployd::aws::{AwsError, Fault};
+use ecs_deployd::clock::{self, Instant};
+use ecs_deployd::lease::Fence;
+
+use super::Door;
+use super::rng::Rng;
+
+/// The largest answer of a query that is simulated.
+const PAGE: usize = 40;
+/// How long the real doors wait for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// What requests meet with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TableWeather {
+    /// How many in a hundred meet with something.
+    pub chance: u64,
+    /// The longest time that one takes, in milliseconds.
+    pub slow: u64,
+}
+
+/// The table, and who has held the lease.
+#[derive(Debug, Clone)]
+pub struct SharedTable(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    begun: Instant,
+    items: BTreeMap<ItemKey, Item>,
+    rng: Rng,
+    weather: TableWeather,
+    cut: BTreeSet<usize>,
+    /// Each change of the lease: when it was made, who holds it then, and for how long.
+    leases: Vec<(Duration, Option<String>, Duration)>,
+    requests: BTreeMap<&'static str, usize>,
+}
+
+impl SharedTable {
+    pub fn new(seed: u64) -> Self {
+        let inner = Inner {
+            begun: clock::instant(),
+            items: BTreeMap::new(),
+            rng: Rng::new(seed),
+            weather: TableWeather::default(),
+            cut: BTreeSet::new(),
+            leases: Vec::new(),
+            requests: BTreeMap::new(),
+        };
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
+    /// What requests meet with from here on.
+    pub fn set_weather(&self, weather: TableWeather) {
+        self.0.lock().unwrap().weather = weather;
+    }
+
+    /// Nothing of what a replica sends reaches the table, or everything does again.
+    pub fn set_cut(&self, replica: usize, cut: bool) {
+        let mut inner = self.0.lock().unwrap();
+        if cut {
+            inner.cut.insert(replica);
+        } else {
+            inner.cut.remove(&replica);
+        }
+    }
+
+    pub fn is_cut(&self, replica: usize) -> bool {
+        self.0.lock().unwrap().cut.contains(&replica)
+    }
+
+    /// Who held the lease at a time, if it had not ended, as the table saw it.
+    pub fn holder_at(&self, at: Duration) -> Option<String> {
+        let inner = self.0.lock().unwrap();
+        let (since, holder, length) = inner.leases.iter().rev().find(|(since, ..)| *since <= at)?;
+        holder.clone().filter(|_| at <= *since + *length)
+    }
+
+    /// How often each operation was called, since the last time.
+    pub fn take_requests(&self) -> BTreeMap<&'static str, usize> {
+        std::mem::take(&mut self.0.lock().unwrap().requests)
+    }
+
+    /// The way of a replica to it.
+    pub fn door(&self, door: Door) -> Arc<dyn Table> {
+        Arc::new(DoorTo { table: self.clone(), door })
+    }
+}
+
+#[derive(Debug)]
+struct DoorTo {
+    table: SharedTable,
+    door: Door,
+}
+
+/// What becomes of a request.
+enum Fate {
+    Answered,
+    Fails(Fault),
+    /// It takes effect, and the answer is lost.
+    AnswerLost,
+    /// It takes effect this much later, and the answer is lost.
+    Late(Duration),
+}
+
+impl DoorTo {
+    /// A request: it takes its time, has its effect or not, and is answered or not.
+    async fn request<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        effect: impl FnOnce(&mut Inner) -> T + Send + 'static,
+    ) -> Result<T, AwsError> {
+        self.door.thawed().await;
+        let (fate, there, back) = {
+            let mut inner = self.table.0.lock().unwrap();
+            *inner.requests.entry(operation).or_default() += 1;
+            let TableWeather { chance, slow } = inner.weather;
+            let fate = match inner.rng.percent(chance) {
+                false => Fate::Answered,
+                true => match inner.rng.below(6) {
+                    0..2 => Fate::Fails(Fault::Throttled),
+                    2 => Fate::Fails(Fault::Unavailable),
+                    3..5 => Fate::AnswerLost,
+                    _ => Fate::Late(Duration::from_millis(inner.rng.below(20_000))),
+                },
+            };
+            (
+                fate,
+                Duration::from_millis(3 + inner.rng.below(slow + 1)),
+                Duration::from_millis(2 + inner.rng.below(slow + 1)),
+            )
+        };
+        clock::sleep(there).await;
+        if self.table.is_cut(self.door.replica) {
+            clock::sleep(ANSWER_WITHIN).await;
+            return Err(AwsError::timed_out("dynamodb", operation));
+        }
+        let error = |fault| AwsError { fault, ..AwsError::timed_out("dynamodb", operation) };
+        match fate {
+            Fate::Fails(fault) => Err(error(fault)),
+            Fate::AnswerLost => {
+                effect(&mut self.table.0.lock().unwrap());
+                clock::sleep(back).await;
+                Err(error(Fault::Unavailable))
+            }
+            Fate::Late(after) => {
+                let table = self.table.clone();
+                tokio::spawn(async move {
+                    clock::sleep(after).await;
+                    effect(&mut table.0.lock().unwrap());
+                });
+                Err(error(Fault::Unavailable))
+            }
+            Fate::Answered => {
+                let answer = effect(&mut self.table.0.lock().unwrap());
+                clock::sleep(back).await;
+                self.door.thawed().await;
+                Ok(answer)
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn holds(&self, key: &ItemKey, condition: Option<&Condition>) -> bool {
+        let found = self.items.get(key);
+        match condition {
+            None => true,
+            Some(Condition::Absent) => found.is_none(),
+            Some(Condition::Holds(wanted)) => {
+                found.is_some_and(|item| wanted.iter().all(|(name, value)| item.attributes.get(*name) == Some(value)))
+            }
+        }
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Written {
+        let keys: BTreeSet<&ItemKey> = changes.iter().map(Change::key).collect();
+        assert_eq!(keys.len(), changes.len(), "two actions on one item");
+        assert!(changes.len() <= TRANSACTION, "{} changes in one transaction", changes.len());
+        let condition = |change: &Change| match change {
+            Change::Put(_, condition) | Change::Delete(_, condition) => condition.clone(),
+            Change::Check(_, condition) => Some(condition.clone()),
+        };
+        let is_unmet = |(_, change): &(usize, &Change)| !self.holds(change.key(), condition(change).as_ref());
+        let unmet: Vec<usize> = changes.iter().enumerate().filter(is_unmet).map(|(place, _)| place).collect();
+        if !unmet.is_empty() {
+            return Written::Unmet(unmet);
+        }
+        for change in changes {
+            match change {
+                Change::Put(item, _) => {
+                    assert!(item.size() < 400_000, "{} has {} bytes", item.key, item.size());
+                    if item.key == Fence::key() {
+                        let length = Duration::from_millis(item.number("lease_ms").unwrap());
+                        self.leases.push((self.begun.elapsed(), item.text("holder").map(str::to_owned), length));
+                    }
+                    self.items.insert(item.key.clone(), item.clone());
+                }
+                Change::Delete(key, _) => drop(self.items.remove(key)),
+                Change::Check(..) => {}
+            }
+        }
+        Written::Done
+    }
+}
+
+#[async_trait]
+impl Table for DoorTo {
+    fn name(&self) -> &str {
+        "replicas"
+    }
+
+    async fn describe(&self) -> Result<TableView, AwsError> {
+        let key = |name: &str| (name.to_owned(), "S".to_owned());
+        self.request("DescribeTable", move |_| TableView {
+            status: "ACTIVE".to_owned(),
+            keys: vec![key("pk"), key("sk")],
+        })
+        .await
+    }
+
+    async fn get(&self, key: &ItemKey) -> Result<Option<Item>, AwsError> {
+        let key = key.clone();
+        self.request("GetItem", move |inner| inner.items.get(&key).cloned()).await
+    }
+
+    async fn query(&self, pk: &str, after: Option<String>) -> Result<ItemPage, AwsError> {
+        let pk = pk.to_owned();
+        self.request("Query", move |inner| {
+            let is_after = |item: &&Item| item.key.pk == pk && after.as_ref().is_none_or(|after| item.key.sk > *after);
+            let items: Vec<Item> = inner.items.values().filter(is_after).take(PAGE).cloned().collect();
+            let next = items.last().filter(|_| items.len() == PAGE).map(|item| item.key.sk.clone());
+            ItemPage { items, next }
+        })
+        .await
+    }
+
+    async fn write(&self, change: &Change) -> Result<Written, AwsError> {
+        let change = change.clone();
+        self.request("PutItem", move |inner| inner.apply(std::slice::from_ref(&change))).await
+    }
+
+    async fn transact(&self, changes: &[Change]) -> Result<Written, AwsError> {
+        let changes = changes.to_vec();
+        self.request("TransactWriteItems", move |inner| inner.apply(&changes)).await
+    }
+}
