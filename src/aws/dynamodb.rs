@@ -163,7 +163,7 @@ impl Table for SdkTable {
         let sent = async {
             match request.send().await {
                 Ok(_) => Ok(Written::Done),
-                Err(error) => cancelled(error),
+                Err(error) => cancelled(&error).ok_or(error),
             }
         };
         self.caller.call(OPERATION, sent).await
@@ -210,29 +210,24 @@ impl SdkTable {
     }
 }
 
-/// A transaction that was not made: AWS tells a reason for each of its changes.
-fn cancelled(
-    error: SdkError<TransactWriteItemsError, Response>,
-) -> Result<Written, SdkError<TransactWriteItemsError, Response>> {
-    let SdkError::ServiceError(service) = &error else { return Err(error) };
+/// Why a transaction was not made, where that is no failure: AWS tells a reason for each of its changes.
+fn cancelled(error: &SdkError<TransactWriteItemsError, Response>) -> Option<Written> {
+    let SdkError::ServiceError(service) = error else { return None };
     let reasons = match service.err() {
         TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled.cancellation_reasons(),
         TransactWriteItemsError::TransactionInProgressException(_) => {
-            return Ok(Written::Busy("TransactionInProgressException".to_owned()));
+            return Some(Written::Busy("TransactionInProgressException".to_owned()));
         }
-        _ => return Err(error),
+        _ => return None,
     };
     let code = |reason: &CancellationReason| reason.code().unwrap_or_default().to_owned();
     let unmet: Vec<usize> =
         reasons.iter().enumerate().filter(|(_, reason)| code(reason) == UNMET).map(|(place, _)| place).collect();
     if !unmet.is_empty() {
-        return Ok(Written::Unmet(unmet));
+        return Some(Written::Unmet(unmet));
     }
     let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "ThrottlingException"];
-    match reasons.iter().map(code).find(|code| passing.contains(&code.as_str())) {
-        Some(code) => Ok(Written::Busy(code)),
-        None => Err(error),
-    }
+    reasons.iter().map(code).find(|code| passing.contains(&code.as_str())).map(Written::Busy)
 }
 
 /// A condition in the words of DynamoDB.

@@ -82,7 +82,7 @@ pub(super) fn rollback(config: &Config, options: RollbackOptions) -> ExitCode {
 fn order(config: &Config, service: String, order: OperatorCommand) -> ExitCode {
     let name = service.clone();
     if let StatePlace::Table(settings) = &config.state.place {
-        return through_table(config, settings, name, order);
+        return through_table(config, settings, &name, order);
     }
     let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service: service.into(), order })) {
         Err(code) => return code,
@@ -122,11 +122,11 @@ enum NotGiven {
     Unanswered(#[from] Unanswered),
 }
 
-fn through_table(config: &Config, settings: &TableSettings, name: String, order: OperatorCommand) -> ExitCode {
-    match block_on(give(config, settings, name.clone(), order)) {
+fn through_table(config: &Config, settings: &TableSettings, name: &str, order: OperatorCommand) -> ExitCode {
+    match block_on(give(config, settings, name.to_owned(), order)) {
         Err(code) => code,
-        Ok(Ok(orders::Told::Done(text))) => done(&name, &text),
-        Ok(Ok(orders::Told::Refused(text))) => refused(&name, &text),
+        Ok(Ok(orders::Told::Done(text))) => done(name, &text),
+        Ok(Ok(orders::Told::Refused(text))) => refused(name, &text),
         Ok(Err(error @ NotGiven::Place(PlaceError::Connect(_)))) => fail(&error, Exit::BadConfiguration),
         Ok(Err(error @ NotGiven::Place(PlaceError::StateStore(_)))) => fail(&error, Exit::BadState),
         Ok(Err(error)) => fail(&error, Exit::Failure),

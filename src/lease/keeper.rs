@@ -81,7 +81,6 @@ impl Keeper {
     }
 
     /// The same, with the task for others to run.
-    #[must_use]
     pub fn new(
         table: Arc<dyn Table>,
         me: String,

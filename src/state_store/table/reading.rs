@@ -76,7 +76,7 @@ pub(super) async fn read_once(table: &dyn Table) -> Result<Contents, TableError>
     // The number first: whoever compares it afterwards sees each change that was made since.
     let meta = patiently(|| table.get(meta_key_static())).await.map_err(|error| TableError::of(table, error))?;
     if let Some(meta) = meta {
-        reading.meta(meta)?;
+        reading.meta(&meta)?;
     }
     for pk in [STATE, HISTORY, DECISIONS] {
         let mut after = None;
@@ -134,27 +134,27 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn corrupt(&self, item: &Item, reason: impl ToString) -> TableError {
+    fn corrupt(&self, item: &Item, reason: &impl ToString) -> TableError {
         TableError::Corrupt { table: self.table.to_owned(), item: item.key.to_string(), reason: reason.to_string() }
     }
 
     fn body<T: DeserializeOwned>(&self, item: &Item) -> Result<T, TableError> {
-        let body = item.text("body").ok_or_else(|| self.corrupt(item, "it has no body"))?;
-        serde_json::from_str(body).map_err(|error| self.corrupt(item, error))
+        let body = item.text("body").ok_or_else(|| self.corrupt(item, &"it has no body"))?;
+        serde_json::from_str(body).map_err(|error| self.corrupt(item, &error))
     }
 
     fn name<T: TryFrom<String, Error: ToString>>(&self, item: &Item, text: &str) -> Result<T, TableError> {
-        T::try_from(text.to_owned()).map_err(|error| self.corrupt(item, error.to_string()))
+        T::try_from(text.to_owned()).map_err(|error| self.corrupt(item, &error.to_string()))
     }
 
-    fn meta(&mut self, item: Item) -> Result<(), TableError> {
-        let missing = |name: &str| self.corrupt(&item, format!("it has no {name}"));
+    fn meta(&mut self, item: &Item) -> Result<(), TableError> {
+        let missing = |name: &str| self.corrupt(item, &format!("it has no {name}"));
         let version = item.number("version").ok_or_else(|| missing("version"))?;
         if version > state::VERSION {
             return Err(TableError::Newer { table: self.table.to_owned(), found: version });
         }
         if version < state::VERSION {
-            return Err(self.corrupt(&item, format!("it has version {version}, which never was")));
+            return Err(self.corrupt(item, &format!("it has version {version}, which never was")));
         }
         let sequence = item.number("sequence").ok_or_else(|| missing("sequence"))?;
         let at = item.text("at").and_then(|text| text.parse().ok());
@@ -165,13 +165,13 @@ impl Reading<'_> {
     fn take(&mut self, item: &Item) -> Result<(), TableError> {
         let sk = item.key.sk.as_str();
         if item.key.pk == DECISIONS {
-            let number: u64 = sk.parse().map_err(|error| self.corrupt(item, error))?;
+            let number: u64 = sk.parse().map_err(|error| self.corrupt(item, &error))?;
             let decision = self.body(item)?;
             self.parts.decisions.insert(number, decision);
             return Ok(());
         }
         let Some((kind, rest)) = sk.split_once('/') else {
-            return if sk == "meta" { Ok(()) } else { Err(self.corrupt(item, UNKNOWN)) };
+            return if sk == "meta" { Ok(()) } else { Err(self.corrupt(item, &UNKNOWN)) };
         };
         match (item.key.pk.as_str(), kind) {
             (HISTORY, "service") => {
@@ -191,7 +191,7 @@ impl Reading<'_> {
                 self.parts.audits.insert(name, audit);
             }
             (STATE, "followed") => {
-                let (name, repository) = rest.split_once('/').ok_or_else(|| self.corrupt(item, UNKNOWN))?;
+                let (name, repository) = rest.split_once('/').ok_or_else(|| self.corrupt(item, &UNKNOWN))?;
                 let (name, repository) = (self.name(item, name)?, self.name(item, repository)?);
                 let since = self.body(item)?;
                 self.parts.followed.entry(name).or_default().push((repository, since));
@@ -209,16 +209,16 @@ impl Reading<'_> {
                     }
                 }
             }
-            _ => return Err(self.corrupt(item, UNKNOWN)),
+            _ => return Err(self.corrupt(item, &UNKNOWN)),
         }
         Ok(())
     }
 
     fn seen(&mut self, item: &Item, kind: &str, rest: &str) -> Result<(), TableError> {
         let parts: Vec<&str> = rest.split('/').collect();
-        let [context, part, number] = parts[..] else { return Err(self.corrupt(item, UNKNOWN)) };
-        let part: i64 = part.parse().map_err(|error| self.corrupt(item, error))?;
-        let number: u64 = number.parse().map_err(|error| self.corrupt(item, error))?;
+        let [context, part, number] = parts[..] else { return Err(self.corrupt(item, &UNKNOWN)) };
+        let part: i64 = part.parse().map_err(|error| self.corrupt(item, &error))?;
+        let number: u64 = number.parse().map_err(|error| self.corrupt(item, &error))?;
         let name: ContextName = self.name(item, context)?;
         let events: BTreeMap<EventId, Timestamp> = self.body(item)?;
         let index = &mut self.parts.index;
