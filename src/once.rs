@@ -150,7 +150,12 @@ fn limit(config: &Config) -> Duration {
 
 /// Whether ECS rolls something, and is seen to.
 fn is_rolling(status: &Status) -> bool {
-    let rolls = |one: &ServiceStatus| one.rollout.as_ref().is_some_and(|rollout| rollout.phase == Step::Rolling);
+    let rolls = |one: &ServiceStatus| {
+        one.rollout.as_ref().is_some_and(|rollout| match rollout.phase {
+            Step::Intended | Step::Registered => false,
+            Step::Rolling | Step::Monitoring => true,
+        })
+    };
     status.services.iter().any(|one| rolls(one) && one.trouble.is_none())
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::text::Text;
 use super::{parse, render};
 use crate::domain::deployment::HookTarget;
+use crate::domain::monitor::Monitored;
 use crate::domain::operator_command::OperatorCommand;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::settings::RepositoryKey;
@@ -67,16 +68,19 @@ fn rollback_target() -> impl Strategy<Value = RollbackTarget> {
 }
 
 fn phase() -> impl Strategy<Value = Phase> {
-    let deployment = |(revision, since, progressed_at)| Phase::Rolling {
+    let monitored = (time(), 0..99, prop::option::of(time()), 0..9)
+        .prop_map(|(since, desired, events_from, stopped)| Monitored { since, desired, events_from, stopped });
+    let deployment = |(revision, since, progressed_at, monitored)| Phase::Rolling {
         revision: arn(revision),
         deployment: DeploymentId::parse("ecs-svc/1234").unwrap(),
         since,
         progressed_at,
+        monitored,
     };
     prop_oneof![
         Just(Phase::Intended),
         (1..99u64).prop_map(|revision| Phase::Registered { revision: arn(revision) }),
-        (1..99u64, time(), prop::option::of(time())).prop_map(deployment),
+        (1..99u64, time(), prop::option::of(time()), prop::option::of(monitored)).prop_map(deployment),
     ]
 }
 

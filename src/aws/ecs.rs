@@ -29,6 +29,7 @@ use super::call::{Caller, timestamp};
 use super::{AwsError, Ecs, Services, Unrollable};
 use crate::domain::deployment::{HookAction, HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView};
 use crate::domain::event::shorten;
+use crate::domain::monitor;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
@@ -39,7 +40,7 @@ use crate::domain::view::{
 
 /// DescribeServiceRevisions takes at most 20.
 const DEPLOYMENTS: i32 = 20;
-/// Service events that are kept: enough to say why a rollout does not move.
+/// Service events that are kept: enough to say why a rollout does not move. Older ones are kept if they tell of tasks.
 const EVENTS: usize = 10;
 
 #[derive(Debug)]
@@ -332,8 +333,9 @@ fn view(service: &Service) -> Option<ServiceView> {
         events: service
             .events()
             .iter()
-            .take(EVENTS)
-            .filter_map(|event| {
+            .enumerate()
+            .filter(|(index, event)| *index < EVENTS || event.message().is_some_and(monitor::tells_of_tasks))
+            .filter_map(|(_, event)| {
                 Some(ServiceEvent {
                     at: timestamp(event.created_at()?)?,
                     message: printable(event.message()?, LONGEST),

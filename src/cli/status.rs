@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::place::{self, PlaceError};
 use crate::state_store::{self, Found, StateStoreError};
 use crate::status::{
-    ContainerStatus, ContextStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus, Standing, Status,
+    ContainerStatus, ContextStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus, Standing, Status, Step,
     TableStatus, Way,
 };
 use crate::wording::{ago, counted, short_digest, short_revision, span};
@@ -339,7 +339,11 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
             format!(" {} {} of {} tasks", bar(tasks.running, tasks.desired), tasks.running, tasks.desired)
         });
         let back = rollout.direction == Way::Back;
-        let word = if back { "going back to" } else { "rolling to" };
+        let word = match rollout.phase {
+            _ if back => "going back to",
+            Step::Intended | Step::Registered | Step::Rolling => "rolling to",
+            Step::Monitoring => "watching",
+        };
         let took = span(now.duration_since(rollout.decided_at));
         let text = format!("{word} {revision}{tasks}{}, {took}", rollout.stage_and_traffic());
         return Cell::new(text, if back { Tone::Bad } else { Tone::Warning });

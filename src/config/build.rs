@@ -209,7 +209,8 @@ fn deploy_defaults(table: &Table<'_>) -> DeploySettings {
 }
 
 fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
-    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base } = keys::Deploy::read(table);
+    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor } =
+        keys::Deploy::read(table);
     let at = observe_interval.at.or(timeout.at);
     let settings = DeploySettings {
         pin: pin.or(inherited.pin),
@@ -218,6 +219,7 @@ fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
         on_failure: on_failure.or(inherited.on_failure),
         downtime: downtime.or(inherited.downtime),
         base: base.or(inherited.base),
+        monitor: if monitor.at.is_some() { monitor.value.0 } else { inherited.monitor },
     };
     if let Some(at) = at
         && settings.observe_interval > settings.timeout
@@ -326,7 +328,7 @@ fn repository(
             Some(other) if !agree(other, &service.deploy) => table.report(
                 at,
                 &key_name,
-                format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime and base must agree", service.key),
+                format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base and monitor must agree", service.key),
             ),
             _ => {
                 settled.settings.insert(service.key.clone(), service.deploy.clone());

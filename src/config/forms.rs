@@ -63,6 +63,23 @@ impl Form for Duration {
     }
 }
 
+/// A duration that may be zero.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span(pub(super) Duration);
+
+impl Form for Span {
+    const NAME: &'static str = "duration, or `0s`";
+
+    fn read(table: &Table<'_>, key: &'static str) -> Option<Found<Self>> {
+        let found = table.duration_or_zero(key)?;
+        Some(Found { value: Self(found.value), at: found.at })
+    }
+
+    fn toml(&self) -> String {
+        self.0.toml()
+    }
+}
+
 impl Form for f64 {
     const NAME: &'static str = "number";
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::forms::{ClusterName, ContainerName, ServiceName};
+use super::forms::{ClusterName, ContainerName, ServiceName, Span};
 use super::reader::{Form, Found, Setting, Table, Texts};
 use super::{AwsSettings, HttpSettings, TableSettings, WhenMissing};
 use crate::domain::audit::EventName;
@@ -199,6 +199,7 @@ configuration! {
         default on_failure: OnFailure = DeploySettings::default().on_failure, "What happens after a rollout failed or timed out. The digest is held either way.";
         default downtime: DowntimeMode = DeploySettings::default().downtime, "What happens to a service whose settings do not let ECS replace its tasks without downtime.";
         default base: Base = DeploySettings::default().base, "What a new revision is made from.";
+        default monitor: Span = Span(DeploySettings::default().monitor), "How long a rollout stays under watch after ECS has completed it: tasks that keep stopping or turn unhealthy fail it. `0s`: it is completed at once.";
     }
     Tags: Group "" / "policy" [], "Which tags are deployed: exactly one of `tags`, `semver` and `regex`." {
         optional tags: Texts, "Globs (`* ? [a-z] {a,b}`) for the whole tag. The newest push wins.";

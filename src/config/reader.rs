@@ -217,6 +217,17 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A duration between a second and a year, or none at all.
+    pub(super) fn duration_or_zero(&self, key: &'static str) -> Option<Found<Duration>> {
+        let is_zero = |text: &str| humantime::parse_duration(text).is_ok_and(|value| value.is_zero());
+        match self.get(key) {
+            Some(value) if value.get_ref().as_str().is_some_and(is_zero) => {
+                Some(Found { value: Duration::ZERO, at: value.span().start })
+            }
+            Some(_) | None => self.duration(key),
+        }
+    }
+
     /// A duration between a second and a year.
     pub(super) fn duration(&self, key: &'static str) -> Option<Found<Duration>> {
         let found = self.typed(key, "a duration in quotes like \"30s\" or \"15m\"", |value| value.as_str())?;

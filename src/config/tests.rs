@@ -261,7 +261,7 @@ fn a_service_under_two_repositories_has_one_set_of_settings() {
     assert_eq!(
         lines,
         [
-            "c.toml:12: repository[1].service[0].service: web/hello stands under another repository with other settings: timeout, observe_interval, on_failure, downtime and base must agree"
+            "c.toml:12: repository[1].service[0].service: web/hello stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base and monitor must agree"
         ]
     );
     let pinned = GOOD.replace("name = \"hello\"", "name = \"side\"") + "pin = \"tag\"";

@@ -126,6 +126,9 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         ServiceEvent::CommandAnswered { order, by, answer: Err(refused) } => {
             of_service!(warn, key, order = order.as_str(), by, %refused, "order refused");
         }
+        ServiceEvent::MonitoringBegun(monitor) => {
+            of_service!(info, key, ?monitor, "ECS has completed the rollout; it stays under watch");
+        }
         ServiceEvent::Proven(counts) => {
             of_service!(
                 info,

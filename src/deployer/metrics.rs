@@ -52,6 +52,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::Unexplained { .. }
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::Proven(_)
+            | ServiceEvent::MonitoringBegun(_)
             | ServiceEvent::PendingDropped => {}
         },
         Event::HistoryGap { .. } | Event::StateUnwritable(_) | Event::StateWritable | Event::CommandUnknown { .. } => {}

@@ -71,6 +71,9 @@ const TAGS_SHOWN: usize = 5;
 
 /// What is done about a doubt.
 const DOUBTED: &str = "it is rolled with a warning, unless deploy.downtime = \"allow\"";
+/// What is recommended where nothing but ECS's own end of a rollout tells whether an image works.
+const MONITOR: &str =
+    "Set monitor, to \"5m\" for instance, so that an image whose tasks start and then exit is noticed and rolled back";
 
 /// Looks at one service that is there, and is called `name`.
 #[must_use]
@@ -131,7 +134,9 @@ fn of_its_settings(
         found.push(Finding::new(Severity::Note, "daemons_together", name, doubt.reason, DOUBTED));
     }
     if let Some(doubt) = downtime::of_unproven(service, current) {
-        found.push(Finding::new(Severity::Note, "no_health_check", name, doubt.reason, DOUBTED));
+        let is_watched = rules.values().any(|rule| !rule.deploy.monitor.is_zero());
+        let remedy = if is_watched { DOUBTED.to_owned() } else { format!("{DOUBTED}. {MONITOR}") };
+        found.push(Finding::new(Severity::Note, "no_health_check", name, doubt.reason, remedy));
     }
     found
 }

@@ -13,6 +13,7 @@ pub mod finding;
 pub mod image;
 pub mod level;
 pub mod lifecycle;
+pub mod monitor;
 pub mod notification;
 pub mod opening;
 pub mod operator_command;

@@ -318,6 +318,7 @@ fn a_newer_push_supersedes_and_keeps_the_way_back() {
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(3),
         progressed_at: None,
+        monitored: None,
     };
     let under_way = rollout(phase);
     let state = ServiceState { rollout: Some(under_way), ..with_pending(&[push_ref("e2", "latest", 9)]) };
@@ -427,6 +428,7 @@ fn there_is_no_way_back_from_a_way_back() {
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
         since: at(3),
         progressed_at: None,
+        monitored: None,
     };
     let mut failed = rollout(phase);
     let back = roll_back(&failed, "x", at(9)).unwrap();

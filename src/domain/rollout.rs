@@ -149,7 +149,8 @@ pub fn keeps_stopping(mine: &DeploymentView) -> bool {
 /// Where a service has no circuit breaker, this many tasks that failed in a row are what that would call a failure: half of the desired
 /// count, at least 3 and at most 200 (Amazon ECS Developer Guide, "How the deployment circuit breaker works"). ECS counts from 0 again
 /// when a task runs.
-fn too_many(desired: i32) -> i32 {
+#[must_use]
+pub(super) fn too_many(desired: i32) -> i32 {
     (desired / 2 + desired % 2).clamp(3, 200)
 }
 
@@ -160,7 +161,8 @@ fn failure(mine: &DeploymentView, service: &ServiceView, rollout: &Rollout) -> S
 
 /// What the service's own log says of the time of the rollout, newest first, each text once. The newest line alone often says only that ECS
 /// gave it up, and the one before it why.
-fn last_events(service: &ServiceView, rollout: &Rollout) -> String {
+#[must_use]
+pub fn last_events(service: &ServiceView, rollout: &Rollout) -> String {
     // The clocks differ by a little.
     let begun = rollout.decided_at.checked_sub(CLOCKS_APART).unwrap_or(rollout.decided_at);
     let of_the_rollout = service.events.iter().filter(|event| event.at >= begun);

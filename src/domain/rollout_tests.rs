@@ -12,6 +12,7 @@ fn rolling() -> Rollout {
         deployment: DeploymentId::parse("mine").unwrap(),
         since: at(3),
         progressed_at: None,
+        monitored: None,
     })
 }
 
@@ -135,6 +136,7 @@ fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_someb
             deployment: DeploymentId::parse("mine").unwrap(),
             since: at(3),
             progressed_at: None,
+            monitored: None,
         },
         ..rolling()
     };

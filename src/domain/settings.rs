@@ -58,6 +58,8 @@ pub struct DeploySettings {
     pub downtime: DowntimeMode,
     /// What the revision is made from.
     pub base: Base,
+    /// How long a rollout stays under watch after ECS has completed it.
+    pub monitor: Duration,
 }
 
 /// What holds where the configuration says nothing.
@@ -70,6 +72,7 @@ impl Default for DeploySettings {
             on_failure: OnFailure::Rollback,
             downtime: DowntimeMode::Refuse,
             base: Base::Service,
+            monitor: Duration::ZERO,
         }
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::image::Pin;
+use super::monitor::Monitored;
 use super::policy::{By, Policy};
 use super::printable;
 use super::settings::RepositoryKey;
@@ -428,6 +429,9 @@ pub enum Phase {
         /// When it was last seen to make progress: the deadline for progress goes on from there after a restart.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         progressed_at: Option<Timestamp>,
+        /// What is kept of the watch over it since ECS has completed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        monitored: Option<Monitored>,
     },
 }
 

@@ -46,7 +46,7 @@ pub struct ServiceView {
     pub lifecycle: Lifecycle,
     /// The deployments, PRIMARY and others.
     pub deployments: Vec<DeploymentView>,
-    /// The newest service events, newest first, a few.
+    /// The newest service events, newest first: a few, and of those before them the ones that tell of tasks.
     pub events: Vec<ServiceEvent>,
 }
 

@@ -210,6 +210,8 @@ pub enum ServiceEvent {
         /// The answer.
         answer: Result<String, Refused>,
     },
+    /// ECS has completed a rollout, which stays under watch for so long.
+    MonitoringBegun(Duration),
     /// Tasks run a revision that was rolled out while the desired count was 0.
     Proven(Counts),
     /// Something waits for the service.

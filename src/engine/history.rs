@@ -47,6 +47,7 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
         | ServiceEvent::Unexplained { .. }
         | ServiceEvent::PendingDropped
         | ServiceEvent::Proven(_)
+        | ServiceEvent::MonitoringBegun(_)
         | ServiceEvent::Waits(_)
         | ServiceEvent::WaitsNoLonger(_)
         | ServiceEvent::Counted(_) => {}

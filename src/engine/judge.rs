@@ -46,7 +46,9 @@ impl Handler<'_> {
 
     /// Judges the rollout under way; where ECS tells more of its stages, once that is known.
     fn judge_or_ask(&mut self, service: Option<ServiceView>, deployment: &DeploymentId, asked_at: Moment) {
-        match (self.stages_to_ask(service.as_ref()), service) {
+        // Once ECS has completed it there are no stages any more.
+        let stages = self.stages_to_ask(service.as_ref()).filter(|_| !self.is_monitored());
+        match (stages, service) {
             (Some(arn), Some(seen)) => {
                 let (service, deployment, seen) = (self.key.clone(), deployment.clone(), Box::new(seen));
                 self.ask(Read::Stages { service, deployment, arn, seen, asked_at });
@@ -64,12 +66,18 @@ impl Handler<'_> {
         let rolling_for = until_now.saturating_sub(self.now.moment.since(asked_at));
         watch.note_progress(service, deployment, asked_at, self.now.time);
         let without_progress = watch.before.min(timeout / 2) + asked_at.since(watch.progressed);
-        let elapsed = Elapsed { rolling: without_progress, watched: asked_at.since(watch.from) };
+        // What ECS has completed cannot be late any more.
+        let rolling = if watch.monitoring.is_some() { Duration::ZERO } else { without_progress };
+        let elapsed = Elapsed { rolling, watched: asked_at.since(watch.from) };
         let revision = revision.clone();
         self.keep_progress();
         let Some(progress) = rollout::progress(&rollout, service, elapsed, timeout) else { return };
         let Workflow::Rolling { watch, .. } = &mut self.service.workflow else { return };
         match progress {
+            Progress::InProgress(counts) | Progress::Completed(counts) if watch.monitoring.is_some() => {
+                watch.counts = Some(counts);
+                self.monitor(service, asked_at);
+            }
             Progress::InProgress(counts) => {
                 watch.counts = Some(counts);
                 let (back, elapsed) = (!rollout.is_forward(), rolling_for);
@@ -82,7 +90,10 @@ impl Handler<'_> {
                     Some(ServiceView { strategy: Strategy::Shifting(_), bake, .. }) => {
                         self.confirm(elapsed.rolling >= timeout.saturating_add(*bake));
                     }
-                    _ => self.completed(),
+                    _ => {
+                        self.completed_by_ecs(asked_at);
+                        self.monitor(service, asked_at);
+                    }
                 }
             }
             Progress::Adopted(deployment) => {
@@ -103,7 +114,7 @@ impl Handler<'_> {
     }
 
     /// Keeps the time of the last progress on record, so that a restart does not make the rollout late.
-    fn keep_progress(&mut self) {
+    pub(super) fn keep_progress(&mut self) {
         let rollout = self.service.workflow.rollout();
         if self.record().is_some_and(|record| record.rollout != rollout) {
             self.record_mut().rollout = rollout;
@@ -165,7 +176,7 @@ impl Handler<'_> {
         let Ending::Confirming { baking, overdue } = watch.ending else { return };
         match answer {
             Ok(deployed) => match deployed.iter().find(|(other, _)| other == revision).map(|(_, fate)| fate) {
-                None | Some(Fate::Successful) => self.completed(),
+                None | Some(Fate::Successful) => self.completed_by_ecs(self.now.moment),
                 Some(Fate::UnderWay | Fate::GivenUp) if overdue => {
                     self.rollout_failed(OutcomeKind::TimedOut, OVERDUE);
                 }
@@ -175,7 +186,7 @@ impl Handler<'_> {
             // Without the permission to ask, what DescribeServices says has to do.
             Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused | Fault::NotFound) => {
                 self.emit(ServiceEvent::Unexplained { what: "whether the deployment still bakes", error });
-                self.completed();
+                self.completed_by_ecs(self.now.moment);
             }
             // An error is no answer: it is asked again with the next look at the service.
             Err(_) => watch.ending = if baking { Ending::Baking } else { Ending::NotYet },
@@ -187,7 +198,7 @@ impl Handler<'_> {
         matches!(&self.service.workflow, Workflow::Rolling { deployment, .. } if deployment == asked)
     }
 
-    fn watch_mut(&mut self) -> Option<(&mut Watch, DeploymentId)> {
+    pub(super) fn watch_mut(&mut self) -> Option<(&mut Watch, DeploymentId)> {
         match &mut self.service.workflow {
             Workflow::Rolling { watch, deployment, .. } => Some((watch, deployment.clone())),
             Workflow::Idle | Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {

@@ -16,6 +16,7 @@ mod hooks;
 mod input;
 mod judge;
 mod line;
+mod monitor;
 mod notifications;
 mod now;
 mod observation;

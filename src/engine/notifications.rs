@@ -30,6 +30,7 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notification> {
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::PendingDropped
             | ServiceEvent::Proven(_)
+            | ServiceEvent::MonitoringBegun(_)
             | ServiceEvent::WaitsNoLonger(_)
             | ServiceEvent::Counted(_) => None,
         },

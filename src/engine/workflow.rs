@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::monitor::Monitoring;
 use super::now::{Moment, Now};
 use crate::domain::deployment::{Milestones, ServiceDeploymentView};
 use crate::domain::rollout::Counts;
@@ -148,6 +149,8 @@ pub(super) struct Watch {
     pub(super) seen: Option<ServiceDeploymentView>,
     /// Its tasks, as they were seen last.
     pub(super) counts: Option<Counts>,
+    /// The watch over it after ECS has completed it.
+    pub(super) monitoring: Option<Monitoring>,
     /// Whether its end is being confirmed.
     pub(super) ending: Ending,
 }
@@ -186,6 +189,7 @@ impl Watch {
             progressed_at: None,
             seen: None,
             counts: None,
+            monitoring: None,
             ending: Ending::NotYet,
         }
     }
@@ -200,10 +204,11 @@ impl Workflow {
         match phase {
             Phase::Intended => verifying(intent, Recorded::Intended),
             Phase::Registered { revision } => verifying(intent, Recorded::Registered(revision)),
-            Phase::Rolling { revision, deployment, since, progressed_at } => {
+            Phase::Rolling { revision, deployment, since, progressed_at, monitored } => {
                 let last = progressed_at.unwrap_or(since);
                 let before = Duration::try_from(now.time.duration_since(last)).unwrap_or_default();
-                let watch = Box::new(Watch { before, progressed_at, ..Watch::new(now) });
+                let monitoring = monitored.map(|record| Monitoring::resumed(record, now));
+                let watch = Box::new(Watch { before, progressed_at, monitoring, ..Watch::new(now) });
                 Self::Rolling { intent, revision, deployment, since, watch }
             }
         }
@@ -221,7 +226,8 @@ impl Workflow {
             Self::Rolling { intent, revision, deployment, since, watch } => {
                 let (revision, deployment) = (revision.clone(), deployment.clone());
                 let (since, progressed_at) = (*since, watch.progressed_at);
-                (intent, Phase::Rolling { revision, deployment, since, progressed_at })
+                let monitored = watch.monitoring.as_ref().map(|monitoring| monitoring.record().clone());
+                (intent, Phase::Rolling { revision, deployment, since, progressed_at, monitored })
             }
         };
         Some(intent.as_ref().clone().with_phase(phase))

@@ -31,6 +31,7 @@ fn step(step: Step) -> &'static str {
         Step::Intended => "about to register the revision",
         Step::Registered => "about to update the service",
         Step::Rolling => "rolling",
+        Step::Monitoring => "complete in ECS, and under watch",
     }
 }
 

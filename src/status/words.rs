@@ -42,6 +42,7 @@ words! {
         Intended = "intended", "It is decided, and the revision is about to be registered.";
         Registered = "registered", "The revision is registered, and the service is about to be updated.";
         Rolling = "rolling", "ECS rolls it out.";
+        Monitoring = "monitoring", "ECS has completed it, and it stays under watch.";
     }
 }
 
@@ -52,7 +53,8 @@ impl Step {
         match phase {
             Phase::Intended => Self::Intended,
             Phase::Registered { .. } => Self::Registered,
-            Phase::Rolling { .. } => Self::Rolling,
+            Phase::Rolling { monitored: None, .. } => Self::Rolling,
+            Phase::Rolling { monitored: Some(_), .. } => Self::Monitoring,
         }
     }
 }

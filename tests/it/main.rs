@@ -18,6 +18,7 @@ mod flow;
 mod going_back;
 mod harness;
 mod independence;
+mod monitoring;
 mod notifications;
 mod notifying;
 mod operator_commands;

@@ -178,6 +178,7 @@ fn of_service_event(event: &ServiceEvent) -> String {
             let result = if answer.is_ok() { "carried out" } else { "refused" };
             format!("{} by {by} {result}", order.as_str())
         }
+        ServiceEvent::MonitoringBegun(time) => format!("is monitored for {} s", time.as_secs()),
         ServiceEvent::Proven(counts) => format!("proven, {} of {} run", counts.running, counts.desired),
         ServiceEvent::Waits(waiting) => format!("waits: {}", waiting.gate.as_str()),
         ServiceEvent::WaitsNoLonger(gate) => format!("waits no longer: {}", gate.as_str()),

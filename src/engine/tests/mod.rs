@@ -11,6 +11,7 @@ mod deciding;
 mod durability;
 mod ending;
 mod lines;
+mod monitoring;
 mod reading;
 mod reloads;
 mod resuming;

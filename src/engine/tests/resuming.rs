@@ -12,7 +12,7 @@ const LEFT: &str = "the service left the configuration";
 
 fn rolling(revision: u64) -> Phase {
     let deployment = DeploymentId::parse(&format!("d{revision}")).unwrap();
-    Phase::Rolling { revision: arn(revision), deployment, since: at(40), progressed_at: None }
+    Phase::Rolling { revision: arn(revision), deployment, since: at(40), progressed_at: None, monitored: None }
 }
 
 fn registered(revision: u64) -> Phase {

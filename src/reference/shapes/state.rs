@@ -205,11 +205,27 @@ static DIRECTION: Shape = Shape {
 static PHASE: Shape = Shape {
     name: "Phase",
     members: &[
-        ("is", Word(described::<Step>), "How far it got."),
+        ("is", Word(phases), "How far it got."),
         ("revision", Optional(&Text), "The ARN of the revision, once it is registered."),
         ("deployment", Optional(&Text), "The id of the deployment, once there is one."),
         ("since", Optional(&Time), "When UpdateService was answered, or the deployment was found."),
         ("progressed_at", Optional(&Time), "When it was last seen to make progress."),
+        ("monitored", Optional(&Object(&MONITORED)), "The watch over it since ECS has completed it."),
+    ],
+};
+
+/// A rollout that is monitored is one that rolls, with a member of its own.
+fn phases() -> Vec<(&'static str, &'static str)> {
+    described::<Step>().into_iter().filter(|(word, _)| *word != Step::Monitoring.as_str()).collect()
+}
+
+static MONITORED: Shape = Shape {
+    name: "Watch over a complete rollout",
+    members: &[
+        ("since", Time, "When ECS was seen to have completed it."),
+        ("desired", Integer, "The tasks that were wanted then."),
+        ("events_from", Optional(&Time), "The newest line of the service's own log then."),
+        ("stopped", Optional(&Integer), "The tasks that were seen to stop since."),
     ],
 };
 

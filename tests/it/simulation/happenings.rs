@@ -116,6 +116,7 @@ impl Life {
         let spared = self.kind.forgetful.then_some(true);
         let health = match (known.or(spared), self.rng.below(10)) {
             (Some(false), _) | (None, 0) if number.is_multiple_of(2) => Health::Stops,
+            (Some(false), _) | (None, 0) if self.kind.monitors => Health::Exits { after: Duration::from_secs(6) },
             (Some(false), _) | (None, 0) => Health::Never,
             (None, 1) => Health::BreaksAfter(Duration::from_secs(30)),
             (None, 2) => Health::After(Duration::from_secs(1 + self.rng.below(480))),

@@ -94,6 +94,8 @@ pub(super) struct Kind {
     pub(super) expires: bool,
     /// ECS takes its time before it goes back by itself.
     pub(super) hesitates: bool,
+    /// Rollouts stay under watch after ECS has completed them: `monitor = "2m"`. Some bad images are complete in ECS's eyes.
+    pub(super) monitors: bool,
 }
 
 impl Kind {
@@ -112,6 +114,7 @@ impl Kind {
             short_tokens: is(9, 30),
             expires: is(10, 60),
             hesitates: is(11, 30),
+            monitors: is(12, 40),
         }
     }
 }
@@ -237,9 +240,10 @@ impl Life {
     pub(super) fn config(&self) -> String {
         let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
         let audit = if self.kind.audited { "[audit]\nevents = [\"UpdateService\", \"StopTask\"]\n" } else { "" };
+        let monitor = if self.kind.monitors { "monitor = \"2m\"\n" } else { "" };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{audit}{CONFIG}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{audit}{CONFIG}"
         )
     }
 

@@ -29,6 +29,11 @@ pub enum Health {
     Stops,
     /// The circuit breaker gives them up after a while.
     BreaksAfter(Duration),
+    /// They run, so that ECS completes the deployment; and each of them exits when it has run for so long, again and again.
+    Exits {
+        /// How long.
+        after: Duration,
+    },
 }
 
 #[derive(Debug)]

@@ -29,6 +29,13 @@ impl Inner {
         if ill && service.desired > 0 {
             events.insert(0, event(primary.since, "was unable to place a task: simulated"));
         }
+        for at in primary.exits(self.now()).0 {
+            events.insert(
+                0,
+                event(at, &format!("(service simulated) has started {} tasks: (task simulated).", service.desired)),
+            );
+        }
+        events.truncate(100);
         events
     }
 
@@ -54,6 +61,10 @@ impl Inner {
                 let (new, old) = match mine.state {
                     RolloutState::InProgress if service.deployments.len() > 1 => {
                         service.tasks_in_progress(now.duration_since(mine.since))
+                    }
+                    RolloutState::Completed if !mine.exits(now).1 => {
+                        let none = (service.desired, 0, service.desired);
+                        (none, none)
                     }
                     _ if mine.scaled_at.is_some_and(|at| !mine.runs_after(now.duration_since(at))) => {
                         let none = (service.desired, 0, service.desired);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::faults::error;
 use super::super::{ACCOUNT, Inner, REGION};
-use super::stages::Pause;
+use super::stages::{Pause, STARTS_WITHIN};
 use super::{Deployment, Health, Service, Started};
 
 impl Inner {
@@ -178,6 +178,11 @@ impl Inner {
                     if age >= service.bake {
                         service.ran = primary.digests.clone();
                     }
+                    primary.state = RolloutState::Completed;
+                }
+                Health::Exits { .. } if reached(STARTS_WITHIN + waits) && primary.state != RolloutState::Completed => {
+                    service.ran_unbaked = primary.digests.clone();
+                    service.ran = primary.digests.clone();
                     primary.state = RolloutState::Completed;
                 }
                 Health::BreaksAfter(after) if reached(after) && primary.state != RolloutState::Completed => {

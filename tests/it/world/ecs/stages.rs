@@ -7,7 +7,7 @@ use ecs_deployd::domain::deployment::{
     HookAction, HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView,
 };
 use ecs_deployd::domain::view::RolloutState;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::super::faults::error;
 use super::super::{Inner, World};
@@ -22,6 +22,11 @@ pub enum Pause {
     Continued,
     RolledBack,
 }
+
+/// How long tasks that exit take to start, the first time.
+pub(super) const STARTS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a task that has exited takes to be replaced.
+const REPLACED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Tasks of a deployment: desired, running, pending.
 pub(super) type Tasks = (i32, i32, i32);
@@ -50,6 +55,9 @@ impl Service {
                 let running = i32::try_from(age.as_secs() / seconds(each)).unwrap().min(self.desired);
                 ((self.desired, running, self.desired - running), (self.desired - running, self.desired - running, 0))
             }
+            Health::Exits { .. } if age >= SignedDuration::try_from(STARTS_WITHIN).unwrap() => {
+                ((self.desired, self.desired, 0), (0, 0, 0))
+            }
             Health::After(after) if age >= SignedDuration::try_from(after).unwrap() => {
                 let draining = age < SignedDuration::try_from(after).unwrap() + self.drains;
                 ((self.desired, self.desired, 0), (0, if draining { self.desired } else { 0 }, 0))
@@ -60,6 +68,22 @@ impl Service {
 }
 
 impl Deployment {
+    /// When its tasks were replaced since it is complete, up to now, and whether they run now.
+    pub(super) fn exits(&self, now: Timestamp) -> (Vec<Timestamp>, bool) {
+        let Health::Exits { after } = self.health else { return (Vec::new(), true) };
+        let (mut at, mut replaced) =
+            (self.since + SignedDuration::try_from(STARTS_WITHIN + after).unwrap(), Vec::new());
+        while at <= now {
+            let next = at + SignedDuration::try_from(REPLACED_WITHIN).unwrap();
+            if next > now {
+                return (replaced, false);
+            }
+            replaced.push(next);
+            at = next + SignedDuration::try_from(after).unwrap();
+        }
+        (replaced, true)
+    }
+
     /// Whether its tasks run so long after they were started.
     pub(super) fn runs_after(&self, age: SignedDuration) -> bool {
         matches!(self.health, Health::After(after) if age >= SignedDuration::try_from(after).unwrap())

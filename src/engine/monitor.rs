@@ -1,0 +1,96 @@
+//! A rollout stays under watch after ECS has completed it, for as long as `monitor` says.
+
+use std::time::Duration;
+
+use super::event::ServiceEvent;
+use super::now::{Moment, Now};
+use super::service::Handler;
+use super::workflow::{Ending, Workflow};
+use crate::domain::monitor::{Monitor, Monitored};
+use crate::domain::rollout;
+use crate::domain::state::OutcomeKind;
+use crate::domain::view::ServiceView;
+
+/// The watch over a rollout that ECS has completed, as this process sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Monitoring {
+    /// Since when this process watches it.
+    from: Moment,
+    /// How long it was complete before that, by the wall clock. Nobody may have looked meanwhile, so at most half of `monitor` counts.
+    before: Duration,
+    /// The last look.
+    looked_at: Moment,
+    monitor: Monitor,
+}
+
+impl Monitoring {
+    fn new(desired: i32, at: Moment, now: Now) -> Self {
+        Self { from: at, before: Duration::ZERO, looked_at: at, monitor: Monitor::new(now.time, desired) }
+    }
+
+    /// Goes on after a restart.
+    pub(super) fn resumed(record: Monitored, now: Now) -> Self {
+        let before = Duration::try_from(now.time.duration_since(record.since)).unwrap_or_default();
+        Self { from: now.moment, before, looked_at: now.moment, monitor: Monitor::resumed(record) }
+    }
+
+    /// What is kept of it.
+    pub(super) fn record(&self) -> &Monitored {
+        self.monitor.record()
+    }
+
+    /// How long it has been watched, of a time in all.
+    fn watched(&self, at: Moment, in_all: Duration) -> Duration {
+        self.before.min(in_all / 2) + at.since(self.from)
+    }
+}
+
+impl Handler<'_> {
+    /// Whether ECS has completed the rollout under way, which is watched further.
+    pub(super) fn is_monitored(&self) -> bool {
+        matches!(&self.service.workflow, Workflow::Rolling { watch, .. } if watch.monitoring.is_some())
+    }
+
+    /// ECS has completed the rollout under way: it is watched further, if it is to be.
+    pub(super) fn completed_by_ecs(&mut self, asked_at: Moment) {
+        let monitor = self.rules.settings(self.key).monitor;
+        let now = self.now;
+        let Workflow::Rolling { intent, watch, .. } = &mut self.service.workflow else { return };
+        // Without tasks there is nothing to watch.
+        let tasks = watch.counts.map(|counts| counts.desired).filter(|desired| *desired > 0);
+        match tasks {
+            Some(desired) if intent.is_forward() && !monitor.is_zero() => {
+                watch.ending = Ending::NotYet;
+                watch.monitoring = Some(Monitoring::new(desired, asked_at, now));
+                self.keep_progress();
+                self.end_waiting();
+                self.emit(ServiceEvent::MonitoringBegun(monitor));
+            }
+            Some(_) | None => self.completed(),
+        }
+    }
+
+    /// A look at the rollout after ECS has completed it, if it is watched further.
+    pub(super) fn monitor(&mut self, service: Option<&ServiceView>, asked_at: Moment) {
+        let time = self.rules.settings(self.key).monitor;
+        let Some(rollout) = self.service.workflow.rollout() else { return };
+        let Some((watch, deployment)) = self.watch_mut() else { return };
+        if matches!(watch.ending, Ending::Diagnosing { .. }) {
+            return;
+        }
+        let (Some(monitoring), Some(service)) = (&mut watch.monitoring, service) else { return };
+        let Some(mine) = service.deployment(&deployment) else { return };
+        let after = asked_at.since(monitoring.looked_at);
+        monitoring.looked_at = monitoring.looked_at.max(asked_at);
+        let failed = monitoring.monitor.look(mine, service, after, time);
+        let watched = monitoring.watched(asked_at, time);
+        self.keep_progress();
+        if let Some(why) = failed {
+            let after = humantime::format_duration(Duration::from_secs(watched.as_secs()));
+            let events = rollout::last_events(service, &rollout);
+            self.diagnose(OutcomeKind::Failed, format!("{after} after ECS had completed it {why}{events}"));
+        } else if watched >= time {
+            self.completed();
+        }
+    }
+}
