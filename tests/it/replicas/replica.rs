@@ -130,9 +130,10 @@ impl Running {
         loop {
             let mut standing = keeper.standing();
             let tenure = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return keeper.give_back().await,
-                tenure = active(&mut standing) => tenure,
+                () = told(&mut stop) => None,
+                tenure = active(&mut standing) => Some(tenure),
             };
+            let Some(tenure) = tenure else { return keeper.give_back().await };
             let opened = TableStore::open(
                 self.table.door(self.door.clone()),
                 tenure.fence().clone(),
@@ -150,23 +151,23 @@ impl Running {
             };
             self.active.store(true, Ordering::Relaxed);
             let term = tenure.fence().term;
-            let lost = standing.wait_for(|now| !matches!(now, Watch::Active(held) if held.fence().term == term));
             let (end, ended) = watch::channel(false);
             let mut deployer = self.begin(store, found, &tenure, ended);
-            tokio::select! {
+            let is_lost = tokio::select! {
                 biased;
-                _ = lost => {
-                    self.active.store(false, Ordering::Relaxed);
-                    self.abort();
-                    let _ = deployer.await;
-                }
-                _ = stop.wait_for(|stop| *stop) => {
-                    let _ = end.send(true);
-                    let _ = (&mut deployer).await;
-                    self.active.store(false, Ordering::Relaxed);
-                    self.abort();
-                    return keeper.give_back().await;
-                }
+                () = lost(&mut standing, term) => true,
+                () = told(&mut stop) => false,
+            };
+            if is_lost {
+                self.active.store(false, Ordering::Relaxed);
+                self.abort();
+                let _ = deployer.await;
+            } else {
+                let _ = end.send(true);
+                let _ = (&mut deployer).await;
+                self.active.store(false, Ordering::Relaxed);
+                self.abort();
+                return keeper.give_back().await;
             }
         }
     }
@@ -223,4 +224,12 @@ async fn active(standing: &mut watch::Receiver<Watch>) -> Arc<Tenure> {
             std::future::pending::<()>().await;
         }
     }
+}
+
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn lost(standing: &mut watch::Receiver<Watch>, term: u64) {
+    let _ = standing.wait_for(|now| !matches!(now, Watch::Active(held) if held.fence().term == term)).await;
 }
