@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::daemon;
 use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
 use crate::health::Health;
+use crate::lease;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::place::{self, Held, PlaceError};
@@ -83,10 +84,10 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let health = Arc::new(Health::new());
     let config = Arc::new(config);
     let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
-    let Held { store, found, lease } = place::take(&config, &common, Arc::clone(&clock)).await?;
+    let Held { store, found, lease: held } = place::take(&config, &common, Arc::clone(&clock)).await?;
     let state = daemon::begin(&config, found, clock.as_ref());
     let mut contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
-    if let Some((_, tenure)) = &lease {
+    if let Some((_, tenure)) = &held {
         contexts = aws::fenced(contexts, tenure);
     }
     let (batches, pages) = mpsc::channel(4);
@@ -97,6 +98,9 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let (asks, requests) = mpsc::channel(1);
     let (_reloads, reloads) = mpsc::channel(1);
     let (stop, stopped) = watch::channel(false);
+    if let Some((keeper, tenure)) = &held {
+        tokio::spawn(lease::stop_when_lost(keeper.standing(), tenure.fence().term, stop.clone()));
+    }
     let limit = limit(&config);
     let notifier = Notifier::start(&config.notify, &contexts, &metrics);
     let parts =
@@ -105,7 +109,7 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
     let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;
-    if let Some((keeper, _)) = lease {
+    if let Some((keeper, _)) = held {
         keeper.give_back().await;
     }
     notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;

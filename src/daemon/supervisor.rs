@@ -15,7 +15,7 @@ use crate::aws::{self, Contexts, Patience};
 use crate::clock;
 use crate::deployer::Reload;
 use crate::domain::state::State;
-use crate::lease::{Keeper, Tenure, Watch};
+use crate::lease::{self, Keeper, Tenure, Watch};
 use crate::logging::chain;
 use crate::signals::Wish;
 use crate::state_store::table::TableStore;
@@ -142,12 +142,7 @@ impl Supervisor<'_> {
 async fn lost(kept: &mut Kept) {
     match kept {
         Kept::File(_) => std::future::pending().await,
-        Kept::Table { standing, tenure, .. } => {
-            let term = tenure.fence().term;
-            let is_another = |now: &Watch| !matches!(now, Watch::Active(held) if held.fence().term == term);
-            // The task that keeps the lease ends with the process.
-            let _ = standing.wait_for(is_another).await;
-        }
+        Kept::Table { standing, tenure, .. } => lease::lost(standing, tenure.fence().term).await,
     }
 }
 

@@ -120,6 +120,19 @@ impl Keeper {
     }
 }
 
+/// Resolves when the lease of a term is lost.
+pub async fn lost(standing: &mut watch::Receiver<Watch>, term: u64) {
+    let is_another = |now: &Watch| !matches!(now, Watch::Active(held) if held.fence().term == term);
+    // The task that keeps the lease ends with the process.
+    let _ = standing.wait_for(is_another).await;
+}
+
+/// Has a work stopped when the lease of its term is lost.
+pub async fn stop_when_lost(mut standing: watch::Receiver<Watch>, term: u64, stop: watch::Sender<bool>) {
+    lost(&mut standing, term).await;
+    let _ = stop.send(true);
+}
+
 struct Keeping {
     machine: Machine,
     table: Arc<dyn Table>,
