@@ -83,6 +83,8 @@ struct Life {
     /// Contents that were pushed, with their digests, in order.
     pushed: Vec<String>,
     stormy: bool,
+    /// Until when a storm may have its effects: what was on its way arrives late.
+    unsettled_until: Duration,
     /// Since when there is no active replica although there could be one.
     leaderless: Option<Duration>,
     begun: ecs_deployd::clock::Instant,
@@ -110,6 +112,7 @@ impl Life {
             frozen,
             pushed: vec![first],
             stormy: false,
+            unsettled_until: Duration::ZERO,
             leaderless: None,
             begun: ecs_deployd::clock::instant(),
         }
@@ -212,12 +215,15 @@ impl Life {
         for _ in 0..seconds {
             pass(1).await;
             let now = self.begun.elapsed();
-            let can = |(number, replica): (usize, &Option<Replica>)| {
-                replica.is_some() && !*self.frozen[number].borrow() && !self.table.is_cut(number)
+            let can = |(number, replica): &(usize, &Option<Replica>)| {
+                replica.is_some() && !*self.frozen[*number].borrow() && !self.table.is_cut(*number)
             };
-            let could = !self.stormy && self.replicas.iter().enumerate().any(can);
-            let active = self.replicas.iter().flatten().filter(|replica| replica.is_active()).count();
-            if !could || active > 0 {
+            if self.stormy {
+                self.unsettled_until = now + Duration::from_secs(30);
+            }
+            let able: Vec<&Replica> =
+                self.replicas.iter().enumerate().filter(can).filter_map(|(_, replica)| replica.as_ref()).collect();
+            if able.is_empty() || now < self.unsettled_until || able.iter().any(|replica| replica.is_active()) {
                 self.leaderless = None;
             } else {
                 let since = *self.leaderless.get_or_insert(now);
