@@ -181,7 +181,9 @@ impl Machine {
         let busy = self.call.is_some();
         match &self.phase {
             Phase::Watching { .. } if busy => None,
-            Phase::Watching { look_at, .. } => Some(self.expiry().map_or(*look_at, |at| at.min(*look_at))),
+            Phase::Watching { look_at, may_take, .. } => {
+                Some(self.expiry().filter(|_| *may_take).map_or(*look_at, |at| at.min(*look_at)))
+            }
             Phase::Holding { until, .. } if busy => Some(*until),
             Phase::Holding { until, renew_at, .. } => Some((*until).min(*renew_at)),
             Phase::Over => None,

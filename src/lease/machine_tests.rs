@@ -43,6 +43,10 @@ fn follow(steps: Vec<(f64, Input, Vec<Effect>)>) -> Machine {
     for (number, (second, input, expected)) in steps.into_iter().enumerate() {
         let told = format!("step {number}, at {second}: {input:?}");
         assert_eq!(machine.handle(input, at(second)), expected, "{told}");
+        assert!(
+            machine.next_wake().is_none_or(|wake| wake > at(second)),
+            "{told}: it would be woken at once, again and again"
+        );
     }
     machine
 }
@@ -115,6 +119,21 @@ fn of_two_that_take_an_ended_lease_the_second_goes_on_waiting() {
         (30.3, found("third", 2, 0), vec![standby("third")]),
         (31.3, Input::Time, vec![Effect::Read]),
         (31.4, found("third", 2, 0), vec![]),
+    ]);
+}
+
+#[test]
+fn one_that_cannot_take_an_ended_lease_looks_again_first_once_a_second() {
+    follow(vec![
+        (0.0, Input::Time, vec![standby(""), Effect::Read]),
+        (0.1, found("other", 1, 5), vec![standby("other")]),
+        (30.1, Input::Time, vec![write((1, 5), ME, 2, 0)]),
+        (35.1, UNKNOWN, vec![Effect::Read]),
+        (40.1, Input::Read(None), vec![]),
+        (41.1, Input::Time, vec![Effect::Read]),
+        (46.1, Input::Read(None), vec![]),
+        (47.1, Input::Time, vec![Effect::Read]),
+        (47.2, found("other", 1, 5), vec![write((1, 5), ME, 2, 0)]),
     ]);
 }
 

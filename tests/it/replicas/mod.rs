@@ -326,7 +326,7 @@ async fn a_standby_asks_nobody_but_the_table() {
     // Of the standby: one look a second. Of the active one: the renewals, the looks for orders, and a cursor a minute.
     assert!((3_500..3_700).contains(&requests["GetItem"]), "{requests:?}");
     assert!((1_700..1_810).contains(&requests["Query"]), "{requests:?}");
-    assert!((700..730).contains(&requests["PutItem"]), "{requests:?}");
+    assert!((355..365).contains(&requests["PutItem"]), "{requests:?}");
     assert!(requests["TransactWriteItems"] <= 62, "{requests:?}");
 }
 
