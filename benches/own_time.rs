@@ -100,7 +100,7 @@ fn commits(services: usize) -> (usize, Vec<Duration>) {
     for number in 0..services {
         let _ = write!(text, "[[repository.service]]\ncluster = \"web\"\nservice = \"service-number-{number}\"\n");
     }
-    let config = Config::parse("bench", &text).unwrap();
+    let config = std::sync::Arc::new(Config::parse("bench", &text).unwrap());
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     let mut state = deployer::begin(None, &config, now).state;
     let keys: Vec<_> = state.services.keys().cloned().collect();

@@ -17,6 +17,8 @@ use crate::aws::{
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places, StatePlace};
 use crate::daemon::SAFE_OVERLAP;
+use crate::discoverer::{self, LookedOnce};
+use crate::domain::discovery::Doubt;
 use crate::domain::event;
 use crate::domain::finding::{self, Finding, Home, NOTHING_SELECTED, Severity, nearest};
 use crate::domain::plan::ServiceSnapshot;
@@ -26,7 +28,7 @@ use crate::domain::state::State;
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::domain::view::RepositoryView;
 use crate::engine::Observation;
-use crate::logging::chain;
+use crate::wording::chain;
 use crate::metrics::Metrics;
 use crate::place;
 use crate::plan;
@@ -63,7 +65,7 @@ pub enum InspectionError {
 ///
 /// # Errors
 /// There is nothing to ask with.
-pub async fn inspect(config: &Config, places: &Places) -> Result<Vec<Placed>, InspectionError> {
+pub async fn inspect(config: &Arc<Config>, places: &Places) -> Result<Vec<Placed>, InspectionError> {
     let now = SystemClock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = Common::new(Arc::clone(&metrics), Arc::default(), Arc::default());
@@ -88,9 +90,13 @@ async fn of_table(config: &Config, common: &Common) -> Vec<Placed> {
 }
 
 /// The same with everything given.
-pub async fn look(config: &Config, places: &Places, contexts: &Contexts, now: Timestamp) -> Vec<Placed> {
+pub async fn look(config: &Arc<Config>, places: &Places, contexts: &Contexts, now: Timestamp) -> Vec<Placed> {
+    let mut state = State::default();
+    let looked = discoverer::look_once(config, contexts, &mut state, now).await;
+    let config = &*config.with_discovered(&state);
     let mut inspection = Inspection { config, places, contexts, found: Vec::new() };
     inspection.of_file();
+    inspection.of_tags(looked);
     inspection.of_contexts(now).await;
     let views = inspection.of_repositories().await;
     inspection.of_lifecycles(&views).await;
@@ -117,8 +123,12 @@ impl Inspection<'_> {
     }
 
     fn of_file(&mut self) {
-        if self.config.repositories.is_empty() {
-            let message = "there is no [[repository]]: nothing will ever be deployed";
+        if !self.config.discover.is_empty() && self.config.policies.is_empty() {
+            let message = "there is a [[discover]] and no [policy.NAME]: no service that is found is followed";
+            self.add(None, Finding::new(Severity::Warning, "no_policy", "configuration", message, "add one"));
+        }
+        if self.config.repositories.is_empty() && self.config.discover.is_empty() {
+            let message = "there is neither a [[repository]] nor a [[discover]]: nothing will ever be deployed";
             self.add(None, Finding::new(Severity::Warning, "no_repository", "configuration", message, "add one"));
         }
         if self.config.poll.overlap < SAFE_OVERLAP {
@@ -140,6 +150,22 @@ impl Inspection<'_> {
             let message = format!("there is no folder {}", folder.display());
             let remedy = "create it for the user that ecs-deployd runs as";
             self.add(None, Finding::new(Severity::Error, "no_state_folder", "state.path", message, remedy));
+        }
+    }
+
+    /// What the tags of services say.
+    fn of_tags(&mut self, looked: LookedOnce) {
+        for (aws, error) in looked.errors {
+            self.add(self.places.context(aws.as_str()), of_error(&format!("aws context {aws}"), &error));
+        }
+        for (key, doubt) in looked.doubts {
+            let severity = match doubt {
+                Doubt::ListedOtherwise { .. } => Severity::Error,
+                Doubt::UnknownPolicy { .. } | Doubt::NoRepository => Severity::Warning,
+            };
+            let subject = self.config.name_of(&key);
+            let finding = Finding::new(severity, doubt.code(), subject, doubt.message(), doubt.remedy());
+            self.add(self.line_of(&key, None), finding);
         }
     }
 

@@ -14,11 +14,14 @@ use tracing::{debug, error, info, warn};
 
 use crate::admission;
 use crate::aws::{self, ConnectError, Contexts};
-use crate::clock::{Clock, CorrectedClock};
+use crate::clock::{self, Clock, CorrectedClock};
 use crate::config::{Config, Source, StatePlace, WhenMissing};
 use crate::control::{NotOpened, Socket};
 use crate::deployer::{self, Request};
+use crate::discoverer;
+use crate::domain::discovery::Doubt;
 use crate::domain::state::State;
+use crate::domain::types::ServiceKey;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::signals::{self, Wish};
@@ -35,6 +38,8 @@ use work::Work;
 
 /// CloudTrail delivers within 15 minutes, as a rule.
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
+/// How long a start waits for the tags of services, which may contradict the configuration.
+const TAGS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a stop waits for notifications to be delivered.
 const LAST_NOTIFICATIONS_WITHIN: Duration = Duration::from_secs(10);
 /// Questions of operators that may wait for it.
@@ -60,6 +65,9 @@ pub enum RunError {
     /// Another daemon has the control socket.
     #[error(transparent)]
     Control(NotOpened),
+    /// A service is listed in the configuration, and found by its tag with other values.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
     /// Signals cannot be taken over.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -108,6 +116,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         stopped.clone(),
     ));
     let Some(contexts) = connecting::patiently(&config.aws, &common, &mut wishes).await? else { return Ok(()) };
+    compare_tags(&config, &contexts, file.as_ref().map(|(_, _, state)| state)).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"), config = %source.name(), state = %config.state.place, http = %address,
         repositories = config.repositories.len(), services = config.services().count(),
@@ -171,6 +180,37 @@ fn look_every() -> Duration {
     sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |within| within / 3).max(Duration::from_millis(100))
 }
 
+/// Services that are listed in the configuration and found by their tag, with other values.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct Contradiction(Vec<String>);
+
+/// Compares the tags of services with the list in the configuration, as far as AWS can be asked now. What comes up later is told in the log.
+async fn compare_tags(config: &Config, contexts: &Contexts, state: Option<&State>) -> Result<(), Contradiction> {
+    let nothing = State::default();
+    let state = state.unwrap_or(&nothing);
+    match clock::within(TAGS_WITHIN, discoverer::doubts(config, contexts, state)).await {
+        Some(Ok(doubts)) => refuse_contradictions(config, &doubts),
+        Some(Err(error)) => {
+            debug!(%error, "the tags of services cannot be compared with the configuration yet");
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses a configuration that lists a service otherwise than its tag says.
+pub(crate) fn refuse_contradictions(config: &Config, doubts: &[(ServiceKey, Doubt)]) -> Result<(), Contradiction> {
+    let contradictions = doubts.iter().filter_map(|(key, doubt)| match doubt {
+        Doubt::ListedOtherwise { .. } => {
+            Some(format!("{}: {}; {}", config.name_of(key), doubt.message(), doubt.remedy()))
+        }
+        Doubt::UnknownPolicy { .. } | Doubt::NoRepository => None,
+    });
+    let contradictions: Vec<String> = contradictions.collect();
+    if contradictions.is_empty() { Ok(()) } else { Err(Contradiction(contradictions)) }
+}
+
 /// Lets operators steer. A daemon that cannot be steered still deploys; one whose operators would steer another one does not start.
 async fn open_control(path: &Path) -> Result<Option<Socket>, RunError> {
     match Socket::open(path).await {
@@ -187,7 +227,7 @@ async fn open_control(path: &Path) -> Result<Option<Socket>, RunError> {
 }
 
 /// The state to begin with, and a word about it.
-pub(crate) fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
+pub(crate) fn begin(config: &Arc<Config>, found: Found, clock: &dyn Clock) -> State {
     let found = match found {
         Found::State(state) => Some(*state),
         Found::Missing => None,
@@ -208,8 +248,15 @@ pub(crate) fn begin(config: &Config, found: Found, clock: &dyn Clock) -> State {
 
 /// Says what is allowed but probably not meant.
 fn warn_of_doubtful(config: &Config) {
-    if config.repositories.is_empty() {
-        warn!("there is no [[repository]] in the configuration: nothing will ever be deployed");
+    if config.repositories.is_empty() && config.discover.is_empty() {
+        warn!(
+            "there is neither a [[repository]] nor a [[discover]] in the configuration: nothing will ever be deployed"
+        );
+    }
+    if !config.discover.is_empty() && config.policies.is_empty() {
+        warn!(
+            "there is a [[discover]] and no [policy.NAME] in the configuration: no service that is found is followed"
+        );
     }
     if config.poll.overlap < SAFE_OVERLAP {
         warn!(

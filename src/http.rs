@@ -152,7 +152,7 @@ fn plain(status: StatusCode, text: String) -> Response {
     response
 }
 
-/// What browsers are told about every answer.
+/// The headers of every answer, which restrict what browsers do with it.
 fn protective() -> HeaderMap {
     HeaderMap::from_iter([
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),

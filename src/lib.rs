@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod deployer;
+pub mod discoverer;
 pub mod domain;
 pub mod engine;
 pub mod health;

@@ -1,6 +1,5 @@
 //! Structured logs to stderr: text for people, JSON for programs.
 
-use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal as _;
 
@@ -133,19 +132,6 @@ where
         write!(writer, "<{priority}>")?;
         self.0.format_event(ctx, writer, event)
     }
-}
-
-/// An error with its causes, on one line.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

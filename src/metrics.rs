@@ -139,10 +139,15 @@ impl Metrics {
     }
 
     /// The gauges that stand for a context as long as it is configured.
-    fn of_contexts(&self) -> [&families::Gauge<1>; 3] {
-        let Families { last_successful_poll_timestamp_seconds, reread_lag_seconds, unread_history_seconds, .. } =
-            &self.families;
-        [last_successful_poll_timestamp_seconds, reread_lag_seconds, unread_history_seconds]
+    fn of_contexts(&self) -> [&families::Gauge<1>; 4] {
+        let Families {
+            last_successful_poll_timestamp_seconds,
+            reread_lag_seconds,
+            unread_history_seconds,
+            discovered_services,
+            ..
+        } = &self.families;
+        [last_successful_poll_timestamp_seconds, reread_lag_seconds, unread_history_seconds, discovered_services]
     }
 
     /// The gauges that stand for a service as long as it is configured.
@@ -253,6 +258,11 @@ impl Metrics {
                 self.families.audit_events_total.appear([context.as_str(), event.as_str()]);
             }
         }
+    }
+
+    /// So many services of a context are followed because they were found by a tag.
+    pub fn discovered(&self, context: &ContextName, services: usize) {
+        self.families.discovered_services.with([context.as_str()]).set(number(services));
     }
 
     /// A change to ECS was read.

@@ -131,8 +131,8 @@ impl Notifier {
                 receiver.line.metrics.notified(&receiver.settings.name, DeliveryOutcome::Dropped);
                 warn!(
                     receiver = receiver.settings.name,
-                    notice = dropped.id,
-                    "too many notices wait for this receiver: the oldest of those that matter least is dropped"
+                    notification = dropped.id,
+                    "too many notifications wait for this receiver: the oldest of the least important ones is dropped"
                 );
             }
         }
@@ -160,8 +160,8 @@ impl Notifier {
             if lost > 0 {
                 warn!(
                     receiver = line.name,
-                    notices = lost,
-                    "stopped before these notices were delivered: they are lost"
+                    notifications = lost,
+                    "stopped before these notifications were delivered: they are lost"
                 );
             }
         }
@@ -254,9 +254,13 @@ impl Post {
                 Ok(()) => {
                     match complained {
                         true => {
-                            info!(receiver = self.name, notice = notification.id, "the notice was delivered after all");
+                            info!(
+                                receiver = self.name,
+                                notification = notification.id,
+                                "the notification was delivered after all"
+                            );
                         }
-                        false => debug!(receiver = self.name, notice = notification.id, "notice delivered"),
+                        false => debug!(receiver = self.name, notification = notification.id, "notification delivered"),
                     }
                     return DeliveryOutcome::Sent;
                 }
@@ -264,15 +268,15 @@ impl Post {
                     if !complained {
                         warn!(
                             receiver = self.name,
-                            notice = notification.id,
+                            notification = notification.id,
                             error = why,
-                            "a notice cannot be delivered; it is tried again for an hour"
+                            "a notification cannot be delivered; it is tried again for an hour"
                         );
                         complained = true;
                     }
                 }
                 Err(why) => {
-                    error!(receiver = self.name, notice = notification.id, error = %why, "a notice was not delivered");
+                    error!(receiver = self.name, notification = notification.id, error = %why, "a notification was not delivered");
                     return DeliveryOutcome::Failed;
                 }
             }

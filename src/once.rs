@@ -12,6 +12,7 @@ use crate::clock::{self, Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
 use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
+use crate::discoverer;
 use crate::health::Health;
 use crate::lease;
 use crate::metrics::Metrics;
@@ -25,7 +26,7 @@ use crate::status::{ServiceStatus, Status, Step};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the end waits for notifications to be delivered.
 const LAST_NOTIFICATIONS_WITHIN: Duration = Duration::from_secs(30);
-/// Beyond the longest time-out of a rollout, and as much again for its way back: for everything else.
+/// Beyond the longest time-out of a rollout, and as much again for its rollback: for everything else.
 const SLACK: Duration = Duration::from_secs(5 * 60);
 
 /// What came of it.
@@ -56,6 +57,9 @@ pub enum OnceError {
     /// A context cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A service is listed in the configuration, and found by its tag with other values.
+    #[error(transparent)]
+    Contradiction(#[from] daemon::Contradiction),
     /// The metrics cannot be made.
     #[error("cannot make the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -73,7 +77,7 @@ impl From<PlaceError> for OnceError {
     }
 }
 
-/// Polls every context once, deploys, and waits until nothing is left to do. `show` is told once a second how things are.
+/// Polls every context once, deploys, and waits until nothing is left to do. `show` gets the status once a second.
 ///
 /// # Errors
 /// Nothing could be begun.
@@ -85,11 +89,13 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let config = Arc::new(config);
     let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
     let Held { store, found, lease: held } = place::take(&config, &common, Arc::clone(&clock)).await?;
-    let state = daemon::begin(&config, found, clock.as_ref());
+    let mut state = daemon::begin(&config, found, clock.as_ref());
     let mut contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
     if let Some((_, tenure)) = &held {
         contexts = aws::fenced(contexts, tenure);
     }
+    let looked = discoverer::look_once(&config, &contexts, &mut state, clock.now()).await;
+    daemon::refuse_contradictions(&config, &looked.doubts)?;
     let (batches, pages) = mpsc::channel(4);
     let shared =
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
@@ -97,15 +103,16 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     drop(shared);
     let (asks, requests) = mpsc::channel(1);
     let (_reloads, reloads) = mpsc::channel(1);
+    let (_looks, looks) = mpsc::channel(1);
     let (stop, stopped) = watch::channel(false);
     if let Some((keeper, tenure)) = &held {
         tokio::spawn(lease::stop_when_lost(keeper.standing(), tenure.fence().term, stop.clone()));
     }
-    let limit = limit(&config);
+    let limit = limit(&config.with_discovered(&state));
     let notifier = Notifier::start(&config.notify, &contexts, &metrics);
     let parts =
         Parts { config, contexts, state_store: store, state, clock, metrics, health, notifier: notifier.clone() };
-    let inbox = Inbox { batches: pages, reloads, requests, stop: stopped };
+    let inbox = Inbox { batches: pages, reloads, looks, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
     let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;
@@ -113,7 +120,8 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
         keeper.give_back().await;
     }
     notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;
-    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
+    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err);
+    let unread = looked.errors.into_iter().map(|(_, error)| error).chain(unread).collect();
     Ok(Report { rest, unread, cut_off })
 }
 
@@ -174,7 +182,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_limit_cuts_off_is_not_told_of_as_done() {
+    async fn what_the_limit_cuts_off_is_not_reported_as_done() {
         let (asks, requests) = mpsc::channel(1);
         drop(requests);
         let (stop, mut stopped) = watch::channel(false);

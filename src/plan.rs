@@ -12,6 +12,7 @@ use crate::aws::{self, AwsError, Common, ConnectError, Contexts, Patience};
 use crate::clock::{Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
+use crate::discoverer;
 use crate::domain::image::ImageReference;
 use crate::domain::operator_command;
 use crate::domain::plan::{self, Plan, ServiceSnapshot};
@@ -127,6 +128,7 @@ pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
     let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected);
     let now = clock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
+    let config = Arc::new(config);
     let common = Common::new(Arc::clone(&metrics), Arc::default(), corrected);
     let found = place::read(&config, &common).await.map_err(|error| match error {
         PlaceError::StateStore(error) => PreviewError::StateStore(error),
@@ -139,16 +141,20 @@ pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
 
 /// The same with everything given.
 pub async fn look(
-    config: &Config,
+    config: &Arc<Config>,
     contexts: &Contexts,
     mut state: State,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 ) -> Preview {
     let now = clock.now();
+    let looked = discoverer::look_once(config, contexts, &mut state, now).await;
+    let config = &*config.with_discovered(&state);
     let (verdicts, mut errors) = poll(config, contexts, &mut state, Arc::clone(&clock), metrics).await;
     let displaced: BTreeSet<EventId> =
         verdicts.iter().flat_map(|(_, verdict)| &verdict.displaced).map(|(_, push)| push.event.clone()).collect();
+    errors.extend(looked.errors.iter().map(|(_, error)| error.to_string()));
+    errors.extend(daemon::refuse_contradictions(config, &looked.doubts).err().map(|error| error.to_string()));
     let observed = ask(config, contexts, &state, now).await;
     let mut preview =
         Preview { version: VERSION, at: now, pushes: Vec::new(), services: Vec::new(), errors: Vec::new() };

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::text::Text;
 use super::{parse, render};
 use crate::domain::deployment::HookTarget;
+use crate::domain::discovery::Discovered;
 use crate::domain::monitor::Monitored;
 use crate::domain::operator_command::OperatorCommand;
 use crate::domain::printable::{LONGEST, printable};
@@ -168,6 +169,13 @@ fn waiting() -> impl Strategy<Value = Waiting> {
     })
 }
 
+fn discovered() -> impl Strategy<Value = Discovered> {
+    let repositories = prop::collection::btree_set("[a-z]{2,9}".prop_map(|name| repository_key(&name).name), 0..3);
+    (text(), text(), repositories, time(), 0..3u32).prop_map(|(tag, policy, repositories, since, absences)| {
+        Discovered { tag, policy, repositories, since, absences }
+    })
+}
+
 fn service() -> impl Strategy<Value = ServiceState> {
     let hold = (target(), text(), time(), prop::bool::ANY).prop_map(|(target, reason, now, rejected)| DigestHold {
         rejected,
@@ -189,15 +197,16 @@ fn service() -> impl Strategy<Value = ServiceState> {
         of_repositories(replaced_externally),
         prop::option::of(failed_in_place),
     );
-    (asked, against, prop::option::of(waiting()), history, orders).prop_map(
+    (asked, against, (prop::option::of(waiting()), prop::option::of(discovered())), history, orders).prop_map(
         |(
             (pending, decided, deployed, rollout),
             (held, service_hold, replaced_externally, failed_in_place),
-            waiting,
+            (waiting, discovered),
             history,
             orders,
         )| ServiceState {
             waiting,
+            discovered,
             pending,
             decided,
             deployed,
@@ -255,9 +264,11 @@ pub(crate) fn state() -> impl Strategy<Value = State> {
         });
     let repository = "[a-z]{2,9}".prop_map(|name| RepositoryName::parse(&name).unwrap());
     let followed = prop::option::of(prop::collection::btree_map(repository, time(), 0..3));
-    let context = (time(), progress, followed, seen()).prop_map(|(baseline, progress, followed, seen)| {
+    let tags = prop::collection::btree_set(text(), 0..2);
+    let context = (time(), progress, followed, tags, seen()).prop_map(|(baseline, progress, followed, tags, seen)| {
         let followed = followed.map(|followed| followed.into_iter().collect());
-        let mut context = ContextState { followed, seen, baseline, ..ContextState::new(baseline) };
+        let compares_found = tags;
+        let mut context = ContextState { followed, compares_found, seen, baseline, ..ContextState::new(baseline) };
         context.advance(progress);
         context
     });

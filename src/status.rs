@@ -201,6 +201,9 @@ pub struct ServiceStatus {
     pub service: String,
     /// What it is called, here and in commands: `CLUSTER/SERVICE`, with the AWS context before it where another one is called the same.
     pub name: String,
+    /// How it came to be followed, where it is not listed in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovered: Option<DiscoveredStatus>,
     /// What this program deployed last and saw complete.
     pub deployed: Option<Running>,
     /// What ECS says that it is set to; nothing, where no daemon was asked.
@@ -224,6 +227,19 @@ pub struct ServiceStatus {
     pub history: Vec<OutcomeStatus>,
     /// The last orders of operators, newest first.
     pub orders: Vec<CommandRecord>,
+}
+
+/// How a service that is not listed came to be followed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiscoveredStatus {
+    /// The key of its tag.
+    pub tag: String,
+    /// The policy that the tag names.
+    pub policy: String,
+    /// When it was found: what was pushed before is not deployed to it.
+    pub since: Timestamp,
+    /// The repositories that it follows.
+    pub repositories: Vec<String>,
 }
 
 /// What a service is set to, as ECS says: whoever did that.

@@ -82,14 +82,11 @@ struct Door {
 
 async fn open(settings: AwsSettings, common: &Common) -> Result<Door, ConnectError> {
     let name = ContextName::of_default();
-    let only = BTreeMap::from([(name.clone(), settings)]);
-    let missing = || ConnectError::NoRegion(name.clone());
-    let context = aws::connect(&only, common, Patience::Short).await?.remove(&name).ok_or_else(missing)?;
-    let identity = aws::identities(&only, common, Patience::Short).await?.remove(&name).ok_or_else(missing)?;
+    let (context, identity) = aws::connect_known(&name, &settings, common, Patience::Short).await?;
     Ok(Door { context, identity })
 }
 
-/// Asks AWS. `progress` is told in half a sentence what has been found so far.
+/// Asks AWS. `progress` gets, in half a sentence, what has been found so far.
 ///
 /// # Errors
 /// AWS cannot be asked, or a cluster that was named is not there.

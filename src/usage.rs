@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crate::asking::{again, each};
 use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, Patience};
 use crate::config::{AwsSettings, Config, Receiver};
+use crate::discoverer;
 use crate::domain::deployment::HookTarget;
 use crate::domain::image::{ImageReference, RegistryHost};
 use crate::domain::permission::{Usage, role_arn};
 use crate::domain::settings::{Base, ServiceRule};
+use crate::domain::state::State;
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 use crate::domain::view::{Management, ServiceView};
@@ -59,17 +61,13 @@ fn asking(about: impl Into<String>) -> impl FnOnce(AwsError) -> UsageError {
 ///
 /// # Errors
 /// AWS cannot be asked, or a service is not there.
-pub async fn of_context(config: &Config, name: &ContextName) -> Result<Usage, UsageError> {
+pub async fn of_context(config: &Arc<Config>, name: &ContextName) -> Result<Usage, UsageError> {
     let settings = config.aws.get(name).ok_or_else(|| UsageError::NoContext(name.clone()))?;
     let now = crate::clock::Clock::now(&crate::clock::SystemClock);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = Common::new(metrics, Arc::default(), Arc::default());
-    let only = BTreeMap::from([(name.clone(), settings.clone())]);
-    let contexts = aws::connect(&only, &common, Patience::Short).await?;
-    let identities = aws::identities(&only, &common, Patience::Short).await?;
-    let missing = || UsageError::NoContext(name.clone());
-    let (context, identity) = (contexts.get(name).ok_or_else(missing)?, identities.get(name).ok_or_else(missing)?);
-    look(config, name, context, identity.as_ref()).await
+    let (context, identity) = aws::connect_known(name, settings, &common, Patience::Short).await?;
+    look(config, name, &context, identity.as_ref()).await
 }
 
 /// The same with everything given.
@@ -77,13 +75,20 @@ pub async fn of_context(config: &Config, name: &ContextName) -> Result<Usage, Us
 /// # Errors
 /// AWS cannot be asked, or a service is not there.
 pub async fn look(
-    config: &Config,
+    config: &Arc<Config>,
     name: &ContextName,
     context: &AwsContext,
     identity: &dyn Identity,
 ) -> Result<Usage, UsageError> {
     let principal =
         again(|| identity.principal()).await.map_err(asking(format!("the account of aws context {name}")))?;
+    let mut state = State::default();
+    let here = BTreeMap::from([(name.clone(), context.clone())]);
+    let looked = discoverer::look_once(config, &here, &mut state, jiff::Timestamp::UNIX_EPOCH).await;
+    if let Some((_, error)) = looked.errors.into_iter().next() {
+        return Err(asking("the tags of services")(error));
+    }
+    let config = &*config.with_discovered(&state);
     let mut usage = of_the_configuration(config, name, Usage::none(principal, context.region.clone()));
     let rules: Vec<&ServiceRule> =
         config.services().map(|(_, rule)| rule).filter(|rule| &rule.key.aws == name).collect();
@@ -123,6 +128,12 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
             .services()
             .filter(|(_, rule)| is_here(&rule.key.aws))
             .map(|(_, rule)| (rule.key.cluster.clone(), rule.key.service.clone()))
+            .collect(),
+        discovers: config
+            .discover
+            .iter()
+            .filter(|rule| is_here(&rule.aws))
+            .flat_map(|rule| rule.clusters.clone())
             .collect(),
         topics: topics.collect(),
         tables: config
@@ -205,7 +216,7 @@ fn add(usage: &mut Usage, definition: &TaskDefinition) {
     usage.families.insert(family);
     let roles: Vec<String> = definition.roles().map(|named| role_arn(&usage.principal, named)).collect();
     usage.roles.extend(roles);
-    // Before a way back ECR is asked whether the tags of the revision before still mean what ran, in other repositories, too.
+    // Before a rollback ECR is asked whether the tags of the revision before still mean what ran, in other repositories, too.
     for (_, image) in definition.containers() {
         let reference = ImageReference::split(image);
         let is_here = |host: RegistryHost<'_>| {

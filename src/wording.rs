@@ -1,4 +1,6 @@
-//! How people are shown times, digests and revisions, wherever they read it.
+//! How people are shown times, digests, revisions and errors, wherever they read it.
+
+use std::error::Error;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,6 +38,20 @@ pub(crate) fn short_revision(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
+/// An error with its causes. A cause that the text before it quotes is not repeated.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let of_cause = cause.to_string();
+        if !text.contains(&of_cause) {
+            text = format!("{text}: {of_cause}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +67,17 @@ mod tests {
         for (seconds, text) in [(-5, "0s"), (59, "59s"), (61, "1m 1s"), (3700, "1h 1m"), (200_000, "2d 7h")] {
             assert_eq!(span(SignedDuration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn causes_follow_their_error_each_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Failed(&'static str, #[source] Option<Box<Failed>>);
+
+        let of = |outer, inner| Failed(outer, Some(Box::new(Failed(inner, None))));
+        assert_eq!(chain(&Failed("no answer", None)), "no answer");
+        assert_eq!(chain(&of("no answer", "connection reset")), "no answer: connection reset");
+        assert_eq!(chain(&of("no answer: connection reset", "connection reset")), "no answer: connection reset");
     }
 }

@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::credentials::Renewing;
-use super::error::{AwsError, Fault};
+use super::{AwsError, Fault};
 use crate::clock;
 use crate::metrics::Metrics;
 

@@ -21,9 +21,9 @@ mod process;
 mod profile;
 mod rate_limited;
 mod region;
-mod remedy;
 mod sources;
 pub mod table;
+mod tagging;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -41,17 +41,17 @@ use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
 };
-use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView};
+use crate::domain::view::{DeploymentView, Fate, ImageView, RepositoryView, RunningImages, ServiceView, Unrollable};
 use crate::health::Health;
 use crate::metrics::Metrics;
 
+pub use crate::domain::aws_error::{AwsError, Fault};
 pub use crate::domain::polling::Window;
-pub use connect::{ConnectError, Patience, connect};
+pub use connect::{ConnectError, Patience, connect, connect_known};
 pub use date::AwsTime;
 pub use dynamodb::connect_table;
-pub use error::{AwsError, Fault};
 pub use fenced::fenced;
-pub use identity::{identities, profiles};
+pub use identity::profiles;
 
 /// The doors of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;
@@ -65,7 +65,7 @@ pub struct Common {
     pub health: Arc<Health>,
     /// The clock that AWS's answers correct.
     pub clock: Arc<CorrectedClock>,
-    /// What they told of it so far.
+    /// What AWS's answers have shown of it so far.
     pub time: Arc<AwsTime>,
 }
 
@@ -92,6 +92,8 @@ pub struct AwsContext {
     pub inventory: Arc<dyn Inventory>,
     /// Topics that others listen to.
     pub topics: Arc<dyn Topics>,
+    /// The tags of services.
+    pub tagging: Arc<dyn Tagging>,
 }
 
 impl AwsContext {
@@ -123,11 +125,6 @@ pub struct ImagePage {
 /// Services by name: as they are, or why they are none that could be rolled.
 pub type Services = BTreeMap<EcsName, Result<ServiceView, Unrollable>>;
 
-/// Why a service cannot even be looked at as one that ECS rolls: it has no task definition.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unrollable(pub String);
-
 /// AWS CloudTrail.
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
@@ -135,9 +132,9 @@ pub trait CloudTrail: fmt::Debug + Send + Sync {
     async fn lookup(&self, event: &str, request: &Request) -> Result<LookupPage, AwsError>;
 }
 
-/// The code of the error that tells of a repository that is not there.
+/// The code of the error for a repository that is not there.
 pub const REPOSITORY_NOT_FOUND: &str = "RepositoryNotFoundException";
-/// The code of the error that tells of a cluster that is not there.
+/// The code of the error for a cluster that is not there.
 pub const CLUSTER_NOT_FOUND: &str = "ClusterNotFoundException";
 
 /// Amazon ECR.
@@ -237,6 +234,22 @@ pub struct Message {
 pub trait Topics: fmt::Debug + Send + Sync {
     /// Publishes a message to a topic, by ARN. A repetition is a second message, unless the topic is FIFO.
     async fn publish(&self, topic: &str, message: &Message) -> Result<(), AwsError>;
+}
+
+/// One page of the services that have a tag.
+#[derive(Debug, Clone, Default)]
+pub struct TaggedPage {
+    /// ARN and the tag's value.
+    pub services: Vec<(String, String)>,
+    /// More to come.
+    pub next: Option<String>,
+}
+
+/// AWS Resource Groups Tagging API.
+#[async_trait]
+pub trait Tagging: fmt::Debug + Send + Sync {
+    /// One page of the ECS services that have a tag with this key: at most 100. May be repeated; it is eventually consistent.
+    async fn tagged_services(&self, tag: &str, next: Option<String>) -> Result<TaggedPage, AwsError>;
 }
 
 /// What there is in an account: `check` asks, to tell which name may be meant, and `init`, to write a configuration.

@@ -16,8 +16,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
-use super::error::one_line;
 use crate::domain::event::shorten;
+use crate::domain::printable::one_line;
 
 /// An answer is some hundred bytes long. What is longer is cut off, and is then no valid JSON.
 const LONGEST_ANSWER: u64 = 64 * 1024;

@@ -7,8 +7,9 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use super::error::chain;
 use crate::config::AwsSettings;
+use crate::domain::printable::one_line;
+use crate::wording::chain;
 
 /// Amazon EC2 User Guide, "Instance metadata categories".
 const METADATA: &str = "/latest/meta-data/placement/region";
@@ -58,6 +59,6 @@ pub(super) async fn of_instance(http: &SharedHttpClient) -> Found {
         Err(imds::client::error::ImdsError::ErrorResponse(answer)) if answer.response().status().as_u16() == 404 => {
             Found::Nothing
         }
-        Err(error) => Found::NoAnswer(chain(&error)),
+        Err(error) => Found::NoAnswer(one_line(&chain(&error))),
     }
 }

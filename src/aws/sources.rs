@@ -20,10 +20,11 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::os_shim_internal::{Env, Fs};
 
 use super::ambient::{NAME, base_config};
-use super::error::chain;
 use super::process::Process;
 use super::profile::{self, Base, Chain, Named, Role};
 use crate::config::AwsSettings;
+use crate::domain::printable::one_line;
+use crate::wording::chain;
 
 /// The source that is asked now.
 #[derive(Debug, Clone, Default)]
@@ -142,7 +143,7 @@ pub(super) struct NoCredentials {
 
 /// The causes of an error of the SDK's, without its own words, which say nothing.
 pub(super) fn causes(error: &CredentialsError) -> String {
-    std::error::Error::source(error).map_or_else(|| chain(error), chain)
+    one_line(&std::error::Error::source(error).map_or_else(|| chain(error), chain))
 }
 
 /// The credentials are given to STS as they are: a provider of the SDK around another one gives that only some seconds.
@@ -208,7 +209,7 @@ impl Make<'_> {
     async fn profile(&self) -> Source {
         let selected = self.settings.profile.clone().map(Into::into);
         let found = aws_config::profile::load(&Fs::real(), &Env::real(), &EnvConfigFiles::default(), selected).await;
-        // A file that cannot be read is told of by the SDK's provider.
+        // The SDK's provider reports a file that cannot be read.
         let (name, chain) = match &found {
             Ok(profiles) => (profiles.selected_profile().to_owned(), profile::resolve(profiles)),
             Err(_) => (self.settings.profile.clone().unwrap_or_else(|| "default".to_owned()), None),

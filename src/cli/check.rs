@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -23,7 +24,7 @@ pub(super) struct Options {
     json: bool,
 }
 
-pub(super) fn execute(source: &Source, config: &Config, options: &Options) -> ExitCode {
+pub(super) fn execute(source: &Source, config: &Arc<Config>, options: &Options) -> ExitCode {
     let name = source.name();
     let found = if options.offline {
         Vec::new()

@@ -1,6 +1,7 @@
 //! `iam`: the least-privilege policy for the configuration in force.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -19,7 +20,7 @@ pub(super) struct Options {
     aws: Option<String>,
 }
 
-pub(super) fn execute(config: &Config, options: &Options) -> ExitCode {
+pub(super) fn execute(config: &Arc<Config>, options: &Options) -> ExitCode {
     let name = match chosen(config, options.aws.as_deref()) {
         Ok(name) => name,
         Err(message) => {

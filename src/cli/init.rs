@@ -52,7 +52,7 @@ pub(super) fn execute(options: &Options) -> ExitCode {
     }
 }
 
-/// One line on a terminal that tells what is being done. Elsewhere nothing is told: the output is for a file.
+/// One line on a terminal that says what is being done. Elsewhere there is none: the output is for a file.
 #[derive(Debug)]
 struct Progress {
     is_shown: bool,

@@ -23,7 +23,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Config, Source};
 use crate::logging::{self, Format};
-use crate::wording::counted;
+use crate::wording::{chain, counted};
 
 pub use exit::Exit;
 
@@ -132,7 +132,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     };
     match arguments.command {
         Command::Run => run::execute(source, config),
-        Command::Check(options) => check::execute(&source, &config, &options),
+        Command::Check(options) => check::execute(&source, &std::sync::Arc::new(config), &options),
         Command::Plan(options) => plan::execute(config, &options),
         Command::Once => once::execute(config),
         Command::Status(options) => status::status(&config, &options),
@@ -145,7 +145,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Reject(options) => steer::reject(&config, options),
         Command::State(options) => state::execute(&config, &options),
         Command::Init(options) => init::execute(&options),
-        Command::Iam(options) => iam::execute(&config, &options),
+        Command::Iam(options) => iam::execute(&std::sync::Arc::new(config), &options),
         Command::Notify(options) => notify::execute(&config, &options),
         Command::Health => health::execute(&source),
     }
@@ -195,7 +195,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
 
 /// The one report of an error: its chain of causes, each once.
 fn fail(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
-    logging::report(&logging::chain(error));
+    logging::report(&chain(error));
     exit.into()
 }
 

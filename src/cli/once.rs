@@ -24,7 +24,7 @@ pub(super) fn execute(config: Config) -> ExitCode {
         Err(code) => code,
         Ok(Ok(report)) => tell(&report, &names),
         Ok(Err(error @ OnceError::StateStore(_))) => fail(&error, Exit::BadState),
-        Ok(Err(error @ OnceError::Connect(_))) => fail(&error, Exit::BadConfiguration),
+        Ok(Err(error @ (OnceError::Connect(_) | OnceError::Contradiction(_)))) => fail(&error, Exit::BadConfiguration),
         Ok(Err(error)) => fail(&error, Exit::Failure),
     }
 }
@@ -32,7 +32,7 @@ pub(super) fn execute(config: Config) -> ExitCode {
 fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
     show(&text(report, names, colour()));
     for error in &report.unread {
-        eprintln!("ecs-deployd: CloudTrail cannot be read: {error}");
+        eprintln!("ecs-deployd: this cannot be read: {error}");
     }
     if let Some(limit) = report.cut_off {
         eprintln!(

@@ -17,7 +17,7 @@ pub(super) fn execute(source: Source, config: Config) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ RunError::StateStore(_)) => fail(&error, Exit::BadState),
-        Err(error @ RunError::Connect(_)) => fail(&error, Exit::BadConfiguration),
+        Err(error @ (RunError::Connect(_) | RunError::Contradiction(_))) => fail(&error, Exit::BadConfiguration),
         Err(error) => fail(&error, Exit::Failure),
     }
 }

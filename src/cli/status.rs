@@ -15,6 +15,7 @@ use crate::control::{self, Ask, Told, Unreachable};
 use crate::domain::finding::Severity;
 use crate::domain::printable::{LONGEST, PrintableText, printable};
 use crate::domain::state::OutcomeKind;
+use crate::domain::types::ServiceKey;
 use crate::metrics::Metrics;
 use crate::place::{self, PlaceError};
 use crate::state_store::{self, Found, StateStoreError};
@@ -24,7 +25,7 @@ use crate::status::{
 };
 use crate::wording::{ago, counted, short_digest, short_revision, span};
 
-/// Pushes that are told of: for more there is `--json`.
+/// At most this many pushes are listed; `--json` has all.
 const PUSHES: usize = 10;
 
 #[derive(Debug, Args)]
@@ -74,22 +75,31 @@ pub(super) fn status(config: &Config, options: &Options) -> ExitCode {
 }
 
 pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
-    let only = match options.service.as_deref().map(|named| config.names.find(named).cloned()) {
-        None => None,
-        Some(Ok(key)) => Some(key),
-        Some(Err(text)) => {
+    let named = options.service.as_deref().map(|named| (named, config.names.find(named).cloned()));
+    if let Some((_, Err(text))) = &named
+        && config.discover.is_empty()
+    {
+        eprintln!("ecs-deployd: {text}");
+        return ExitCode::from(Exit::Failure);
+    }
+    with_status(config, |status, now| {
+        let is_of = |one: &ServiceStatus, key: &ServiceKey| {
+            (one.aws.as_str(), one.cluster.as_str(), one.service.as_str())
+                == (key.aws.as_str(), key.cluster.as_str(), key.service.as_str())
+        };
+        let wanted = |one: &&ServiceStatus| match &named {
+            None => true,
+            Some((_, Ok(key))) => is_of(one, key),
+            // The configuration does not list what is found by its tag.
+            Some((named, Err(_))) => {
+                *named == one.name || *named == format!("{}/{}/{}", one.aws, one.cluster, one.service)
+            }
+        };
+        let services: Vec<&ServiceStatus> = status.services.iter().filter(wanted).collect();
+        if let (Some((_, Err(text))), true) = (&named, services.is_empty()) {
             eprintln!("ecs-deployd: {text}");
             return ExitCode::from(Exit::Failure);
         }
-    };
-    with_status(config, |status, now| {
-        let wanted = |one: &&ServiceStatus| {
-            only.as_ref().is_none_or(|key| {
-                (one.aws.as_str(), one.cluster.as_str(), one.service.as_str())
-                    == (key.aws.as_str(), key.cluster.as_str(), key.service.as_str())
-            })
-        };
-        let services: Vec<&ServiceStatus> = status.services.iter().filter(wanted).collect();
         if options.json {
             print_json(&history_json(status, &services));
         } else {
@@ -117,7 +127,7 @@ fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCod
     let now = SystemClock.now();
     match block_on(obtain(config, now)) {
         Err(code) => code,
-        Ok(Ok(status)) => show(&status, now),
+        Ok(Ok(status)) => show(&status, time_of(&status, now)),
         Ok(Err(error @ StatusError::StateStore(_))) => fail(&error, Exit::BadState),
         Ok(Err(error @ StatusError::Connect(_))) => fail(&error, Exit::BadConfiguration),
         Ok(Err(error)) => fail(&error, Exit::Failure),
@@ -130,6 +140,14 @@ impl From<PlaceError> for StatusError {
             PlaceError::StateStore(error) => Self::StateStore(error),
             PlaceError::Connect(error) => Self::Connect(error),
         }
+    }
+}
+
+/// The time that a status is shown as of. A daemon goes by AWS's time, which the clock of the machine may be far from.
+fn time_of(status: &Status, now: Timestamp) -> Timestamp {
+    match status.source {
+        Origin::Daemon => status.at,
+        Origin::StateFile | Origin::Table => now,
     }
 }
 
@@ -151,7 +169,8 @@ async fn obtain(config: &Config, now: Timestamp) -> Result<Status, StatusError> 
                 Found::State(state) => *state,
                 Found::Missing => Default::default(),
             };
-            Ok(Status { source: Origin::StateFile, ..Status::of(config, &state, now) })
+            let config = Arc::new(config.clone()).with_discovered(&state);
+            Ok(Status { source: Origin::StateFile, ..Status::of(&config, &state, now) })
         }
         Err(error) => Err(error.into()),
     }
@@ -383,6 +402,9 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
             hold.since.strftime("%Y-%m-%d %H:%M:%SZ"),
             hold.reason
         ));
+    }
+    if let Some(found) = &one.discovered {
+        notes.push(format!("found by the tag {}, follows the policy {}", found.tag, found.policy));
     }
     notes.extend(one.trouble.clone());
     notes.extend(

@@ -1,6 +1,5 @@
 //! `deploy`, `hold`, `release`, `rollback`, `approve`, `reject`: orders to the running daemon.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -144,11 +143,11 @@ async fn give(
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), corrected.now())?);
     let common = Common::new(metrics, Arc::default(), Arc::clone(&corrected));
     let table = place::table(config, settings, &common).await?;
-    let own = config.aws.get(&settings.aws).map(|aws| (settings.aws.clone(), aws.clone()));
-    let own: BTreeMap<_, _> = own.into_iter().collect();
-    let identities = aws::identities(&own, &common, Patience::Short).await.map_err(PlaceError::from)?;
-    let identity = identities.get(&settings.aws).ok_or_else(|| ConnectError::NoRegion(settings.aws.clone()));
-    let arn = identity.map_err(PlaceError::from)?.arn().await.map_err(NotGiven::Identity)?;
+    let aws = config.aws.get(&settings.aws).ok_or_else(|| ConnectError::NoRegion(settings.aws.clone()));
+    let aws = aws.map_err(PlaceError::from)?;
+    let connected = aws::connect_known(&settings.aws, aws, &common, Patience::Short).await;
+    let (_, identity) = connected.map_err(PlaceError::from)?;
+    let arn = identity.arn().await.map_err(NotGiven::Identity)?;
     let by = format!("{arn} ({})", control::this_user());
     let id = lease::this_process(corrected.as_ref());
     Ok(orders::give(table.as_ref(), settings.lease, &id, service, order, by).await?)

@@ -48,6 +48,10 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     let mut aws = contexts(&root.table(keys::Aws::SECTION));
     let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION));
     let repositories = repositories(root, findings, &mut aws, &deploy);
+    let policies = super::discover::policies(&root.table(keys::NamedPolicy::SECTION), &deploy);
+    let discover = super::discover::rules(root.tables(keys::Discover::SECTION), |table, name| {
+        context_named(table, name, &mut aws)
+    });
     let notify = super::notify::receivers(root.tables(keys::Notify::SECTION), |table, name| {
         context_named(table, name, &mut aws)
     });
@@ -61,6 +65,8 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         http: http(&root.table(keys::Http::SECTION)),
         control: control(&root.table(keys::Control::SECTION)),
         repositories,
+        discover,
+        policies,
         notify,
         audit: root.has("audit").then_some(audit),
         names,
@@ -208,7 +214,7 @@ fn deploy_defaults(table: &Table<'_>) -> DeploySettings {
     settings
 }
 
-fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
+pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
     let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor } =
         keys::Deploy::read(table);
     let at = observe_interval.at.or(timeout.at);
@@ -302,9 +308,7 @@ fn repository(
     let keys::Repository { name, aws: named } = keys::Repository::read(table);
     let context = context_named(table, named, aws);
     let policy = policy(table);
-    if policy.is_none() && !["tags", "semver", "regex"].into_iter().any(|key| table.has(key)) {
-        table.missing("tags", "is missing: say which tags are deployed with exactly one of tags, semver and regex");
-    }
+    require_policy(table, policy.as_ref());
     let mut services: Vec<ServiceRule> = Vec::new();
     let below = table.tables(keys::Service::SECTION);
     if below.is_empty() && !table.has("service") {
@@ -349,12 +353,19 @@ fn repository(
     Some(RepositoryRule { aws: context, name: name?.value, services })
 }
 
+/// Reports a table that must say which tags are deployed, and does not.
+pub(super) fn require_policy(table: &Table<'_>, policy: Option<&Arc<dyn Policy>>) {
+    if policy.is_none() && !["tags", "semver", "regex"].into_iter().any(|key| table.has(key)) {
+        table.missing("tags", "is missing: say which tags are deployed with exactly one of tags, semver and regex");
+    }
+}
+
 /// What belongs to a service and not to one of its images must be the same wherever the service stands.
 fn agree(a: &DeploySettings, b: &DeploySettings) -> bool {
     DeploySettings { pin: b.pin, ..a.clone() } == *b
 }
 
-fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
+pub(super) fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
     let keys::Tags { tags, semver, regex, order } = keys::Tags::read(table);
     let given: Vec<(&str, usize)> = [
         ("tags", tags.as_ref().map(|f| f.at)),
@@ -433,5 +444,6 @@ fn service(
         container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
+        known_since: None,
     })
 }

@@ -68,6 +68,11 @@ pub(super) fn repository_glob(text: &str) -> Result<&str, String> {
     if is_more { repository(text).and(Ok(text)) } else { Ok(text) }
 }
 
+/// A glob for the names of clusters.
+pub(super) fn cluster_glob(text: &str) -> Result<&str, String> {
+    if Arn::parse(text).is_some() { cluster(text).and(Ok(text)) } else { Ok(text) }
+}
+
 /// A glob for services as people name them.
 pub(super) fn service_glob(text: &str) -> Result<&str, String> {
     match Arn::parse(text) {

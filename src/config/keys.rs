@@ -135,6 +135,8 @@ macro_rules! configuration {
 
                 /// Reads every key of the declaration.
                 pub(super) fn read(table: &Table<'_>) -> Self {
+                    // A table may have none but those of groups.
+                    let _ = table;
                     Self { $($key: configuration!(@read $need table $key $type $(, $without)?)),* }
                 }
             }
@@ -200,6 +202,14 @@ configuration! {
         default downtime: DowntimeMode = DeploySettings::default().downtime, "What happens to a service whose settings do not let ECS replace its tasks without downtime.";
         default base: Base = DeploySettings::default().base, "What a new revision is made from.";
         default monitor: Span = Span(DeploySettings::default().monitor), "How long a rollout stays under watch after ECS has completed it: tasks that keep stopping or turn unhealthy fail it. `0s`: it is completed at once.";
+    }
+    Discover: List "" / "discover" [], "Services that opt in by a tag of theirs, whose value names a `[policy.NAME]`. A service that is listed is as it is listed." {
+        default aws: ContextName = ContextName::default(), "The AWS context that is looked at. The services follow repositories of its own account and Region.";
+        default tag: String = "ecs-deployd".to_owned(), "The key of the tag.";
+        default clusters: Texts = Texts::of(&["*"]), "Globs for the names of the clusters.";
+        default every: Duration = Duration::from_mins(5), "The time from one look at the tags to the next.";
+    }
+    NamedPolicy: Named "" / "policy" [Tags, Deploy], "What services follow that are found by a tag with this name as its value. What is left out of the deployment is that of `[deploy]`." {
     }
     Tags: Group "" / "policy" [], "Which tags are deployed: exactly one of `tags`, `semver` and `regex`." {
         optional tags: Texts, "Globs (`* ? [a-z] {a,b}`) for the whole tag. The newest push wins.";

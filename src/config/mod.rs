@@ -3,6 +3,8 @@
 //! A valid configuration cannot say anything impossible: names, globs, durations and addresses are parsed here and nowhere else.
 
 mod build;
+mod discover;
+mod discovered;
 mod forms;
 mod given;
 mod keys;
@@ -18,12 +20,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use discovered::NamedPolicy;
 pub use keys::{Key, Need, SECTIONS, Section, Shape};
 pub use names::ServiceNames;
 pub use notify::{NotifySettings, Receiver, WebhookUrl};
 pub use places::Places;
 
 use crate::domain::audit::EventName;
+use crate::domain::discovery::DiscoverRule;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::routing::Rules;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
@@ -48,6 +52,10 @@ pub struct Config {
     pub control: ControlSettings,
     /// The repositories and their services.
     pub repositories: Rules,
+    /// Which services opt in by a tag.
+    pub discover: Vec<DiscoverRule>,
+    /// What such a tag may name.
+    pub policies: BTreeMap<String, NamedPolicy>,
     /// Who is notified of what.
     pub notify: Vec<NotifySettings>,
     /// Which changes to ECS are followed, if any are.
@@ -195,19 +203,26 @@ impl Config {
         build::config(text).map_err(|findings| Invalid::new(name, text, findings))
     }
 
-    /// The contexts whose CloudTrail has to be read: those that a repository lives in.
+    /// The contexts whose CloudTrail has to be read: those that a repository lives in, or that services are looked for in.
     #[must_use]
     pub fn polled_contexts(&self) -> Vec<&ContextName> {
-        let mut names: Vec<_> = self.repositories.keys().map(|key| &key.aws).collect();
+        let mut names: Vec<_> =
+            self.repositories.keys().map(|key| &key.aws).chain(self.discovering_contexts()).collect();
+        names.sort();
         names.dedup();
         names
     }
 
-    /// The contexts in which changes to ECS are followed: those that a service runs in.
+    /// The contexts in which services are looked for.
+    fn discovering_contexts(&self) -> impl Iterator<Item = &ContextName> {
+        self.discover.iter().map(|rule| &rule.aws)
+    }
+
+    /// The contexts in which changes to ECS are followed: those that a service runs in, or may run in.
     #[must_use]
     pub fn audited_contexts(&self) -> Vec<&ContextName> {
-        let services = self.repositories.values().flat_map(|rule| &rule.services);
-        let mut names: Vec<_> = services.filter(|_| self.audit.is_some()).map(|service| &service.key.aws).collect();
+        let services = self.repositories.values().flat_map(|rule| &rule.services).map(|service| &service.key.aws);
+        let mut names: Vec<_> = services.chain(self.discovering_contexts()).filter(|_| self.audit.is_some()).collect();
         names.sort();
         names.dedup();
         names

@@ -124,7 +124,7 @@ fn receiver(
     let keys::Notify { sns, webhook, webhook_file, format, aws, .. } = keys;
     let given = [sns.is_some(), webhook.is_some(), webhook_file.is_some()];
     if given.into_iter().filter(|given| *given).count() != 1 {
-        table.missing("sns", "say where notices go with exactly one of sns, webhook and webhook_file");
+        table.missing("sns", "say where notifications go with exactly one of sns, webhook and webhook_file");
         return None;
     }
     if let Some(arn) = sns {
@@ -213,7 +213,7 @@ fn outcomes(table: &Table<'_>, texts: &Texts) -> (BTreeSet<OutcomeKind>, bool) {
     (outcomes, waiting)
 }
 
-fn globs(
+pub(super) fn globs(
     table: &Table<'_>,
     key: &'static str,
     texts: Option<&Found<Texts>>,

@@ -354,7 +354,13 @@ impl<'a> Table<'a> {
                 None => self.wrong(
                     at,
                     name,
-                    format!("expected a table [{}], found {}: settings stand in a table for each context, like [aws.default]", self.name(name), kind(value.get_ref())),
+                    format!(
+                        "expected a table [{}], found {}: settings stand in a table for each {}, like [{}.default]",
+                        self.name(name),
+                        kind(value.get_ref()),
+                        if self.path == "aws" { "context" } else { &self.path },
+                        self.path
+                    ),
                 ),
             }
         }

@@ -71,7 +71,31 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         (with("[pol]\n"), "c.toml:1: pol: unknown key; did you mean poll?"),
         (
             with("[zzz]\n"),
-            "c.toml:1: zzz: unknown key; known here: audit, aws, control, deploy, http, notify, poll, repository, state",
+            "c.toml:1: zzz: unknown key; known here: audit, aws, control, deploy, discover, http, notify, policy, poll, repository, state",
+        ),
+        (
+            with("[policy.stable]\n"),
+            "c.toml:1: policy.stable.tags: is missing: say which tags are deployed with exactly one of tags, semver and regex",
+        ),
+        (
+            with("[policy]\nstable = \"latest\"\n"),
+            "c.toml:2: policy.stable: expected a table [policy.stable], found the text \"latest\": settings stand in a table for each policy, like [policy.default]",
+        ),
+        (
+            with("[policy.\"a*\"]\ntags = [\"latest\"]\n"),
+            "c.toml:1: policy.a*: expected what a tag's value can be: 1 to 256 letters, digits, spaces and _ . : / = + - @",
+        ),
+        (
+            with("[[discover]]\n[[discover]]\nclusters = [\"web\"]\n"),
+            "c.toml:2: discover[1].tag: \"ecs-deployd\" is looked for in aws context default by another [[discover]]: put the clusters into one",
+        ),
+        (
+            with("[[discover]]\nclusters = []\n"),
+            "c.toml:2: discover[0].clusters: is empty: no service would ever be found; [\"*\"] looks at all clusters",
+        ),
+        (
+            with("[[discover]]\ntag = \"a,b\"\n"),
+            "c.toml:2: discover[0].tag: expected the key of a tag: 1 to 128 letters, digits, spaces and _ . : / = + - @, found \"a,b\"",
         ),
         (
             with("[[notify]]\nsns = \"arn:aws:sns:eu-west-1:1:x\""),
@@ -79,7 +103,7 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         ),
         (
             with("[[notify]]\nname = \"a\""),
-            "c.toml:1: notify[0].sns: say where notices go with exactly one of sns, webhook and webhook_file",
+            "c.toml:1: notify[0].sns: say where notifications go with exactly one of sns, webhook and webhook_file",
         ),
         (
             with("[[notify]]\nname = \"a\"\nwebhook = \"file:///x\""),

@@ -17,7 +17,7 @@ use crate::config::{Config, TableSettings};
 use crate::deployer::Request;
 use crate::domain::operator_command::Refused;
 use crate::lease::{Keeper, Tenure, Watch, this_process};
-use crate::logging::chain;
+use crate::wording::chain;
 use crate::orders;
 use crate::signals::Wish;
 use crate::state_store::table::{self, TableError, TableStore};

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::deployer::Reload;
 use crate::domain::state::State;
 use crate::lease::{self, Keeper, Tenure, Watch};
-use crate::logging::chain;
+use crate::wording::chain;
 use crate::signals::Wish;
 use crate::state_store::table::TableStore;
 use crate::state_store::{self, Found};

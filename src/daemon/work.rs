@@ -9,6 +9,8 @@ use super::Process;
 use crate::aws::Contexts;
 use crate::config::Config;
 use crate::deployer::{Deployer, Inbox, Parts, Reload, Request};
+use crate::discoverer;
+use crate::domain::discovery::Look;
 use crate::domain::state::State;
 use crate::domain::types::ContextName;
 use crate::notify::Notifier;
@@ -17,6 +19,8 @@ use crate::state_store::Store;
 
 /// Pages of events that may wait for the deployer.
 const WAITING_PAGES: usize = 4;
+/// Looks at the tags of services that may wait for it.
+const WAITING_LOOKS: usize = 4;
 /// Requests that may wait for it beside those that wait for the process.
 const WAITING_REQUESTS: usize = 4;
 
@@ -24,6 +28,7 @@ const WAITING_REQUESTS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Work {
     shared: Shared,
+    looks: mpsc::Sender<Look>,
     schedulers: Vec<(ContextName, JoinHandle<()>)>,
     pub(super) deployer: JoinHandle<()>,
     pub(super) reloads: mpsc::Sender<Reload>,
@@ -46,12 +51,13 @@ impl Work {
         let (batches, pages) = mpsc::channel(WAITING_PAGES);
         let (reloads, reloaded) = mpsc::channel(1);
         let (asks, requests) = mpsc::channel(WAITING_REQUESTS);
+        let (looks, looked) = mpsc::channel(WAITING_LOOKS);
         let (stop, stopped) = watch::channel(false);
         let shared =
             Shared { clock: Arc::clone(clock), metrics: Arc::clone(metrics), health: Arc::clone(health), batches };
         let notifier = Notifier::start(&config.notify, &contexts, metrics);
         let mut schedulers = Vec::new();
-        start(&mut schedulers, &shared, config, &contexts, &state);
+        start(&mut schedulers, &shared, &looks, config, &contexts, &state);
         let parts = Parts {
             config: Arc::clone(config),
             contexts,
@@ -62,15 +68,15 @@ impl Work {
             health: Arc::clone(health),
             notifier: notifier.clone(),
         };
-        let inbox = Inbox { batches: pages, reloads: reloaded, requests, stop: stopped };
+        let inbox = Inbox { batches: pages, reloads: reloaded, looks: looked, requests, stop: stopped };
         let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
-        Self { shared, schedulers, deployer, reloads, asks, notifier, stop }
+        Self { shared, looks, schedulers, deployer, reloads, asks, notifier, stop }
     }
 
     /// Starts the schedulers anew.
     pub(super) fn restart_schedulers(&mut self, config: &Config, contexts: &Contexts, state: &State) {
         self.end_schedulers();
-        start(&mut self.schedulers, &self.shared, config, contexts, state);
+        start(&mut self.schedulers, &self.shared, &self.looks, config, contexts, state);
     }
 
     /// Ends the schedulers. They hold nothing that must be kept.
@@ -95,6 +101,7 @@ impl Work {
 fn start(
     schedulers: &mut Vec<(ContextName, JoinHandle<()>)>,
     shared: &Shared,
+    looks: &mpsc::Sender<Look>,
     config: &Config,
     contexts: &Contexts,
     state: &State,
@@ -105,5 +112,8 @@ fn start(
     }
     for auditor in scheduler::auditors(config, contexts, state, shared) {
         schedulers.push((auditor.context().clone(), tokio::spawn(auditor.run())));
+    }
+    for discoverer in discoverer::all(config, contexts) {
+        schedulers.push((discoverer.context().clone(), tokio::spawn(discoverer.run(looks.clone()))));
     }
 }

@@ -12,11 +12,11 @@ use super::{log, metrics, writes};
 use crate::clock;
 use crate::domain::state::OperatorCommand;
 use crate::engine::{Answer, ByService, CommandId, Effect, Input, Place, Read, Seen, Snapshot, Write};
-use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observer::{Observer, Round};
 use crate::state_store::Store;
+use crate::wording::chain;
 
 /// A failed rollout does not wait for the reasons of its stopped tasks for longer than this.
 const REASONS_WITHIN: Duration = Duration::from_secs(5);

@@ -5,10 +5,11 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::domain::audit::{Change, Concern};
+use crate::domain::discovery::Discovered;
 use crate::domain::notification::HeldPush;
 use crate::domain::state::{Outcome, OutcomeKind};
 use crate::domain::types::{ContextName, ServiceKey};
-use crate::engine::{Event, Found, PushSkipped, ServiceEvent};
+use crate::engine::{DiscoveryEvent, Event, Found, PushSkipped, ServiceEvent};
 use crate::logging::log_at;
 
 /// A line about one service.
@@ -22,6 +23,7 @@ macro_rules! of_service {
 pub(super) fn tell(event: &Event) {
     match event {
         Event::Service(key, event) => of_service(key, event),
+        Event::Discovery(event) => discovered(event),
         Event::PushSkipped(skipped) => push_skipped(skipped),
         Event::PushSeen { aws, repository, tag, event, pushed_at, seen_after, services } => {
             let tag = tag.as_ref().map_or("", |tag| tag.as_str());
@@ -40,6 +42,47 @@ pub(super) fn tell(event: &Event) {
             warn!(service = named, order = order.as_str(), by, %refused, "order refused");
         }
         Event::PushSettled { .. } => {}
+    }
+}
+
+fn discovered(event: &DiscoveryEvent) {
+    let names = |known: &Discovered| known.repositories.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    match event {
+        DiscoveryEvent::Found(key, known) => {
+            let repositories = names(known);
+            of_service!(
+                info,
+                key,
+                tag = known.tag,
+                policy = known.policy,
+                repositories,
+                "found the service by its tag"
+            );
+        }
+        DiscoveryEvent::Changed(key, known) => {
+            let repositories = names(known);
+            of_service!(
+                info,
+                key,
+                tag = known.tag,
+                policy = known.policy,
+                repositories,
+                "the service that was found by its tag has changed"
+            );
+        }
+        DiscoveryEvent::Gone(key, known) => {
+            of_service!(
+                info,
+                key,
+                tag = known.tag,
+                policy = known.policy,
+                "the service has the tag no longer: it is left as it is"
+            );
+        }
+        DiscoveryEvent::Doubted(key, doubt) => {
+            of_service!(warn, key, remedy = doubt.remedy(), "{}", doubt.message());
+        }
+        DiscoveryEvent::Followed(..) => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::engine::{Event, ServiceEvent};
+use crate::engine::{DiscoveryEvent, Event, ServiceEvent};
 use crate::metrics::Metrics;
 
 /// Makes the series of what is configured appear.
@@ -55,6 +55,13 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::MonitoringBegun(_)
             | ServiceEvent::PendingDropped => {}
         },
+        Event::Discovery(DiscoveryEvent::Followed(aws, services)) => metrics.discovered(aws, *services),
+        Event::Discovery(
+            DiscoveryEvent::Found(..)
+            | DiscoveryEvent::Changed(..)
+            | DiscoveryEvent::Gone(..)
+            | DiscoveryEvent::Doubted(..),
+        ) => {}
         Event::HistoryGap { .. } | Event::StateUnwritable(_) | Event::StateWritable | Event::CommandUnknown { .. } => {}
     }
 }

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::aws::Contexts;
 use crate::clock::{self, Clock, Instant};
 use crate::config::Config;
+use crate::domain::discovery::Look;
 use crate::domain::state::{OperatorCommand, State};
 use crate::engine::{Engine, Input, Moment, Now, Page, Rules};
 use crate::health::Health;
@@ -78,6 +79,8 @@ pub struct Inbox {
     pub batches: mpsc::Receiver<Batch>,
     /// New configurations.
     pub reloads: mpsc::Receiver<Reload>,
+    /// Looks at the tags of services.
+    pub looks: mpsc::Receiver<Look>,
     /// Questions and commands of operators.
     pub requests: mpsc::Receiver<Request>,
     /// The end.
@@ -118,6 +121,8 @@ pub struct Deployer {
     begun: Instant,
     /// The correction of the clock that the engine knows of.
     correction: SignedDuration,
+    /// The configuration that the metrics know of.
+    expected: Arc<Config>,
     recent: Recent,
     services: ServiceCache,
 }
@@ -128,13 +133,14 @@ impl Deployer {
     pub fn new(parts: Parts) -> Self {
         let Parts { config, contexts, state_store, state, clock, metrics, health, notifier } = parts;
         let begun = clock::instant();
-        metrics::expect(&metrics, &config);
         let correction = clock.correction();
         let now = Now { time: clock.now(), moment: Moment::default() };
         let engine = Engine::new(rules(config, &contexts), state, now);
+        let expected = Arc::clone(engine.rules().config());
+        metrics::expect(&metrics, &expected);
         let executor = Executor::new(Observer::new(contexts), state_store, notifier, metrics);
         let (recent, services) = (Recent::default(), ServiceCache::default());
-        Self { engine, executor, clock, health, begun, correction, recent, services }
+        Self { engine, executor, clock, health, begun, correction, expected, recent, services }
     }
 
     /// Works until it is told to stop, and then until what is under way is written down.
@@ -151,7 +157,7 @@ impl Deployer {
     }
 
     async fn work(&mut self, inbox: Inbox, is_over: impl Fn(&Self) -> bool) {
-        let Inbox { mut batches, mut reloads, mut requests, mut stop } = inbox;
+        let Inbox { mut batches, mut reloads, mut looks, mut requests, mut stop } = inbox;
         let mut all_read = false;
         let mut inputs = Vec::new();
         loop {
@@ -165,6 +171,7 @@ impl Deployer {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 Some(reload) = reloads.recv() => inputs.push(self.reload(reload)),
+                Some(look) = looks.recv() => inputs.push(Input::Looked(Box::new(look))),
                 Some(request) = requests.recv() => inputs.extend(self.request(request)),
                 Some(input) = self.executor.next() => inputs.push(input),
                 Some(round) = self.services.finished() => self.surveyed(round),
@@ -190,7 +197,13 @@ impl Deployer {
         }
         let now = self.now();
         self.services.follow(&inputs, now.time);
-        for effect in self.engine.handle(inputs, now) {
+        let effects = self.engine.handle(inputs, now);
+        let in_force = self.engine.rules().config();
+        if !Arc::ptr_eq(in_force, &self.expected) {
+            metrics::expect(self.executor.metrics(), in_force);
+            self.expected = Arc::clone(in_force);
+        }
+        for effect in effects {
             self.recent.follow(&effect);
             self.executor.carry_out(effect);
         }
@@ -207,7 +220,6 @@ impl Deployer {
 
     fn reload(&mut self, reload: Reload) -> Input {
         let Reload { config, contexts, notifier } = reload;
-        metrics::expect(self.executor.metrics(), &config);
         let rules = rules(config, &contexts);
         self.executor.replace(Observer::new(contexts), notifier);
         self.services.forget();

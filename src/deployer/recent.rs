@@ -37,7 +37,7 @@ impl Recent {
         }
     }
 
-    /// A push was told of, some time after it was made.
+    /// A push was reported, some time after it was made.
     fn delivered(&mut self, aws: &ContextName, after: SignedDuration) {
         let deliveries = self.deliveries.entry(aws.clone()).or_default();
         deliveries.push_front(after.as_secs_f64().max(0.0));

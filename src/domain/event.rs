@@ -14,7 +14,7 @@ use super::printable::printable;
 use super::skip::SkipReason;
 use super::types::{AccountId, Digest, EventId, Region, RepositoryName, Tag};
 
-/// The name of the event that tells of a push.
+/// The name of the event that reports a push.
 pub const PUT_IMAGE: &str = "PutImage";
 /// The error code of a push that changes nothing: ECR has the same manifest under the same tag (Amazon ECR API Reference, PutImage).
 const IMAGE_ALREADY_EXISTS: &str = "ImageAlreadyExistsException";

@@ -114,7 +114,9 @@ fn of_its_settings(
                 (Severity::Error, "as it is, every deployment is refused (deploy.downtime = \"refuse\")")
             }
             DowntimeMode::Warn => (Severity::Warning, "it is rolled with a warning (deploy.downtime = \"warn\")"),
-            DowntimeMode::Allow => (Severity::Note, "it is rolled all the same (deploy.downtime = \"allow\")"),
+            DowntimeMode::Allow => {
+                (Severity::Note, "it is deployed nevertheless, as deploy.downtime = \"allow\" permits")
+            }
         };
         found.push(Finding::new(severity, "downtime", name, downtime.reason, remedy));
     }
@@ -127,7 +129,7 @@ fn of_its_settings(
     }
     if !current.is_active() {
         let message = format!("it runs {}, which is INACTIVE", current.arn().short());
-        let remedy = "register it again and update the service: a way back would need a copy of it";
+        let remedy = "register it again and update the service: a rollback would need a copy of it";
         found.push(Finding::new(Severity::Warning, "inactive_task_definition", name, message, remedy));
     }
     if let Some(doubt) = downtime::of_daemons(service) {
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_admits_none_of_the_tags_is_told_of_with_some_of_them() {
+    fn a_policy_that_admits_none_of_the_tags_is_reported_with_some_of_them() {
         let hello = RepositoryName::parse("hello").unwrap();
         let told = |policy: &dyn Policy, tags: &[&str]| {
             let tags: Vec<Tag> = tags.iter().map(|text| tag(text)).collect();

@@ -1,4 +1,4 @@
-//! How loudly the log tells of something.
+//! The levels of the log, as decisions name them.
 
 use super::words::words;
 

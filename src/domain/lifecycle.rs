@@ -41,7 +41,7 @@ struct Action {
 
 /// Looks at the text of a repository's lifecycle policy. `tags_move` says whether a tag of the repository can be put on another image.
 ///
-/// Rules for tagged images alone are not told of: they do not reach an image whose tag moved on, and of the others only their author knows
+/// Rules for tagged images alone are left out: they do not reach an image whose tag moved on, and of the others only their author knows
 /// which tags may still be needed. A text that is no policy is ECR's to refuse.
 #[must_use]
 pub fn of_policy(repository: &RepositoryName, text: &str, tags_move: bool) -> Option<Finding> {

@@ -5,8 +5,11 @@
 
 pub mod artifact;
 pub mod audit;
+pub mod aws_error;
 pub mod clock_offset;
+mod denial;
 pub mod deployment;
+pub mod discovery;
 pub mod downtime;
 pub mod event;
 pub mod finding;

@@ -115,8 +115,10 @@ impl Notification {
     pub fn of_waiting(service: Named, waiting: &Waiting) -> Self {
         let key = &service.key;
         let at = waiting.hook.as_ref().map(|hook| format!("/{}", hook.id)).unwrap_or_default();
+        // The same image may wait again.
+        let (gate, since) = (waiting.gate.as_str(), waiting.since);
         Self {
-            id: format!("{}/{key}/waiting/{}/{}{at}", key.aws, waiting.gate.as_str(), waiting.digest),
+            id: format!("{}/{key}/waiting/{gate}/{}{at}/{since}", key.aws, waiting.digest),
             at: waiting.since,
             about: About::Waiting(service, waiting.clone()),
         }
@@ -403,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_says_what_happened_in_one_line_and_is_known_again() {
+    fn a_notification_says_what_happened_in_one_line_and_is_known_again() {
         let notification =
             Notification::of_deployment(named("test"), &outcome(OutcomeKind::RolledBack, &["app", "envoy"]));
         assert!(notification.title().ends_with("/shop: rolled back (app:v1, envoy:v1)"), "{}", notification.title());

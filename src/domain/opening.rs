@@ -64,6 +64,18 @@ pub fn clock_corrected(state: &mut State, correction: Correction) -> bool {
     for audit in state.audits.values_mut() {
         correct(&mut audit.since, audit.cursor.is_none() && audit.round.is_none());
     }
+    let found = state.services.iter().filter_map(|(key, known)| Some((key, known.discovered.as_ref()?)));
+    let opening = |key: &ServiceKey| state.contexts.get(&key.aws).is_some_and(super::state::ContextState::is_opening);
+    let found = found.map(|(key, known)| (key.clone(), known.since, opening(key))).collect::<Vec<_>>();
+    for (key, mut since, opening) in found {
+        let before = since;
+        correct(&mut since, opening);
+        if before != since
+            && let Some(known) = &mut state.services.get_or_default(key).discovered
+        {
+            known.since = since;
+        }
+    }
     // A comparison with ECR that lies ahead would make pushes count as older than it.
     let lies_ahead = |push: &PushRef| push.is_reconciliation() && push.at > correction.now;
     let services = state.services.iter().filter(|(_, known)| known.pending.values().flatten().any(lies_ahead));

@@ -76,7 +76,7 @@ pub fn add_ordered_reconciliation(known: &mut ServiceState, repositories: &[Repo
     }
 }
 
-/// The way back that an operator orders, and holds what it takes away. `current` is the revision that the service is set to.
+/// The rollback that an operator orders. What it replaces is held. `current` is the revision that the service is set to.
 ///
 /// # Errors
 /// There is nothing to go back to, or it is not the moment.

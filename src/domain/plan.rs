@@ -354,7 +354,7 @@ fn rollback_target_from(
     }
 }
 
-/// The containers that name an image in ECR by a tag: pinned to what runs, for the way back.
+/// The containers that name an image in ECR by a tag: pinned to what runs, for a rollback.
 fn pins_of_what_runs<'a>(
     plan: &mut Plan,
     good: &TaskDefinition,
@@ -374,7 +374,7 @@ fn pins_of_what_runs<'a>(
                 pinned.insert(name.to_owned(), format!("{}@{digest}", reference.name));
             }
             _ => plan.warnings.push(format!(
-                "container {name} of {} names {image}, and its running tasks do not tell one digest for it: the way back can only be \
+                "container {name} of {} names {image}, and its running tasks do not agree on one digest for it: the rollback can only be \
                  that tag",
                 good.arn().short()
             )),
@@ -417,7 +417,7 @@ fn may_roll(
     plan.refused.is_none()
 }
 
-/// The way back of a rollout that failed, as a rollout of its own. `None` for a way back itself: there is nothing behind it.
+/// The rollback after a rollout that failed, as a rollout of its own. `None` for a rollback itself: there is nothing behind it.
 #[must_use]
 pub fn roll_back(failed: &Rollout, because: &str, now: Timestamp) -> Option<Rollout> {
     if failed.direction != Direction::Forward {

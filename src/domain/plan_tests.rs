@@ -93,7 +93,7 @@ fn the_newest_push_that_ecr_still_knows_wins() {
 
 #[test]
 fn what_the_tag_points_to_now_is_deployed_not_what_was_pushed() {
-    // The event may have told of another digest: the plan does not even see it.
+    // The event may have named another digest: the plan does not see it.
     let snapshot = snapshot(by_digest('a'), REPOSITORY, &[image('d', &["latest"])]);
     let plan = decide(&rule(), &with_pending(&[push_ref("e1", "latest", 5)]), &snapshot);
     assert_eq!(plan.roll.unwrap().rollout.targets[&repository_key(REPOSITORY)].digest, digest('d'));
@@ -238,7 +238,7 @@ fn a_named_container_gets_the_image_whatever_it_ran() {
 }
 
 #[test]
-fn the_way_back_is_pinned_wherever_a_tag_may_move() {
+fn the_rollback_target_is_pinned_wherever_a_tag_may_move() {
     let state = with_pending(&[push_ref("e1", "latest", 5)]);
     let side = format!("{}:stable", image_name("side"));
     let current =
@@ -268,7 +268,7 @@ fn the_way_back_is_pinned_wherever_a_tag_may_move() {
 }
 
 #[test]
-fn the_way_back_is_the_last_deployment_that_completed() {
+fn the_rollback_target_is_the_last_deployment_that_completed() {
     let good = definition(1, &[("app", &format!("{}:latest", image_name(REPOSITORY)))]);
     let theirs = definition(2, &[("app", &format!("{}:latest", image_name(REPOSITORY))), ("new", "theirs:1")]);
     let mut running = runs("app", 'a');
@@ -312,7 +312,7 @@ fn a_revision_that_names_tags_is_known_to() {
 }
 
 #[test]
-fn a_newer_push_supersedes_and_keeps_the_way_back() {
+fn a_newer_push_supersedes_and_keeps_the_rollback_target() {
     let phase = Phase::Rolling {
         revision: arn(2),
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),
@@ -422,7 +422,7 @@ fn every_wanted_push_is_answered_for() {
 }
 
 #[test]
-fn there_is_no_way_back_from_a_way_back() {
+fn there_is_no_rollback_of_a_rollback() {
     let phase = Phase::Rolling {
         revision: arn(2),
         deployment: crate::domain::types::DeploymentId::parse("d").unwrap(),

@@ -31,6 +31,13 @@ pub fn printable(text: &str, longest: usize) -> String {
     shown
 }
 
+/// A text that others wrote, as one line that is fit to be shown: AWS's messages, and what programs say, may have several.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
+    printable(&lines.join(" "), LONGEST)
+}
+
 /// Whether [`printable`] leaves every character of the text as it is.
 #[must_use]
 pub fn is_printable(text: &str) -> bool {

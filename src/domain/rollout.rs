@@ -12,9 +12,9 @@ use super::view::{DeploymentView, Fate, RolloutState, ServiceView, Strategy};
 
 /// This machine's clock and that of ECS.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
-/// Different lines of a service's log that are told.
+/// At most this many different lines of a service's log are quoted.
 const EVENTS_TOLD: usize = 3;
-/// How long ECS is given to begin its own way back after it has given a deployment up.
+/// How long ECS is given to begin its own rollback after it has given a deployment up.
 const OWN_ROLLBACK: SignedDuration = SignedDuration::from_mins(1);
 /// From when on an answer without my deployment is believed.
 const SETTLED_AFTER: Duration = Duration::from_secs(20);
@@ -95,7 +95,7 @@ pub fn progress(
     };
     Some(match service.deployment(deployment) {
         Some(mine) if mine.state == Some(RolloutState::Failed) => Progress::Failed(failure(mine, service, rollout)),
-        // ECS marks what it gives up itself as failed: this was somebody's wish.
+        // ECS marks what it gives up itself as failed: this was somebody's decision.
         Some(mine) if !mine.primary => displaced(rollout, service, revision, true),
         Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
         // In a deployment that shifts traffic what ran before still serves: ECS itself decides when it is given up.
@@ -257,7 +257,7 @@ pub fn resume(
         let now = service.task_definition.short();
         return Resume::Failed(
             revision.clone(),
-            format!("it was rolled out and undone while nobody looked: {now} runs"),
+            format!("it was rolled out and undone before ECS was asked again: {now} runs"),
         );
     }
     let before = &service.task_definition;
@@ -274,7 +274,7 @@ pub fn resume(
     }
 }
 
-/// How long ECS may still take to go back by itself, where it is about to: it has given up the deployment that a way back is from, and the
+/// How long ECS may still take to go back by itself, where it is about to: it has given up the deployment that a rollback is from, and the
 /// service is set to have it undone. To update the service in that gap would override what ECS is doing.
 #[must_use]
 pub fn time_for_own_rollback(rollout: &Rollout, service: Option<&ServiceView>, now: Timestamp) -> Option<Duration> {

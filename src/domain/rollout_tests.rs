@@ -145,9 +145,9 @@ fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_someb
         progress(&long_ago, Some(&view), since(60), TIMEOUT).unwrap()
     };
     assert!(matches!(set_to(3), Progress::TakenBack(_)));
-    assert!(matches!(set_to(5), Progress::Failed(_)), "what ran before: the way back has been taken already");
+    assert!(matches!(set_to(5), Progress::Failed(_)), "what ran before: the rollback has been made already");
     assert!(matches!(set_to(7), Progress::Superseded(_)));
-    // As long as mine is still there and was not given up by ECS, it was somebody's wish.
+    // As long as mine is still there and was not given up by ECS, somebody else decided so.
     let mut view = service(
         5,
         vec![deployment("other", true, 5, None), deployment("mine", false, 6, Some(RolloutState::InProgress))],
@@ -159,7 +159,7 @@ fn an_older_revision_means_that_somebody_took_it_back_and_a_newer_one_that_someb
 }
 
 #[test]
-fn the_breaker_own_way_back_is_a_failure() {
+fn the_rollback_of_the_breaker_is_a_failure() {
     let failed_and_displaced = service(
         1,
         vec![
@@ -224,7 +224,7 @@ fn an_unfinished_rollout_goes_on_where_the_world_says() {
 }
 
 #[test]
-fn a_way_back_is_taken_whatever_the_failed_rollout_left() {
+fn a_rollback_is_made_whatever_the_failed_rollout_left() {
     let back = crate::domain::plan::roll_back(&rolling(), "because", at(9)).unwrap();
     let before = arn(1);
     let failed = service(2, vec![deployment("mine", true, 2, Some(RolloutState::InProgress))]);

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::event::{EventRef, ParsedEvent, Push, Repeated};
 use super::policy::{By, Policy};
-use super::settings::{RepositoryKey, RepositoryRule};
+use super::settings::{RepositoryKey, RepositoryRule, ServiceRule};
 use super::skip::SkipReason;
 use super::state::{PushRef, State, Target};
 use super::types::{ContextName, Digest, RepositoryName, ServiceKey, Tag};
@@ -177,13 +177,9 @@ fn of_push(
             &format!("the image belongs to account {owner}, this context reads account {recipient}"),
         );
     }
-    let concerned: Vec<(&ServiceKey, &dyn Policy)> = rule
-        .services
-        .iter()
-        .filter(|service| push.tag.as_ref().is_none_or(|tag| service.policy.admits(tag)))
-        .map(|service| (&service.key, service.policy.as_ref()))
-        .collect();
-    if concerned.is_empty() {
+    let admitting: Vec<&ServiceRule> =
+        rule.services.iter().filter(|service| push.tag.as_ref().is_none_or(|tag| service.policy.admits(tag))).collect();
+    if admitting.is_empty() {
         return skip(SkipReason::TagMismatch, "no policy of the repository admits the tag");
     }
     if early {
@@ -191,6 +187,12 @@ fn of_push(
             SkipReason::BeforeStart,
             "the push is older than the first start, or than the repository in the configuration",
         );
+    }
+    let known = admitting.into_iter().filter(|service| service.is_known_at(push.event.time));
+    let concerned: Vec<(&ServiceKey, &dyn Policy)> =
+        known.map(|service| (&service.key, service.policy.as_ref())).collect();
+    if concerned.is_empty() {
+        return skip(SkipReason::BeforeStart, "the push is older than the look that found the service by its tag");
     }
     let key = rule.key();
     let pending = PushRef {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
@@ -88,6 +89,16 @@ pub struct ServiceRule {
     pub policy: Arc<dyn Policy>,
     /// How it is rolled.
     pub deploy: DeploySettings,
+    /// When it was found by its tag: what was pushed before is not deployed to it. `None` for a service that the file lists.
+    pub known_since: Option<Timestamp>,
+}
+
+impl ServiceRule {
+    /// Whether the service was known when something was pushed.
+    #[must_use]
+    pub fn is_known_at(&self, pushed_at: Timestamp) -> bool {
+        self.known_since.is_none_or(|since| pushed_at >= since)
+    }
 }
 
 /// One repository and the services that run its images.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::discovery::Discovered;
 use super::image::Pin;
 use super::monitor::Monitored;
 use super::policy::{By, Policy};
 use super::printable;
 use super::settings::RepositoryKey;
-use super::types::{ContextName, DeploymentId, Digest, EventId, ServiceKey, Tag, TaskDefinitionArn};
+use super::types::{ContextName, DeploymentId, Digest, ServiceKey, TaskDefinitionArn};
 use super::waiting::Waiting;
 
 mod auditing;
@@ -18,6 +19,7 @@ mod decision;
 mod hold;
 mod operator_command;
 mod outcome;
+mod push;
 mod reading;
 mod seen;
 mod shared_map;
@@ -27,6 +29,7 @@ pub use decision::Decision;
 pub use hold::{DigestHold, ReplacedExternally, ServiceHold};
 pub use operator_command::{CommandRecord, OperatorCommand};
 pub use outcome::{Outcome, OutcomeKind};
+pub use push::PushRef;
 pub use reading::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, Span, before};
 pub use seen::{Seen, UnconfiguredEvents};
 pub use shared_map::SharedMap;
@@ -84,82 +87,6 @@ impl State {
     }
 }
 
-/// One push, as far as it matters later.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PushRef {
-    /// The event that reported it.
-    pub event: EventId,
-    /// The tag; `None` where the record did not hold it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tag: Option<Tag>,
-    /// When it was pushed.
-    pub at: Timestamp,
-    /// The digest that the record reported, as long as the push is not decided: ECR may say by then that the tag has moved on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-}
-
-impl PushRef {
-    /// Stands for the event where nobody pushed, and events cannot tell what there is to deploy.
-    pub const RECONCILIATION: &str = "reconcile";
-    /// Stands for the event where an operator asked.
-    pub const ORDER: &str = "order";
-
-    /// The wish for what the policy selects in ECR, as if it had been pushed at this time.
-    #[must_use]
-    pub fn reconciliation(at: Timestamp) -> Self {
-        Self::of_nobody(Self::RECONCILIATION, at)
-    }
-
-    /// The same wish of an operator, who may well want back what somebody else took away.
-    #[must_use]
-    pub fn ordered(at: Timestamp) -> Self {
-        Self::of_nobody(Self::ORDER, at)
-    }
-
-    fn of_nobody(event: &str, at: Timestamp) -> Self {
-        #[expect(clippy::expect_used, reason = "constants of graphic ASCII characters")]
-        let event = EventId::parse(event).expect("a constant");
-        Self { event, tag: None, at, digest: None }
-    }
-
-    /// Whether nobody pushed: the service was compared with ECR.
-    #[must_use]
-    pub fn is_reconciliation(&self) -> bool {
-        self.event.as_str() == Self::RECONCILIATION || self.is_order()
-    }
-
-    /// Whether an operator asked for it.
-    #[must_use]
-    pub fn is_order(&self) -> bool {
-        self.event.as_str() == Self::ORDER
-    }
-
-    /// Whether this push is older than another one.
-    ///
-    /// CloudTrail's times are whole seconds and its events come in any order, so of two pushes in one second nobody can say which was
-    /// first. The answer must not depend on which event came first either: the longer tag, then the greater one, counts as the newer
-    /// (`release-10` after `release-9`).
-    #[must_use]
-    pub fn is_older_than(&self, other: &Self) -> bool {
-        self.rank() < other.rank()
-    }
-
-    /// The same, unless it cannot be known yet: a push without a tag brings what is the newest in ECR, which may be an image of the very
-    /// second of the other one.
-    #[must_use]
-    pub fn is_surely_older_than(&self, other: &Self) -> bool {
-        self.is_older_than(other) && (self.tag.is_some() || self.at < other.at)
-    }
-
-    /// What orders pushes: the greater is the newer.
-    #[must_use]
-    pub fn rank(&self) -> impl Ord + use<> {
-        let tag = self.tag.as_ref().map_or("", Tag::as_str);
-        (self.at, tag.len(), tag.to_owned())
-    }
-}
-
 /// What is known of one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceState {
@@ -190,6 +117,9 @@ pub struct ServiceState {
     /// What waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
+    /// What is known of the service because it was found by its tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovered: Option<Discovered>,
     /// The last outcomes, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Outcome>,
@@ -256,7 +186,7 @@ pub struct Target {
     pub digest: Digest,
     /// Why.
     pub push: PushRef,
-    /// When ECR got it: later than the push that told of the tag, where that moved on since.
+    /// When ECR got it: later than the push that brought the tag, where that moved on since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pushed_at: Option<Timestamp>,
 }
@@ -284,7 +214,7 @@ pub struct Deployed {
     pub pinned: BTreeMap<String, String>,
 }
 
-/// A revision that failed, and that the service was left with: because the configuration says so, or because the way back failed, too.
+/// A revision that failed, and that the service was left with: because the configuration says so, or because the rollback failed, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedInPlace {
     /// The revision.
@@ -304,7 +234,7 @@ pub type Intent = Rollout<()>;
 pub struct Rollout<P = Phase> {
     /// Whether it brings a new image, or takes one back.
     pub direction: Direction,
-    /// The digests that it brings, by repository; for the way back: the ones that failed.
+    /// The digests that it brings, by repository; for a rollback: the ones that failed.
     pub targets: BTreeMap<RepositoryKey, Target>,
     /// The revision that the service ran when this was decided.
     pub replaces: TaskDefinitionArn,
@@ -459,6 +389,7 @@ pub fn pin_of(mode: super::settings::PinMode, target: &Target) -> Pin {
 mod tests {
     use super::*;
     use crate::domain::policy::{TagsPolicy, VersionPolicy};
+    use crate::domain::types::{EventId, Tag};
 
     fn push(event: &str, at: i64) -> PushRef {
         PushRef {
@@ -503,24 +434,6 @@ mod tests {
             "2.0.0",
             "the oldest, where time decides"
         );
-    }
-
-    #[test]
-    fn of_two_pushes_in_one_second_the_tag_decides_whichever_event_comes_first() {
-        let tagged = |tag: &str| PushRef { tag: Some(Tag::parse(tag).unwrap()), ..push(tag, 5) };
-        for (older, newer) in [("release-9", "release-10"), ("release-1", "release-2")] {
-            assert!(tagged(older).is_older_than(&tagged(newer)));
-            assert!(!tagged(newer).is_older_than(&tagged(older)));
-        }
-        assert!(!tagged("latest").is_older_than(&tagged("latest")));
-        let key = RepositoryKey::try_from("default/hello".to_owned()).unwrap();
-        for order in [["release-9", "release-10"], ["release-10", "release-9"]] {
-            let mut state = ServiceState::default();
-            for tag in order {
-                state.add_pending(&key, tagged(tag));
-            }
-            assert_eq!(state.pending[&key][0], tagged("release-10"));
-        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(crate) fn deploy_settings() -> DeploySettings {
 }
 
 pub(crate) fn service_rule(name: &str, policy: Arc<dyn Policy>) -> ServiceRule {
-    ServiceRule { key: service_key(name), container: None, policy, deploy: deploy_settings() }
+    ServiceRule { key: service_key(name), container: None, policy, deploy: deploy_settings(), known_since: None }
 }
 
 pub(crate) fn repository_rule(name: &str, services: Vec<ServiceRule>) -> RepositoryRule {

@@ -50,6 +50,11 @@ pub struct ServiceView {
     pub events: Vec<ServiceEvent>,
 }
 
+/// Why a service cannot even be looked at as one that ECS rolls: it has no task definition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unrollable(pub String);
+
 impl ServiceView {
     /// The PRIMARY deployment.
     #[must_use]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::now::Moment;
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
 
 /// The pause after the first failure.
 const FIRST: Duration = Duration::from_secs(1);

@@ -70,14 +70,16 @@ impl Handler<'_> {
     }
 
     /// The service left the configuration: nothing new is begun for it. What ECS may roll already is watched to its end, where it can be
-    /// reached; a way back is not left half-way.
+    /// reached; a rollback is not left half-way.
     pub(super) fn leave(&mut self) {
         let has_pending = self.record().is_some_and(|known| !known.pending.is_empty());
         if has_pending {
             self.emit(ServiceEvent::PendingDropped);
             self.record_mut().pending.clear();
         }
-        self.answer_all_deploys(&Err(Refused("the service left the configuration".to_owned())));
+        for command in std::mem::take(&mut self.service.commands) {
+            self.answer(command, Err(Refused("the service left the configuration".to_owned())));
+        }
         let may_be_told = match &self.service.workflow {
             Workflow::Idle => return,
             Workflow::Verifying { intent, recorded, .. } => !intent.is_forward() || *recorded != Recorded::Intended,

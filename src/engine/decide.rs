@@ -10,7 +10,7 @@ use super::now::Moment;
 use super::observation::{Observation, ObservationRequest};
 use super::service::{Call, Command, Handler, Question};
 use super::workflow::{Ending, Workflow};
-use crate::aws::AwsError;
+use crate::domain::aws_error::AwsError;
 use crate::domain::operator_command::Refused;
 use crate::domain::plan::{self, Plan, Pushes, Roll, ServiceSnapshot};
 use crate::domain::settings::RepositoryKey;
@@ -139,7 +139,7 @@ impl Handler<'_> {
         }
     }
 
-    /// Whoever ordered a deployment is told what was decided.
+    /// Answers those who ordered a deployment with what was decided.
     fn answer_deploys(&mut self, plan: &Plan) {
         let targets = plan.roll.iter().flat_map(|roll| roll.rollout.targets.values()).map(|target| &target.push);
         if plan.skips.iter().map(|skip| &skip.push).chain(targets).any(PushRef::is_reconciliation) {
@@ -147,7 +147,7 @@ impl Handler<'_> {
         }
     }
 
-    /// Whoever ordered a deployment is told that it cannot be decided yet.
+    /// Answers those who ordered a deployment that it cannot be decided yet.
     fn commands_undecided(&mut self, error: &AwsError) {
         self.answer_all_deploys(&Err(Refused(format!("not decided yet, it is tried again: {error}"))));
     }

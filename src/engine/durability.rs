@@ -155,7 +155,7 @@ impl Durability {
         self.last_error.take().is_some()
     }
 
-    /// A commit failed: it is tried again, and whoever waits for an answer is told. True if the error is a new one.
+    /// A commit failed: it is tried again, and whoever waits for an answer gets this error. True if the error is a new one.
     pub(super) fn failed(&mut self, error: String, now: Moment, effects: &mut Vec<Effect>) -> bool {
         let lost = self.committing.take().and_then(|committing| committing.progress_since);
         self.progress_since = lost.or(self.progress_since);

@@ -29,7 +29,7 @@ pub struct RolloutId {
 /// A cluster in an AWS context.
 pub type Place = (ContextName, EcsName);
 
-/// Names a command of an operator, so that its answer finds the way back.
+/// Names a command of an operator, so that its answer reaches whoever gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommandId(pub u64);
 

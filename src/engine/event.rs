@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::aws::AwsError;
 use crate::domain::audit::{Change, Concern};
+use crate::domain::aws_error::AwsError;
+use crate::domain::discovery::{Discovered, Doubt};
 use crate::domain::notification::{HeldPush, Named};
 use crate::domain::operator_command::Refused;
 use crate::domain::rollout::Counts;
@@ -80,8 +81,25 @@ pub enum Event {
         /// The answer.
         refused: Refused,
     },
+    /// Services were looked for by their tag.
+    Discovery(DiscoveryEvent),
     /// Something happened to one service.
     Service(ServiceKey, ServiceEvent),
+}
+
+/// What a look at the tags of services brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiscoveryEvent {
+    /// A service was found.
+    Found(ServiceKey, Discovered),
+    /// Its tag names another policy, or its containers other repositories.
+    Changed(ServiceKey, Discovered),
+    /// Its tag is gone: it is left as it is.
+    Gone(ServiceKey, Discovered),
+    /// Something is wrong with a service that has the tag.
+    Doubted(ServiceKey, Doubt),
+    /// So many services of a context are followed because they were found.
+    Followed(ContextName, usize),
 }
 
 /// A push event that concerns no service.

@@ -7,9 +7,10 @@ use super::effect::{CommandId, Place, RolloutId};
 use super::now::Moment;
 use super::observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated};
 use super::rules::Rules;
-use crate::aws::AwsError;
 use crate::domain::audit::Change;
+use crate::domain::aws_error::AwsError;
 use crate::domain::deployment::ServiceDeploymentView;
+use crate::domain::discovery::Look;
 use crate::domain::event::ParsedEvent;
 use crate::domain::state::{AuditProgress, OperatorCommand, ReadingProgress};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
@@ -149,6 +150,8 @@ pub enum Input {
     ClockCorrected(SignedDuration),
     /// Another configuration is in force.
     Reload(Rules),
+    /// The services that have a tag.
+    Looked(Box<Look>),
     /// Time has passed.
     Time,
 }

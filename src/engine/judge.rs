@@ -10,14 +10,14 @@ use super::now::Moment;
 use super::observation::Seen;
 use super::service::{Call, Handler};
 use super::workflow::{Ending, Watch, Workflow};
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::deployment::{Milestones, ServiceDeploymentView, waits_on_purpose};
 use crate::domain::rollout::{self, Elapsed, Progress};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
 use crate::domain::view::{Fate, ServiceView, Strategy};
 
-/// Different reasons of stopped tasks that are told.
+/// At most this many different reasons of stopped tasks are quoted.
 const REASONS: usize = 3;
 /// The detail of a deployment that shifts traffic and that ECS does not end.
 const OVERDUE: &str = "all its tasks run, but ECS has not ended it in time";
@@ -215,6 +215,7 @@ impl Watch {
         let Some((service, mine)) = service.and_then(|service| Some((service, service.deployment(id)?))) else {
             return;
         };
+        self.hooked = !service.lifecycle.hooks.is_empty();
         // After a start the first look shows what was reached before, not what is new.
         let is_first = self.reached == Milestones::default() && !self.before.is_zero();
         let moved = self.reached.reach(mine, service, self.seen.as_ref()) && !is_first;

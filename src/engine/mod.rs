@@ -8,6 +8,7 @@ mod backoff;
 mod clock;
 mod command;
 mod decide;
+mod discovery;
 mod durability;
 mod effect;
 mod event;
@@ -42,13 +43,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::discovery::Doubt;
 use crate::domain::rollout::Counts;
 use crate::domain::state::{OperatorCommand, State};
 use crate::domain::types::{ContextName, ServiceKey};
 
 pub use durability::{Durable, Receipt, Snapshot, Version};
 pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
-pub use event::{Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
+pub use event::{DiscoveryEvent, Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
 pub use observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags};
@@ -97,6 +99,8 @@ pub struct Engine {
     started_at: Timestamp,
     /// The counts that were told last, where they are not zero.
     counted: BTreeMap<ServiceKey, ServiceCounts>,
+    /// What was told to be wrong with services that have a tag.
+    doubts: BTreeMap<(String, ServiceKey), Doubt>,
     /// The time of the last transition: what was due then has been seen to.
     handled_at: Moment,
 }
@@ -117,6 +121,7 @@ impl Engine {
             generation: 0,
             started_at: now.time,
             counted: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             handled_at: now.moment,
         };
         let under_way = engine.state.services.iter().filter(|(_, known)| known.rollout.is_some());
@@ -235,6 +240,7 @@ impl Engine {
             }
             Input::Command { id, service, order, by } => self.order(id, &service, order, by, now),
             Input::ClockCorrected(by) => self.clock_corrected(by, now),
+            Input::Looked(look) => self.looked(&look, now),
             Input::Reload(rules) => self.reload(rules, now),
             Input::Time => {}
         }

@@ -37,7 +37,8 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notification> {
         Event::Changed { aws, change, watched, concern } => {
             Some(Notification::of_change(aws, change.as_ref().clone(), watched.clone(), *concern))
         }
-        Event::PushSkipped(_)
+        Event::Discovery(_)
+        | Event::PushSkipped(_)
         | Event::PushSeen { .. }
         | Event::PushSettled { .. }
         | Event::HistoryGap { .. }

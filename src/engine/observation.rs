@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::aws::{AwsError, Unrollable};
 use crate::config::Config;
+use crate::domain::aws_error::AwsError;
 use crate::domain::operator_command::{Named, Refused};
 use crate::domain::plan::{Pushes, ServiceSnapshot};
 use crate::domain::policy::Policy;
@@ -12,7 +12,7 @@ use crate::domain::settings::{Base, RepositoryKey};
 use crate::domain::state::ServiceState;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{EcsName, ServiceKey, Tag, TaskDefinitionArn};
-use crate::domain::view::{Fate, ServiceView};
+use crate::domain::view::{Fate, ServiceView, Unrollable};
 
 /// A service as ECS describes it, or why it is none that could be rolled.
 pub type Seen = Result<ServiceView, Unrollable>;

@@ -4,6 +4,7 @@ use super::Engine;
 use super::now::Now;
 use super::rules::Rules;
 use super::start;
+use crate::domain::discovery;
 use crate::domain::types::ServiceKey;
 
 impl Engine {
@@ -16,6 +17,8 @@ impl Engine {
     /// Makes the state and the configuration fit: contexts that are new begin now, and services that are gone are left.
     pub(super) fn take_up(&mut self, now: Now) {
         self.generation += 1;
+        discovery::forget_others(&mut self.state, &self.rules.configured().discover);
+        self.rules.follow_found(&self.state);
         start::begin_contexts(&mut self.state, self.rules.config(), now.time);
         self.out.durability.changed();
         self.counted.clear();

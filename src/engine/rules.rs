@@ -7,11 +7,15 @@ use crate::config::Config;
 use crate::domain::notification::Named;
 use crate::domain::operator_command::Refused;
 use crate::domain::settings::{DeploySettings, RepositoryKey, ServiceRule};
+use crate::domain::state::State;
 use crate::domain::types::{ContextName, Region, ServiceKey};
 
 /// The configuration in force, and the AWS contexts that can be reached under it.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// As it is written.
+    configured: Arc<Config>,
+    /// The same with the services that were found.
     config: Arc<Config>,
     regions: BTreeMap<ContextName, Region>,
 }
@@ -20,13 +24,24 @@ impl Rules {
     /// The rules of a configuration, with the Regions of the contexts that there are clients for.
     #[must_use]
     pub fn new(config: Arc<Config>, regions: BTreeMap<ContextName, Region>) -> Self {
-        Self { config, regions }
+        Self { configured: Arc::clone(&config), config, regions }
     }
 
-    /// The configuration.
+    /// The configuration, with the services that were found by their tags.
     #[must_use]
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// The configuration as it is written.
+    #[must_use]
+    pub fn configured(&self) -> &Config {
+        &self.configured
+    }
+
+    /// Takes in the services that the state says were found.
+    pub(super) fn follow_found(&mut self, state: &State) {
+        self.config = self.configured.with_discovered(state);
     }
 
     /// The AWS contexts that can be reached.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Engine;
+use super::backoff::Backoff;
 use super::durability::Permit;
 use super::effect::{Effect, Place, Read, RolloutId, Write};
 use super::hooks::HookCall;
@@ -21,12 +22,37 @@ use crate::domain::types::{ContextName, DeploymentId, ServiceKey};
 /// DescribeServices takes at most 10 services of one cluster.
 pub const SERVICES_A_CALL: usize = 10;
 
-/// The deployments to look at in each cluster, and the shortest interval of their services.
-type Watched = BTreeMap<Place, (Vec<(ServiceKey, DeploymentId)>, Duration)>;
+/// The deployments to look at in a cluster.
+#[derive(Debug)]
+struct Watched {
+    /// All of them but those that failed to be looked at just now.
+    services: Vec<(ServiceKey, DeploymentId)>,
+    /// Those of them of which the last look failed, and may be repeated.
+    retries: Vec<(ServiceKey, DeploymentId)>,
+    /// The shortest interval of the services.
+    interval: Duration,
+}
+
+impl Watched {
+    fn every(interval: Duration) -> Self {
+        Self { services: Vec::new(), retries: Vec::new(), interval }
+    }
+
+    fn add(&mut self, key: &ServiceKey, deployment: &DeploymentId, backoff: &Backoff, now: Moment) {
+        if backoff.is_over(now) {
+            let one = (key.clone(), deployment.clone());
+            if backoff.last_error().is_some() {
+                self.retries.push(one.clone());
+            }
+            self.services.push(one);
+        }
+    }
+}
 
 /// When the services of a cluster are looked at that ECS rolls.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WatchRound {
+    begun: Moment,
     due: Moment,
     calls: usize,
 }
@@ -100,31 +126,38 @@ impl Engine {
         }
     }
 
-    /// Looks at the rollouts under way, ten services of a cluster a call, once in their interval.
+    /// Looks at the rollouts under way, ten services of a cluster a call, once in their interval. A look that failed is repeated after its
+    /// pause, for the services that it was about.
     pub(super) fn watch_rollouts(&mut self, now: Now) {
-        let mut places: Watched = BTreeMap::new();
+        let mut places: BTreeMap<Place, Watched> = BTreeMap::new();
         for (key, service) in &self.services {
             let Workflow::Rolling { deployment, .. } = &service.workflow else { continue };
-            if !service.calls.watch.is_over(now.moment) || self.rules.region(&key.aws).is_none() {
+            if self.rules.region(&key.aws).is_none() {
                 continue;
             }
             let interval = self.rules.settings(key).observe_interval;
             let place = (key.aws.clone(), key.cluster.clone());
-            let (services, shortest) = places.entry(place).or_insert_with(|| (Vec::new(), interval));
-            services.push((key.clone(), deployment.clone()));
-            *shortest = (*shortest).min(interval);
+            let watched = places.entry(place).or_insert_with(|| Watched::every(interval));
+            watched.add(key, deployment, &service.calls.watch, now.moment);
+            watched.interval = watched.interval.min(interval);
         }
         for key in &self.unproven {
             self.add_unproven(key, now.moment, &mut places);
         }
         self.watches.retain(|place, round| round.calls > 0 || places.contains_key(place));
-        for (place, (services, interval)) in places {
-            let due = now.moment.plus(interval);
-            let round = self.watches.entry(place.clone()).or_insert(WatchRound { due, calls: 0 });
-            if round.calls > 0 || round.due > now.moment {
+        for (place, Watched { services, retries, interval }) in places {
+            let new = WatchRound { begun: now.moment, due: now.moment.plus(interval), calls: 0 };
+            let round = self.watches.entry(place.clone()).or_insert(new);
+            // A service whose interval is shorter may have joined since the round began.
+            round.due = round.begun.plus(interval);
+            if round.calls > 0 {
                 continue;
             }
-            *round = WatchRound { due, calls: services.len().div_ceil(SERVICES_A_CALL) };
+            let services = if round.due <= now.moment { services } else { retries };
+            if round.due <= now.moment {
+                *round = new;
+            }
+            round.calls = services.len().div_ceil(SERVICES_A_CALL);
             for services in services.chunks(SERVICES_A_CALL) {
                 let (place, services) = (place.clone(), services.to_vec());
                 self.out.effects.push(Effect::Read(Read::Watch { place, asked_at: now.moment, services }));
@@ -133,17 +166,17 @@ impl Engine {
     }
 
     /// Adds a service whose revision no task has run yet.
-    fn add_unproven(&self, key: &ServiceKey, now: Moment, places: &mut Watched) {
-        let service = self.services.get(key);
-        let is_idle =
-            service.is_none_or(|service| service.workflow == Workflow::Idle && service.calls.watch.is_over(now));
+    fn add_unproven(&self, key: &ServiceKey, now: Moment, places: &mut BTreeMap<Place, Watched>) {
+        let nothing = Service::default();
+        let service = self.services.get(key).unwrap_or(&nothing);
         if let Some((_, deployment)) = self.state.services.get(key).and_then(prove::unproven)
-            && is_idle
+            && service.workflow == Workflow::Idle
             && self.rules.has(key)
             && self.rules.region(&key.aws).is_some()
         {
             let place = places.entry((key.aws.clone(), key.cluster.clone()));
-            place.or_insert_with(|| (Vec::new(), prove::LOOK_EVERY)).0.push((key.clone(), deployment.clone()));
+            let watched = place.or_insert_with(|| Watched::every(prove::LOOK_EVERY));
+            watched.add(key, deployment, &service.calls.watch, now);
         }
     }
 

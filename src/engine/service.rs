@@ -16,7 +16,7 @@ use super::registrations::Registrations;
 use super::rules::Rules;
 use super::settled::Unsettled;
 use super::workflow::{Turn, Workflow};
-use crate::aws::AwsError;
+use crate::domain::aws_error::AwsError;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{OperatorCommand, ServiceState, State};
 use crate::domain::types::ServiceKey;

@@ -1,10 +1,12 @@
 //! What a start begins with, and when it cannot rely on the events.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Config, WhenMissing};
 use crate::domain::operator_command;
-use crate::domain::settings::RepositoryKey;
+use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::{AuditState, ContextState, State};
 use crate::domain::types::ContextName;
 
@@ -24,9 +26,10 @@ pub struct Beginning {
 /// Where events cannot tell what was pushed, because there is no state (`when_missing = "reconcile"`) or because it is older than
 /// CloudTrail's history, every service wants what its policies select in ECR now.
 #[must_use]
-pub fn begin(found: Option<State>, config: &Config, now: Timestamp) -> Beginning {
+pub fn begin(found: Option<State>, config: &Arc<Config>, now: Timestamp) -> Beginning {
     let fresh = found.is_none();
     let mut state = found.unwrap_or_default();
+    let config = &*config.with_discovered(&state);
     let gaps: Vec<_> = config
         .polled_contexts()
         .into_iter()
@@ -35,6 +38,11 @@ pub fn begin(found: Option<State>, config: &Config, now: Timestamp) -> Beginning
     begin_contexts(&mut state, config, now);
     if fresh && config.state.when_missing == WhenMissing::Reconcile {
         reconcile(&mut state, config, now, |_| true);
+        for rule in &config.discover {
+            if let Some(known) = state.contexts.get_mut(&rule.aws) {
+                known.compares_found.insert(rule.tag.clone());
+            }
+        }
     }
     reconcile(&mut state, config, now, |repository| gaps.iter().any(|(context, _)| context == &repository.aws));
     Beginning { state, fresh, gaps }
@@ -68,8 +76,22 @@ pub(super) fn reconcile(
     now: Timestamp,
     concerned: impl Fn(&RepositoryKey) -> bool,
 ) {
+    compare(state, config.services().filter(|(repository, _)| concerned(repository)), now);
+}
+
+/// The same for some of the services.
+pub(super) fn reconcile_services(
+    state: &mut State,
+    config: &Config,
+    now: Timestamp,
+    concerned: impl Fn(&ServiceRule) -> bool,
+) {
+    compare(state, config.services().filter(|(_, rule)| concerned(rule)), now);
+}
+
+fn compare<'a>(state: &mut State, rules: impl Iterator<Item = (RepositoryKey, &'a ServiceRule)>, now: Timestamp) {
     let at = now.checked_sub(CLOCKS_APART).unwrap_or(now);
-    for (repository, rule) in config.services().filter(|(repository, _)| concerned(repository)) {
+    for (repository, rule) in rules {
         let known = state.services.get_or_default(rule.key.clone());
         operator_command::add_reconciliation(known, &[repository], at);
     }
@@ -88,7 +110,7 @@ mod tests {
     #[test]
     fn a_context_that_leaves_and_returns_begins_anew() {
         let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let config = Config::parse("test", CONFIG).unwrap();
+        let config = Arc::new(Config::parse("test", CONFIG).unwrap());
         let nothing = Config::parse("test", "").unwrap();
         let later = |hours| start + SignedDuration::from_hours(hours);
         let mut state = begin(None, &config, start).state;
@@ -105,7 +127,7 @@ mod tests {
         let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
         let days = |days: i64| start + SignedDuration::from_hours(24 * days);
         for (mode, fresh) in [("ignore", 0), ("reconcile", 1)] {
-            let config = Config::parse("test", &CONFIG.replace("ignore", mode)).unwrap();
+            let config = Arc::new(Config::parse("test", &CONFIG.replace("ignore", mode)).unwrap());
             let first = begin(None, &config, start);
             assert_eq!((wanted(&first), first.fresh, first.gaps.len()), (fresh, true, 0), "{mode}");
             let mut state = State::default();

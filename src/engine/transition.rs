@@ -61,6 +61,9 @@ impl Handler<'_> {
     }
 
     /// ECS rolls the revision. What it takes the place of is superseded from this moment on.
+    ///
+    /// Example: A rolls, and B is pushed. While the revision of B is registered, A is still judged, and may complete or fail. Once ECS rolls
+    /// B, A ends as superseded.
     pub(super) fn rolling(&mut self, revision: TaskDefinitionArn, deployment: DeploymentId) {
         let Some(mut intent) = self.service.workflow.intent().cloned() else { return };
         let superseded = intent.supersedes.take();

@@ -8,11 +8,11 @@ use super::observation::Inspected;
 use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Turn, Workflow};
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::rollout::{self, Resume, Tried};
 use crate::domain::state::{OutcomeKind, Phase, Rollout};
 use crate::domain::types::TaskDefinitionArn;
-use crate::domain::view::{Fate, RevisionWrite};
+use crate::domain::view::{Fate, RevisionWrite, ServiceView};
 
 impl Handler<'_> {
     /// Asks ECS how far the rollout got, if that is to be done.
@@ -79,7 +79,9 @@ impl Handler<'_> {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let resume = rollout::resume(&rollout, found.service.as_ref(), found.registered.as_ref(), tried);
         self.saw_management(found.service.as_ref());
-        if let Some(time) = rollout::time_for_own_rollback(&rollout, found.service.as_ref(), self.now.time) {
+        if matches!(resume, Resume::Register | Resume::Update(_))
+            && let Some(time) = self.time_for_ecs(&rollout, found.service.as_ref())
+        {
             return self.inspect_again_within(time);
         }
         self.emit(ServiceEvent::Resumed(found_of(&resume)));
@@ -87,10 +89,6 @@ impl Handler<'_> {
         match resume {
             Resume::Register | Resume::Update(_) if rollout.is_forward() && !self.rules.has(self.key) => {
                 self.leave_configuration();
-            }
-            Resume::Register | Resume::Update(_) if self.leaves_it_to_ecs(&rollout) => {
-                let error = AwsError::unusable("ecs", "DescribeServices", "ECS has not begun its own rollback yet");
-                self.failed(Call::Inspect, &error);
             }
             Resume::Register => match found.registration {
                 Some(registration) => self.register_next(registration),
@@ -113,12 +111,16 @@ impl Handler<'_> {
         }
     }
 
-    /// Whether ECS was told to go back by itself, and is given the time to begin.
-    fn leaves_it_to_ecs(&self, rollout: &Rollout) -> bool {
-        !rollout.is_forward() && self.service.ecs_goes_back_until.is_some_and(|until| self.now.moment < until)
+    /// How long ECS may still take to begin its own rollback, where it was ordered to or is about to. An update in that time would override
+    /// what ECS does.
+    fn time_for_ecs(&self, rollout: &Rollout, service: Option<&ServiceView>) -> Option<Duration> {
+        let ordered =
+            self.service.ecs_goes_back_until.filter(|until| !rollout.is_forward() && self.now.moment < *until);
+        let ordered = ordered.map(|until| until.since(self.now.moment));
+        ordered.or_else(|| rollout::time_for_own_rollback(rollout, service, self.now.time))
     }
 
-    /// ECS is about to go back by itself: whether it has begun to is asked again, at the end of this time at the latest.
+    /// Whether ECS has begun its own rollback is asked again after the observe interval, and at the end of this time at the latest.
     fn inspect_again_within(&mut self, time: Duration) {
         let at = self.now.moment.plus(self.rules.settings(self.key).observe_interval.min(time));
         if let Workflow::Verifying { inspection, .. } = &mut self.service.workflow {

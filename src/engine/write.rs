@@ -6,7 +6,7 @@ use super::observation::Seen;
 use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
 use crate::domain::view::{DeploymentView, RevisionWrite};

@@ -102,7 +102,7 @@ async fn nothing_can_be_changed_through_the_port() {
 }
 
 #[tokio::test]
-async fn a_deployer_that_is_gone_is_told_of() {
+async fn a_deployer_that_is_gone_is_reported() {
     let (asks, requests) = mpsc::channel(1);
     drop(requests);
     let (address, _stop) = serving(asks).await;
@@ -142,7 +142,10 @@ fn who_has_waited_longest_without_a_complete_request_gives_way() {
     let unknown_clients: Vec<_> = (0..64).map(|_| room.admit(unknown_client, now())).collect();
     assert!(unknown_clients.iter().all(|(place, crowded)| !crowded && !place.has_to_go()));
     let mut others: Vec<_> = (0..16).map(|_| room.admit(loopback, now())).collect();
-    assert!(others.iter().all(|(_, crowded)| !crowded), "strangers do not take the places of this machine");
+    assert!(
+        others.iter().all(|(_, crowded)| !crowded),
+        "connections from elsewhere do not take the places of this machine"
+    );
     assert_eq!(room.taken(), 80);
     // The first one has asked, so that the second one has waited longest.
     unknown_clients[0].0.visit().has_asked();

@@ -301,9 +301,12 @@ families! {
         "1 on the active replica, 0 on the others.",
         "A daemon whose state is a file is always the active one.";
     notifications_total: Counter[RECEIVER, DELIVERY_OUTCOME],
-        "Notices to receivers, by outcome: sent, failed (given up), dropped (too many waited, or the program stopped).";
+        "Notifications to receivers, by outcome: sent, failed (given up), dropped (too many waited, or the program stopped).";
     audit_events_total: Counter[AWS, EVENT],
         "Changes to ECS that were read, by the name of the call.";
+    discovered_services: Gauge[AWS],
+        "Services that are followed because they were found by a tag.",
+        "Absent without a `[[discover]]`, and until the first look. A service that is listed, or whose tag names no policy, does not count.";
     clock_offset_seconds: Gauge[],
         "AWS's time less the machine's clock, as AWS's answers show it; 0 below five seconds.";
     config_last_reload_successful: Gauge[],

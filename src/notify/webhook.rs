@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use super::Undelivered;
 use crate::clock;
 use crate::config::WebhookUrl;
-use crate::logging::chain;
+use crate::wording::chain;
 
 /// Within this a receiver has to have taken it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -23,9 +23,9 @@ use crate::domain::waiting::{Gate, Hook, Waiting};
 use crate::plan::{ImageChange, Preview, PushPreview, ServicePreview};
 use crate::state_store;
 use crate::status::{
-    ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, HoldStatus, ImageStatus,
-    Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, RolloutStatus, Running, RunsStatus, ServiceStatus,
-    Status, Step, TableStatus, Way,
+    ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, DiscoveredStatus,
+    HoldStatus, ImageStatus, Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, RolloutStatus, Running,
+    RunsStatus, ServiceStatus, Status, Step, TableStatus, Way,
 };
 
 /// States enough that each optional member is there in one of them. They are the same in each run.
@@ -94,6 +94,7 @@ fn service() -> ServiceStatus {
         cluster: text(),
         service: text(),
         name: text(),
+        discovered: Some(DiscoveredStatus { tag: text(), policy: text(), since: at(), repositories: vec![text()] }),
         deployed: Some(Running {
             revision: text(),
             since: at(),

@@ -133,6 +133,11 @@ static SERVICE: Shape = Shape {
             Text,
             "What commands call it: CLUSTER/SERVICE, with the AWS context before it where two have the same.",
         ),
+        (
+            "discovered",
+            Optional(&Object(&DISCOVERED)),
+            "How it came to be followed, where it is not listed in the configuration.",
+        ),
         ("deployed", OrNull(&Object(&RUNNING)), "What this program deployed last and saw complete."),
         ("runs", OrNull(&Object(&RUNS)), "What ECS says that it is set to; null where no daemon was asked."),
         ("rollout", OrNull(&Object(&ROLLOUT)), "What is under way."),
@@ -147,6 +152,16 @@ static SERVICE: Shape = Shape {
             List(&Object(&COMMAND_RECORD)),
             "The last orders of operators, newest first. Empty in `status --json`.",
         ),
+    ],
+};
+
+static DISCOVERED: Shape = Shape {
+    name: "Discovery",
+    members: &[
+        ("tag", Text, "The key of its tag."),
+        ("policy", Text, "The tag's value: the name of a `[policy.NAME]`."),
+        ("since", Time, "When it was found: what was pushed before is not deployed to it."),
+        ("repositories", List(&Text), "The repositories that it follows."),
     ],
 };
 

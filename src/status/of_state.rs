@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
-    ContainerStatus, ContextStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus, RolloutStatus, Running,
-    ServiceStatus, Status, Step, TableStatus, VERSION, Way,
+    ContainerStatus, ContextStatus, DiscoveredStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus,
+    RolloutStatus, Running, ServiceStatus, Status, Step, TableStatus, VERSION, Way,
 };
 use crate::config::Config;
+use crate::domain::discovery::Discovered;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::state::{Direction, Outcome, Phase, Rollout, ServiceState, State, Target};
 use crate::domain::types::ServiceKey;
@@ -32,8 +33,12 @@ impl Status {
         keys.sort();
         keys.dedup();
         let nothing = ServiceState::default();
-        let services =
-            keys.into_iter().map(|key| service(key, config.name_of(key), state.services.get(key).unwrap_or(&nothing)));
+        let services = keys.into_iter().map(|key| {
+            let known = state.services.get(key).unwrap_or(&nothing);
+            let is_found = config.rules_of(key).values().any(|rule| rule.known_since.is_some());
+            let discovered = known.discovered.as_ref().filter(|_| is_found).map(DiscoveredStatus::of);
+            ServiceStatus { discovered, ..service(key, config.name_of(key), known) }
+        });
         Self {
             version: VERSION,
             at: now,
@@ -82,6 +87,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
         cluster: key.cluster.to_string(),
         service: key.service.to_string(),
         name,
+        discovered: None,
         deployed: known.deployed.as_ref().map(|deployed| Running {
             revision: deployed.revision.as_str().to_owned(),
             since: deployed.since,
@@ -111,6 +117,17 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
         trouble: None,
         history: known.history.iter().map(OutcomeStatus::of).collect(),
         orders: known.orders.iter().cloned().collect(),
+    }
+}
+
+impl DiscoveredStatus {
+    fn of(known: &Discovered) -> Self {
+        Self {
+            tag: known.tag.clone(),
+            policy: known.policy.clone(),
+            since: known.since,
+            repositories: known.repositories.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 

@@ -116,7 +116,7 @@ fn services_of_one_name_in_two_accounts_are_told_apart() {
     assert!(code == 1 && answer.contains("say default/web/hello-0 or production/web/hello-0"), "{code} {answer}");
     let (code, answer) = home.run(&["hold", "production/web/hello-0"]);
     assert_eq!(code, 0, "{answer}");
-    let heard = wait_for("the notice", || hook.received.lock().unwrap().requests.first().cloned());
+    let heard = wait_for("the notification", || hook.received.lock().unwrap().requests.first().cloned());
     assert_eq!(heard.2["title"], json!("production/web/hello-0: deployed (hello:latest)"));
     let log = daemon.log();
     for aws in ["default", "production"] {

@@ -101,7 +101,7 @@ fn a_topic_and_webhooks_are_told_what_was_deployed() {
     let agent = hook.received.lock().unwrap().requests[0].1["user-agent"].clone();
     assert!(agent.to_str().unwrap().starts_with("ecs-deployd/"));
     assert!(!daemon.log().contains("secret-of-the-chat"), "addresses of chats are secrets");
-    daemon.wait_for_log("a notice cannot be delivered");
+    daemon.wait_for_log("a notification cannot be delivered");
     // The dead receiver delays no deployment.
     let digest = scene.client.put_image("hello", Some("latest"), &image_manifest("v2")).unwrap();
     scene.wait_for_image("hello-0", &digest);

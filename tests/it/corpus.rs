@@ -61,7 +61,7 @@ async fn requests_are_answered_or_closed() {
     let address = listener.local_addr().unwrap();
     let metrics = Arc::new(Metrics::new("test", "test", jiff::Timestamp::UNIX_EPOCH).unwrap());
     let (_stop, stopped) = tokio::sync::watch::channel(false);
-    // The deployer is gone: what asks it is told so.
+    // The deployer is gone, and what asks it learns that.
     let (asks, _) = tokio::sync::mpsc::channel(1);
     tokio::spawn(ecs_deployd::http::serve(listener, metrics, Arc::new(Health::new()), asks, stopped));
     let mut understood = 0;

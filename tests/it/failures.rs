@@ -26,7 +26,7 @@ async fn a_rollout_that_never_gets_stable_is_undone_to_the_digest_that_ran() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_circuit_breaker_is_recognised_with_and_without_its_own_way_back() {
+async fn the_circuit_breaker_is_recognised_with_and_without_its_own_rollback() {
     for rolls_back in [false, true] {
         let scene = Scene::hello().edited(|service| service.breaker_rolls_back = rolls_back).started().await;
         let good = scene.deployed("good").await;
@@ -141,7 +141,7 @@ async fn a_service_that_is_deleted_in_the_middle_ends_its_rollout_and_harms_no_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sidecar_by_tag_is_pinned_on_the_way_back_although_the_app_was_deployed_by_us() {
+async fn a_sidecar_by_tag_is_pinned_in_a_rollback_although_the_app_was_deployed_by_us() {
     let (scene, side) = Scene::pair(Named::ByTag);
     let scene = scene.with("[deploy]\ntimeout = \"5m\"").started().await;
     let app = scene.push("a1");
@@ -154,7 +154,7 @@ async fn a_sidecar_by_tag_is_pinned_on_the_way_back_although_the_app_was_deploye
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_way_back_whose_tag_has_not_moved_is_the_revision_itself() {
+async fn a_rollback_target_whose_tag_has_not_moved_is_the_revision_itself() {
     let scene = Scene::hello();
     let fixed = scene.world.push("hello", "release-0", "fixed");
     let revision = scene.revision(":release-0", &[]);

@@ -212,7 +212,7 @@ async fn a_rollout_that_is_complete_but_not_looked_at_yet_is_complete_when_it_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_such_a_rollout_named_by_tag_is_pinned_on_the_way_back() {
+async fn what_such_a_rollout_named_by_tag_is_pinned_in_the_rollback() {
     let scene = Scene::hello().deploy("observe_interval = \"5m\"\npin = \"tag\"").started().await;
     let good = scene.push("good");
     pass(60).await;
@@ -266,7 +266,7 @@ async fn a_lost_state_brings_nothing_older_back_although_the_newest_tag_is_gone(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollout_that_baked_to_its_end_unseen_is_the_way_back_of_the_next_one() {
+async fn a_rollout_that_baked_to_its_end_unseen_is_the_rollback_target_of_the_next_one() {
     let mut scene = Scene::hello().edited(|service| service.bake = SignedDuration::from_mins(5));
     scene.start();
     pass(60).await;

@@ -89,7 +89,7 @@ async fn a_comparison_goes_up_from_what_ecr_has_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_way_back_is_what_completed_and_not_what_was_being_rolled_out() {
+async fn the_rollback_target_is_what_completed_and_not_what_was_being_rolled_out() {
     for by_tag in [true, false] {
         let (world, disk, v0) = hello_world();
         let image = if by_tag { ":latest".to_owned() } else { format!("@{v0}") };

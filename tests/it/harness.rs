@@ -6,6 +6,7 @@ use std::time::Duration;
 use ecs_deployd::clock::Clock;
 use ecs_deployd::config::Config;
 use ecs_deployd::deployer::{self, Answer, Deployer, Inbox, OrderOf, Parts, Request};
+use ecs_deployd::discoverer;
 use ecs_deployd::domain::operator_command::OperatorCommand;
 use ecs_deployd::domain::state::State;
 use ecs_deployd::health::Health;
@@ -34,7 +35,8 @@ pub struct Process {
 
 /// Starts a process on a disk.
 pub fn start(world: &World, disk: &Arc<Disk>, config: &str) -> Process {
-    let state = deployer::begin(disk.state(), &parse(config), ecs_deployd::clock::Clock::now(&world.clock())).state;
+    let state =
+        deployer::begin(disk.state(), &Arc::new(parse(config)), ecs_deployd::clock::Clock::now(&world.clock())).state;
     start_on(world, Arc::<Disk>::clone(disk), state, config)
 }
 
@@ -44,7 +46,7 @@ pub fn parse(config: &str) -> Config {
 
 /// What a process would do, if it were started on a disk.
 pub async fn plan(world: &World, disk: &Disk, config: &str) -> Preview {
-    let config = parse(config);
+    let config = Arc::new(parse(config));
     let clock = Arc::new(world.clock());
     let now = clock.now();
     let state = deployer::begin(disk.state(), &config, now).state;
@@ -68,11 +70,19 @@ pub fn start_on(world: &World, state_store: Arc<dyn Store>, state: State, config
     let schedulers = scheduler::all(&config, &contexts, &state, &shared);
     let auditors = scheduler::auditors(&config, &contexts, &state, &shared);
     let schedulers = schedulers.into_iter().map(|scheduler| tokio::spawn(scheduler.run()));
-    let schedulers = schedulers.chain(auditors.into_iter().map(|auditor| tokio::spawn(auditor.run()))).collect();
+    let schedulers = schedulers.chain(auditors.into_iter().map(|auditor| tokio::spawn(auditor.run())));
+    let (looks, looked) = mpsc::channel(4);
+    let discoverers = discoverer::all(&config, &contexts).into_iter().map(|one| tokio::spawn(one.run(looks.clone())));
+    let schedulers: Vec<JoinHandle<()>> = Iterator::chain(schedulers, discoverers).collect();
     let notifier = Notifier::start(&config.notify, &contexts, &metrics);
     let parts = Parts { config, contexts, state_store, state, clock, metrics: Arc::clone(&metrics), health, notifier };
-    let deployer =
-        tokio::spawn(Deployer::new(parts).run(Inbox { batches: pages, reloads: reloaded, requests, stop: stopped }));
+    let deployer = tokio::spawn(Deployer::new(parts).run(Inbox {
+        batches: pages,
+        reloads: reloaded,
+        looks: looked,
+        requests,
+        stop: stopped,
+    }));
     Process { stop, deployer, schedulers, metrics, asks, reloads, contexts: world.contexts() }
 }
 

@@ -8,10 +8,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod architecture;
 mod auditing;
 mod calls;
 mod corpus;
 mod crash;
+mod discovering;
 mod documents;
 mod failures;
 mod flow;

@@ -63,7 +63,7 @@ async fn what_is_never_taken_is_given_up_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_told_of_what_is_not_on_the_disk() {
+async fn nothing_is_notified_that_is_not_on_the_disk() {
     let mut scene = with_receivers().started().await;
     scene.push("good");
     scene.rolls(1).await;

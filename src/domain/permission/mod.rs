@@ -24,6 +24,8 @@ pub struct Usage {
     pub repositories: BTreeSet<RepositoryName>,
     /// The services that are rolled here: cluster and name.
     pub services: BTreeSet<(EcsName, EcsName)>,
+    /// Globs for the clusters in which services opt in by a tag: which ones, with which families and repositories, is not known beforehand.
+    pub discovers: BTreeSet<String>,
     /// Those of the services with a PAUSE hook, at which their deployments wait for an approval.
     pub paused: BTreeSet<(EcsName, EcsName)>,
     /// Those of the services whose resources ECS manages (Express Mode).
@@ -52,6 +54,7 @@ impl Usage {
             reads_events: false,
             repositories: BTreeSet::new(),
             services: BTreeSet::new(),
+            discovers: BTreeSet::new(),
             paused: BTreeSet::new(),
             express: BTreeSet::new(),
             families: BTreeSet::new(),
@@ -68,13 +71,36 @@ impl Usage {
         format!("arn:{partition}:{service}:{}:{account}:{resource}", self.region)
     }
 
-    fn clusters(&self) -> BTreeSet<&EcsName> {
-        self.services.iter().map(|(cluster, _)| cluster).collect()
+    /// The clusters of the services, as IAM's patterns. A pattern may stand for more than its glob, never for less.
+    fn clusters(&self) -> BTreeSet<String> {
+        let listed = self.services.iter().map(|(cluster, _)| cluster.to_string());
+        listed.chain(self.discovers.iter().map(|glob| pattern(glob))).collect()
     }
 
     fn of_families(&self, families: &BTreeSet<String>) -> Vec<String> {
+        if !self.discovers.is_empty() {
+            return vec![self.arn("ecs", "task-definition/*:*")];
+        }
         families.iter().map(|family| self.arn("ecs", &format!("task-definition/{family}:*"))).collect()
     }
+}
+
+/// A glob as IAM's pattern, which knows `*` and `?` alone.
+fn pattern(glob: &str) -> String {
+    let mut pattern = String::new();
+    let mut closing = None;
+    for letter in glob.chars() {
+        match (closing, letter) {
+            (Some(end), _) if letter == end => closing = None,
+            (Some(_), _) => {}
+            (None, '[' | '{') => {
+                closing = Some(if letter == '[' { ']' } else { '}' });
+                pattern.push('*');
+            }
+            (None, _) => pattern.push(letter),
+        }
+    }
+    pattern
 }
 
 /// The ARN of a role that a task definition names, which may be its bare name (ECS API reference, `taskRoleArn`).
@@ -93,6 +119,8 @@ pub enum Use {
     Images,
     /// Services are rolled.
     Services,
+    /// Services are looked for by their tag.
+    Discovery,
     /// Deployments that wait at PAUSE hooks are continued.
     PauseHooks,
     /// Express Mode services are rolled.
@@ -115,11 +143,12 @@ impl Use {
     fn is_made(self, usage: &Usage) -> bool {
         match self {
             Self::Events => usage.reads_events,
-            Self::Images => !usage.repositories.is_empty(),
-            Self::Services => !usage.services.is_empty(),
+            Self::Images => !usage.repositories.is_empty() || !usage.discovers.is_empty(),
+            Self::Services => !usage.services.is_empty() || !usage.discovers.is_empty(),
+            Self::Discovery => !usage.discovers.is_empty(),
             Self::PauseHooks => !usage.paused.is_empty(),
             Self::ExpressMode => !usage.express.is_empty(),
-            Self::RevisionTags => !usage.tagged_families.is_empty(),
+            Self::RevisionTags => !usage.tagged_families.is_empty() || !usage.discovers.is_empty(),
             Self::TaskRoles => !usage.roles.is_empty(),
             Self::Topics => !usage.topics.is_empty(),
             Self::Tables => !usage.tables.is_empty(),
@@ -166,12 +195,13 @@ impl Scope {
     fn resources(self, usage: &Usage) -> Vec<String> {
         match self {
             Self::Anything => vec!["*".to_owned()],
+            Self::Repositories if !usage.discovers.is_empty() => vec![usage.arn("ecr", "repository/*")],
             Self::Repositories => {
                 usage.repositories.iter().map(|name| usage.arn("ecr", &format!("repository/{name}"))).collect()
             }
-            Self::Services => of_services(usage, &usage.services, "service", ""),
-            Self::ServiceRevisions => of_services(usage, &usage.services, "service-revision", "/*"),
-            Self::ServiceDeployments => of_services(usage, &usage.services, "service-deployment", "/*"),
+            Self::Services => of_all_services(usage, "service", ""),
+            Self::ServiceRevisions => of_all_services(usage, "service-revision", "/*"),
+            Self::ServiceDeployments => of_all_services(usage, "service-deployment", "/*"),
             Self::PausedDeployments => of_services(usage, &usage.paused, "service-deployment", "/*"),
             Self::ExpressServices => of_services(usage, &usage.express, "service", ""),
             Self::Tasks => {
@@ -185,6 +215,15 @@ impl Scope {
             Self::OtherRoles => usage.assumed_roles.iter().cloned().collect(),
         }
     }
+}
+
+/// The services that are listed, and whatever may be found.
+fn of_all_services(usage: &Usage, kind: &str, below: &str) -> Vec<String> {
+    let patterns: BTreeSet<String> = usage.discovers.iter().map(|glob| pattern(glob)).collect();
+    let is_covered = |(cluster, _): &&(EcsName, EcsName)| patterns.contains("*") || patterns.contains(cluster.as_str());
+    let listed = usage.services.iter().filter(|service| !is_covered(service)).cloned().collect();
+    let found = patterns.iter().map(|cluster| usage.arn("ecs", &format!("{kind}/{cluster}/*{below}")));
+    of_services(usage, &listed, kind, below).into_iter().chain(found).collect()
 }
 
 fn of_services(usage: &Usage, services: &BTreeSet<(EcsName, EcsName)>, kind: &str, below: &str) -> Vec<String> {
@@ -257,6 +296,7 @@ const fn grant(
 pub const GRANTS: &[Grant] = &[
     grant("ReadPushEvents", "cloudtrail:LookupEvents", Use::Events, Scope::Anything, Condition::Region),
     grant("ResolveTags", "ecr:DescribeImages", Use::Images, Scope::Repositories, Condition::None),
+    grant("FindServicesByTag", "tag:GetResources", Use::Discovery, Scope::Anything, Condition::Region),
     grant("ReadAndRollServices", "ecs:DescribeServices", Use::Services, Scope::Services, Condition::None),
     grant("ReadAndRollServices", "ecs:UpdateService", Use::Services, Scope::Services, Condition::None),
     grant("ReadAndRollServices", "ecs:ListServiceDeployments", Use::Services, Scope::Services, Condition::None),

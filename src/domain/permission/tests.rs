@@ -129,8 +129,12 @@ fn every_call_of_the_adapters_is_declared_and_nothing_is_declared_that_is_never_
     // Registering with tags and roles needs the first two, and a transaction the last one.
     const IMPLIED: &[&str] = &["TagResource", "PassRole", "AssumeRole", "ConditionCheckItem"];
     let mut called = BTreeSet::new();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws")];
+    while let Some(folder) = folders.pop() {
+        let (below, files): (Vec<_>, Vec<_>) =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).partition(|path| path.is_dir());
+        folders.extend(below);
+        let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         for before in [".call(\"", "const OPERATION: &str = \""] {
             called.extend(text.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
         }

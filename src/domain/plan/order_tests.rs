@@ -35,7 +35,7 @@ fn the_highest_version_is_deployed_for_its_own_push_whatever_was_pushed_after_it
     let target = plan.roll.as_ref().unwrap().rollout.targets[&repository_key(REPOSITORY)].clone();
     assert_eq!((target.push.event.as_str(), target.push.at, target.digest), ("high", at(5), digest('b')));
     plan.write_down(&state.pending.clone(), &mut state);
-    // It is told of later than a lower one that was pushed after it: that is no reason to drop it.
+    // It is reported later than a lower one that was pushed after it: that is no reason to drop it.
     let late = ServiceState {
         decided: BTreeMap::from([(repository_key(REPOSITORY), push_ref("low", "1.4.1", 9))]),
         ..with_pending(&[push_ref("high", "1.5.0", 5)])
@@ -49,7 +49,7 @@ fn a_lower_version_is_no_reason_to_deploy_a_higher_one_that_was_there_before() {
     snapshot.images.insert(repository_key(REPOSITORY), listed(('b', "2.0.0"), &[('c', "1.1.0")]));
     let plan = decide(&versions(), &with_pending(&[push_ref("low", "1.1.0", 9)]), &snapshot);
     assert_eq!((reasons(&plan), &plan.roll), (vec![("low", SkipReason::LowerVersion)], &None));
-    // An operator's wish, and a comparison with ECR, are.
+    // What an operator orders, and a comparison with ECR, are.
     snapshot.running_in_ecr.insert(repository_key(REPOSITORY), vec![image('a', &["1.0.0"])]);
     for asked in [PushRef::ordered(at(9)), PushRef::reconciliation(at(9))] {
         assert!(decide(&versions(), &with_pending(&[asked]), &snapshot).roll.is_some());
@@ -67,7 +67,7 @@ fn a_tag_that_moved_on_stands_as_of_the_push_that_moved_it() {
         let plan = decide(&rule(), &state, &snapshot);
         plan.write_down(&state.pending.clone(), &mut state);
         let decided = &state.decided[&repository_key(REPOSITORY)];
-        assert_eq!((decided.at, &decided.digest), (stands, &None), "told of {letter}");
+        assert_eq!((decided.at, &decided.digest), (stands, &None), "reported {letter}");
         // What was pushed in between does not follow it.
         let second = ServiceState { decided: state.decided, ..with_pending(&[push_ref("second", "release-5", 60)]) };
         let superseded = reasons(&decide(&rule(), &second, &snapshot)) == [("second", SkipReason::Superseded)];

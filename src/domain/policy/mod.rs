@@ -31,6 +31,9 @@ pub trait Policy: fmt::Debug + Send + Sync {
     /// What the rank depends on.
     fn order(&self) -> By;
 
+    /// The policy as the configuration writes it: two policies that say the same are the same.
+    fn spec(&self) -> String;
+
     /// The tags that can be named one by one, where the policy admits no others: ECR can then be asked for exactly these.
     fn literals(&self) -> Option<&[Tag]> {
         None

@@ -60,6 +60,10 @@ impl Policy for PatternPolicy {
         if self.order == Order::Pushed { By::Push } else { By::Text }
     }
 
+    fn spec(&self) -> String {
+        format!("regex = {:?}, order = {:?}", self.pattern.as_str(), self.order.as_str())
+    }
+
     fn futility(&self) -> Option<String> {
         let samples = samples_of_key(self.pattern.as_str());
         let futile = self.order == Order::Numeric

@@ -10,6 +10,7 @@ use crate::domain::types::Tag;
 #[derive(Debug)]
 pub struct TagsPolicy {
     globs: GlobSet,
+    spec: String,
     literals: Option<Vec<Tag>>,
 }
 
@@ -29,7 +30,7 @@ impl TagsPolicy {
         }
         let globs_set = set.build().map_err(|error| (0, error.kind().to_string()))?;
         let literals = globs.iter().map(|glob| Tag::parse(glob).ok()).collect();
-        Ok(Self { globs: globs_set, literals })
+        Ok(Self { globs: globs_set, spec: format!("tags = {globs:?}"), literals })
     }
 }
 
@@ -40,6 +41,10 @@ impl Policy for TagsPolicy {
 
     fn order(&self) -> By {
         By::Push
+    }
+
+    fn spec(&self) -> String {
+        self.spec.clone()
     }
 
     fn literals(&self) -> Option<&[Tag]> {

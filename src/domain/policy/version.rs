@@ -75,6 +75,10 @@ impl Policy for VersionPolicy {
     fn order(&self) -> By {
         By::Text
     }
+
+    fn spec(&self) -> String {
+        format!("semver = \"{}\"", self.range)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What is read of a context's pushes, and in which order.
 
+mod progress;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::scan::{Limit, Scan, Step};
 use super::{Demand, FRESH, Moment, Page, Polling, Request, Window};
 use crate::domain::opening::Correction;
-use crate::domain::state::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, Span, before};
+use crate::domain::state::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, before};
 
 /// Late events are looked for so often.
 const REREAD_EVERY: SignedDuration = SignedDuration::from_hours(1);
@@ -21,9 +23,6 @@ const TURN: u32 = 4;
 const ATTEMPTS: u32 = 5;
 /// The longest pause after failures in the background.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Spans that are kept apart; beyond, two become one with what lies between them.
-const SPANS: usize = 16;
-
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -111,7 +110,7 @@ pub struct Reader {
     polling: Polling,
     baseline: Timestamp,
     progress: ReadingProgress,
-    /// What was told of it last.
+    /// What was handed on of it last.
     told: ReadingProgress,
     /// Reads everything from the cursor once, and nothing in the background.
     once: bool,
@@ -296,30 +295,6 @@ impl Reader {
         unpaused && (polls || (at.elapsed >= self.background_pause && self.background().is_some()))
     }
 
-    /// How far behind the reading is: the age of the time up to which everything is read; where late events are looked for, at least for how long
-    /// already.
-    #[must_use]
-    pub fn lag(&self, now: Timestamp) -> SignedDuration {
-        let since = |time: Timestamp| now.duration_since(time).max(SignedDuration::ZERO);
-        let read = since(self.progress.cursor.unwrap_or(self.baseline));
-        let reread = self.progress.reread.and(self.progress.reread_to).map(since);
-        read.max(reread.unwrap_or_default())
-    }
-
-    /// How much of the event history is still to be read in the background.
-    #[must_use]
-    pub fn backlog(&self) -> SignedDuration {
-        let spans = self.progress.unread.iter().chain(&self.progress.reread).map(Span::length);
-        let sweep = self.sweep.iter().map(|sweep| sweep.scan.below().duration_since(sweep.overlap_from));
-        spans.chain(sweep).fold(SignedDuration::ZERO, |sum, one| sum.saturating_add(one.max(SignedDuration::ZERO)))
-    }
-
-    /// Whether what a downtime left unread is being read.
-    #[must_use]
-    pub fn catches_up(&self) -> bool {
-        !self.progress.unread.is_empty()
-    }
-
     /// What the events take, as far as it is known by now.
     #[must_use]
     pub fn demand(&self) -> Option<Demand> {
@@ -453,84 +428,6 @@ impl Reader {
             Part::Peek => self.poll.as_mut()?.peek.as_mut(),
             Part::Sweep => self.sweep.as_mut().map(|sweep| &mut sweep.scan),
             Part::Unread | Part::Reread => self.deep.as_mut().filter(|(deep, _)| *deep == part).map(|(_, scan)| scan),
-        }
-    }
-
-    /// What a page of one part means for what is read.
-    fn went_on(&mut self, part: Part, ended: bool, now: Timestamp) {
-        match part {
-            Part::Peek => {}
-            Part::Sweep => self.sweep_went_on(ended, now),
-            Part::Unread | Part::Reread => self.deep_went_on(part, ended),
-        }
-    }
-
-    fn sweep_went_on(&mut self, ended: bool, now: Timestamp) {
-        let Some(sweep) = self.sweep.take_if(|sweep| ended || sweep.scan.below() < sweep.overlap_from) else { return };
-        // The clock may have been ahead when it began, and be right now.
-        let to = sweep.to.min(now);
-        let rest = Span { from: sweep.scan.start(), to: sweep.scan.below() };
-        let rest = (!ended).then_some(rest);
-        match sweep.rest {
-            Some(Rest::Unread { rereads }) => {
-                if rereads {
-                    self.progress.reread_to = Some(to);
-                }
-                self.progress.unread.splice(0..0, rest);
-                self.merge_spans();
-                self.deep = None;
-            }
-            Some(Rest::Reread) => {
-                self.progress.reread_to = Some(to);
-                self.progress.reread = rest;
-            }
-            None => {}
-        }
-        if self.once {
-            (self.progress.recent, self.progress.unread) = (None, Vec::new());
-        }
-        self.progress.recent = Some(to);
-        self.move_cursor();
-    }
-
-    fn deep_went_on(&mut self, part: Part, ended: bool) {
-        let Some((_, scan)) = &self.deep else { return };
-        let to = scan.below();
-        match (part, ended) {
-            (Part::Unread, true) => drop(self.progress.unread.drain(..1)),
-            (Part::Unread, false) => {
-                if let Some(span) = self.progress.unread.first_mut() {
-                    span.to = to;
-                }
-            }
-            (_, true) => self.progress.reread = None,
-            (_, false) => {
-                if let Some(span) = &mut self.progress.reread {
-                    span.to = to;
-                }
-            }
-        }
-        if ended {
-            self.deep = None;
-            self.move_cursor();
-        }
-    }
-
-    /// The cursor waits for what was never read.
-    fn move_cursor(&mut self) {
-        if self.progress.unread.is_empty()
-            && let Some(recent) = self.progress.recent.take()
-        {
-            self.progress.cursor = Some(recent);
-        }
-    }
-
-    fn merge_spans(&mut self) {
-        while self.progress.unread.len() > SPANS {
-            let oldest = self.progress.unread.pop();
-            if let (Some(oldest), Some(last)) = (oldest, self.progress.unread.last_mut()) {
-                last.from = last.from.min(oldest.from);
-            }
         }
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::polling::PAGE;
+use crate::domain::state::Span;
 use crate::domain::test_support::at;
 
 const INTERVAL: u64 = 30;

@@ -89,7 +89,7 @@ impl Remark {
             }
             Self::NoTasks => "Note: its desired count is 0, so a deployment updates it and proves nothing.".to_owned(),
             Self::Inactive(revision) => format!(
-                "Note: it runs {revision}, which is INACTIVE: register it again, since a way back needs a revision that is ACTIVE."
+                "Note: it runs {revision}, which is INACTIVE: register it again, since a rollback needs a revision that is ACTIVE."
             ),
             Self::Version(version) => {
                 format!(

@@ -169,7 +169,7 @@ fn images_of_other_accounts_and_regions_become_contexts() {
 }
 
 #[test]
-fn repositories_that_are_gone_or_whose_tags_are_fixed_are_told_of() {
+fn repositories_that_are_gone_or_whose_tags_are_fixed_are_reported() {
     let app = |rest: &str| vec![("app", image(&home(), rest))];
     let mut taken = snapshot(vec![found("web/a", &app("gone:1")), found("web/b", &app("fixed:v1.4.2"))]);
     let view = RepositoryView { name: "fixed".to_owned(), immutable: true, except: Vec::new() };

@@ -124,7 +124,7 @@ mod tests {
         };
         assert_eq!((tell(&mut audit, 1720), tell(&mut audit, 1730)), (120_000, 0));
         assert!(audit.seen.len() <= SEEN);
-        // What comes late is told unless it is from before what was forgotten.
+        // What comes late is reported unless it is from before what was forgotten.
         assert!(audit.is_news(&event(999_999, 1700)));
         assert!(!audit.is_news(&event(999_998, 10)));
     }

@@ -88,12 +88,17 @@ impl DigestHold {
     }
 
     /// Whether a push of the same digest ends it: it must have come after the failure, for an image may be pushed under several tags.
+    ///
+    /// Example: A is pushed as `latest` at 10:00 and as `release-7` at 10:01, and its rollout fails at 10:04. The event of `release-7`, which
+    /// arrives at 10:06, ends nothing. A push of A at 10:20 does.
     #[must_use]
     pub fn is_ended_by(&self, push: &PushRef) -> bool {
         push.at > self.tried_until.unwrap_or(self.since)
     }
 
     /// Whether a push of something else ends it: it must be newer than the push of what is held.
+    ///
+    /// Example: the service runs A, and B fails. A push of A, made to undo the push of B, is `already_deployed` and ends the hold of B.
     #[must_use]
     pub fn is_overtaken_by(&self, push: &PushRef) -> bool {
         push.at > self.pushed_at.unwrap_or(self.since)

@@ -1,5 +1,7 @@
 //! How far CloudTrail was read.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +76,9 @@ pub struct ContextState {
     /// Since when each configured repository is followed: older pushes to it are not deployed. Absent in states of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed: Option<SharedMap<RepositoryName, Timestamp>>,
+    /// The tags whose first look brings services that are compared with ECR: of a start without a state, where that is wanted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub compares_found: BTreeSet<String>,
     /// The identifiers of the events that were read, with their times, as far back as they can be read again: those of configured
     /// repositories.
     #[serde(default, skip_serializing_if = "Seen::is_empty")]
@@ -96,6 +101,7 @@ impl ContextState {
             reread: None,
             reread_to: None,
             followed: None,
+            compares_found: BTreeSet::new(),
             seen: Seen::default(),
             unconfigured: UnconfiguredEvents::default(),
         }
@@ -142,7 +148,7 @@ impl ContextState {
         opened
     }
 
-    /// Remembers an event; true if it, or its twin in another account, was remembered already. `ours` tells whether it is of a configured
+    /// Remembers an event; true if it, or its twin in another account, was remembered already. `ours` says whether it is of a configured
     /// repository.
     pub fn remember(&mut self, event: &EventRef, ours: bool) -> bool {
         let twin = event.shared_id.as_ref().is_some_and(|id| !self.remember_id(id, event.time, ours));

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Scene, error, lines};
-use crate::aws::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Fault};
+use crate::domain::deployment::ServiceDeploymentView;
 use crate::domain::plan::{Answers, ServiceSnapshot};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::task_definition::{Registration, TaskDefinition};
@@ -205,6 +206,42 @@ impl Scene {
         };
         let answers = services.iter().map(|(key, _)| (key.service.clone(), answer(key))).collect();
         self.handle([Input::Watched { place, asked_at, services, answers }])
+    }
+
+    /// ECS says at which stage a deployment is, and at which hooks it waits.
+    pub(super) fn staged(&mut self, seen: ServiceDeploymentView) -> Vec<String> {
+        self.stages_answered(Ok(Some(seen)))
+    }
+
+    pub(super) fn not_staged(&mut self, fault: Fault) -> Vec<String> {
+        self.stages_answered(Err(error(fault)))
+    }
+
+    fn stages_answered(&mut self, answer: Result<Option<ServiceDeploymentView>, AwsError>) -> Vec<String> {
+        let read = self.read(|read| matches!(read, Read::Stages { .. }));
+        let Read::Stages { service, deployment, seen, asked_at, .. } = read else { unreachable!() };
+        self.handle([Input::Staged { service, deployment, seen, asked_at, answer: Box::new(answer) }])
+    }
+
+    /// ECS takes the answer to a hook, or does not.
+    pub(super) fn continued(&mut self, answer: Result<(), AwsError>) -> Vec<String> {
+        let Write::Continue { id, .. } = self.write(|write| matches!(write, Write::Continue { .. })) else {
+            unreachable!()
+        };
+        self.handle([Input::Continued { id, answer }])
+    }
+
+    /// ECS stops a deployment, or does not.
+    pub(super) fn stopped(&mut self, answer: Result<(), AwsError>) -> Vec<String> {
+        let Write::Stop { service, .. } = self.write(|write| matches!(write, Write::Stop { .. })) else {
+            unreachable!()
+        };
+        self.handle([Input::Stopped { service, answer }])
+    }
+
+    fn write(&mut self, is_it: impl Fn(&Write) -> bool) -> Write {
+        let place = self.writes.iter().position(is_it);
+        self.writes.remove(place.expect("nothing of the kind was written"))
     }
 
     /// ECS tells why tasks stopped.

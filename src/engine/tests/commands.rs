@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error};
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::operator_command::{Named, Refused};
 use crate::domain::state::OperatorCommand;
 use crate::domain::test_support::{arn, digest, repository_key};
@@ -206,13 +206,13 @@ fn commands_that_wait_are_answered_each_by_its_own_answer() {
 }
 
 #[test]
-fn a_command_is_answered_although_its_service_left_the_configuration() {
+fn a_rollback_that_waits_is_refused_when_its_service_leaves_the_configuration() {
     let mut scene = deployed();
     scene.command(rollback());
-    scene.reload(OTHER);
-    scene.all_committed();
-    scene.located();
-    assert!(scene.committed()[0].starts_with("reply 1: "));
+    assert_eq!(scene.reload(OTHER), ["event: web/hello rollback by alice refused", "commit"]);
+    assert_eq!(scene.committed(), ["reply 1: refused: the service left the configuration"]);
+    assert_eq!(scene.located(), NOTHING_FOLLOWS, "the answer comes too late to be acted on");
+    assert_eq!(scene.stage("hello"), Stage::Idle);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn every_command_at_every_stage() {
                 (Stage::Rolling | Stage::Confirming | Stage::Baking | Stage::Diagnosing, true) => ["asked", "refused"],
             };
             let hold = match (stage, back) {
-                // ECS was not told of it yet.
+                // ECS does not know of it yet.
                 (Stage::RegisterWaiting | Stage::UpdateWaiting, false) => "carried out, then Idle",
                 _ => "carried out",
             };

@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, rules};
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::rollout::Counts;
 use crate::domain::state::OperatorCommand;
 use crate::domain::view::RolloutState;

@@ -52,7 +52,7 @@ fn a_newer_push_supersedes_what_ecs_rolls_from_the_update_on() {
 }
 
 #[test]
-fn a_newer_push_supersedes_the_way_back() {
+fn a_newer_push_supersedes_the_rollback() {
     let mut scene = Scene::back_at(Stage::Rolling);
     scene.push("latest", 'c');
     let rolls = "event: web/hello back: rolls, 0 of 2 after 0 s";

@@ -1,8 +1,8 @@
-//! The ends of a rollout that ECS rolls: complete, failed, too late, changed by others, gone; and the way back.
+//! The ends of a rollout that ECS rolls: complete, failed, too late, changed by others, gone; and the rollback.
 
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, Scene, error};
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::test_support::{arn, deployment, digest, repository_key};
 use crate::domain::view::{Fate, RolloutState, Strategy};
 
@@ -68,7 +68,7 @@ fn where_ecs_went_back_by_itself_its_deployment_is_watched() {
 }
 
 #[test]
-fn a_way_back_whose_tags_have_moved_on_is_registered_anew() {
+fn a_rollback_target_whose_tags_have_moved_on_is_registered_anew() {
     let mut scene = Scene::back_at(Stage::IntendedVerifying);
     assert_eq!(scene.inspected(None), ["event: web/hello found not registered", "commit"]);
     assert_eq!(scene.committed(), ["write: register for web/hello: app=hello@a"]);
@@ -86,7 +86,7 @@ fn a_rollout_that_failed_is_left_where_the_configuration_says_so() {
 }
 
 #[test]
-fn there_is_nothing_behind_a_way_back_that_failed() {
+fn there_is_nothing_behind_a_rollback_that_failed() {
     let mut scene = Scene::back_at(Stage::Diagnosing);
     let ended = format!("event: web/hello back: ended failed hello:1: {FAILED}");
     assert_eq!(scene.stopped_tasks(&[]), [ended.as_str(), "commit"]);
@@ -177,7 +177,7 @@ fn what_ecs_put_back_without_a_word_has_failed() {
 }
 
 #[test]
-fn a_rollout_of_a_service_that_is_gone_has_failed_and_there_is_no_way_back() {
+fn a_rollout_of_a_service_that_is_gone_has_failed_and_there_is_no_rollback() {
     let mut scene = Scene::at(Stage::Rolling);
     scene.not_known(Scene::watched);
     let ended = "event: web/hello ended failed hello:2: the service was deleted or is being drained";

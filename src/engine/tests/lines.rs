@@ -5,8 +5,8 @@ use crate::domain::state::{Outcome, Phase, PushRef};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::RevisionWrite;
 use crate::engine::{
-    Answer, CommandId, Effect, Event, Found, ObservationRequest, PushSkipped, Read, RolloutId, ServiceCounts,
-    ServiceEvent, Write,
+    Answer, CommandId, DiscoveryEvent, Effect, Event, Found, ObservationRequest, PushSkipped, Read, RolloutId,
+    ServiceCounts, ServiceEvent, Write,
 };
 
 /// One effect as a line, without the parts that are the same in every test: the account, the Region, and digests in full.
@@ -126,6 +126,13 @@ fn of_event(event: &Event) -> String {
         Event::Changed { aws: _, change, watched: _, concern } => {
             format!("changed {} {} ({})", change.name, change.target, concern.as_str())
         }
+        Event::Discovery(event) => match event {
+            DiscoveryEvent::Found(key, known) => format!("{key} found by {}", known.policy),
+            DiscoveryEvent::Changed(key, known) => format!("{key} found otherwise by {}", known.policy),
+            DiscoveryEvent::Gone(key, _) => format!("{key} not found any more"),
+            DiscoveryEvent::Doubted(key, doubt) => format!("{key} doubted: {}", doubt.code()),
+            DiscoveryEvent::Followed(aws, services) => format!("{services} found in {aws}"),
+        },
         Event::StateUnwritable(error) => format!("state unwritable: {error}"),
         Event::StateWritable => "state writable".to_owned(),
         Event::CommandUnknown { named, order, by: _, refused: _ } => {

@@ -8,10 +8,13 @@ mod answers;
 mod commands;
 mod counting;
 mod deciding;
+mod discovering;
 mod durability;
 mod ending;
+mod hooks;
 mod lines;
 mod monitoring;
+mod proving;
 mod reading;
 mod reloads;
 mod resuming;
@@ -25,8 +28,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::aws::{AwsError, Fault};
 use crate::config::Config;
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::event::{EventRef, ParsedEvent, Push};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{OperatorCommand, ReadingProgress, ServiceState, State};
@@ -116,7 +119,7 @@ impl Scene {
 
     /// The same under another configuration. Every service of it runs revision 1.
     fn of(config: &str) -> Self {
-        let parsed = Config::parse("test", config).unwrap();
+        let parsed = Arc::new(Config::parse("test", config).unwrap());
         let mut state = begin(None, &parsed, at(0)).state;
         for context in state.contexts.values_mut() {
             context.cursor = Some(at(0));

@@ -2,12 +2,13 @@
 
 use jiff::SignedDuration;
 
+use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, Scene, empty_page};
 use crate::domain::audit::{Change, EventName};
-use crate::domain::event::{EventRef, ParsedEvent, Skipped};
+use crate::domain::event::{EventRef, ParsedEvent, Repeated, Skipped};
 use crate::domain::skip::SkipReason;
 use crate::domain::state::{AuditProgress, State};
-use crate::domain::test_support::{at, event_id};
+use crate::domain::test_support::{at, digest, event_id, tag};
 use crate::domain::types::RepositoryName;
 use crate::engine::Page;
 
@@ -27,6 +28,24 @@ fn a_push_that_no_service_takes_is_skipped() {
     assert_eq!(scene.page(vec![ParsedEvent::Foreign]), NOTHING_FOLLOWS);
     assert_eq!(scene.after(60), ["commit"], "what was read is progress");
     assert_eq!(scene.engine.state.decisions.len(), 2, "repositories of others are not written down");
+}
+
+#[test]
+fn a_push_of_an_image_that_is_held_is_reported() {
+    let mut scene = Scene::at(Stage::Diagnosing);
+    scene.stopped_tasks(&[]);
+    scene.all_committed();
+    let event = EventRef { id: event_id("event-x"), shared_id: None, time: scene.now.time };
+    let repository = Some(RepositoryName::parse("hello").unwrap());
+    let again = |letter| {
+        let repeats = Some(Repeated { tag: Some(tag("latest")), digest: Some(digest(letter)) });
+        let (detail, event) = ("ImageAlreadyExistsException".to_owned(), event.clone());
+        let reason = SkipReason::FailedPush;
+        ParsedEvent::Skip(Skipped { event, repository: repository.clone(), reason, detail, repeats })
+    };
+    let skipped = "event: push hello:latest skipped: failed_push";
+    assert_eq!(scene.page(vec![again('b')]), ["event: web/hello holds hello@b, pushed again", skipped, "commit"]);
+    assert_eq!(scene.committed(), ["notify: web/hello: pushing hello:latest again changed nothing, it is held"]);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_push_is_settled_by_the_services_that_remain() {
 }
 
 #[test]
-fn a_rollout_that_ecs_was_not_told_of_is_ended() {
+fn a_rollout_that_ecs_does_not_know_of_is_ended() {
     let mut scene = Scene::at(Stage::RegisterUnderWay);
     assert_eq!(scene.reload(OTHER), [format!("event: web/hello ended superseded: {LEFT}").as_str(), "commit"]);
     scene.all_committed();
@@ -92,7 +92,7 @@ fn what_was_to_be_superseded_is_watched_to_its_end() {
 }
 
 #[test]
-fn a_way_back_is_not_left_half_way() {
+fn a_rollback_is_not_left_half_way() {
     let mut scene = Scene::back_at(Stage::IntendedVerifying);
     scene.reload(OTHER);
     scene.all_committed();
@@ -132,7 +132,7 @@ fn every_stage_under_every_kind_of_configuration() {
         for back in [false, true] {
             let (leaves, unreachable) = match (stage, back) {
                 (Stage::Idle, false | true) => ("goes on", "goes on"),
-                // ECS was not told of it.
+                // ECS does not know of it.
                 (
                     Stage::IntendedUnverified
                     | Stage::IntendedVerifying
@@ -142,7 +142,7 @@ fn every_stage_under_every_kind_of_configuration() {
                     | Stage::UpdateRechecking,
                     false,
                 ) => ("is ended", "is ended"),
-                // ECS may have been told of it, or rolls it.
+                // ECS may know of it, or rolls it.
                 (
                     Stage::RegisteredUnverified
                     | Stage::RegisteredVerifying
@@ -153,7 +153,7 @@ fn every_stage_under_every_kind_of_configuration() {
                     | Stage::Diagnosing,
                     false,
                 ) => ("goes on", "is ended"),
-                // A way back is not left half-way.
+                // A rollback is not left half-way.
                 (
                     Stage::IntendedUnverified
                     | Stage::IntendedVerifying

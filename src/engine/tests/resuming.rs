@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error, running};
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::state::{Direction, Phase, Rollout, State};
 use crate::domain::test_support::{arn, at, image_name, rollout, service_key};
 use crate::domain::types::DeploymentId;
@@ -138,7 +138,7 @@ fn what_was_made_from_a_revision_that_is_gone_is_decided_anew() {
 }
 
 #[test]
-fn a_way_back_to_a_revision_that_is_gone_has_failed() {
+fn a_rollback_to_a_revision_that_is_gone_has_failed() {
     let mut scene = started(back(Phase::Intended));
     scene.services.insert(service_key("hello"), running(2));
     let lines = scene.inspected_but(None, |found| found.registration = None);
@@ -150,7 +150,7 @@ fn a_way_back_to_a_revision_that_is_gone_has_failed() {
 fn what_ecs_gave_up_meanwhile_has_failed() {
     let mut scene = started(forward(registered(2)));
     let deployments = Some(Ok(vec![(arn(1), Fate::Successful), (arn(2), Fate::GivenUp)]));
-    let why = "it was rolled out and undone while nobody looked: hello:1 runs";
+    let why = "it was rolled out and undone before ECS was asked again: hello:1 runs";
     assert_eq!(
         scene.inspected_but(Some(2), |found| found.deployments = deployments),
         [
@@ -206,7 +206,7 @@ fn a_rollout_of_a_service_that_is_gone_has_failed() {
 }
 
 #[test]
-fn a_way_back_is_gone_on_with() {
+fn a_rollback_is_continued() {
     for (phase, found) in [(Phase::Intended, Some(1)), (registered(1), Some(1))] {
         let mut scene = started(back(phase));
         scene.services.insert(service_key("hello"), running(2));

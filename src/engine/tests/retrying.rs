@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, Scene, error, services};
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::test_support::repository_key;
 
 const ASKED: &str = "read: observe web/hello for hello:latest";

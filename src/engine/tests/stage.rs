@@ -1,7 +1,7 @@
 //! How far the work on a service got, as a closed set: the tables of commands and reloads have a row for each.
 
 use super::Scene;
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::view::{Fate, RolloutState, Strategy};
 use crate::engine::workflow::{Ending, Inspection, Recorded, Turn, Workflow};
 
@@ -91,7 +91,7 @@ impl Scene {
         scene
     }
 
-    /// `web/hello`, on the way back from digest `b`, which failed, to digest `a`. The revision before itself will do, so that none is
+    /// `web/hello`, rolled back from digest `b`, which failed, to digest `a`. The revision before itself will do, so that none is
     /// registered.
     pub(super) fn back_at(stage: Stage) -> Self {
         let mut scene = Self::at(Stage::Diagnosing);

@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, Scene, services};
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::test_support::service_key;
 
 #[test]
@@ -35,7 +35,7 @@ fn ten_services_of_a_cluster_are_looked_at_in_one_call() {
 fn the_shortest_interval_of_a_cluster_counts() {
     let config = services(&["one", "two"]) + "observe_interval = \"2s\"\n";
     let mut scene = all_rolling(&["one", "two"], &config);
-    assert_eq!(scene.after(5), ["read: watch web/one d2, web/two d2"], "the round had begun with the first of them");
+    assert_eq!(scene.after(2), ["read: watch web/one d2, web/two d2"]);
     assert_eq!(scene.watched().len(), 2);
     assert_eq!(scene.after(2), ["read: watch web/one d2, web/two d2"]);
 }
@@ -57,14 +57,39 @@ fn an_answer_about_a_superseded_deployment_says_nothing_about_its_successor() {
 }
 
 #[test]
-fn a_look_that_fails_is_made_again_with_the_next_round() {
+fn a_look_that_fails_is_repeated_after_its_pause() {
     let mut scene = Scene::at(Stage::Rolling);
     assert_eq!(scene.not_watched(Fault::Unavailable), ["event: web/hello call failed, next in 1 s"]);
     assert_eq!(scene.wakes_in(), 1000);
-    assert_eq!(scene.after(1), NOTHING_FOLLOWS, "the pause is over, and a round begins");
-    assert_eq!(scene.after(5), ["read: watch web/hello d2"]);
-    let rolls = "event: web/hello rolls, 0 of 2 after 11 s";
+    assert_eq!(scene.after(1), ["read: watch web/hello d2"]);
+    assert_eq!(scene.not_watched(Fault::Unavailable), ["event: web/hello call failed again, next in 2 s"]);
+    assert_eq!(scene.after(1), NOTHING_FOLLOWS);
+    assert_eq!(scene.after(1), ["read: watch web/hello d2"]);
+    let rolls = "event: web/hello rolls, 0 of 2 after 8 s";
     assert_eq!(scene.watched(), ["event: web/hello calls recovered", rolls]);
+}
+
+#[test]
+fn a_look_that_fails_is_repeated_for_its_services_alone() {
+    let names: Vec<String> = (1..=11).map(|number| format!("s{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut scene = all_rolling(&names, &services(&names));
+    scene.after(5);
+    scene.watch_answered(None);
+    assert_eq!(scene.watch_answered(Some(Fault::Throttled)), ["event: web/s11 call failed, next in 1 s"]);
+    assert_eq!(scene.after(1), ["read: watch web/s11 d2"]);
+    scene.watched();
+    assert_eq!(scene.after(2), NOTHING_FOLLOWS);
+    assert_eq!(scene.after(2).len(), 2, "the next round is due when it was before");
+}
+
+#[test]
+fn a_round_goes_by_without_a_service_whose_look_is_to_wait() {
+    let mut scene = all_rolling(&["one", "two"], &services(&["one", "two"]));
+    scene.after(5);
+    scene.watch_answered(Some(Fault::Denied));
+    assert_eq!(scene.after(50), NOTHING_FOLLOWS);
+    assert_eq!(scene.after(10), ["read: watch web/one d2, web/two d2"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use super::{NOTHING_FOLLOWS, Scene, error, repositories, services};
-use crate::aws::Fault;
+use crate::domain::aws_error::Fault;
 use crate::domain::test_support::deployment;
 use crate::domain::view::RolloutState;
 use crate::engine::{Input, Write};

@@ -49,6 +49,11 @@ static CONTEXT_STATE: Shape = Shape {
             "Since when each repository is in the configuration: a push before it is not deployed.",
         ),
         (
+            "compares_found",
+            Optional(&List(&Text)),
+            "The tags whose first look brings services that are compared with ECR, after a start without a state.",
+        ),
+        (
             "seen",
             Optional(&Map("event", &Time)),
             "The events that were read, with their times, as far back as they can be read again.",
@@ -67,7 +72,7 @@ static AUDIT_STATE: Shape = Shape {
         ("since", Time, "Since when changes are followed."),
         ("cursor", Optional(&Time), "Everything up to here was read, as far as CloudTrail had delivered it."),
         ("round", Optional(&Object(&AUDIT_ROUND)), "The pass over all calls that is under way."),
-        ("forgotten_to", Optional(&Time), "Changes before this are not told of any more."),
+        ("forgotten_to", Optional(&Time), "Changes before this are not reported any more."),
         (
             "seen",
             Optional(&Map("event", &Time)),
@@ -106,8 +111,20 @@ static SERVICE_STATE: Shape = Shape {
         ),
         ("frozen", Optional(&Object(&SERVICE_HOLD)), "The hold of an operator on the whole service."),
         ("waiting", Optional(&Object(&WAITING)), "What waits, and where."),
+        ("discovered", Optional(&Object(&DISCOVERED_STATE)), "What is known of it because it was found by its tag."),
         ("history", Optional(&List(&Object(&OUTCOME_STATE))), "The last outcomes, newest first."),
         ("orders", Optional(&List(&Object(&COMMAND_RECORD))), "The last orders of operators, newest first."),
+    ],
+};
+
+static DISCOVERED_STATE: Shape = Shape {
+    name: "Discovery of the state",
+    members: &[
+        ("tag", Text, "The key of its tag."),
+        ("policy", Text, "The tag's value: the name of a `[policy.NAME]`."),
+        ("repositories", List(&Text), "The repositories of its account that its containers have their images from."),
+        ("since", Time, "When it was found: what was pushed before is not deployed to it."),
+        ("absences", Optional(&Integer), "Complete looks in a row that did not find it."),
     ],
 };
 
@@ -117,7 +134,7 @@ static PUSH_REF: Shape = Shape {
         ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
         ("tag", Optional(&Text), "The tag, where the record holds it."),
         ("at", Time, "When it was pushed."),
-        ("digest", Optional(&Text), "The digest that the record told of, as long as the push is not decided."),
+        ("digest", Optional(&Text), "The digest that the record names, as long as the push is not decided."),
     ],
 };
 

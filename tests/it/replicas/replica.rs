@@ -208,7 +208,8 @@ impl Running {
         work.push(tokio::spawn(freezable(self.door.clone(), desk)).abort_handle());
         let notifier = Notifier::start(&config.notify, &contexts, &metrics);
         let parts = Parts { config, contexts, state_store: Arc::new(store), state, clock, metrics, health, notifier };
-        let inbox = Inbox { batches: pages, reloads, requests, stop: ended };
+        let (_, looks) = mpsc::channel(1);
+        let inbox = Inbox { batches: pages, reloads, looks, requests, stop: ended };
         let deployer = tokio::spawn(freezable(self.door.clone(), Deployer::new(parts).run(inbox)));
         work.push(deployer.abort_handle());
         deployer

@@ -6,7 +6,7 @@ use ecs_deployd::aws::Fault;
 use ecs_deployd::domain::operator_command::OperatorCommand;
 use jiff::SignedDuration;
 
-use super::life::{Life, Pushed, REPOSITORIES, SERVICES, ServiceOf};
+use super::life::{Life, PAUSES, Pushed, REPOSITORIES, SERVICES, ServiceOf};
 use crate::harness::pass;
 use crate::world::rng::Rng;
 use crate::world::{Health, Weather};
@@ -57,8 +57,8 @@ impl Life {
         let number = self.pushed[repository].len() as u64;
         // Now and then what was pushed before comes again: A, B, A. ECR keeps the time of the first push, so that without the event nobody
         // could know.
-        let told_of = repository == "app" || !(self.kind.forgetful || self.kind.away);
-        let again = if told_of && number > 1 && self.rng.percent(15) { self.rng.below(number) } else { number };
+        let reported = repository == "app" || !(self.kind.forgetful || self.kind.away);
+        let again = if reported && number > 1 && self.rng.percent(15) { self.rng.below(number) } else { number };
         let tag = match repository {
             "app" => "latest".to_owned(),
             _ if self.rng.percent(40) => "stable".to_owned(),
@@ -86,8 +86,8 @@ impl Life {
     fn push_version(&mut self, late: SignedDuration) {
         let number = self.pushed["lib"].len() as u64;
         let line = self.best("lib").rank / 1000;
-        // A push of a lower version than what runs is followed, once ECR has lost that.
-        let may_be_lower = line > 1 && !self.has_expired("lib");
+        // Where the state is lost, too, nobody knows any more that it is a lower one.
+        let may_be_lower = line > 1 && !(self.kind.forgetful && self.has_expired("lib"));
         let (line, patch) = if may_be_lower && self.rng.percent(35) { (line - 1, number) } else { (line + 1, 0) };
         self.push_content("lib", &format!("1.{line}.{patch}"), line * 1000 + patch, number, late);
         if self.rng.percent(8) {
@@ -112,7 +112,7 @@ impl Life {
             false => self.world.push_late(repository, tag, &content, late),
         };
         let known = self.pushed[repository].iter().find(|push| push.digest == digest).map(|push| push.good);
-        // Where the state may be lost, so may the way back from what never works.
+        // Where the state may be lost, so may the rollback target of what never works.
         let spared = self.kind.forgetful.then_some(true);
         let health = match (known.or(spared), self.rng.below(10)) {
             (Some(false), _) | (None, 0) if number.is_multiple_of(2) => Health::Stops,
@@ -124,7 +124,7 @@ impl Life {
         };
         // Behind a Classic Load Balancer ECS reports no failure; the deadline does.
         self.world.set_health(&digest, health);
-        self.say(&format!("push {number} of {repository}:{tag}: {digest} {health:?}, told of after {late:?}"));
+        self.say(&format!("push {number} of {repository}:{tag}: {digest} {health:?}, reported after {late:?}"));
         let (good, at) = (matches!(health, Health::After(_)), self.world.now());
         self.pushed.get_mut(repository).unwrap().push(Pushed { digest, good, rank, at });
     }
@@ -144,7 +144,7 @@ impl Life {
                 });
             }
             8 => {
-                // Our account is told of a push to somebody else's registry.
+                // Our account gets the event of a push to somebody else's registry.
                 return self.world.tell_of_no_push("app", "latest", |body| {
                     body["requestParameters"]["registryId"] = "222222222222".into();
                 });
@@ -413,6 +413,38 @@ impl Life {
         }
     }
 
+    /// An operator answers the hook that a rollout waits at, so many times in a hundred.
+    pub(super) async fn answer_hook(&mut self, chance: u64) {
+        if self.is_paused() && self.aside.percent(chance) {
+            // ECS goes back to what it has completed, which may be what fails later.
+            let rejects = self.aside.percent(30) && !self.kind.forgetful && !self.kind.monitors;
+            self.answer(rejects).await;
+        }
+    }
+
+    /// An operator approves what waits at a hook, if anything does.
+    pub(super) async fn approve(&mut self) {
+        if self.is_paused() {
+            self.answer(false).await;
+        }
+    }
+
+    async fn answer(&mut self, rejects: bool) {
+        let (cluster, name) = PAUSES;
+        let order = match rejects {
+            true => OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) },
+            false => OperatorCommand::Approve { image: None },
+        };
+        self.answers += 1;
+        self.order(cluster, name, order).await;
+    }
+
+    /// Whether a rollout waits at the PAUSE hook, and somebody is there to take an answer.
+    pub(super) fn is_paused(&self) -> bool {
+        let (cluster, name) = PAUSES;
+        self.kind.pauses && self.process.is_some() && self.world.is_paused(cluster, name)
+    }
+
     async fn recreate(&mut self) {
         let service = *self.rng.pick(&SERVICES);
         let (cluster, name, containers) = service;
@@ -450,8 +482,8 @@ impl Life {
         self.await_next_second(repository).await;
         let late = self.late();
         // Where nobody may know of the push but ECR, which keeps the time of the first one only, it is something new.
-        let told_of = !(self.kind.forgetful || self.kind.away);
-        let content = if told_of && self.rng.percent(50) { number - 1 } else { number };
+        let reported = !(self.kind.forgetful || self.kind.away);
+        let content = if reported && self.rng.percent(50) { number - 1 } else { number };
         self.push_content(repository, &tag, number, content, late);
     }
 

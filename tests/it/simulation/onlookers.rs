@@ -25,7 +25,7 @@ impl Life {
         let changes = self.changes();
         let preview = self.plan().await;
         let text = self.config();
-        let config = harness::parse(&text);
+        let config = std::sync::Arc::new(harness::parse(&text));
         let findings =
             check::look(&config, &Places::of(&text), &self.world.for_others().contexts(), self.world.clock().now())
                 .await;

@@ -44,12 +44,12 @@ impl World {
         self.lock().repositories.entry(name.to_owned()).or_default();
     }
 
-    /// Pushes an image; CloudTrail tells of it at once. Gives the digest.
+    /// Pushes an image; CloudTrail reports it at once. Gives the digest.
     pub fn push(&self, repository: &str, tag: &str, content: &str) -> String {
         self.push_late(repository, tag, content, SignedDuration::ZERO)
     }
 
-    /// Pushes an image; CloudTrail tells of it after a while.
+    /// Pushes an image; CloudTrail reports it after a while.
     pub fn push_late(&self, repository: &str, tag: &str, content: &str, late: SignedDuration) -> String {
         self.lock().put_image(repository, Some(tag), content, IMAGE, late)
     }

@@ -11,6 +11,7 @@ mod inventory;
 mod limits;
 pub mod rng;
 mod table;
+mod tagging;
 mod topics;
 mod trail;
 
@@ -26,7 +27,7 @@ use serde_json::Value;
 
 pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
-pub use ecs::{Health, Service, Started};
+pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
 pub use table::{SharedTable, TableWeather};
 
@@ -85,6 +86,8 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    /// The tags of services, by cluster and name.
+    tags: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
 
 /// One call that was made, in order.
@@ -125,6 +128,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            tags: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false, door: None }
     }
@@ -152,6 +156,7 @@ impl World {
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
+            tagging: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }

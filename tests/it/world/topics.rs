@@ -1,4 +1,4 @@
-//! SNS: topics that keep what they are told.
+//! SNS: topics that keep what is published to them.
 
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Fault, Message, Topics};

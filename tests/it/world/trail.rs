@@ -35,7 +35,7 @@ impl Stored {
     }
 }
 
-/// What CloudTrail tells of a push, and when.
+/// What CloudTrail reports of a push, and when.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub id: String,
@@ -123,7 +123,7 @@ impl World {
         event.body["resources"] = json!([{"ARN": arn, "accountId": ACCOUNT}]);
     }
 
-    /// A push that ECR refused, or one to somebody else's registry: CloudTrail tells of it, and no tag moves.
+    /// A push that ECR refused, or one to somebody else's registry: CloudTrail reports it, and no tag moves.
     pub fn tell_of_no_push(&self, repository: &str, tag: &str, edit: impl FnOnce(&mut Value)) {
         let mut inner = self.lock();
         inner.record_push(repository, Some(tag), "{}", jiff::SignedDuration::ZERO);
