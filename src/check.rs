@@ -28,10 +28,10 @@ use crate::domain::state::State;
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::domain::view::RepositoryView;
 use crate::engine::Observation;
-use crate::wording::chain;
 use crate::metrics::Metrics;
 use crate::place;
 use crate::plan;
+use crate::wording::chain;
 
 /// Services for which the calls are tried that hardly ever are made: one is like the next.
 const RARE_CALLS: usize = 20;

@@ -17,12 +17,12 @@ use crate::config::{Config, TableSettings};
 use crate::deployer::Request;
 use crate::domain::operator_command::Refused;
 use crate::lease::{Keeper, Tenure, Watch, this_process};
-use crate::wording::chain;
 use crate::orders;
 use crate::signals::Wish;
 use crate::state_store::table::{self, TableError, TableStore};
 use crate::state_store::{Found, StateStoreError};
 use crate::status::Status;
+use crate::wording::chain;
 
 /// From one try to use a table to the next, where it cannot be used for a while.
 const AGAIN_IN: Duration = Duration::from_secs(5);

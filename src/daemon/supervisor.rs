@@ -16,10 +16,10 @@ use crate::clock;
 use crate::deployer::Reload;
 use crate::domain::state::State;
 use crate::lease::{self, Keeper, Tenure, Watch};
-use crate::wording::chain;
 use crate::signals::Wish;
 use crate::state_store::table::TableStore;
 use crate::state_store::{self, Found};
+use crate::wording::chain;
 
 /// Where the state in force is kept, whatever a reload says.
 #[derive(Debug)]
