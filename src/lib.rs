@@ -27,6 +27,7 @@ pub mod orders;
 mod page;
 pub mod place;
 pub mod plan;
+pub mod queue;
 #[cfg(test)]
 mod reference;
 pub mod scheduler;

@@ -39,6 +39,9 @@ def actions(headers, scope, body):
         named = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem"}
         parts = {part for item in json.loads(body)["TransactItems"] for part in item}
         return [f"{service}:{named.get(part, part)}" for part in sorted(parts)]
+    # A batch needs the permission for what it has a batch of.
+    if service == "sqs":
+        operation = operation.removesuffix("Batch")
     needed = [f"{service}:{operation}"]
     if operation == "RegisterTaskDefinition":
         definition = json.loads(body)

@@ -50,6 +50,7 @@ impl Process {
         let snapshots = Arc::new(Snapshots { table: Arc::clone(&table), last: Mutex::default() });
         loop {
             self.health.expect(&[], self.config.poll.interval);
+            self.health.expect_queues(&[]);
             self.metrics.leads(false);
             let tenure = match self.stand_by(&settings, keeper.standing(), &snapshots).await? {
                 Waited::For(tenure) => tenure,
@@ -238,7 +239,7 @@ impl Supervisor<'_> {
     /// replica's to decide.
     async fn abandon(self) {
         let Self { process, mut work, .. } = self;
-        work.end_schedulers();
+        work.end_sources();
         work.deployer.abort();
         let _ = (&mut work.deployer).await;
         let notifier = work.notifier.clone();

@@ -133,7 +133,7 @@ impl Supervisor<'_> {
         // First the deployer, then the schedulers: what they read from here on is judged by the new configuration.
         self.work.reloads.send(reload).await.map_err(|_| "the deployer has ended".to_owned())?;
         self.process.config = config;
-        self.work.restart_schedulers(&self.process.config, &contexts, &state);
+        self.work.restart_sources(&self.process.config, &contexts, &state);
         Ok(())
     }
 }

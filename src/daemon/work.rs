@@ -14,6 +14,7 @@ use crate::domain::discovery::Look;
 use crate::domain::state::State;
 use crate::domain::types::ContextName;
 use crate::notify::Notifier;
+use crate::queue;
 use crate::scheduler::{self, Shared};
 use crate::state_store::Store;
 
@@ -29,7 +30,8 @@ const WAITING_REQUESTS: usize = 4;
 pub(super) struct Work {
     shared: Shared,
     looks: mpsc::Sender<Look>,
-    schedulers: Vec<(ContextName, JoinHandle<()>)>,
+    queues: queue::Shared,
+    sources: Vec<(ContextName, JoinHandle<()>)>,
     pub(super) deployer: JoinHandle<()>,
     pub(super) reloads: mpsc::Sender<Reload>,
     pub(super) asks: mpsc::Sender<Request>,
@@ -39,7 +41,7 @@ pub(super) struct Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.end_schedulers();
+        self.end_sources();
         self.deployer.abort();
     }
 }
@@ -52,12 +54,19 @@ impl Work {
         let (reloads, reloaded) = mpsc::channel(1);
         let (asks, requests) = mpsc::channel(WAITING_REQUESTS);
         let (looks, looked) = mpsc::channel(WAITING_LOOKS);
+        let (sender, deliveries) = mpsc::channel(queue::WAITING_DELIVERIES);
+        let queues = queue::Shared {
+            clock: Arc::clone(clock),
+            metrics: Arc::clone(metrics),
+            health: Arc::clone(health),
+            deliveries: sender,
+        };
         let (stop, stopped) = watch::channel(false);
         let shared =
             Shared { clock: Arc::clone(clock), metrics: Arc::clone(metrics), health: Arc::clone(health), batches };
         let notifier = Notifier::start(&config.notify, &contexts, metrics);
-        let mut schedulers = Vec::new();
-        start(&mut schedulers, &shared, &looks, config, &contexts, &state);
+        let mut sources = Vec::new();
+        start(&mut sources, &shared, &looks, &queues, config, &contexts, &state);
         let parts = Parts {
             config: Arc::clone(config),
             contexts,
@@ -68,52 +77,57 @@ impl Work {
             health: Arc::clone(health),
             notifier: notifier.clone(),
         };
-        let inbox = Inbox { batches: pages, reloads: reloaded, looks: looked, requests, stop: stopped };
+        let inbox = Inbox { batches: pages, deliveries, reloads: reloaded, looks: looked, requests, stop: stopped };
         let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
-        Self { shared, looks, schedulers, deployer, reloads, asks, notifier, stop }
+        Self { shared, looks, queues, sources, deployer, reloads, asks, notifier, stop }
     }
 
-    /// Starts the schedulers anew.
-    pub(super) fn restart_schedulers(&mut self, config: &Config, contexts: &Contexts, state: &State) {
-        self.end_schedulers();
-        start(&mut self.schedulers, &self.shared, &self.looks, config, contexts, state);
+    /// Starts the sources of pushes anew.
+    pub(super) fn restart_sources(&mut self, config: &Config, contexts: &Contexts, state: &State) {
+        self.end_sources();
+        start(&mut self.sources, &self.shared, &self.looks, &self.queues, config, contexts, state);
     }
 
-    /// Ends the schedulers. They hold nothing that must be kept.
-    pub(super) fn end_schedulers(&mut self) {
-        for (_, task) in self.schedulers.drain(..) {
+    /// Ends the sources. They hold nothing that must be kept.
+    pub(super) fn end_sources(&mut self) {
+        for (_, task) in self.sources.drain(..) {
             task.abort();
         }
     }
 
-    /// Whether a scheduler has ended, which none ever should.
+    /// Whether a source has ended, which none ever should.
     pub(super) fn has_ended(&self) -> bool {
-        self.schedulers.iter().any(|(_, task)| task.is_finished())
+        self.sources.iter().any(|(_, task)| task.is_finished())
     }
 
     /// Asks the deployer to write down what is under way, and to end.
     pub(super) fn ask_to_stop(&mut self) {
-        self.end_schedulers();
+        self.end_sources();
         let _ = self.stop.send(true);
     }
 }
 
 fn start(
-    schedulers: &mut Vec<(ContextName, JoinHandle<()>)>,
+    sources: &mut Vec<(ContextName, JoinHandle<()>)>,
     shared: &Shared,
     looks: &mpsc::Sender<Look>,
+    queues: &queue::Shared,
     config: &Config,
     contexts: &Contexts,
     state: &State,
 ) {
     shared.health.expect(&config.polled_contexts(), config.poll.interval);
+    shared.health.expect_queues(&config.contexts_with_queues());
     for scheduler in scheduler::all(config, contexts, state, shared) {
-        schedulers.push((scheduler.context.clone(), tokio::spawn(scheduler.run())));
+        sources.push((scheduler.context.clone(), tokio::spawn(scheduler.run())));
     }
     for auditor in scheduler::auditors(config, contexts, state, shared) {
-        schedulers.push((auditor.context().clone(), tokio::spawn(auditor.run())));
+        sources.push((auditor.context().clone(), tokio::spawn(auditor.run())));
+    }
+    for reader in queue::readers(config, contexts, queues) {
+        sources.push((reader.context().clone(), tokio::spawn(reader.run())));
     }
     for discoverer in discoverer::all(config, contexts) {
-        schedulers.push((discoverer.context().clone(), tokio::spawn(discoverer.run(looks.clone()))));
+        sources.push((discoverer.context().clone(), tokio::spawn(discoverer.run(looks.clone()))));
     }
 }

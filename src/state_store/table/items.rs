@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::aws::table::{Attribute, Change, Item, ItemKey};
 use crate::domain::state::{
-    AuditState, CommandRecord, ContextState, Decision, Outcome, Seen, ServiceState, SharedMap, State,
+    AuditState, CommandRecord, ContextState, Decision, Outcome, Seen, ServiceState, SharedMap, Sighting, State,
 };
 use crate::domain::types::{ContextName, EventId, ServiceKey};
 
@@ -21,6 +21,8 @@ pub(super) const HISTORY: &str = "history";
 pub(super) const DECISIONS: &str = "decisions";
 /// Event identifiers in one item: about 70 KB.
 const SEEN: usize = 1_000;
+/// Events of several sources in one item: at most 170 KB.
+const SIGHTINGS: usize = 500;
 
 /// In which order changes are made where they take several transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,7 +196,8 @@ fn contexts(out: &mut Out, before: &State, after: &State, index: &mut Index) {
     let nobody = SharedMap::default();
     let body = |context: &ContextState| {
         let followed = context.followed.as_ref().map(|_| SharedMap::default());
-        json(&ContextState { seen: Seen::default(), followed, ..context.clone() })
+        let sightings = context.sightings.as_ref().map(|known| known.with(SharedMap::default()));
+        json(&ContextState { seen: Seen::default(), followed, sightings, ..context.clone() })
     };
     for name in before.contexts.keys().chain(after.contexts.keys()).collect::<BTreeSet<&ContextName>>() {
         let (old, new) = (before.contexts.get(name), after.contexts.get(name));
@@ -207,6 +210,20 @@ fn contexts(out: &mut Out, before: &State, after: &State, index: &mut Index) {
         pairs(&followed(old), &followed(new), |repository, old, new| {
             let key = || ItemKey::new(STATE, format!("followed/{name}/{repository}"));
             out.differ(Rank::Other, key, old.map(json), new.map(json));
+        });
+        let sightings = |context: Option<&ContextState>| {
+            let known = context.and_then(|context| context.sightings.as_ref());
+            known.map(|known| known.by_repository().clone()).unwrap_or_default()
+        };
+        pairs(&sightings(old), &sightings(new), |repository, old, new| {
+            let chunks = |all: Option<&Vec<Sighting>>| {
+                all.into_iter().flat_map(|all| all.chunks(SIGHTINGS)).map(|some| json(&some)).collect::<Vec<String>>()
+            };
+            let (old, new) = (chunks(old), chunks(new));
+            for number in 0..old.len().max(new.len()) {
+                let key = || ItemKey::new(STATE, format!("sightings/{name}/{number}/{repository}"));
+                out.differ(Rank::Other, key, old.get(number).cloned(), new.get(number).cloned());
+            }
         });
         out.differ(Rank::Context, || ItemKey::new(STATE, format!("context/{name}")), old.map(body), new.map(body));
     }

@@ -11,7 +11,7 @@ use super::items::{DECISIONS, HISTORY, History, Index, STATE};
 use crate::aws::table::{Item, ItemKey, Table};
 use crate::aws::{AwsError, Fault};
 use crate::clock;
-use crate::domain::state::{self, AuditState, ContextState, Decision, Seen, ServiceState, SharedMap, State};
+use crate::domain::state::{self, AuditState, ContextState, Decision, Seen, ServiceState, SharedMap, Sighting, State};
 use crate::domain::types::{ContextName, EventId, RepositoryName, ServiceKey};
 
 /// How often the state is read again that changes while it is read.
@@ -114,6 +114,7 @@ struct Parts {
     contexts: BTreeMap<ContextName, ContextState>,
     followed: BTreeMap<ContextName, Vec<(RepositoryName, Timestamp)>>,
     seen: BTreeMap<ContextName, Vec<(EventId, Timestamp)>>,
+    sightings: BTreeMap<ContextName, BTreeMap<RepositoryName, BTreeMap<usize, Vec<Sighting>>>>,
     audits: BTreeMap<ContextName, AuditState>,
     audit_seen: BTreeMap<ContextName, Vec<(EventId, Timestamp)>>,
     decisions: BTreeMap<u64, Decision>,
@@ -196,6 +197,15 @@ impl Reading<'_> {
                 let since = self.body(item)?;
                 self.parts.followed.entry(name).or_default().push((repository, since));
             }
+            (STATE, "sightings") => {
+                let parts: Vec<&str> = rest.splitn(3, '/').collect();
+                let [name, number, repository] = parts[..] else { return Err(self.corrupt(item, &UNKNOWN)) };
+                let number: usize = number.parse().map_err(|error| self.corrupt(item, &error))?;
+                let (name, repository) = (self.name(item, name)?, self.name(item, repository)?);
+                let some: Vec<Sighting> = self.body(item)?;
+                let of_context: &mut BTreeMap<_, BTreeMap<_, _>> = self.parts.sightings.entry(name).or_default();
+                of_context.entry(repository).or_default().insert(number, some);
+            }
             (STATE, "seen" | "audit-seen") => self.seen(item, kind, rest)?,
             (STATE, "other") => {
                 let value = self.body(item)?;
@@ -237,6 +247,7 @@ impl Reading<'_> {
             contexts,
             mut followed,
             mut seen,
+            mut sightings,
             audits,
             mut audit_seen,
             decisions,
@@ -263,6 +274,10 @@ impl Reading<'_> {
             context.seen = seen.remove(&name).unwrap_or_default().into_iter().collect();
             context.followed =
                 context.followed.map(|_| followed.remove(&name).unwrap_or_default().into_iter().collect());
+            let told = sightings.remove(&name).unwrap_or_default();
+            let told = told.into_iter().map(|(name, chunks)| (name, chunks.into_values().flatten().collect()));
+            let told: SharedMap<RepositoryName, Vec<Sighting>> = told.collect();
+            context.sightings = context.sightings.map(|known| known.with(told));
             state.contexts.insert(name, context);
         }
         for (name, mut audit) in audits {

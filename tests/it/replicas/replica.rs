@@ -209,7 +209,8 @@ impl Running {
         let notifier = Notifier::start(&config.notify, &contexts, &metrics);
         let parts = Parts { config, contexts, state_store: Arc::new(store), state, clock, metrics, health, notifier };
         let (_, looks) = mpsc::channel(1);
-        let inbox = Inbox { batches: pages, reloads, looks, requests, stop: ended };
+        let (_, deliveries) = mpsc::channel(1);
+        let inbox = Inbox { batches: pages, deliveries, reloads, looks, requests, stop: ended };
         let deployer = tokio::spawn(freezable(self.door.clone(), Deployer::new(parts).run(inbox)));
         work.push(deployer.abort_handle());
         deployer

@@ -9,6 +9,7 @@ mod ecs;
 mod faults;
 mod inventory;
 mod limits;
+mod queue;
 pub mod rng;
 mod table;
 mod tagging;
@@ -29,6 +30,7 @@ pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
+pub use queue::{QUEUE, edited};
 pub use table::{SharedTable, TableWeather};
 
 pub const ACCOUNT: &str = "111111111111";
@@ -86,6 +88,7 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
@@ -128,6 +131,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false, door: None }
@@ -156,6 +160,8 @@ impl World {
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
+            queue: Arc::new(self.clone()),
+            identity: Arc::new(self.clone()),
             tagging: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
