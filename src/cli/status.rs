@@ -396,9 +396,10 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
             let result = one.last_failure().map_or(OutcomeKind::Failed, |last| last.result);
             Cell::new(format!("last deployment {result}"), Tone::Bad)
         }
-        Standing::Undecided => {
-            Cell::new(format!("{} to decide", counted(one.undecided, "push", "pushes")), Tone::Warning)
-        }
+        Standing::Undecided => match &one.waiting {
+            Some(waiting) => Cell::new(format!("waits ({})", waiting.gate), Tone::Warning),
+            None => Cell::new(format!("{} to decide", counted(one.undecided, "push", "pushes")), Tone::Warning),
+        },
         Standing::Changed => Cell::new("changed by somebody else", Tone::Warning),
         Standing::Steady => Cell::new("ok", Tone::Good),
         Standing::Untouched if one.runs.is_none() => Cell::new("not looked at", Tone::Faint),

@@ -99,6 +99,7 @@ fn what_waits_is_said_with_its_stage_and_what_to_do() {
         until: Some(at(600)),
         stage: Some("POST_SCALE_UP".to_owned()),
         hook: None,
+        reported: false,
     };
     let text = shown(vec![ServiceStatus { waiting: Some(waiting), ..plain("a") }]);
     assert!(text.contains("team/app:1.4 waits since 2027-01-15T08:00:00Z: ECS pauses at POST_SCALE_UP"), "{text}");

@@ -107,7 +107,13 @@ pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> 
                 @if let Some(found) = &one.discovered {
                     dt { "Found by" } dd { "tag " code { (found.tag) } ", policy " code { (found.policy) } " " span .faint { (ago(found.since, now)) } }
                 }
-                @if one.undecided > 0 { dt { "Waiting" } dd { (counted(one.undecided, "push", "pushes")) " for a decision" } }
+                @if one.undecided > 0 {
+                    dt { "Waiting" }
+                    dd {
+                        (counted(one.undecided, "push", "pushes"))
+                        @match &one.waiting { Some(waiting) => { " at the gate " (waiting.gate) } None => " for a decision" }
+                    }
+                }
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
             @if let Some(waiting) = &one.waiting { p .note .warn { (waiting.to_string()) } }

@@ -7,6 +7,7 @@ mod disk;
 mod ecr;
 mod ecs;
 mod faults;
+mod gates;
 mod inventory;
 mod limits;
 mod queue;
@@ -91,6 +92,7 @@ pub struct Inner {
     queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
+    at_gates: gates::AtGates,
 }
 
 /// One call that was made, in order.
@@ -133,6 +135,7 @@ impl World {
             topics: BTreeMap::new(),
             queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
+            at_gates: gates::AtGates::default(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false, door: None }
     }
