@@ -158,7 +158,7 @@ async fn obtain(config: &Config, now: Timestamp) -> Result<Status, StatusError> 
             let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
             let common = Common::new(metrics, Arc::default(), Arc::default());
             let (contents, active) = place::look(config, settings, &common).await?;
-            return Ok(Status::of_table(config, &contents, active, now));
+            return Ok(Status::of_table(&Arc::new(config.clone()), &contents, active, now));
         }
     };
     match control::ask(&config.control.socket, &Ask::Status).await {

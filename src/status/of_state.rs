@@ -1,5 +1,7 @@
 //! The configuration and the state, in the shape of the status.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
@@ -60,9 +62,10 @@ impl Status {
 
     /// What the configuration and a table say.
     #[must_use]
-    pub fn of_table(config: &Config, contents: &Contents, active: Option<String>, now: Timestamp) -> Self {
+    pub fn of_table(config: &Arc<Config>, contents: &Contents, active: Option<String>, now: Timestamp) -> Self {
         let table = TableStatus { active, written_at: contents.at };
-        Self { source: Origin::Table, table: Some(table), ..Self::of(config, &contents.state, now) }
+        let config = config.with_discovered(&contents.state);
+        Self { source: Origin::Table, table: Some(table), ..Self::of(&config, &contents.state, now) }
     }
 
     /// The entry of a service.
