@@ -98,7 +98,8 @@ pub async fn look(
     let keys: BTreeSet<ServiceKey> = rules.iter().map(|rule| rule.key.clone()).collect();
     let running = running(config, context.ecs.as_ref(), &keys, &mut usage).await?;
     let of_latest = running.iter().filter(|(key, _)| latest.contains(key)).map(|(_, which)| family_of(which));
-    let wanted: BTreeSet<String> = running.values().cloned().chain(of_latest).collect();
+    let of_tasks = note_tasks(&mut usage, &rules, &running);
+    let wanted: BTreeSet<String> = running.values().cloned().chain(of_latest).chain(of_tasks).collect();
     let definitions = each(wanted, |which| async move {
         let read = again(|| context.ecs.describe_task_definition(&which)).await;
         read.map_err(asking(format!("the task definition {}", crate::wording::short_revision(&which))))
@@ -108,6 +109,20 @@ pub async fn look(
         add(&mut usage, definition);
     }
     Ok(usage)
+}
+
+/// What one-off tasks run from, and where. Gives the families of their own.
+fn note_tasks(usage: &mut Usage, rules: &[&ServiceRule], running: &BTreeMap<ServiceKey, String>) -> BTreeSet<String> {
+    let mut own = BTreeSet::new();
+    for rule in rules {
+        for task in rule.before.iter().chain(&rule.verify) {
+            usage.task_clusters.insert(rule.key.cluster.clone());
+            own.extend(task.family.clone());
+            let family = task.family.clone().or_else(|| running.get(&rule.key).map(|arn| family_of(arn)));
+            usage.task_families.extend(family);
+        }
+    }
+    own
 }
 
 fn family_of(arn: &str) -> String {

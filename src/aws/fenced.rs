@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{AwsContext, AwsError, Contexts, Ecs, Fault, Services};
 use crate::clock;
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
+use crate::domain::task::{Started, TaskView};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, EcsName, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, RunningImages};
@@ -99,6 +101,22 @@ impl Ecs for Fenced {
 
     async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
         self.ecs.service_deployments(arns).await
+    }
+
+    async fn describe_service_json(&self, cluster: &EcsName, service: &EcsName) -> Result<Option<Value>, AwsError> {
+        self.ecs.describe_service_json(cluster, service).await
+    }
+
+    async fn run_task(&self, request: &Value) -> Result<Started, AwsError> {
+        self.write("RunTask", self.ecs.run_task(request)).await
+    }
+
+    async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError> {
+        self.ecs.describe_tasks(cluster, tasks).await
+    }
+
+    async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError> {
+        self.write("StopTask", self.ecs.stop_task(cluster, task, reason)).await
     }
 
     async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {

@@ -18,6 +18,7 @@ use crate::domain::gate::Gates;
 use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
 use crate::domain::routing::Rules;
 use crate::domain::settings::{DeploySettings, RepositoryRule, ServiceRule};
+use crate::domain::task::TaskSpec;
 use crate::domain::types::{ContextName, ServiceKey};
 
 /// CloudTrail keeps its event history for 90 days.
@@ -183,9 +184,9 @@ fn is_table_name(text: &str) -> bool {
 }
 
 fn http(table: &Table<'_>) -> HttpSettings {
-    let keys::Http { listen } = keys::Http::read(table);
+    let keys::Http { listen, service_histograms } = keys::Http::read(table);
     table.report_unknown();
-    HttpSettings { listen: listen.value }
+    HttpSettings { listen: listen.value, service_histograms: service_histograms.map(|found| found.value) }
 }
 
 fn control(table: &Table<'_>) -> ControlSettings {
@@ -313,7 +314,8 @@ fn context_named(
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("known: {}", known.join(", ")) };
         table.wrong(at, "aws", format!("there is no table [aws.{name}]; {known}"));
     }
-    name
+    // One text for all that name it.
+    aws.get_key_value(&name).map(|(known, _)| known.clone()).unwrap_or(name)
 }
 
 fn repository(
@@ -328,6 +330,7 @@ fn repository(
     let policy = policy(table);
     require_policy(table, policy.as_ref());
     let mut services: Vec<ServiceRule> = Vec::new();
+    let mut listed: BTreeSet<ServiceKey> = BTreeSet::new();
     let below = table.tables(keys::Service::SECTION);
     if below.is_empty() && !table.has("service") {
         table.missing("service", "is missing: name at least one service under [[repository.service]]");
@@ -336,7 +339,7 @@ fn repository(
         let (at, key_name) = (below.span.start, below.name("service"));
         let Some((service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
         promotions.of(&service.key, given, below.name(""));
-        if services.iter().any(|other| other.key == service.key) {
+        if !listed.insert(service.key.clone()) {
             table.wrong(
                 at,
                 "service",
@@ -369,6 +372,8 @@ fn repository(
         services.push(service);
     }
     table.report_unknown();
+    // Most repositories have one service, and a list that grows begins with room for four.
+    services.shrink_to_fit();
     Some(RepositoryRule { aws: context, name: name?.value, services })
 }
 
@@ -463,13 +468,39 @@ fn service(
     };
     let own_policy = policy(table);
     let (deploy, given) = deploy(table, defaults);
+    let before = table.tables(keys::Before::SECTION).iter().map(task).collect();
+    let keys::Verify {} = keys::Verify::read(table);
+    let verify = table.tables(keys::Verify::SECTION).iter().map(task).collect();
     table.report_unknown();
     let rule = ServiceRule {
         key: ServiceKey { aws: context, cluster: cluster?.value.0, service: service?.value.0 },
         container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
+        before,
+        verify,
         known_since: None,
     };
     Some((rule, given))
+}
+
+/// A one-off task, before the service is updated or after.
+fn task(table: &Table<'_>) -> TaskSpec {
+    let keys::Before { command, container, timeout, family } = keys::Before::read(table);
+    if let Some(command) = &command
+        && command.value.0.is_empty()
+    {
+        table.wrong(
+            command.at,
+            "command",
+            "is empty: name the program and its arguments, or leave it out to run the image's own command",
+        );
+    }
+    table.report_unknown();
+    TaskSpec {
+        command: command.into_iter().flat_map(|found| found.value.0).map(|text| text.value).collect(),
+        container: container.map(|found| found.value.0),
+        timeout_seconds: timeout.value.as_secs(),
+        family: family.map(|found| found.value.0),
+    }
 }

@@ -119,6 +119,18 @@ impl Form for f64 {
     }
 }
 
+impl Form for bool {
+    const NAME: &'static str = "true or false";
+
+    fn read(table: &Table<'_>, key: &'static str) -> Option<Found<Self>> {
+        table.truth(key)
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Form for PathBuf {
     const NAME: &'static str = "path";
 
@@ -170,6 +182,7 @@ parsed! {
     ClusterName: "name, not an ARN", |text| given::cluster(text).map(Self);
     ServiceName: "name, not an ARN", |text| given::service(text).map(Self);
     ContainerName: "name of a container", |text| given::container(text).map(Self);
+    FamilyName: "name of a task definition family", |text| given::family(text).map(Self);
 }
 
 /// The name of a cluster.
@@ -180,6 +193,15 @@ pub(super) struct ServiceName(pub(super) EcsName);
 
 /// The name of a container, as it stands in the task definition.
 pub(super) struct ContainerName(pub(super) String);
+
+/// The name of a task definition family, without a revision.
+pub(super) struct FamilyName(pub(super) String);
+
+impl FamilyName {
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl ClusterName {
     fn as_str(&self) -> &str {

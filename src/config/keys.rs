@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::forms::{ClusterName, ContainerName, Every, ServiceName, Span};
+use super::forms::{ClusterName, ContainerName, Every, FamilyName, ServiceName, Span};
 use super::reader::{Form, Found, Setting, Table, Texts};
 use super::{AwsSettings, HttpSettings, TableSettings, WhenMissing};
 use crate::domain::audit::EventName;
@@ -178,6 +178,7 @@ configuration! {
     }
     Http: Table "" / "http" [], "Where the status page, metrics and health are served." {
         default listen: SocketAddr = HttpSettings::default().listen, "An IP address and a port. There is no encryption and no authentication. A change takes effect at the next start.";
+        optional service_histograms: bool, "Whether histograms have series by service and by repository. Without it: `true` up to 200 services, and `false` above.";
     }
     Control: Table "" / "control" [], "Where commands reach the running daemon." {
         default socket: PathBuf = PathBuf::from("/run/ecs-deployd/control.sock"), "A Unix socket of mode 0660. A change takes effect at the next start.";
@@ -239,4 +240,11 @@ configuration! {
         optional aws: ContextName, "The AWS context that the service runs in. Without it: the repository's.";
         optional container: ContainerName, "The one container that gets the image. Without it: every container whose image comes from the repository.";
     }
+    Before: List "repository.service" / "before" [], "A one-off task that runs from the new revision before the service is updated, such as a migration. Several run one after the other. A rollout whose task does not exit with 0 has failed." {
+        optional command: Texts, "The command of the container. Without it: the image's own.";
+        optional container: ContainerName, "The container that runs the command, and whose exit code counts. Without it: the service's matching container.";
+        default timeout: Duration = Duration::from_mins(15), "The longest time that the task may take. Then it is stopped, and the rollout has failed.";
+        optional family: FamilyName, "Another task definition family, which gets a revision of its own with the image changed in its matching containers.";
+    }
+    Verify: List "repository.service" / "verify" [Before], "A one-off task that runs after the rollout is complete. If it does not exit with 0, the service goes back." {}
 }

@@ -17,6 +17,7 @@ use crate::config::{Config, TableSettings};
 use crate::deployer::Request;
 use crate::domain::operator_command::Refused;
 use crate::lease::{Keeper, Tenure, Watch, this_process};
+use crate::metrics::Detail;
 use crate::orders;
 use crate::signals::Wish;
 use crate::state_store::table::{self, TableError, TableStore};
@@ -244,7 +245,7 @@ impl Supervisor<'_> {
         let _ = (&mut work.deployer).await;
         let notifier = work.notifier.clone();
         tokio::spawn(async move { notifier.finish(LAST_NOTIFICATIONS_WITHIN).await });
-        process.metrics.expect(&[], &[], &[]);
+        process.metrics.expect(&[], &[], &[], Detail::default());
     }
 }
 

@@ -118,7 +118,8 @@ impl Supervisor<'_> {
     }
 
     async fn replace(&mut self) -> Result<(), String> {
-        let config = self.process.source.load().map_err(|error| chain(&error))?;
+        let source = self.process.source.clone();
+        let config = beside(move || source.load()).await?.map_err(|error| chain(&error))?;
         let contexts =
             aws::connect(&config.aws, &self.process.common, Patience::Short).await.map_err(|error| chain(&error))?;
         let state = self.kept.state().await?;
@@ -138,6 +139,11 @@ impl Supervisor<'_> {
     }
 }
 
+/// Does something on another thread: reading a large file takes its time, in which everything else goes on.
+pub(super) async fn beside<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(read).await.map_err(|died| died.to_string())
+}
+
 /// Resolves when the lease is lost.
 async fn lost(kept: &mut Kept) {
     match kept {
@@ -149,10 +155,13 @@ async fn lost(kept: &mut Kept) {
 impl Kept {
     async fn state(&self) -> Result<State, String> {
         match self {
-            Self::File(path) => match state_store::read(path).map_err(|error| chain(&error))? {
-                Found::State(state) => Ok(*state),
-                Found::Missing => Err("the state file is gone".to_owned()),
-            },
+            Self::File(path) => {
+                let path = path.clone();
+                match beside(move || state_store::read(&path)).await?.map_err(|error| chain(&error))? {
+                    Found::State(state) => Ok(*state),
+                    Found::Missing => Err("the state file is gone".to_owned()),
+                }
+            }
             Self::Table { store, .. } => Ok(store.last().await),
         }
     }

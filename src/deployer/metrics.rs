@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, FEW_SERVICES};
 use crate::domain::source::PushSource;
 use crate::domain::types::RepositoryName;
 use crate::engine::{DiscoveryEvent, Event, ServiceEvent, Taken};
-use crate::metrics::{MessageOutcome, Metrics};
+use crate::metrics::{Detail, MessageOutcome, Metrics};
 
 /// Makes the series of what is configured appear.
 pub(super) fn expect(metrics: &Metrics, config: &Config) {
     let contexts = config.polled_contexts();
     let repositories: Vec<_> = config.repositories.keys().map(|key| &key.name).collect();
     let services: Vec<_> = config.services().map(|(_, rule)| &rule.key).collect();
-    metrics.expect(&contexts, &repositories, &services);
+    let detail = Detail { zeros: config.names.count() <= FEW_SERVICES, histograms: config.service_histograms() };
+    metrics.expect(&contexts, &repositories, &services, detail);
     metrics.expect_queues(&config.contexts_with_queues());
     if let Some(audit) = &config.audit {
         metrics.expect_audits(&config.audited_contexts(), &audit.events);
@@ -52,6 +53,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
         Event::Service(key, event) => match event {
             ServiceEvent::RolloutEnded { outcome, took, .. } => metrics.deployment_ended(key, outcome.result, *took),
             ServiceEvent::Refused(_) => metrics.deployment_refused(key),
+            ServiceEvent::TaskEnded(task) => metrics.task_ended(key, task.kind, task.outcome),
             ServiceEvent::PushStable(after) => metrics.push_stable(key, *after),
             ServiceEvent::Counted(counts) => metrics.service_counts(key, *counts),
             ServiceEvent::Waits(_)
@@ -74,6 +76,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | ServiceEvent::CommandAnswered { .. }
             | ServiceEvent::Proven(_)
             | ServiceEvent::MonitoringBegun(_)
+            | ServiceEvent::TaskStarted { .. }
             | ServiceEvent::PendingDropped => {}
         },
         Event::Discovery(DiscoveryEvent::Followed(aws, services)) => metrics.discovered(aws, *services),

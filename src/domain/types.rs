@@ -1,6 +1,7 @@
 //! The names and numbers of the field, each parsed once, at the edge.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ macro_rules! text_type {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Parses the text.
@@ -32,7 +33,7 @@ macro_rules! text_type {
             /// [`Malformed`] when the text does not have the form described on the type.
             pub fn parse(text: &str) -> Result<Self, Malformed> {
                 let valid: fn(&str) -> bool = $valid;
-                if valid(text) { Ok(Self(text.to_owned())) } else { Err(Malformed::new($kind, text)) }
+                if valid(text) { Ok(Self(Arc::from(text))) } else { Err(Malformed::new($kind, text)) }
             }
 
             /// The text itself.
@@ -51,7 +52,7 @@ macro_rules! text_type {
 
         impl From<$name> for String {
             fn from(value: $name) -> String {
-                value.0
+                value.0.as_ref().to_owned()
             }
         }
 
@@ -160,7 +161,7 @@ text_type!(
 /// The context that needs no table in the configuration: the ambient credentials and Region.
 impl Default for ContextName {
     fn default() -> Self {
-        Self("default".to_owned())
+        Self::of_default()
     }
 }
 
@@ -185,7 +186,7 @@ impl ContextName {
     /// `default`, the one context that needs no table in the configuration.
     #[must_use]
     pub fn of_default() -> Self {
-        Self("default".to_owned())
+        Self(Arc::from("default"))
     }
 }
 
@@ -202,7 +203,7 @@ pub struct Principal {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskDefinitionArn {
-    text: String,
+    text: Arc<str>,
     family_at: usize,
     revision: u64,
 }
@@ -220,7 +221,7 @@ impl TaskDefinitionArn {
             return Err(malformed());
         }
         let revision = revision.parse().map_err(|_| malformed())?;
-        Ok(Self { text: text.to_owned(), family_at, revision })
+        Ok(Self { text: Arc::from(text), family_at, revision })
     }
 
     /// The whole ARN.
@@ -258,7 +259,7 @@ impl TryFrom<String> for TaskDefinitionArn {
 
 impl From<TaskDefinitionArn> for String {
     fn from(value: TaskDefinitionArn) -> String {
-        value.text
+        value.text.as_ref().to_owned()
     }
 }
 

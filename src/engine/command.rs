@@ -96,6 +96,8 @@ impl Handler<'_> {
             Workflow::Verifying { intent, recorded, .. } => !intent.is_forward() || *recorded != Recorded::Intended,
             Workflow::Registering { intent, .. } => !intent.is_forward(),
             Workflow::Updating { intent, turn, .. } => !intent.is_forward() || matches!(turn, Turn::UnderWay { .. }),
+            // What a task has begun is waited for.
+            Workflow::Tasking { tasking, .. } => !tasking.is_unbegun(),
             Workflow::Rolling { .. } => true,
         };
         if !may_be_told || self.rules.region(&self.key.aws).is_none() {

@@ -37,4 +37,5 @@ mod replicas;
 mod runbook;
 mod running;
 mod starting;
+mod tasks;
 mod wrong_clock;

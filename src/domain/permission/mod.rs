@@ -41,6 +41,10 @@ pub struct Usage {
     pub tagged_families: BTreeSet<String>,
     /// The ARNs of the task roles and execution roles that the revisions name.
     pub roles: BTreeSet<String>,
+    /// The clusters of services with one-off tasks.
+    pub task_clusters: BTreeSet<EcsName>,
+    /// The families that one-off tasks run from.
+    pub task_families: BTreeSet<String>,
     /// The ARN of the queue that is read for pushes.
     pub queue: Option<String>,
     /// The ARNs of the topics that are published to from here.
@@ -69,6 +73,8 @@ impl Usage {
             families: BTreeSet::new(),
             tagged_families: BTreeSet::new(),
             roles: BTreeSet::new(),
+            task_clusters: BTreeSet::new(),
+            task_families: BTreeSet::new(),
             queue: None,
             topics: BTreeSet::new(),
             tables: BTreeSet::new(),
@@ -156,6 +162,8 @@ pub enum Use {
     RevisionTags,
     /// The task definitions of the services name roles.
     TaskRoles,
+    /// One-off tasks run before or after deployments.
+    OneOffTasks,
     /// Notifications are published to topics.
     Topics,
     /// The state is in a table.
@@ -180,6 +188,7 @@ impl Use {
             Self::ExpressMode => !usage.express.is_empty(),
             Self::RevisionTags => !usage.tagged_families.is_empty() || !usage.discovers.is_empty(),
             Self::TaskRoles => !usage.roles.is_empty(),
+            Self::OneOffTasks => !usage.task_clusters.is_empty(),
             Self::Topics => !usage.topics.is_empty(),
             Self::Tables => !usage.tables.is_empty(),
             Self::OtherRoles => !usage.assumed_roles.is_empty(),
@@ -213,6 +222,10 @@ pub enum Scope {
     ExpressServices,
     /// The tasks of the services' clusters: the ids of tasks are not known beforehand.
     Tasks,
+    /// One-off tasks: the tasks of the clusters that they run in.
+    OneOffTasks,
+    /// The families that one-off tasks run from.
+    TaskFamilies,
     /// The families of the services' task definitions.
     Families,
     /// The families of which revisions have tags.
@@ -244,6 +257,8 @@ impl Scope {
             Self::Tasks => {
                 usage.clusters().into_iter().map(|name| usage.arn("ecs", &format!("task/{name}/*"))).collect()
             }
+            Self::OneOffTasks => tasks_of(usage, &usage.task_clusters),
+            Self::TaskFamilies => usage.of_families(&usage.task_families),
             Self::Families => usage.of_families(&usage.families),
             Self::TaggedFamilies => usage.of_families(&usage.tagged_families),
             Self::TaskRoles => usage.roles.iter().cloned().collect(),
@@ -252,6 +267,10 @@ impl Scope {
             Self::OtherRoles => usage.assumed_roles.iter().cloned().collect(),
         }
     }
+}
+
+fn tasks_of(usage: &Usage, clusters: &BTreeSet<EcsName>) -> Vec<String> {
+    clusters.iter().map(|name| usage.arn("ecs", &format!("task/{name}/*"))).collect()
 }
 
 /// The services that are listed, and whatever may be found.
@@ -277,8 +296,12 @@ pub enum Condition {
     Region,
     /// The clusters of the services.
     Clusters,
+    /// The clusters of services with one-off tasks.
+    TaskClusters,
     /// While a revision is being registered.
     WhileRegistering,
+    /// While a task is being started.
+    WhileStarting,
     /// Roles that ECS tasks get.
     PassedToTasks,
 }
@@ -294,6 +317,12 @@ impl Condition {
                 let arns = clusters.map(|name| usage.arn("ecs", &format!("cluster/{name}"))).collect();
                 Some(("ArnEquals", "ecs:cluster", arns))
             }
+            Self::TaskClusters => {
+                let clusters = usage.task_clusters.iter();
+                let arns = clusters.map(|name| usage.arn("ecs", &format!("cluster/{name}"))).collect();
+                Some(("ArnEquals", "ecs:cluster", arns))
+            }
+            Self::WhileStarting => Some(("StringEquals", "ecs:CreateAction", vec!["RunTask".to_owned()])),
             Self::WhileRegistering => {
                 Some(("StringEquals", "ecs:CreateAction", vec!["RegisterTaskDefinition".to_owned()]))
             }
@@ -396,6 +425,9 @@ pub const GRANTS: &[Grant] = &[
         Scope::TaggedFamilies,
         Condition::WhileRegistering,
     ),
+    grant("RunOneOffTasks", "ecs:RunTask", Use::OneOffTasks, Scope::TaskFamilies, Condition::TaskClusters),
+    grant("StopOneOffTasks", "ecs:StopTask", Use::OneOffTasks, Scope::OneOffTasks, Condition::None),
+    grant("TagOneOffTasks", "ecs:TagResource", Use::OneOffTasks, Scope::OneOffTasks, Condition::WhileStarting),
     grant("PassRolesOfTasks", "iam:PassRole", Use::TaskRoles, Scope::TaskRoles, Condition::PassedToTasks),
     grant("Notify", "sns:Publish", Use::Topics, Scope::Topics, Condition::None),
     grant("KeepTheState", "dynamodb:DescribeTable", Use::Tables, Scope::Tables, Condition::None),

@@ -59,6 +59,8 @@ pub(super) const SERVICES: [ServiceOf; 5] = [
     ("web", "both", &[("main", "app"), ("helper", "side")]),
 ];
 
+/// Services with a migration, in lives that have some.
+pub(super) const MIGRATED: [&str; 3] = ["a", "b", "s"];
 /// The service that may have a PAUSE hook.
 pub(super) const PAUSES: (&str, &str) = ("batch", "v");
 
@@ -100,6 +102,8 @@ pub(super) struct Kind {
     pub(super) hesitates: bool,
     /// Rollouts stay under watch after ECS has completed them: `monitor = "2m"`. Some bad images are complete in ECS's eyes.
     pub(super) monitors: bool,
+    /// The services in [`MIGRATED`] have a migration before each rollout, which succeeds.
+    pub(super) migrates: bool,
     /// Service `a` has CloudWatch alarms, for which ECS waits longer than the timeout.
     pub(super) alarmed: bool,
     /// Service `v` has a PAUSE hook.
@@ -129,6 +133,7 @@ impl Kind {
             expires: is(10, 60),
             hesitates: is(11, 30),
             monitors: is(12, 40),
+            migrates: is(13, 40),
             // The numbers leave the lives in which a promise was broken once as they were.
             alarmed: is(18, 40),
             pauses: is(35, 40),
@@ -212,6 +217,8 @@ impl Life {
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
         life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
+        // Whoever is away for longer than ECS tells of a task cannot know how it ended.
+        life.world.tell_of_tasks_for(SignedDuration::from_hours(24 * 365));
         if kind.queued {
             life.world.set_queue_way(Some(Rng::new(!seed ^ (13 << 32))));
             life.world.fill_queue();
@@ -303,8 +310,15 @@ impl Life {
         };
         let monitor = if self.kind.monitors { "monitor = \"2m\"\n" } else { "" };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
+        let mut services = CONFIG.to_owned();
+        for name in MIGRATED.iter().filter(|_| self.kind.migrates) {
+            let line = format!("service = \"{name}\"\n");
+            let task =
+                format!("[[repository.service.before]]\ncommand = [\"migrate\", \"{name}\"]\ntimeout = \"5m\"\n");
+            services = services.replace(&line, &format!("{line}{task}"));
+        }
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{CONFIG}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{services}"
         )
     }
 

@@ -10,6 +10,7 @@ mod faults;
 mod gates;
 mod inventory;
 mod limits;
+mod one_off;
 mod queue;
 pub mod rng;
 mod table;
@@ -31,6 +32,7 @@ pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
+pub use one_off::{Job, TaskEnd};
 pub use queue::{QUEUE, edited};
 pub use table::{SharedTable, TableWeather};
 
@@ -89,6 +91,7 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    one_off: one_off::OneOff,
     queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
@@ -133,6 +136,7 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            one_off: one_off::OneOff::default(),
             queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
             at_gates: gates::AtGates::default(),
