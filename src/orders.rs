@@ -18,7 +18,7 @@ use crate::clock::{self, Instant};
 use crate::deployer::{OrderOf, Request};
 use crate::domain::operator_command::{OperatorCommand, Refused};
 use crate::domain::printable::PrintableText;
-use crate::lease::Fence;
+use crate::lease::{self, Fence};
 
 /// The partition of the orders.
 const ORDERS: &str = "orders";
@@ -72,6 +72,11 @@ pub enum Unanswered {
         "a replica took the order and has not answered in time: `ecs-deployd status` and its log tell what became of it"
     )]
     TakenAndSilent,
+    /// Whoever took it is not active any more.
+    #[error(
+        "the replica that took the order ended before it answered: look at `ecs-deployd status`, and give the order again if it was not carried out"
+    )]
+    TakenAndGone,
 }
 
 const WAITING: &str = "waiting";
@@ -85,6 +90,8 @@ struct Found {
     body: String,
     state: String,
     beat: u64,
+    /// The term of the replica that took it.
+    term: Option<u64>,
     answer: Option<String>,
 }
 
@@ -95,6 +102,7 @@ impl Found {
             body: item.text("body")?.to_owned(),
             state: item.text("state")?.to_owned(),
             beat: item.number("beat")?,
+            term: item.number("term"),
             answer: item.text("answer").map(str::to_owned),
         })
     }
@@ -105,6 +113,7 @@ impl Found {
             ("state", Attribute::Text(self.state.clone())),
             ("beat", Attribute::Number(self.beat)),
         ];
+        attributes.extend(self.term.iter().map(|term| ("term", Attribute::Number(*term))));
         attributes.extend(self.answer.iter().map(|answer| ("answer", Attribute::Text(answer.clone()))));
         Change::Put(Item::new(self.key.clone(), attributes), only_if)
     }
@@ -132,7 +141,7 @@ pub async fn give(
     let body = serde_json::to_string(&body)
         .map_err(|error| failed(AwsError::unusable("dynamodb", "PutItem", error.to_string())))?;
     let key = ItemKey::new(ORDERS, id);
-    let mut mine = Found { key: key.clone(), body, state: WAITING.to_owned(), beat: 0, answer: None };
+    let mut mine = Found { key: key.clone(), body, state: WAITING.to_owned(), beat: 0, term: None, answer: None };
     match table.write(&mine.put(Some(Condition::Absent))).await {
         // It may be there all the same, and is looked for.
         Err(error) if error.fault != Fault::Unavailable => return Err(failed(error)),
@@ -155,6 +164,13 @@ pub async fn give(
                 if since.elapsed() > ANSWER_WITHIN + patience {
                     return Err(Unanswered::TakenAndSilent);
                 }
+                if is_over(table, found.term).await {
+                    // It may have answered right before its end.
+                    let last = table.get(&key).await.ok().flatten().as_ref().and_then(Found::of);
+                    let told = last.and_then(|last| serde_json::from_str(last.answer.as_deref()?).ok());
+                    let _ = table.write(&Change::Delete(key, None)).await;
+                    return told.ok_or(Unanswered::TakenAndGone);
+                }
                 continue;
             }
             _ => {}
@@ -165,6 +181,14 @@ pub async fn give(
         // A sign of life, unless it is taken by now. It does not matter if one of them is lost.
         mine.beat += 1;
         let _ = table.write(&mine.put(Some(mine.no_further()))).await;
+    }
+}
+
+/// Whether the term of a replica is over, for sure.
+async fn is_over(table: &dyn Table, term: Option<u64>) -> bool {
+    match (lease::term_now(table).await, term) {
+        (Ok(Some(now)), Some(term)) => now != term,
+        (Ok(None) | Err(_), _) | (_, None) => false,
     }
 }
 
@@ -243,7 +267,7 @@ impl Desk {
 
     /// Takes an order, under the fence of the lease, and has it carried out beside this.
     async fn take(&self, order: Found) {
-        let taken = Found { state: TAKEN.to_owned(), ..order.clone() };
+        let taken = Found { state: TAKEN.to_owned(), term: Some(self.fence.term), ..order.clone() };
         let changes = [Change::Check(Fence::key(), self.fence.condition()), taken.put(Some(order.no_further()))];
         match self.table.transact(&changes).await {
             Ok(Written::Done) => {}
@@ -278,9 +302,13 @@ async fn carry_out(asks: &mpsc::Sender<Request>, body: &str) -> Told {
         asks.send(order).await.ok()?;
         answered.await.ok()
     };
-    match clock::within(ANSWER_WITHIN, asked).await.flatten() {
-        Some(Ok(text)) => Told::Done(text.into()),
-        Some(Err(Refused(text))) => Told::Refused(text.into()),
+    match clock::within(ANSWER_WITHIN, asked).await {
+        Some(Some(Ok(text))) => Told::Done(text.into()),
+        Some(Some(Err(Refused(text)))) => Told::Refused(text.into()),
+        Some(None) => Told::Refused(
+            "this replica ended before it answered: look at `status`, and give the order again if it was not carried out"
+                .into(),
+        ),
         None => Told::Refused("no answer in time; `status` and the log tell what became of it".into()),
     }
 }

@@ -7,7 +7,7 @@ use crate::aws::table::Table;
 use crate::aws::{self, Common, ConnectError, Patience};
 use crate::clock::{self, Clock};
 use crate::config::{Config, StatePlace, TableSettings};
-use crate::lease::{Keeper, Tenure, Watch, holder_now, this_process};
+use crate::lease::{Keeper, Tenure, Watch, holder_now, seen_alive, this_process};
 use crate::state_store::table::{self, Contents, TableError, TableStore};
 use crate::state_store::{self, Found, StateStore, StateStoreError, Store};
 
@@ -118,10 +118,23 @@ pub async fn lease(
     clock: Arc<dyn Clock>,
 ) -> Result<(Keeper, Arc<Tenure>), TableError> {
     let me = this_process(clock.as_ref());
-    let keeper = Keeper::start(Arc::clone(table), me, length, clock);
+    let keeper = Keeper::start(Arc::clone(table), me.clone(), length, clock);
     let mut standing = keeper.standing();
     let is_active = |now: &Watch| matches!(now, Watch::Active(_));
-    let _ = clock::within(length + SLACK, standing.wait_for(is_active)).await;
+    let waiting = async {
+        let _ = clock::within(length + SLACK, standing.wait_for(is_active)).await;
+        None
+    };
+    let alive = tokio::select! {
+        biased;
+        held = waiting => held,
+        // Whoever renews it will not give it up within a lease.
+        other = seen_alive(table.as_ref()) => Some(other).filter(|other| *other != me),
+    };
+    if let Some(holder) = alive {
+        keeper.give_back().await;
+        return Err(TableError::Held { table: table.name().to_owned(), holder });
+    }
     let last = standing.borrow().clone();
     if let Watch::Active(tenure) = &last {
         return Ok((keeper, Arc::clone(tenure)));

@@ -257,7 +257,16 @@ struct Snapshots {
 }
 
 impl Snapshots {
-    async fn get(&self) -> Option<Arc<table::Contents>> {
+    /// With thousands of services it takes megabytes, so that it is kept no longer than it is shown.
+    fn forget_later(this: &Arc<Self>) {
+        let this = Arc::clone(this);
+        drop(tokio::spawn(async move {
+            clock::sleep(FRESH).await;
+            this.last.lock().await.take_if(|(read, _)| read.elapsed() >= FRESH);
+        }));
+    }
+
+    async fn get(self: Arc<Self>) -> Option<Arc<table::Contents>> {
         let mut last = self.last.lock().await;
         if let Some((read, contents)) = last.as_ref()
             && read.elapsed() < FRESH
@@ -268,6 +277,7 @@ impl Snapshots {
             Ok(contents) => {
                 let contents = Arc::new(contents);
                 *last = Some((clock::instant(), Arc::clone(&contents)));
+                Self::forget_later(&self);
                 Some(contents)
             }
             Err(error) => {

@@ -18,6 +18,9 @@ use crate::engine::Moment;
 /// The longest that an answer about the lease is waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// From one look whether somebody renews the lease to the next.
+const SEE_EVERY: Duration = Duration::from_secs(1);
+
 /// What is said of an item in the lease's place that is none.
 const NO_LEASE: &str =
     "the item with the keys lease, lease was not written by ecs-deployd: delete it, or use another table";
@@ -90,7 +93,8 @@ impl Keeper {
         let (standing, watched) = watch::channel(Watch::Standby { holder: None, trouble: None });
         let (tell, told) = mpsc::channel(4);
         let machine = Machine::new(me.clone(), length);
-        let keeping = Keeping { machine, table, me, length, clock, begun: clock::instant(), standing, trouble: None };
+        let (begun, suspended) = (clock::instant(), clock::suspended());
+        let keeping = Keeping { machine, table, me, length, clock, begun, suspended, standing, trouble: None };
         (Self { standing: watched, tell, task: None }, keeping.run(told))
     }
 
@@ -140,6 +144,8 @@ struct Keeping {
     length: Duration,
     clock: Arc<dyn Clock>,
     begun: Instant,
+    /// For how long the machine had been suspended then.
+    suspended: Duration,
     standing: watch::Sender<Watch>,
     trouble: Option<AwsError>,
 }
@@ -149,7 +155,7 @@ impl Keeping {
         let mut calls: JoinSet<(Input, Option<AwsError>)> = JoinSet::new();
         let mut input = Input::Time;
         loop {
-            let now = Moment::after_start(self.begun.elapsed());
+            let now = Moment::after_start(self.begun.elapsed() + self.was_suspended());
             for effect in self.machine.handle(input, now) {
                 match effect {
                     Effect::Read => drop(calls.spawn(read(Arc::clone(&self.table), self.patience()))),
@@ -164,7 +170,7 @@ impl Keeping {
                     Effect::Stand(standing) => self.stand(standing),
                 }
             }
-            let wake = self.machine.next_wake().map(|at| self.begun + at.since_start());
+            let wake = self.machine.next_wake().map(|at| self.instant(at));
             let wake = wake.unwrap_or_else(|| clock::instant() + self.length);
             input = tokio::select! {
                 // A process that was stopped meanwhile first sees how late it is.
@@ -180,6 +186,16 @@ impl Keeping {
                 },
             };
         }
+    }
+
+    /// For how long the machine was suspended since the start. The lease goes on meanwhile.
+    fn was_suspended(&self) -> Duration {
+        clock::suspended().saturating_sub(self.suspended)
+    }
+
+    /// A moment of the machine on the monotonic clock, which stands still while the computer is suspended.
+    fn instant(&self, at: Moment) -> Instant {
+        self.begun + at.since_start().saturating_sub(self.was_suspended())
     }
 
     /// An answer that takes longer than a third of the lease is of no use.
@@ -213,7 +229,7 @@ impl Keeping {
                     tenure.lasts_until(clock::instant());
                     warn!(
                         term = tenure.fence().term,
-                        holder = holder.as_deref().unwrap_or("nobody"),
+                        holder = holder.as_deref().unwrap_or("not known"),
                         "the lease was lost: this replica stands by"
                     );
                 }
@@ -221,7 +237,7 @@ impl Keeping {
                 self.standing.send_replace(Watch::Standby { holder, trouble });
             }
             Standing::Active { term, until } => {
-                let until = self.begun + until.since_start();
+                let until = self.instant(until);
                 let known = match &*self.standing.borrow() {
                     Watch::Active(tenure) if tenure.fence().term == term => Some(Arc::clone(tenure)),
                     _ => None,
@@ -307,6 +323,31 @@ fn lease(item: &Item) -> Option<Lease> {
 /// The table cannot be read.
 pub async fn holder_now(table: &dyn Table) -> Result<Option<String>, AwsError> {
     Ok(table.get(&Fence::key()).await?.as_ref().and_then(lease).and_then(|lease| lease.holder))
+}
+
+/// Resolves with the holder of the lease of a table once it has been seen to renew it.
+pub async fn seen_alive(table: &dyn Table) -> String {
+    let mut before: Option<Lease> = None;
+    loop {
+        // What cannot be read now may be readable the next time.
+        if let Some(found) = table.get(&Fence::key()).await.ok().flatten().as_ref().and_then(lease) {
+            let is_same = |known: &Lease| (known.term, &known.holder) == (found.term, &found.holder);
+            let renewed = before.as_ref().is_some_and(|known| is_same(known) && found.renewal > known.renewal);
+            if let (true, Some(holder)) = (renewed, &found.holder) {
+                return holder.clone();
+            }
+            before = Some(found);
+        }
+        clock::sleep(SEE_EVERY).await;
+    }
+}
+
+/// The number of the term that the lease of a table is in now.
+///
+/// # Errors
+/// The table cannot be read.
+pub(crate) async fn term_now(table: &dyn Table) -> Result<Option<u64>, AwsError> {
+    Ok(table.get(&Fence::key()).await?.as_ref().and_then(lease).map(|lease| lease.term))
 }
 
 /// A name that no other process has, nor had: the machine's, the process id, and a number for the moment of its start.

@@ -9,6 +9,7 @@ mod keeper;
 mod machine;
 mod tenure;
 
-pub use keeper::{Doubts, Keeper, Watch, holder_now, lost, stop_when_lost, this_process};
+pub(crate) use keeper::term_now;
+pub use keeper::{Doubts, Keeper, Watch, holder_now, lost, seen_alive, stop_when_lost, this_process};
 pub use machine::{Answer, Effect, Input, Lease, Machine, Standing};
 pub use tenure::{Fence, Tenure};

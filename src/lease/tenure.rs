@@ -35,14 +35,15 @@ impl Fence {
 pub struct Tenure {
     fence: Fence,
     length: Duration,
-    until: Mutex<Instant>,
+    /// The end of the lease, and for how long the machine had been suspended when that was known.
+    until: Mutex<(Instant, Duration)>,
 }
 
 impl Tenure {
     /// A term whose lease ends at a moment unless it is renewed.
     #[must_use]
     pub fn new(fence: Fence, length: Duration, until: Instant) -> Self {
-        Self { fence, length, until: Mutex::new(until) }
+        Self { fence, length, until: Mutex::new((until, clock::suspended())) }
     }
 
     /// What its transactions check.
@@ -53,7 +54,7 @@ impl Tenure {
 
     /// The lease was renewed, or is over at this moment.
     pub fn lasts_until(&self, until: Instant) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = (until, clock::suspended());
     }
 
     /// Whether the lease has not ended.
@@ -72,7 +73,9 @@ impl Tenure {
     }
 
     fn until(&self) -> Instant {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+        let (until, suspended) = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let meanwhile = clock::suspended().saturating_sub(suspended);
+        until.checked_sub(meanwhile).unwrap_or_else(clock::instant)
     }
 }
 

@@ -127,6 +127,9 @@ fn killed_at_each_step_of_a_rollout_another_one_deploys_it_once() {
         (Shut::Before("DescribeServices"), 0),
         (Shut::Before("TransactWriteItems"), 0),
         (Shut::After("TransactWriteItems"), 0),
+        (Shut::Before("TransactWriteItems"), 1),
+        (Shut::After("TransactWriteItems"), 1),
+        (Shut::After("TransactWriteItems"), 2),
         (Shut::Before("RegisterTaskDefinition"), 0),
         (Shut::After("RegisterTaskDefinition"), 0),
         (Shut::Before("UpdateService"), 0),
@@ -259,12 +262,26 @@ fn a_table_that_cannot_be_used_is_told_by_its_reason() {
         let (code, text, error) = output(&home, &["check"]);
         assert!(code == 1 && text.contains(says), "{text}{error}");
     }
+    // One that is throttled is waited for by the daemon alone.
+    let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
+    gate.shut(Shut::Refused("DescribeTable", "ThrottlingException"));
+    let throttled = home_at(&scene, TABLE, &endpoint);
+    let (code, _, error) = output(&throttled, &["status"]);
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("is throttled"), "{error}");
+    eprintln!("{error}");
+    let daemon = throttled.start();
+    daemon.wait_for_log("the table is awaited");
+    gate.open();
+    wait_for_leader(&daemon, true);
+    assert!(daemon.stop().success());
     scene.denies = true;
     let home = home(&scene);
     scene.aws.allow_only(["ecs:DescribeServices"]).unwrap();
     let (code, _, error) = output(&home, &["run"]);
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("may not be used") && error.contains("dynamodb:DescribeTable"), "{error}");
+    eprintln!("{error}");
 }
 
 #[test]

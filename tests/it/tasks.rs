@@ -113,12 +113,7 @@ async fn killed_at_every_call_each_task_runs_once() {
                 scene.world.jobs().iter().map(|job| job.request["overrides"].to_string()).collect();
             assert_eq!(kinds.len(), 2, "{} ({number}) {fate:?}: {kinds:#?}", call.operation);
             assert!(kinds[0].contains("migrate") && kinds[1].contains("smoke"), "{kinds:?}");
-            assert_eq!(
-                (scene.runs(), scene.rollouts()),
-                (Some(digest), 1),
-                "{} ({number}) {fate:?}",
-                call.operation
-            );
+            assert_eq!((scene.runs(), scene.rollouts()), (Some(digest), 1), "{} ({number}) {fate:?}", call.operation);
             runs.push(kinds.len() / 2);
         }
         table.push((call.operation, runs));

@@ -5,12 +5,14 @@
 //! `REPLICA_SEEDS=500 cargo test --test it replicas` runs that many lives; `REPLICA_SEED=17 cargo test --test it replicas --
 //! --nocapture` lives one of them again, step by step.
 
+mod costs;
 mod replica;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecs_deployd::aws::table::{Attribute, Change, Item, ItemKey};
 use ecs_deployd::domain::operator_command::OperatorCommand;
 use ecs_deployd::orders::{self, Told};
 use tokio::sync::watch;
@@ -29,7 +31,7 @@ const SERVICES: [&str; 3] = ["hello", "second", "third"];
 /// looks, and slow answers.
 const TAKEOVER: Duration = Duration::from_secs(LEASE.as_secs() + 10);
 /// Calls that change something in ECS.
-const WRITES: [&str; 3] = ["RegisterTaskDefinition", "UpdateService", "StopServiceDeployment"];
+const WRITES: [&str; 5] = ["RegisterTaskDefinition", "UpdateService", "StopServiceDeployment", "RunTask", "StopTask"];
 
 #[test]
 fn lives_of_two_replicas_keep_every_promise() {
@@ -129,7 +131,8 @@ impl Life {
             .iter()
             .map(|name| format!("[[repository.service]]\ncluster = \"web\"\nservice = \"{name}\"\n"))
             .collect();
-        config("") + &more
+        let migrates = "[[repository.service.before]]\ncommand = [\"migrate\"]\n";
+        config("") + &more + migrates
     }
 
     fn start(&mut self, number: usize) {
@@ -271,6 +274,13 @@ impl Life {
             let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
             assert!(twice.is_empty(), "{name}: deployed more than once: {twice:?}");
         }
+        // Nor does what comes before a rollout run twice.
+        let mut jobs: BTreeMap<Option<String>, usize> = BTreeMap::new();
+        for job in self.world.jobs() {
+            *jobs.entry(job.digests["app"].clone()).or_default() += 1;
+        }
+        let twice: Vec<_> = jobs.iter().filter(|(_, times)| **times > 1).collect();
+        assert!(twice.is_empty(), "the task ran more than once: {twice:?}");
         // Whoever writes holds the lease, as the table saw it.
         for call in self.world.calls().iter().filter(|call| WRITES.contains(&call.operation)) {
             let Some(replica) = call.replica else { continue };
@@ -287,47 +297,50 @@ impl Life {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_takeover_after_a_crash_takes_a_lease_and_after_a_stop_a_second() {
-    for stops in [false, true] {
-        let mut life = Life::new(1, 2, false);
-        life.start(0);
-        life.spend(5).await;
-        life.start(1);
-        life.spend(30).await;
-        assert!(life.replicas[0].as_ref().unwrap().is_active() && !life.replicas[1].as_ref().unwrap().is_active());
-        let first = life.replicas[0].take().unwrap();
-        let begun = ecs_deployd::clock::instant();
-        if stops {
-            first.stop().await;
-        } else {
-            first.kill().await;
-        }
-        while !life.replicas[1].as_ref().unwrap().is_active() {
-            ecs_deployd::clock::sleep(Duration::from_millis(10)).await;
-        }
-        let took = begun.elapsed();
-        let most = if stops { Duration::from_millis(1_500) } else { LEASE + Duration::from_secs(2) };
-        assert!(took <= most, "{took:?} after a {}", if stops { "stop" } else { "crash" });
-    }
+/// How an active replica ends.
+#[derive(Debug, Clone, Copy)]
+enum Gone {
+    Crashes,
+    Stops,
+    Freezes,
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_standby_asks_nobody_but_the_table() {
-    let mut life = Life::new(1, 2, false);
+async fn takeover(seed: u64, gone: Gone) -> Duration {
+    let mut life = Life::new(seed, 2, false);
     life.start(0);
     life.spend(5).await;
     life.start(1);
-    life.spend(300).await;
-    assert!(life.world.calls().iter().all(|call| call.replica != Some(1)), "{:#?}", life.world.calls());
-    life.table.take_requests();
-    life.spend(3600).await;
-    let requests = life.table.take_requests();
-    // Of the standby: one look a second. Of the active one: the renewals, the looks for orders, and a cursor a minute.
-    assert!((3_500..3_700).contains(&requests["GetItem"]), "{requests:?}");
-    assert!((1_700..1_810).contains(&requests["Query"]), "{requests:?}");
-    assert!((355..365).contains(&requests["PutItem"]), "{requests:?}");
-    assert!(requests["TransactWriteItems"] <= 62, "{requests:?}");
+    let span = 20 + life.rng.below(20);
+    life.spend(span).await;
+    ecs_deployd::clock::sleep(Duration::from_millis(life.rng.below(1_000))).await;
+    assert!(life.replicas[0].as_ref().unwrap().is_active() && !life.replicas[1].as_ref().unwrap().is_active());
+    let begun = ecs_deployd::clock::instant();
+    match gone {
+        Gone::Crashes => life.replicas[0].take().unwrap().kill().await,
+        Gone::Stops => life.replicas[0].take().unwrap().stop().await,
+        Gone::Freezes => drop(life.frozen[0].send_replace(true)),
+    }
+    while !life.replicas[1].as_ref().unwrap().is_active() {
+        ecs_deployd::clock::sleep(Duration::from_millis(10)).await;
+    }
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_after_a_crash_takes_a_lease_and_after_a_stop_a_second() {
+    for (gone, most) in [
+        (Gone::Crashes, LEASE + Duration::from_secs(2)),
+        (Gone::Freezes, LEASE + Duration::from_secs(2)),
+        (Gone::Stops, Duration::from_millis(1_500)),
+    ] {
+        let mut took = Vec::new();
+        for seed in 0..20 {
+            took.push(takeover(seed, gone).await);
+        }
+        took.sort();
+        eprintln!("{gone:?}: {:.1?} to {:.1?}, half of them within {:.1?}", took[0], took[19], took[10]);
+        assert!(took[19] <= most, "{gone:?}: {took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -360,4 +373,21 @@ async fn an_order_is_answered_within_seconds_and_withdrawn_where_nobody_is_activ
     life.spend(60).await;
     let refused = give("five", OperatorCommand::Deploy).await.unwrap();
     assert!(matches!(&refused, Told::Refused(_)), "the release was not carried out: {refused:?}");
+    // One that was taken by a replica which is gone is not waited for any longer.
+    let gone = tokio::spawn(give("six", OperatorCommand::Release));
+    ecs_deployd::clock::sleep(Duration::from_millis(100)).await;
+    let taken = Item::new(
+        ItemKey::new("orders", "six"),
+        [
+            ("body", Attribute::Text("{}".to_owned())),
+            ("state", Attribute::Text("taken".to_owned())),
+            ("beat", Attribute::Number(0)),
+            ("term", Attribute::Number(1)),
+        ],
+    );
+    table.write(&Change::Put(taken, None)).await.unwrap();
+    let begun = ecs_deployd::clock::instant();
+    let gone = gone.await.unwrap().unwrap_err().to_string();
+    assert!(gone.starts_with("the replica that took the order ended before it answered"), "{gone}");
+    assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
 }

@@ -14,8 +14,11 @@ use ecs_deployd::lease::Fence;
 use super::Door;
 use super::rng::Rng;
 
-/// The largest answer of a query that is simulated.
-const PAGE: usize = 40;
+/// The largest answer of a query that is simulated, unless a test wants that of DynamoDB: a smaller one shows whether the next page is asked
+/// for.
+const PAGE: usize = 10_000;
+/// The largest answer of DynamoDB.
+pub const REAL_PAGE: usize = 1_000_000;
 /// How long the real doors wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
@@ -26,6 +29,15 @@ pub struct TableWeather {
     pub chance: u64,
     /// The longest time that one takes, in milliseconds.
     pub slow: u64,
+}
+
+/// What requests are counted as on a bill (Amazon DynamoDB Developer Guide, "DynamoDB on-demand capacity mode").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Units {
+    /// Consistent reads of 4 KB. A query counts as one read.
+    pub read: usize,
+    /// Writes of 1 KB, twice as many in a transaction, checks included.
+    pub write: usize,
 }
 
 /// The table, and who has held the lease.
@@ -42,6 +54,8 @@ struct Inner {
     /// Each change of the lease: when it was made, who holds it then, and for how long.
     leases: Vec<(Duration, Option<String>, Duration)>,
     requests: BTreeMap<&'static str, usize>,
+    units: Units,
+    page: usize,
 }
 
 impl SharedTable {
@@ -54,6 +68,8 @@ impl SharedTable {
             cut: BTreeSet::new(),
             leases: Vec::new(),
             requests: BTreeMap::new(),
+            units: Units::default(),
+            page: PAGE,
         };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -87,6 +103,16 @@ impl SharedTable {
     /// How often each operation was called, since the last time.
     pub fn take_requests(&self) -> BTreeMap<&'static str, usize> {
         std::mem::take(&mut self.0.lock().unwrap().requests)
+    }
+
+    /// What they are counted as, likewise.
+    pub fn take_units(&self) -> Units {
+        std::mem::take(&mut self.0.lock().unwrap().units)
+    }
+
+    /// The largest answer of a query.
+    pub fn set_page(&self, bytes: usize) {
+        self.0.lock().unwrap().page = bytes;
     }
 
     /// The way of a replica to it.
@@ -181,6 +207,12 @@ impl Inner {
         }
     }
 
+    /// The larger one of the item before and after.
+    fn write_units(&self, change: &Change) -> usize {
+        let before = self.items.get(change.key()).map_or(0, Item::size);
+        before.max(change.size()).div_ceil(1_024).max(1)
+    }
+
     fn apply(&mut self, changes: &[Change]) -> Written {
         let keys: BTreeSet<&ItemKey> = changes.iter().map(Change::key).collect();
         assert_eq!(keys.len(), changes.len(), "two actions on one item");
@@ -229,15 +261,28 @@ impl Table for DoorTo {
 
     async fn get(&self, key: &ItemKey) -> Result<Option<Item>, AwsError> {
         let key = key.clone();
-        self.request("GetItem", move |inner| inner.items.get(&key).cloned()).await
+        self.request("GetItem", move |inner| {
+            let found = inner.items.get(&key).cloned();
+            inner.units.read += found.as_ref().map_or(0, Item::size).div_ceil(4_096).max(1);
+            found
+        })
+        .await
     }
 
     async fn query(&self, pk: &str, after: Option<String>) -> Result<ItemPage, AwsError> {
         let pk = pk.to_owned();
         self.request("Query", move |inner| {
             let is_after = |item: &&Item| item.key.pk == pk && after.as_ref().is_none_or(|after| item.key.sk > *after);
-            let items: Vec<Item> = inner.items.values().filter(is_after).take(PAGE).cloned().collect();
-            let next = items.last().filter(|_| items.len() == PAGE).map(|item| item.key.sk.clone());
+            let (mut items, mut bytes, mut next) = (Vec::<Item>::new(), 0, None);
+            for item in inner.items.values().filter(is_after) {
+                if bytes + item.size() > inner.page && !items.is_empty() {
+                    next = items.last().map(|last| last.key.sk.clone());
+                    break;
+                }
+                bytes += item.size();
+                items.push(item.clone());
+            }
+            inner.units.read += bytes.div_ceil(4_096).max(1);
             ItemPage { items, next }
         })
         .await
@@ -245,11 +290,20 @@ impl Table for DoorTo {
 
     async fn write(&self, change: &Change) -> Result<Written, AwsError> {
         let change = change.clone();
-        self.request("PutItem", move |inner| inner.apply(std::slice::from_ref(&change))).await
+        self.request("PutItem", move |inner| {
+            inner.units.write += inner.write_units(&change);
+            inner.apply(std::slice::from_ref(&change))
+        })
+        .await
     }
 
     async fn transact(&self, changes: &[Change]) -> Result<Written, AwsError> {
         let changes = changes.to_vec();
-        self.request("TransactWriteItems", move |inner| inner.apply(&changes)).await
+        self.request("TransactWriteItems", move |inner| {
+            let units: usize = changes.iter().map(|change| 2 * inner.write_units(change)).sum();
+            inner.units.write += units;
+            inner.apply(&changes)
+        })
+        .await
     }
 }
