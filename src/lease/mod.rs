@@ -1,4 +1,4 @@
-//! The lease: which of several replicas is the active one.
+//! The lease: which of several replicas is the active one (decision 41).
 //!
 //! It is one item of the table, with the holder, a term and a renewal number. The term changes when the lease is taken, and every
 //! transaction of the state is made only as long as the term is that of the writer. The renewal number changes with each sign of life, so

@@ -157,6 +157,30 @@ fn killed_at_each_step_of_a_rollout_another_one_deploys_it_once() {
 }
 
 #[test]
+fn a_migration_under_way_when_its_replica_is_killed_runs_once() {
+    for shut in [Shut::Before("RunTask"), Shut::After("RunTask")] {
+        let scene = scene();
+        let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
+        let (first, second) = (home_at(&scene, TABLE, &endpoint), home(&scene));
+        for home in [&first, &second] {
+            let config = fs::read_to_string(home.path("config.toml")).unwrap();
+            let migrates = "[[repository.service.before]]\ncommand = [\"exit\", \"0\"]\n";
+            fs::write(home.path("config.toml"), config + migrates).unwrap();
+        }
+        let (active, standby) = pair(&first, &second);
+        gate.shut_later(shut, 0);
+        let digest = scene.push("v1");
+        wait_for(&format!("{shut:?}"), || (gate.struck() > 0).then_some(()));
+        drop(active);
+        standby.wait_for_metric(COMPLETED, 1.0);
+        scene.wait_for_image(&name(0), &digest);
+        let calls = scene.client.recorded_calls(Caller::Others).unwrap();
+        assert_eq!((calls["RunTask"], calls["UpdateService"]), (1, 1), "{shut:?}: {calls:?}");
+        assert!(standby.stop().success());
+    }
+}
+
+#[test]
 fn one_that_was_frozen_beyond_its_lease_stands_by_and_writes_nothing() {
     let scene = scene();
     let (first, second) = (home(&scene), home(&scene));
