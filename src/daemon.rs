@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -97,7 +98,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let file = match &config.state.place {
         StatePlace::File(path) => {
             let (store, found) = StateStore::open(path)?;
-            Some((path.clone(), store, begin(&config, found, clock.as_ref())))
+            Some((path.clone(), store, begin(&config, found, clock.now())))
         }
         StatePlace::Table(_) => None,
     };
@@ -227,12 +228,12 @@ async fn open_control(path: &Path) -> Result<Option<Socket>, RunError> {
 }
 
 /// The state to begin with, and a word about it.
-pub(crate) fn begin(config: &Arc<Config>, found: Found, clock: &dyn Clock) -> State {
+pub(crate) fn begin(config: &Arc<Config>, found: Found, now: Timestamp) -> State {
     let found = match found {
         Found::State(state) => Some(*state),
         Found::Missing => None,
     };
-    let beginning = deployer::begin(found, config, clock.now());
+    let beginning = deployer::begin(found, config, now);
     match (beginning.fresh, config.state.when_missing) {
         (true, WhenMissing::Ignore) => info!("there is no state yet: pushes made before this start are not deployed"),
         (true, WhenMissing::Reconcile) => {

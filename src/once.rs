@@ -91,7 +91,7 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let config = Arc::new(config);
     let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
     let Held { store, found, lease: held } = place::take(&config, &common, Arc::clone(&clock)).await?;
-    let mut state = daemon::begin(&config, found, clock.as_ref());
+    let mut state = daemon::begin(&config, found, clock.now());
     let mut contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
     if let Some((_, tenure)) = &held {
         contexts = aws::fenced(contexts, tenure);

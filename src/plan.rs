@@ -136,7 +136,7 @@ pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
         PlaceError::StateStore(error) => PreviewError::StateStore(error),
         PlaceError::Connect(error) => PreviewError::Connect(error),
     })?;
-    let state = daemon::begin(&config, found, clock.as_ref());
+    let state = daemon::begin(&config, found, clock.now());
     let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
     Ok(look(&config, &contexts, state, clock, metrics).await)
 }

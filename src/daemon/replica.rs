@@ -49,6 +49,8 @@ impl Process {
         let me = this_process(self.clock.as_ref());
         let keeper = Keeper::start(Arc::clone(&table), me, settings.lease, Arc::clone(&self.clock));
         let snapshots = Arc::new(Snapshots { table: Arc::clone(&table), last: Mutex::default() });
+        // When this replica first was active without a state.
+        let mut first_begun = None;
         loop {
             self.health.expect(&[], self.config.poll.interval);
             self.health.expect_queues(&[]);
@@ -70,7 +72,12 @@ impl Process {
                 }
             };
             let (store, found) = store;
-            let state = begin(&self.config, found, self.clock.as_ref());
+            // What was pushed since the first time counts, although nothing of that could be written down.
+            let now = match found {
+                Found::Missing => *first_begun.get_or_insert_with(|| self.clock.now()),
+                Found::State(_) => self.clock.now(),
+            };
+            let state = begin(&self.config, found, now);
             let store = Arc::new(store);
             // A reload while this replica stood by may have brought contexts that have no clients yet.
             match aws::connect(&self.config.aws, &self.common, Patience::Short).await {

@@ -232,7 +232,8 @@ fn with_a_table_the_stack_has_a_second_replica() {
     let container = &definition["containerDefinitions"][0];
     let role = format!("role_arn = \"{}\"", output(&outputs, "RoleArn").unwrap());
     let (first, at_first) = start(&one, container, &of(&one, &role));
-    let leads = |address: &str| get(address, "/metrics").is_some_and(|(_, text)| text.contains("\necs_deployd_leader 1"));
+    let leads =
+        |address: &str| get(address, "/metrics").is_some_and(|(_, text)| text.contains("\necs_deployd_leader 1"));
     wait_for("an active replica", || leads(&at_first).then_some(()));
     let (second, at_second) = start(&other, container, &of(&other, &role));
     wait_for("a standby", || get(&at_second, "/readyz").is_some_and(|(status, _)| status == 200).then_some(()));

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::harness::{config, hello_world, pass};
 use crate::world::rng::Rng;
-use crate::world::{Door, Health, SharedTable, TableWeather, World};
+use crate::world::{Door, Health, LATEST, SharedTable, TableWeather, World};
 
 use replica::{LEASE, Replica};
 
@@ -160,7 +160,7 @@ impl Life {
 
     async fn happen(&mut self) {
         let one = usize::try_from(self.rng.below(self.replicas.len() as u64)).unwrap();
-        match self.rng.below(13) {
+        match self.rng.below(14) {
             0..4 => self.push().await,
             4 => {
                 if let Some(replica) = self.replicas[one].take() {
@@ -179,7 +179,11 @@ impl Life {
                 }
             }
             6..8 => self.start(one),
-            8..10 => {
+            8 => {
+                self.say(&format!("replica {one} is frozen at its next transaction"));
+                self.table.freeze_at_transaction(one, self.frozen[one].clone());
+            }
+            9 | 13 => {
                 let freeze = !*self.frozen[one].borrow();
                 self.say(&format!("replica {one} is {}", if freeze { "frozen" } else { "thawed" }));
                 self.frozen[one].send_replace(freeze);
@@ -222,7 +226,7 @@ impl Life {
                 replica.is_some() && !*self.frozen[*number].borrow() && !self.table.is_cut(*number)
             };
             if self.stormy {
-                self.unsettled_until = now + Duration::from_secs(30);
+                self.unsettled_until = now + LATEST + LEASE;
             }
             let able: Vec<&Replica> =
                 self.replicas.iter().enumerate().filter(can).filter_map(|(_, replica)| replica.as_ref()).collect();
@@ -239,6 +243,7 @@ impl Life {
     async fn end_well(&mut self) {
         self.say("faults stop");
         self.table.set_weather(TableWeather::default());
+        self.table.freeze_nobody();
         self.stormy = false;
         for number in 0..self.replicas.len() {
             self.frozen[number].send_replace(false);
@@ -282,6 +287,8 @@ impl Life {
         let twice: Vec<_> = jobs.iter().filter(|(_, times)| **times > 1).collect();
         assert!(twice.is_empty(), "the task ran more than once: {twice:?}");
         // Whoever writes holds the lease, as the table saw it.
+        let stale = self.table.stale();
+        assert!(stale.is_empty(), "the state was written by others: {stale:#?}");
         for call in self.world.calls().iter().filter(|call| WRITES.contains(&call.operation)) {
             let Some(replica) = call.replica else { continue };
             let holder = self.table.holder_at(call.at);

@@ -34,7 +34,7 @@ pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
 pub use one_off::{Job, TaskEnd};
 pub use queue::{QUEUE, edited};
-pub use table::{REAL_PAGE, SharedTable, TableWeather, Units};
+pub use table::{LATEST, REAL_PAGE, SharedTable, TableWeather, Units};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";

@@ -11,6 +11,8 @@ use ecs_deployd::aws::{AwsError, Fault};
 use ecs_deployd::clock::{self, Instant};
 use ecs_deployd::lease::Fence;
 
+use tokio::sync::watch;
+
 use super::Door;
 use super::rng::Rng;
 
@@ -19,6 +21,8 @@ use super::rng::Rng;
 const PAGE: usize = 10_000;
 /// The largest answer of DynamoDB.
 pub const REAL_PAGE: usize = 1_000_000;
+/// So late a request may arrive that was given up long before.
+pub const LATEST: Duration = Duration::from_secs(90);
 /// How long the real doors wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
@@ -56,6 +60,10 @@ struct Inner {
     requests: BTreeMap<&'static str, usize>,
     units: Units,
     page: usize,
+    /// The replica that is frozen as soon as its next transaction is made, before it hears of that.
+    freezes: Option<(usize, watch::Sender<bool>)>,
+    /// Transactions of the state that were made by somebody who did not hold the lease.
+    stale: Vec<String>,
 }
 
 impl SharedTable {
@@ -70,6 +78,8 @@ impl SharedTable {
             requests: BTreeMap::new(),
             units: Units::default(),
             page: PAGE,
+            freezes: None,
+            stale: Vec::new(),
         };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -108,6 +118,21 @@ impl SharedTable {
     /// What they are counted as, likewise.
     pub fn take_units(&self) -> Units {
         std::mem::take(&mut self.0.lock().unwrap().units)
+    }
+
+    /// Freezes a replica as soon as its next transaction is made, before it hears of that.
+    pub fn freeze_at_transaction(&self, replica: usize, frozen: watch::Sender<bool>) {
+        self.0.lock().unwrap().freezes = Some((replica, frozen));
+    }
+
+    /// What was to be frozen is not.
+    pub fn freeze_nobody(&self) {
+        self.0.lock().unwrap().freezes = None;
+    }
+
+    /// Transactions of the state that were made by somebody who did not hold the lease.
+    pub fn stale(&self) -> Vec<String> {
+        self.0.lock().unwrap().stale.clone()
     }
 
     /// The largest answer of a query.
@@ -155,7 +180,7 @@ impl DoorTo {
                     0..2 => Fate::Fails(Fault::Throttled),
                     2 => Fate::Fails(Fault::Unavailable),
                     3..5 => Fate::AnswerLost,
-                    _ => Fate::Late(Duration::from_millis(inner.rng.below(20_000))),
+                    _ => Fate::Late(Duration::from_millis(inner.rng.below(LATEST.as_millis().try_into().unwrap()))),
                 },
             };
             (
@@ -186,7 +211,16 @@ impl DoorTo {
                 Err(error(Fault::Unavailable))
             }
             Fate::Answered => {
-                let answer = effect(&mut self.table.0.lock().unwrap());
+                let answer = {
+                    let mut inner = self.table.0.lock().unwrap();
+                    let is_due = |(replica, _): &mut (usize, watch::Sender<bool>)| {
+                        operation == "TransactWriteItems" && *replica == self.door.replica
+                    };
+                    if let Some((_, frozen)) = inner.freezes.take_if(is_due) {
+                        frozen.send_replace(true);
+                    }
+                    effect(&mut inner)
+                };
                 clock::sleep(back).await;
                 self.door.thawed().await;
                 Ok(answer)
@@ -225,6 +259,17 @@ impl Inner {
         let unmet: Vec<usize> = changes.iter().enumerate().filter(is_unmet).map(|(place, _)| place).collect();
         if !unmet.is_empty() {
             return Written::Unmet(unmet);
+        }
+        let holder =
+            self.items.get(&Fence::key()).and_then(|lease| lease.text("holder")).unwrap_or("nobody").to_owned();
+        for change in changes {
+            if let Change::Put(item, _) = change
+                && item.key == ItemKey::new("state", "meta")
+                && item.text("holder") != Some(&holder)
+            {
+                let at = self.begun.elapsed();
+                self.stale.push(format!("{:?} at {at:?}, while {holder} holds the lease", item.text("holder")));
+            }
         }
         for change in changes {
             match change {
