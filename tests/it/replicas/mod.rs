@@ -19,19 +19,19 @@ use tokio::sync::watch;
 
 use crate::harness::{config, hello_world, pass};
 use crate::world::rng::Rng;
-use crate::world::{Door, Health, LATEST, SharedTable, TableWeather, World};
+use crate::world::{Door, FrozenAt, Health, LATEST, SharedTable, TableWeather, World};
 
 use replica::{LEASE, Replica};
 
 /// Lives of each of the two tests.
-const LIVES: u64 = 12;
+const LIVES: u64 = 30;
 /// The services.
 const SERVICES: [&str; 3] = ["hello", "second", "third"];
 /// The longest that it may take until there is an active replica, while at least one can be: the lease that nobody renews, the second of
 /// looks, and slow answers.
 const TAKEOVER: Duration = Duration::from_secs(LEASE.as_secs() + 10);
 /// Calls that change something in ECS.
-const WRITES: [&str; 5] = ["RegisterTaskDefinition", "UpdateService", "StopServiceDeployment", "RunTask", "StopTask"];
+const WRITES: &[&str] = &["RegisterTaskDefinition", "UpdateService", "StopServiceDeployment", "RunTask", "StopTask"];
 
 #[test]
 fn lives_of_two_replicas_keep_every_promise() {
@@ -180,8 +180,13 @@ impl Life {
             }
             6..8 => self.start(one),
             8 => {
-                self.say(&format!("replica {one} is frozen at its next transaction"));
-                self.table.freeze_at_transaction(one, self.frozen[one].clone());
+                let frozen = self.frozen[one].clone();
+                let at = *self.rng.pick(&[Some(FrozenAt::Beginning), Some(FrozenAt::End), None]);
+                self.say(&format!("replica {one} is frozen at its next work: {at:?}"));
+                match at {
+                    Some(at) => self.table.freeze_at_transaction(one, at, frozen),
+                    None => self.world.freeze_at_call(one, WRITES, frozen),
+                }
             }
             9 | 13 => {
                 let freeze = !*self.frozen[one].borrow();
@@ -233,7 +238,8 @@ impl Life {
             if able.is_empty() || now < self.unsettled_until || able.iter().any(|replica| replica.is_active()) {
                 self.leaderless = None;
             } else {
-                let since = *self.leaderless.get_or_insert(now);
+                // One that is frozen as soon as it is active was active.
+                let since = (*self.leaderless.get_or_insert(now)).max(self.table.last_taken());
                 assert!(now - since <= TAKEOVER, "nobody is active since {since:?}, and it is {now:?}");
             }
         }
@@ -244,6 +250,7 @@ impl Life {
         self.say("faults stop");
         self.table.set_weather(TableWeather::default());
         self.table.freeze_nobody();
+        self.world.freeze_nobody();
         self.stormy = false;
         for number in 0..self.replicas.len() {
             self.frozen[number].send_replace(false);

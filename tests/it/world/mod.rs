@@ -27,6 +27,7 @@ use ecs_deployd::clock::Instant;
 use ecs_deployd::domain::types::{ContextName, Region};
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::watch;
 
 pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
@@ -34,7 +35,7 @@ pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
 pub use one_off::{Job, TaskEnd};
 pub use queue::{QUEUE, edited};
-pub use table::{LATEST, REAL_PAGE, SharedTable, TableWeather, Units};
+pub use table::{FrozenAt, LATEST, REAL_PAGE, SharedTable, TableWeather, Units};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -54,7 +55,7 @@ pub struct World {
 pub struct Door {
     pub replica: usize,
     /// Its process is stopped: what it has not begun to do, it does not begin.
-    pub frozen: tokio::sync::watch::Receiver<bool>,
+    pub frozen: watch::Receiver<bool>,
 }
 
 impl Door {
@@ -80,6 +81,8 @@ pub struct Inner {
     ahead: jiff::SignedDuration,
     limits: limits::Limits,
     witness: Option<Arc<Disk>>,
+    /// The replica that is frozen at its next call of these.
+    freezes: Option<(usize, &'static [&'static str], watch::Sender<bool>)>,
     trace: bool,
     serial: u64,
     events: Vec<trail::Stored>,
@@ -125,6 +128,7 @@ impl World {
             ahead: jiff::SignedDuration::ZERO,
             limits: limits::Limits::default(),
             witness: None,
+            freezes: None,
             trace: false,
             serial: 0,
             events: Vec::new(),
@@ -156,6 +160,16 @@ impl World {
     /// The same world, for one of several replicas.
     pub fn for_replica(&self, door: Door) -> Self {
         Self { door: Some(door), ..self.clone() }
+    }
+
+    /// Freezes a replica that has decided to make one of these calls, before that is sent.
+    pub fn freeze_at_call(&self, replica: usize, operations: &'static [&'static str], frozen: watch::Sender<bool>) {
+        self.lock().freezes = Some((replica, operations, frozen));
+    }
+
+    /// What was to be frozen is not.
+    pub fn freeze_nobody(&self) {
+        self.lock().freezes = None;
     }
 
     /// The doors to it.
@@ -225,6 +239,12 @@ impl World {
     /// Begins a call: it is written down, takes its time, and has its fate.
     async fn call(&self, operation: &'static str, detail: String) -> Option<Fate> {
         if let Some(door) = &self.door {
+            let is_due = |(replica, operations, _): &mut (usize, &[&str], watch::Sender<bool>)| {
+                *replica == door.replica && operations.contains(&operation)
+            };
+            if let Some((.., frozen)) = self.lock().freezes.take_if(is_due) {
+                frozen.send_replace(true);
+            }
             door.thawed().await;
         }
         let (latency, fate) = {

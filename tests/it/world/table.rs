@@ -44,6 +44,15 @@ pub struct Units {
     pub write: usize,
 }
 
+/// Where a process is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrozenAt {
+    /// It has decided, and nothing is sent.
+    Beginning,
+    /// What it sent has had its effect, and it has not heard of that.
+    End,
+}
+
 /// The table, and who has held the lease.
 #[derive(Debug, Clone)]
 pub struct SharedTable(Arc<Mutex<Inner>>);
@@ -60,8 +69,8 @@ struct Inner {
     requests: BTreeMap<&'static str, usize>,
     units: Units,
     page: usize,
-    /// The replica that is frozen as soon as its next transaction is made, before it hears of that.
-    freezes: Option<(usize, watch::Sender<bool>)>,
+    /// The replica that is frozen at its next transaction.
+    freezes: Option<(usize, FrozenAt, watch::Sender<bool>)>,
     /// Transactions of the state that were made by somebody who did not hold the lease.
     stale: Vec<String>,
 }
@@ -110,6 +119,13 @@ impl SharedTable {
         holder.clone().filter(|_| at <= *since + *length)
     }
 
+    /// When the lease passed on last.
+    pub fn last_taken(&self) -> Duration {
+        let inner = self.0.lock().unwrap();
+        let passes = inner.leases.windows(2).rev().find(|two| two[0].1 != two[1].1);
+        passes.map_or(Duration::ZERO, |two| two[1].0)
+    }
+
     /// How often each operation was called, since the last time.
     pub fn take_requests(&self) -> BTreeMap<&'static str, usize> {
         std::mem::take(&mut self.0.lock().unwrap().requests)
@@ -120,9 +136,9 @@ impl SharedTable {
         std::mem::take(&mut self.0.lock().unwrap().units)
     }
 
-    /// Freezes a replica as soon as its next transaction is made, before it hears of that.
-    pub fn freeze_at_transaction(&self, replica: usize, frozen: watch::Sender<bool>) {
-        self.0.lock().unwrap().freezes = Some((replica, frozen));
+    /// Freezes a replica at its next transaction.
+    pub fn freeze_at_transaction(&self, replica: usize, at: FrozenAt, frozen: watch::Sender<bool>) {
+        self.0.lock().unwrap().freezes = Some((replica, at, frozen));
     }
 
     /// What was to be frozen is not.
@@ -163,12 +179,22 @@ enum Fate {
 }
 
 impl DoorTo {
+    fn freeze(&self, operation: &'static str, at: FrozenAt) {
+        let is_due = |(replica, when, _): &mut (usize, FrozenAt, watch::Sender<bool>)| {
+            operation == "TransactWriteItems" && *replica == self.door.replica && *when == at
+        };
+        if let Some((.., frozen)) = self.table.0.lock().unwrap().freezes.take_if(is_due) {
+            frozen.send_replace(true);
+        }
+    }
+
     /// A request: it takes its time, has its effect or not, and is answered or not.
     async fn request<T: Send + 'static>(
         &self,
         operation: &'static str,
         effect: impl FnOnce(&mut Inner) -> T + Send + 'static,
     ) -> Result<T, AwsError> {
+        self.freeze(operation, FrozenAt::Beginning);
         self.door.thawed().await;
         let (fate, there, back) = {
             let mut inner = self.table.0.lock().unwrap();
@@ -189,43 +215,37 @@ impl DoorTo {
                 Duration::from_millis(2 + inner.rng.below(slow + 1)),
             )
         };
-        clock::sleep(there).await;
-        if self.table.is_cut(self.door.replica) {
+        // What was sent arrives, whatever becomes of the sender meanwhile.
+        let (table, replica) = (self.table.clone(), self.door.replica);
+        let arriving = tokio::spawn(async move {
+            clock::sleep(there).await;
+            if table.is_cut(replica) {
+                return None;
+            }
+            match fate {
+                Fate::Fails(fault) => Some(Err(fault)),
+                Fate::Answered => Some(Ok(effect(&mut table.0.lock().unwrap()))),
+                Fate::AnswerLost => {
+                    effect(&mut table.0.lock().unwrap());
+                    Some(Err(Fault::Unavailable))
+                }
+                Fate::Late(after) => {
+                    tokio::spawn(async move {
+                        clock::sleep(after).await;
+                        effect(&mut table.0.lock().unwrap());
+                    });
+                    Some(Err(Fault::Unavailable))
+                }
+            }
+        });
+        let Some(answer) = arriving.await.unwrap() else {
             clock::sleep(ANSWER_WITHIN).await;
             return Err(AwsError::timed_out("dynamodb", operation));
-        }
-        let error = |fault| AwsError { fault, ..AwsError::timed_out("dynamodb", operation) };
-        match fate {
-            Fate::Fails(fault) => Err(error(fault)),
-            Fate::AnswerLost => {
-                effect(&mut self.table.0.lock().unwrap());
-                clock::sleep(back).await;
-                Err(error(Fault::Unavailable))
-            }
-            Fate::Late(after) => {
-                let table = self.table.clone();
-                tokio::spawn(async move {
-                    clock::sleep(after).await;
-                    effect(&mut table.0.lock().unwrap());
-                });
-                Err(error(Fault::Unavailable))
-            }
-            Fate::Answered => {
-                let answer = {
-                    let mut inner = self.table.0.lock().unwrap();
-                    let is_due = |(replica, _): &mut (usize, watch::Sender<bool>)| {
-                        operation == "TransactWriteItems" && *replica == self.door.replica
-                    };
-                    if let Some((_, frozen)) = inner.freezes.take_if(is_due) {
-                        frozen.send_replace(true);
-                    }
-                    effect(&mut inner)
-                };
-                clock::sleep(back).await;
-                self.door.thawed().await;
-                Ok(answer)
-            }
-        }
+        };
+        self.freeze(operation, FrozenAt::End);
+        clock::sleep(back).await;
+        self.door.thawed().await;
+        answer.map_err(|fault| AwsError { fault, ..AwsError::timed_out("dynamodb", operation) })
     }
 }
 
