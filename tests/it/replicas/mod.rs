@@ -89,6 +89,8 @@ struct Life {
     unsettled_until: Duration,
     /// Since when there is no active replica although there could be one.
     leaderless: Option<Duration>,
+    /// Since when each replica runs, is not frozen, and reaches the table: one that was just started has yet to watch the lease.
+    able: Vec<Option<Duration>>,
     begun: ecs_deployd::clock::Instant,
 }
 
@@ -116,6 +118,7 @@ impl Life {
             stormy: false,
             unsettled_until: Duration::ZERO,
             leaderless: None,
+            able: vec![None; replicas],
             begun: ecs_deployd::clock::instant(),
         }
     }
@@ -141,6 +144,7 @@ impl Life {
             let door = Door { replica: number, frozen: self.frozen[number].subscribe() };
             // Their clocks are hours apart.
             let apart = jiff::SignedDuration::from_hours(7 * i64::try_from(number).unwrap() - 5);
+            self.able[number] = None;
             self.replicas[number] = Some(Replica::start(&self.world, &self.table, door, apart, &Self::config()));
         }
     }
@@ -227,6 +231,11 @@ impl Life {
         for _ in 0..seconds {
             pass(1).await;
             let now = self.begun.elapsed();
+            for number in 0..self.replicas.len() {
+                let can = self.replicas[number].is_some() && !*self.frozen[number].borrow();
+                let since = self.able[number].unwrap_or(now);
+                self.able[number] = Some(since).filter(|_| can && !self.table.is_cut(number));
+            }
             let can = |(number, replica): &(usize, &Option<Replica>)| {
                 replica.is_some() && !*self.frozen[*number].borrow() && !self.table.is_cut(*number)
             };
@@ -240,6 +249,7 @@ impl Life {
             } else {
                 // One that is frozen as soon as it is active was active.
                 let since = (*self.leaderless.get_or_insert(now)).max(self.table.last_taken());
+                let since = since.max(self.able.iter().flatten().min().copied().unwrap_or(now));
                 assert!(now - since <= TAKEOVER, "nobody is active since {since:?}, and it is {now:?}");
             }
         }
