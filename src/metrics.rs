@@ -4,7 +4,7 @@
 
 mod families;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,15 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of a push to a schedule.
+    pub enum ScheduleOutcome {
+        Updated = "updated", "The next task runs it.";
+        Refused = "refused", "There is no such schedule or rule, it runs no task of ECS, or none of its containers has an image of the repository.";
+        Failed = "failed", "AWS did not take it. It is tried again.";
+    }
+}
+
 /// What becomes of a push.
 fn push_outcomes() -> Vec<(&'static str, &'static str)> {
     [vec![(DEPLOYED, "A service is rolled to it.")], described::<SkipReason>()].concat()
@@ -79,6 +88,8 @@ pub struct Metrics {
 struct Expected {
     contexts: BTreeSet<ContextName>,
     services: BTreeSet<(EcsName, EcsName)>,
+    /// The schedules, as the configuration names them.
+    schedules: BTreeMap<ServiceKey, String>,
 }
 
 impl Metrics {
@@ -122,7 +133,8 @@ impl Metrics {
             }
         }
         let services = services.iter().map(|key| (key.cluster.clone(), key.service.clone())).collect();
-        let now = Expected { contexts: contexts.iter().map(|name| (*name).clone()).collect(), services };
+        let contexts = contexts.iter().map(|name| (*name).clone()).collect();
+        let now = Expected { contexts, services, schedules: BTreeMap::new() };
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *expected, now);
         for gone in before.contexts.difference(&expected.contexts) {
@@ -134,6 +146,24 @@ impl Metrics {
             for gauge in self.of_services() {
                 gauge.remove([cluster.as_str(), service.as_str()]);
             }
+        }
+    }
+
+    /// Makes the series of the schedules appear.
+    pub fn expect_schedules(&self, schedules: &BTreeMap<ServiceKey, String>) {
+        for text in schedules.values() {
+            for outcome in ScheduleOutcome::ALL {
+                self.families.schedule_updates_total.appear([text, outcome.as_str()]);
+            }
+        }
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).schedules = schedules.clone();
+    }
+
+    /// Something became of a push to a schedule.
+    pub fn schedule_updated(&self, key: &ServiceKey, outcome: ScheduleOutcome) {
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = expected.schedules.get(key) {
+            self.families.schedule_updates_total.with([text, outcome.as_str()]).inc();
         }
     }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::asking::{again, each};
-use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, Patience};
+use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, Patience, Schedules};
 use crate::config::{AwsSettings, Config, Receiver};
 use crate::discoverer;
 use crate::domain::deployment::HookTarget;
 use crate::domain::image::{ImageReference, RegistryHost};
 use crate::domain::permission::{Usage, role_arn};
+use crate::domain::schedule::{ScheduleName, Target};
 use crate::domain::settings::{Base, ServiceRule};
 use crate::domain::state::State;
 use crate::domain::task_definition::TaskDefinition;
@@ -100,6 +101,7 @@ pub async fn look(
         rules.iter().filter(|rule| rule.deploy.base == Base::Latest).map(|rule| &rule.key).collect();
     let keys: BTreeSet<ServiceKey> = rules.iter().map(|rule| rule.key.clone()).collect();
     let running = running(config, context.ecs.as_ref(), &keys, &mut usage).await?;
+    note_schedules(config, name, context.schedules.as_ref(), &mut usage).await?;
     let of_latest = running.iter().filter(|(key, _)| latest.contains(key)).map(|(_, which)| family_of(which));
     let wanted: BTreeSet<String> = running.values().cloned().chain(of_latest).collect();
     let definitions = each(wanted, |which| async move {
@@ -130,7 +132,7 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
         repositories: config.repositories.keys().filter(|key| is_here(&key.aws)).map(|key| key.name.clone()).collect(),
         services: config
             .services()
-            .filter(|(_, rule)| is_here(&rule.key.aws))
+            .filter(|(_, rule)| is_here(&rule.key.aws) && rule.key.schedule().is_none())
             .map(|(_, rule)| (rule.key.cluster.clone(), rule.key.service.clone()))
             .collect(),
         discovers: config
@@ -190,6 +192,35 @@ async fn running(
         }
     }
     Ok(revisions)
+}
+
+/// The schedules and rules, and the roles that they are carried out with.
+async fn note_schedules(
+    config: &Config,
+    name: &ContextName,
+    schedules: &dyn Schedules,
+    usage: &mut Usage,
+) -> Result<(), UsageError> {
+    for key in config.names.schedules().keys().filter(|key| &key.aws == name) {
+        let about = || asking(config.name_of(key));
+        match key.schedule() {
+            Some(ScheduleName::Scheduler { group, name }) => {
+                let found = again(|| schedules.schedule(&group, &name)).await.map_err(about())?;
+                let target = found.map(|schedule| Target::of_schedule(&schedule));
+                usage.schedule_roles.extend(target.and_then(|target| target.role().map(str::to_owned)));
+                usage.schedules.insert((group, name));
+            }
+            Some(ScheduleName::Rule { bus, name }) => {
+                let found = again(|| schedules.targets(&bus, &name, None)).await.map_err(about())?;
+                let targets = found.unwrap_or_default().targets.into_iter().map(Target::of_rule);
+                let of_tasks = targets.filter(|target| target.runs().is_some());
+                usage.rule_roles.extend(of_tasks.filter_map(|target| target.role().map(str::to_owned)));
+                usage.rules.insert((bus, name));
+            }
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 /// What a service uses beside what all do.

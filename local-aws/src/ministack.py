@@ -32,9 +32,12 @@ def actions(headers, scope, body):
         operation = headers["x-amz-target"].rsplit(".", 1)[-1]
     elif form:
         operation = urllib.parse.parse_qs(body.decode()).get("Action", ["?"])[0]
+    elif service == "scheduler":
+        operation = {"GET": "GetSchedule", "PUT": "UpdateSchedule"}.get(scope["method"], scope["method"])
     else:
         operation = f"{scope['method']} {scope['path']}"
-    needed = [f"{service}:{operation}"]
+    # The name by which the API signs, and that of its actions.
+    needed = [f"{'tag' if service == 'tagging' else service}:{operation}"]
     if operation == "RegisterTaskDefinition":
         definition = json.loads(body)
         if definition.get("taskRoleArn") or definition.get("executionRoleArn"):

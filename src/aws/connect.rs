@@ -22,6 +22,7 @@ use super::ecs::SdkEcs;
 use super::inventory::SdkInventory;
 use super::partition;
 use super::region::{self, Found};
+use super::schedules::SdkSchedules;
 use super::tagging::SdkTagging;
 use super::topics::SdkTopics;
 use super::{AwsContext, Common, Contexts};
@@ -189,6 +190,8 @@ async fn context(name: &ContextName, base: Base, common: &Common) -> Result<AwsC
     let ecr = aws_sdk_ecr::config::Builder::from(&config).interceptor(date.clone()).build();
     let ecs = aws_sdk_ecs::config::Builder::from(&config).interceptor(date.clone()).build();
     let sns = aws_sdk_sns::config::Builder::from(&config).interceptor(date.clone()).build();
+    let scheduler = aws_sdk_scheduler::config::Builder::from(&config).interceptor(date.clone()).build();
+    let events = aws_sdk_eventbridge::config::Builder::from(&config).interceptor(date.clone()).build();
     let tagging = aws_sdk_resourcegroupstagging::config::Builder::from(&config).interceptor(date.clone()).build();
     let cloudtrail = aws_sdk_cloudtrail::config::Builder::from(&config).interceptor(date).build();
     let (ecr, ecs) = (aws_sdk_ecr::Client::from_conf(ecr), aws_sdk_ecs::Client::from_conf(ecs));
@@ -201,6 +204,12 @@ async fn context(name: &ContextName, base: Base, common: &Common) -> Result<AwsC
     let context = AwsContext {
         region: region.clone(),
         inventory,
+        schedules: Arc::new(SdkSchedules {
+            scheduler: aws_sdk_scheduler::Client::from_conf(scheduler),
+            events: aws_sdk_eventbridge::Client::from_conf(events),
+            scheduler_caller: caller("scheduler"),
+            events_caller: caller("events"),
+        }),
         tagging: Arc::new(SdkTagging {
             client: aws_sdk_resourcegroupstagging::Client::from_conf(tagging),
             caller: caller("tag"),

@@ -44,7 +44,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Finding>> {
 fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     let mut aws = contexts(&root.table(keys::Aws::SECTION));
     let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION));
-    let repositories = repositories(root, findings, &mut aws, &deploy);
+    let (repositories, schedules) = repositories(root, findings, &mut aws, &deploy);
     let policies = super::discover::policies(&root.table(keys::NamedPolicy::SECTION), &deploy);
     let discover = super::discover::rules(root.tables(keys::Discover::SECTION), |table, name| {
         context_named(table, name, &mut aws)
@@ -53,7 +53,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         context_named(table, name, &mut aws)
     });
     let audit = audit(&root.table(keys::Audit::SECTION));
-    let names = ServiceNames::new(&repositories);
+    let names = ServiceNames::new(&repositories, schedules);
     let config = Config {
         aws,
         poll: poll(&root.table(keys::Poll::SECTION)),
@@ -229,12 +229,13 @@ fn repositories(
     findings: &Findings,
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
-) -> Rules {
+) -> (Rules, BTreeMap<ServiceKey, String>) {
     let mut rules = Rules::new();
+    let mut schedules = BTreeMap::new();
     let mut settled = Settled::default();
     for table in root.tables(keys::Repository::SECTION) {
         let at = table.span.start;
-        let Some(rule) = repository(&table, aws, deploy, &mut settled) else { continue };
+        let Some(rule) = repository(&table, aws, deploy, &mut settled, &mut schedules) else { continue };
         let key = rule.key();
         if rules.contains_key(&key) {
             findings.add(
@@ -249,7 +250,7 @@ fn repositories(
         }
         rules.insert(key, rule);
     }
-    rules
+    (rules, schedules)
 }
 
 /// The context that a key `aws` names, or stands for without being written. `default` needs no table: it is the ambient credentials and
@@ -278,6 +279,7 @@ fn repository(
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
     settled: &mut Settled,
+    schedules: &mut BTreeMap<ServiceKey, String>,
 ) -> Option<RepositoryRule> {
     let keys::Repository { name, aws: named } = keys::Repository::read(table);
     let context = context_named(table, named, aws);
@@ -285,12 +287,21 @@ fn repository(
     require_policy(table, policy.as_ref());
     let mut services: Vec<ServiceRule> = Vec::new();
     let below = table.tables(keys::Service::SECTION);
-    if below.is_empty() && !table.has("service") {
+    if below.is_empty() && !table.has("service") && !table.has("schedule") {
         table.missing("service", "is missing: name at least one service under [[repository.service]]");
     }
+    let mut read = Vec::new();
     for below in below {
         let (at, key_name) = (below.span.start, below.name("service"));
-        let Some(service) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
+        let service = service(&below, aws, &context, policy.as_ref(), deploy);
+        read.extend(service.map(|service| (at, key_name, service)));
+    }
+    for below in table.tables(keys::Schedule::SECTION) {
+        let (at, key_name) = (below.span.start, below.name("scheduler"));
+        let schedule = schedule(&below, aws, &context, policy.as_ref(), deploy, schedules);
+        read.extend(schedule.map(|schedule| (at, key_name, schedule)));
+    }
+    for (at, key_name, service) in read {
         if services.iter().any(|other| other.key == service.key) {
             table.wrong(
                 at,
@@ -418,6 +429,57 @@ fn service(
         container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
+        known_since: None,
+    })
+}
+
+/// A schedule stands among the services of its repository: decisions do not tell them apart.
+fn schedule(
+    table: &Table<'_>,
+    aws: &mut BTreeMap<ContextName, AwsSettings>,
+    repository_context: &ContextName,
+    repository_policy: Option<&Arc<dyn Policy>>,
+    defaults: &DeploySettings,
+    schedules: &mut BTreeMap<ServiceKey, String>,
+) -> Option<ServiceRule> {
+    let keys::Schedule { scheduler, rule, aws: named, container } = keys::Schedule::read(table);
+    let context = match named {
+        Some(found) => context_named(table, Setting { value: found.value, at: Some(found.at) }, aws),
+        None => repository_context.clone(),
+    };
+    let own_policy = policy(table);
+    table.report_unknown();
+    let (name, text, at) = match (scheduler, rule) {
+        (Some(found), None) => (found.value.name, found.value.text, found.at),
+        (None, Some(found)) => (found.value.name, found.value.text, found.at),
+        (Some(_), Some(found)) => {
+            table.wrong(found.at, "rule", "stands beside scheduler: give exactly one of scheduler and rule");
+            return None;
+        }
+        (None, None) => {
+            // What is there and wrong was reported.
+            if !table.has("scheduler") && !table.has("rule") {
+                table.missing("scheduler", "is missing: name a schedule with exactly one of scheduler and rule");
+            }
+            return None;
+        }
+    };
+    let key = ServiceKey::of_schedule(context, &name);
+    let other = schedules.iter().find(|(other, known)| other.aws == key.aws && **known == text && **other != key);
+    if other.is_some() {
+        table.wrong(
+            at,
+            "scheduler",
+            format!("a schedule and a rule are both called {text}: write the group or the bus of one of them"),
+        );
+    }
+    schedules.entry(key.clone()).or_insert(text);
+    Some(ServiceRule {
+        key,
+        container: container.map(|found| found.value.0),
+        policy: own_policy.or_else(|| repository_policy.cloned())?,
+        // Nothing rolls, so that there is nothing to keep under watch.
+        deploy: DeploySettings { monitor: Duration::ZERO, ..defaults.clone() },
         known_since: None,
     })
 }

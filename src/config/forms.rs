@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::given;
 use super::reader::{Form, Found, Table, Texts};
+use crate::domain::schedule::ScheduleName;
 use crate::domain::types::{ContextName, EcsName, Region, RepositoryName};
 use crate::domain::words::{Word, described};
 
@@ -142,6 +143,12 @@ parsed! {
     ClusterName: "name, not an ARN", |text| given::cluster(text).map(Self);
     ServiceName: "name, not an ARN", |text| given::service(text).map(Self);
     ContainerName: "name of a container", |text| given::container(text).map(Self);
+    SchedulerName: "GROUP/NAME or NAME", |text| given::schedule(text).and_then(|text| {
+        ScheduleName::scheduler(text).map(|name| Self { name, text: text.to_owned() })
+    });
+    RuleName: "BUS/NAME or NAME", |text| given::schedule(text).and_then(|text| {
+        ScheduleName::rule(text).map(|name| Self { name, text: text.to_owned() })
+    });
 }
 
 /// The name of a cluster.
@@ -152,6 +159,30 @@ pub(super) struct ServiceName(pub(super) EcsName);
 
 /// The name of a container, as it stands in the task definition.
 pub(super) struct ContainerName(pub(super) String);
+
+/// A schedule of EventBridge Scheduler, and how it is written.
+pub(super) struct SchedulerName {
+    pub(super) name: ScheduleName,
+    pub(super) text: String,
+}
+
+/// A rule of EventBridge, and how it is written.
+pub(super) struct RuleName {
+    pub(super) name: ScheduleName,
+    pub(super) text: String,
+}
+
+impl SchedulerName {
+    fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl RuleName {
+    fn as_str(&self) -> &str {
+        &self.text
+    }
+}
 
 impl ClusterName {
     fn as_str(&self) -> &str {

@@ -224,4 +224,10 @@ configuration! {
         optional aws: ContextName, "The AWS context that the service runs in. Without it: the repository's.";
         optional container: ContainerName, "The one container that gets the image. Without it: every container whose image comes from the repository.";
     }
+    Schedule: List "repository" / "schedule" [Tags], "A schedule of EventBridge Scheduler, or a rule of EventBridge, whose tasks run images of the repository. What is left out of the policy is the repository's; the rest is that of `[deploy]`." {
+        optional scheduler: SchedulerName, "The schedule, as GROUP/NAME or NAME. Exactly one of `scheduler` and `rule`.";
+        optional rule: RuleName, "The rule, as BUS/NAME or NAME. Its targets that run tasks of ECS follow, and no others.";
+        optional aws: ContextName, "The AWS context that the schedule is in. Without it: the repository's.";
+        optional container: ContainerName, "The one container that gets the image. Without it: every container whose image comes from the repository.";
+    }
 }

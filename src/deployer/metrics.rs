@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::domain::skip::SkipReason;
+use crate::domain::state::OutcomeKind;
+use crate::domain::types::ServiceKey;
 use crate::engine::{DiscoveryEvent, Event, ServiceEvent};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ScheduleOutcome};
 
 /// Makes the series of what is configured appear.
 pub(super) fn expect(metrics: &Metrics, config: &Config) {
     let contexts = config.polled_contexts();
     let repositories: Vec<_> = config.repositories.keys().map(|key| &key.name).collect();
-    let services: Vec<_> = config.services().map(|(_, rule)| &rule.key).collect();
+    let services = config.services().map(|(_, rule)| &rule.key).filter(|key| key.schedule().is_none());
+    let services: Vec<_> = services.collect();
     metrics.expect(&contexts, &repositories, &services);
+    metrics.expect_schedules(config.names.schedules());
     if let Some(audit) = &config.audit {
         metrics.expect_audits(&config.audited_contexts(), &audit.events);
     }
@@ -29,6 +34,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
         Event::PushSettled { repository, skipped: Some(reason) } => metrics.push_skipped(Some(repository), *reason),
         Event::PushSettled { repository, skipped: None } => metrics.push_deployed(repository),
         Event::Changed { aws, change, .. } => metrics.audited(aws, change.name.as_str()),
+        Event::Service(key, event) if key.schedule().is_some() => of_schedule(metrics, key, event),
         Event::Service(key, event) => match event {
             ServiceEvent::RolloutEnded { outcome, took, .. } => metrics.deployment_ended(key, outcome.result, *took),
             ServiceEvent::Refused(_) => metrics.deployment_refused(key),
@@ -63,5 +69,28 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | DiscoveryEvent::Doubted(..),
         ) => {}
         Event::HistoryGap { .. } | Event::StateUnwritable(_) | Event::StateWritable | Event::CommandUnknown { .. } => {}
+    }
+}
+
+/// Counts what became of pushes to a schedule: each once, and once more if it was taken after all.
+fn of_schedule(metrics: &Metrics, key: &ServiceKey, event: &ServiceEvent) {
+    let not_taken = ["UpdateSchedule", "PutTargets"];
+    let outcome = if let ServiceEvent::RolloutEnded { outcome, back: false, .. } = event {
+        match outcome.result {
+            OutcomeKind::Completed => Some(ScheduleOutcome::Updated),
+            OutcomeKind::Refused => Some(ScheduleOutcome::Refused),
+            OutcomeKind::Failed | OutcomeKind::TimedOut => Some(ScheduleOutcome::Failed),
+            OutcomeKind::RolledBack | OutcomeKind::Superseded => None,
+        }
+    } else if let ServiceEvent::PushSkipped { reason, .. } = event {
+        let refused = [SkipReason::ServiceMissing, SkipReason::NoContainer, SkipReason::Downtime];
+        refused.contains(reason).then_some(ScheduleOutcome::Refused)
+    } else if let ServiceEvent::CallFailed { error, repeated: false, .. } = event {
+        not_taken.contains(&error.operation).then_some(ScheduleOutcome::Failed)
+    } else {
+        None
+    };
+    if let Some(outcome) = outcome {
+        metrics.schedule_updated(key, outcome);
     }
 }

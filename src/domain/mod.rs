@@ -29,6 +29,7 @@ pub mod proposal;
 pub mod rate_limit;
 pub mod rollout;
 pub mod routing;
+pub mod schedule;
 pub mod settings;
 pub mod skip;
 pub mod state;

@@ -14,6 +14,9 @@ use crate::domain::view::{DeploymentView, RevisionWrite};
 /// Refusals of one rollout that are taken for passing ones.
 const REFUSALS_THAT_MAY_PASS: u32 = 3;
 
+/// The services by which schedules are written.
+const WRITTEN_BY: [&str; 2] = ["scheduler", "events"];
+
 impl Handler<'_> {
     /// The revision was registered, or not.
     pub(super) fn registered(&mut self, id: &RolloutId, answer: &Result<TaskDefinitionArn, AwsError>) {
@@ -50,6 +53,10 @@ impl Handler<'_> {
                 self.succeeded(Call::Write);
                 self.emit(ServiceEvent::ServiceUpdated { revision: revision.clone(), deployment: primary.id.clone() });
                 self.rolling(revision, primary.id);
+                if self.key.schedule().is_some() {
+                    // Nothing rolls: the next task runs what is written.
+                    self.completed();
+                }
             }
             // Somebody else was quicker, or the answer is an old one: what goes on is looked at, after a pause.
             Ok(primary) => {
@@ -116,6 +123,8 @@ impl Handler<'_> {
                 let passing = AwsError { fault: Fault::Unavailable, ..error.clone() };
                 self.failed(Call::Write, &passing);
             }
+            // EventBridge may take it when an operator has changed something: it is tried again as after a denial.
+            Fault::Refused | Fault::NotFound if WRITTEN_BY.contains(&error.api) => self.failed(Call::Write, error),
             Fault::Refused => self.abandon(OutcomeKind::Refused, error.to_string()),
             Fault::NotFound => self.abandon(OutcomeKind::Failed, error.to_string()),
             Fault::Denied | Fault::Credentials => {

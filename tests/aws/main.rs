@@ -35,4 +35,5 @@ mod refused;
 mod runbook;
 mod running;
 mod starting;
+mod targets;
 mod wrong_clock;

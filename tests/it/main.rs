@@ -27,6 +27,7 @@ mod operator_commands;
 mod others;
 mod polling;
 mod scene;
+mod scheduling;
 mod simulation;
 mod versions;
 mod waiting;

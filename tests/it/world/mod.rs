@@ -10,6 +10,7 @@ mod faults;
 mod inventory;
 mod limits;
 pub mod rng;
+mod schedules;
 mod tagging;
 mod topics;
 mod trail;
@@ -67,6 +68,10 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    /// Schedules, by group and name.
+    schedules: BTreeMap<(String, String), serde_json::Map<String, Value>>,
+    /// The targets of rules, by bus and name.
+    rules: BTreeMap<(String, String), Vec<Value>>,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
@@ -107,6 +112,8 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            rules: BTreeMap::new(),
             tags: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
@@ -131,6 +138,7 @@ impl World {
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
             tagging: Arc::new(self.clone()),
+            schedules: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }
