@@ -125,9 +125,11 @@ impl Client {
                 .uri(format!("{}{path}", self.endpoint))
                 .header("Content-Type", "application/json")
                 .header("Authorization", self.authorization(service))
-                .header("User-Agent", USER_AGENT)
-                .body(if body.is_null() { String::new() } else { body.to_string() })?;
-            let mut answer = self.agent.run(request)?;
+                .header("User-Agent", USER_AGENT);
+            let mut answer = match body.is_null() {
+                true => self.agent.run(request.body(())?)?,
+                false => self.agent.run(request.body(body.to_string())?)?,
+            };
             let status = answer.status().as_u16();
             Ok((status, answer.body_mut().read_to_string()?))
         };
