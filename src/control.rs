@@ -6,7 +6,7 @@
 
 mod caller;
 
-use std::fs::{Metadata, Permissions};
+use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,8 @@ const CONVERSATIONS: usize = 16;
 
 /// How often the socket is opened anew where somebody else comes between.
 const ATTEMPTS: usize = 3;
+/// How often it is looked whether another daemon has opened its socket in the same folder.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -122,6 +124,8 @@ impl Socket {
     /// Another daemon has it, or it cannot be opened.
     pub async fn open(path: &Path) -> Result<Self, NotOpened> {
         let failed = |source| NotOpened::Failed { path: path.to_owned(), source };
+        // Of two daemons that start in one instant the second one would remove the socket of the first for the one that was left behind.
+        let _alone = alone_in_folder_of(path).await.map_err(failed)?;
         // Somebody else may come between the look and the opening: then there is another look.
         for _ in 0..ATTEMPTS {
             clear(path).await?;
@@ -163,6 +167,27 @@ impl Socket {
                 }
             }
         }
+    }
+}
+
+/// Locks the folder of the socket for as long as the file is kept: daemons open their sockets in it one after the other. A folder that
+/// cannot be locked, as on some network file systems, is no reason to go without a socket.
+async fn alone_in_folder_of(path: &Path) -> io::Result<Option<File>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(folder) = File::open(folder) else { return Ok(None) };
+    let locked = async {
+        loop {
+            match folder.try_lock() {
+                Ok(()) => return true,
+                Err(TryLockError::WouldBlock) => clock::sleep(LOCK_RETRY).await,
+                Err(TryLockError::Error(_)) => return false,
+            }
+        }
+    };
+    // Whoever has locked it may wait for an answer on the socket.
+    match clock::within(ASK_WITHIN * 2, locked).await {
+        Some(locked) => Ok(locked.then_some(folder)),
+        None => Err(io::Error::new(io::ErrorKind::TimedOut, "another process has locked its folder")),
     }
 }
 

@@ -3,6 +3,7 @@
 //! What others wrote (tags above all) reaches it as escaped text only; no script, image or form action from elsewhere would be obeyed.
 
 mod card;
+mod shared;
 mod timeline;
 
 use jiff::Timestamp;
@@ -50,6 +51,7 @@ pub(crate) fn content_security_policy() -> String {
 pub(crate) fn render(status: &Status, view: &View) -> String {
     let now = status.at;
     let (shown, matching) = chosen(status, view);
+    let shared = shared::Shared::of(status);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -67,6 +69,7 @@ pub(crate) fn render(status: &Status, view: &View) -> String {
                     h1 { "ecs-deployd" }
                     (about(status, view))
                     (alarms(status))
+                    (shared.draw())
                     (sums(status))
                 }
                 main {
@@ -78,7 +81,7 @@ pub(crate) fn render(status: &Status, view: &View) -> String {
                     } @else if shown.is_empty() {
                         p .faint { "No service has " q { (view.q) } " in its name." }
                     }
-                    ul .cards { @for one in &shown { li .card { (card::draw(one, now)) } } }
+                    ul .cards { @for one in &shown { li .card { (card::draw(one, &shared, now)) } } }
                     @if matching > shown.len() {
                         p .faint { "Shown: " (shown.len()) " of " (matching) ", what needs attention first. Search to see others." }
                     }

@@ -82,10 +82,7 @@ struct Door {
 
 async fn open(settings: AwsSettings, common: &Common) -> Result<Door, ConnectError> {
     let name = ContextName::of_default();
-    let only = BTreeMap::from([(name.clone(), settings)]);
-    let missing = || ConnectError::NoRegion(name.clone());
-    let context = aws::connect(&only, common, Patience::Short).await?.remove(&name).ok_or_else(missing)?;
-    let identity = aws::identities(&only, common, Patience::Short).await?.remove(&name).ok_or_else(missing)?;
+    let (context, identity) = aws::connect_known(&name, &settings, common, Patience::Short).await?;
     Ok(Door { context, identity })
 }
 

@@ -67,12 +67,8 @@ pub async fn of_context(config: &Arc<Config>, name: &ContextName) -> Result<Usag
     let now = crate::clock::Clock::now(&crate::clock::SystemClock);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = Common::new(metrics, Arc::default(), Arc::default());
-    let only = BTreeMap::from([(name.clone(), settings.clone())]);
-    let contexts = aws::connect(&only, &common, Patience::Short).await?;
-    let identities = aws::identities(&only, &common, Patience::Short).await?;
-    let missing = || UsageError::NoContext(name.clone());
-    let (context, identity) = (contexts.get(name).ok_or_else(missing)?, identities.get(name).ok_or_else(missing)?);
-    look(config, name, context, identity.as_ref()).await
+    let (context, identity) = aws::connect_known(name, settings, &common, Patience::Short).await?;
+    look(config, name, &context, identity.as_ref()).await
 }
 
 /// The same with everything given.

@@ -19,13 +19,14 @@ use super::credentials::{Renewing, Source};
 use super::date::AwsDate;
 use super::ecr::SdkEcr;
 use super::ecs::SdkEcs;
+use super::identity;
 use super::inventory::SdkInventory;
 use super::partition;
 use super::region::{self, Found};
 use super::schedules::SdkSchedules;
 use super::tagging::SdkTagging;
 use super::topics::SdkTopics;
-use super::{AwsContext, Common, Contexts};
+use super::{AwsContext, Common, Contexts, Identity};
 use crate::clock::{self, Instant};
 use crate::config::AwsSettings;
 use crate::domain::types::{ContextName, Region};
@@ -89,10 +90,26 @@ pub async fn connect(
 ) -> Result<Contexts, ConnectError> {
     let mut contexts = Contexts::new();
     for (name, base) in bases(settings, common, patience).await? {
-        let context = context(&name, base, common).await?;
+        let context = context(&name, &base, common).await?;
         contexts.insert(name, context);
     }
     Ok(contexts)
+}
+
+/// The same for one context, with the client that tells whose its credentials are. They share the credentials, which are fetched once.
+///
+/// # Errors
+/// A context without a Region.
+pub async fn connect_known(
+    name: &ContextName,
+    settings: &AwsSettings,
+    common: &Common,
+    patience: Patience,
+) -> Result<(AwsContext, Arc<dyn Identity>), ConnectError> {
+    let only = BTreeMap::from([(name.clone(), settings.clone())]);
+    let base = bases(&only, common, patience).await?.remove(name);
+    let base = base.ok_or_else(|| ConnectError::NoRegion(name.clone()))?;
+    Ok((context(name, &base, common).await?, identity::of(&base, common)))
 }
 
 /// What the clients of one context have in common.
@@ -103,7 +120,7 @@ pub(super) struct Base {
 }
 
 /// What the clients of each context are made from.
-pub(super) async fn bases(
+async fn bases(
     settings: &BTreeMap<ContextName, AwsSettings>,
     common: &Common,
     patience: Patience,
@@ -180,20 +197,21 @@ async fn base(
     Ok(Base { region: parsed, config, credentials })
 }
 
-async fn context(name: &ContextName, base: Base, common: &Common) -> Result<AwsContext, ConnectError> {
+async fn context(name: &ContextName, base: &Base, common: &Common) -> Result<AwsContext, ConnectError> {
     let Base { region, config, credentials } = base;
+    let region = region.clone();
     let suffix = partition::dns_suffix(&region)
         .await
         .ok_or_else(|| ConnectError::NotARegion { context: name.clone(), region: region.to_string() })?;
-    let caller = |api| Caller { api, metrics: Arc::clone(&common.metrics), credentials: Arc::clone(&credentials) };
+    let caller = |api| Caller { api, metrics: Arc::clone(&common.metrics), credentials: Arc::clone(credentials) };
     let date = AwsDate::new(common.clone());
-    let ecr = aws_sdk_ecr::config::Builder::from(&config).interceptor(date.clone()).build();
-    let ecs = aws_sdk_ecs::config::Builder::from(&config).interceptor(date.clone()).build();
-    let sns = aws_sdk_sns::config::Builder::from(&config).interceptor(date.clone()).build();
-    let scheduler = aws_sdk_scheduler::config::Builder::from(&config).interceptor(date.clone()).build();
-    let events = aws_sdk_eventbridge::config::Builder::from(&config).interceptor(date.clone()).build();
-    let tagging = aws_sdk_resourcegroupstagging::config::Builder::from(&config).interceptor(date.clone()).build();
-    let cloudtrail = aws_sdk_cloudtrail::config::Builder::from(&config).interceptor(date).build();
+    let ecr = aws_sdk_ecr::config::Builder::from(config).interceptor(date.clone()).build();
+    let ecs = aws_sdk_ecs::config::Builder::from(config).interceptor(date.clone()).build();
+    let sns = aws_sdk_sns::config::Builder::from(config).interceptor(date.clone()).build();
+    let scheduler = aws_sdk_scheduler::config::Builder::from(config).interceptor(date.clone()).build();
+    let events = aws_sdk_eventbridge::config::Builder::from(config).interceptor(date.clone()).build();
+    let tagging = aws_sdk_resourcegroupstagging::config::Builder::from(config).interceptor(date.clone()).build();
+    let cloudtrail = aws_sdk_cloudtrail::config::Builder::from(config).interceptor(date).build();
     let (ecr, ecs) = (aws_sdk_ecr::Client::from_conf(ecr), aws_sdk_ecs::Client::from_conf(ecs));
     let inventory = Arc::new(SdkInventory {
         ecr: ecr.clone(),

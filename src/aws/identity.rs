@@ -1,6 +1,5 @@
 //! AWS STS: whose credentials these are. And the profiles that there are to choose among.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,11 +9,10 @@ use aws_sdk_sts::Client;
 use aws_types::os_shim_internal::{Env, Fs};
 
 use super::call::Caller;
-use super::connect::{Base, ConnectError, Patience, bases};
+use super::connect::Base;
 use super::date::AwsDate;
 use super::{AwsError, Common, Identity};
-use crate::config::AwsSettings;
-use crate::domain::types::{AccountId, ContextName, Partition, Principal};
+use crate::domain::types::{AccountId, Partition, Principal};
 
 #[derive(Debug)]
 struct SdkIdentity {
@@ -37,23 +35,12 @@ impl Identity for SdkIdentity {
     }
 }
 
-/// Makes the client that tells whose the credentials of each context are. Reads files and the environment; asks AWS for nothing, except that
-/// it waits for the EC2 instance metadata where nothing else says the Region.
-///
-/// # Errors
-/// A context without a Region.
-pub async fn identities(
-    settings: &BTreeMap<ContextName, AwsSettings>,
-    common: &Common,
-    patience: Patience,
-) -> Result<BTreeMap<ContextName, Arc<dyn Identity>>, ConnectError> {
-    let identity = |base: Base| -> Arc<dyn Identity> {
-        let config = aws_sdk_sts::config::Builder::from(&base.config).interceptor(AwsDate::new(common.clone())).build();
-        let caller = Caller { api: "sts", metrics: Arc::clone(&common.metrics), credentials: base.credentials };
-        Arc::new(SdkIdentity { client: Client::from_conf(config), caller })
-    };
-    let bases = bases(settings, common, patience).await?;
-    Ok(bases.into_iter().map(|(name, base)| (name, identity(base))).collect())
+/// The client that tells whose the credentials of a context are.
+pub(super) fn of(base: &Base, common: &Common) -> Arc<dyn Identity> {
+    let config = aws_sdk_sts::config::Builder::from(&base.config).interceptor(AwsDate::new(common.clone())).build();
+    let credentials = Arc::clone(&base.credentials);
+    let caller = Caller { api: "sts", metrics: Arc::clone(&common.metrics), credentials };
+    Arc::new(SdkIdentity { client: Client::from_conf(config), caller })
 }
 
 /// The names of the profiles in the shared configuration files (`~/.aws/config` and `~/.aws/credentials`, or where the environment says that

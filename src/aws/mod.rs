@@ -47,9 +47,9 @@ use crate::metrics::Metrics;
 
 pub use crate::domain::aws_error::{AwsError, Fault};
 pub use crate::domain::polling::Window;
-pub use connect::{ConnectError, Patience, connect};
+pub use connect::{ConnectError, Patience, connect, connect_known};
 pub use date::AwsTime;
-pub use identity::{identities, profiles};
+pub use identity::profiles;
 
 /// The doors of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;

@@ -120,9 +120,17 @@ fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCod
     let now = SystemClock.now();
     match block_on(obtain(config, now)) {
         Err(code) => code,
-        Ok(Ok(status)) => show(&status, now),
+        Ok(Ok(status)) => show(&status, time_of(&status, now)),
         Ok(Err(error @ StatusError::StateStore(_))) => fail(&error, Exit::BadState),
         Ok(Err(error)) => fail(&error, Exit::Failure),
+    }
+}
+
+/// The time that a status is shown as of. A daemon goes by AWS's time, which the clock of the machine may be far from.
+fn time_of(status: &Status, now: Timestamp) -> Timestamp {
+    match status.source {
+        Origin::Daemon => status.at,
+        Origin::StateFile => now,
     }
 }
 

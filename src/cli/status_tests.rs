@@ -135,3 +135,13 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_it_is() {
     assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
     assert!(!text.lines().any(|line| line.starts_with("web/a  forged")), "{text}");
 }
+
+#[test]
+fn how_long_ago_something_was_is_told_by_the_clock_of_the_daemon() {
+    let config = Config::parse("test", "").unwrap();
+    let (at, wrong) = (Timestamp::from_second(1_000).unwrap(), Timestamp::from_second(1_600).unwrap());
+    let status = Status::of(&config, &Default::default(), at);
+    assert_eq!(time_of(&status, wrong), at);
+    let of_file = Status { source: Origin::StateFile, ..status };
+    assert_eq!(time_of(&of_file, wrong), wrong, "nobody else tells the time");
+}

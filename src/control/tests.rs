@@ -86,6 +86,35 @@ async fn what_a_dead_daemon_left_is_replaced_and_what_is_no_socket_is_not() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }
 
+#[test]
+fn of_daemons_that_start_in_one_instant_on_an_abandoned_socket_one_gets_it() {
+    const DAEMONS: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..200 {
+        let path = folder.path().join(format!("{round}.sock"));
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let start = std::sync::Barrier::new(DAEMONS);
+        let opened: Vec<Result<Socket, NotOpened>> = std::thread::scope(|scope| {
+            let daemon = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                start.wait();
+                let opened = runtime.block_on(Socket::open(&path));
+                (runtime, opened)
+            };
+            let daemons: Vec<_> = (0..DAEMONS).map(|_| scope.spawn(daemon)).collect();
+            // The listeners live as long as the runtimes that they were made in.
+            let (runtimes, opened): (Vec<_>, Vec<_>) = daemons.into_iter().map(|one| one.join().unwrap()).unzip();
+            drop(runtimes);
+            opened
+        });
+        let (ours, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+        assert_eq!(ours.len(), 1, "round {round}: {refused:?}");
+        assert!(refused.iter().all(|one| matches!(one, Err(NotOpened::Taken(_)))), "round {round}: {refused:?}");
+        let file = ours.iter().flatten().next().and_then(|socket| socket.file);
+        assert_eq!(FileId::at(&path), file, "round {round}: it is reached by its name");
+    }
+}
+
 #[tokio::test]
 async fn only_its_own_socket_is_removed_at_the_end() {
     let folder = tempfile::tempdir().unwrap();

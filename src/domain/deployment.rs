@@ -82,6 +82,20 @@ pub struct HookView {
     pub waits: bool,
     /// When ECS stops waiting.
     pub expires_at: Option<Timestamp>,
+    /// What ECS does then.
+    pub timeout_action: Option<HookAction>,
+}
+
+impl HookView {
+    /// What ECS does where nobody answers in time, for people; nothing where ECS does not tell.
+    #[must_use]
+    pub fn without_an_answer(&self) -> Option<&'static str> {
+        self.expires_at?;
+        Some(match self.timeout_action? {
+            HookAction::Continue => "without an answer ECS goes on with it",
+            HookAction::Rollback => "without an answer ECS rolls it back",
+        })
+    }
 }
 
 impl ServiceDeploymentView {
@@ -167,7 +181,8 @@ mod tests {
     use crate::domain::test_support::{deployment, service};
 
     fn seen(stage: &str, traffic: f64, waits: bool) -> ServiceDeploymentView {
-        let hook = HookView { id: "h1".to_owned(), target: HookTarget::Pause, waits, expires_at: None };
+        let hook =
+            HookView { id: "h1".to_owned(), target: HookTarget::Pause, waits, expires_at: None, timeout_action: None };
         ServiceDeploymentView {
             arn: "arn".to_owned(),
             status: "IN_PROGRESS".to_owned(),

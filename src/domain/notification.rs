@@ -115,8 +115,10 @@ impl Notification {
     pub fn of_waiting(service: Named, waiting: &Waiting) -> Self {
         let key = &service.key;
         let at = waiting.hook.as_ref().map(|hook| format!("/{}", hook.id)).unwrap_or_default();
+        // The same image may wait again.
+        let (gate, since) = (waiting.gate.as_str(), waiting.since);
         Self {
-            id: format!("{}/{key}/waiting/{}/{}{at}", key.aws, waiting.gate.as_str(), waiting.digest),
+            id: format!("{}/{key}/waiting/{gate}/{}{at}/{since}", key.aws, waiting.digest),
             at: waiting.since,
             about: About::Waiting(service, waiting.clone()),
         }

@@ -15,6 +15,8 @@ use crate::domain::types::DeploymentId;
 use crate::domain::view::ServiceView;
 use crate::domain::waiting::{Gate, Hook, Waiting};
 
+/// ECS is eventually consistent: for so long it may say that it waits at a hook at which it goes on.
+const SETTLES_WITHIN: Duration = Duration::from_secs(20);
 /// ECS begins to go back by itself within this time after it was told to.
 const ECS_GOES_BACK_WITHIN: Duration = Duration::from_secs(60);
 
@@ -102,15 +104,32 @@ impl Handler<'_> {
         let Workflow::Rolling { intent, watch, .. } = &self.service.workflow else { return None };
         let seen = watch.seen.as_ref()?;
         let hook = seen.waits_at()?;
-        let (repository, target) = intent.targets.iter().next()?;
-        let stage = seen.stage.clone().unwrap_or_default();
-        let reason = match hook.target {
-            HookTarget::Pause => format!(
-                "ECS pauses at {stage}; continue with: ecs-deployd approve {name}, or roll back with: ecs-deployd reject {name}",
-                name = self.rules.named(self.key).name
+        let named = Hook { id: hook.id.clone(), target: hook.target, service_deployment: seen.arn.clone() };
+        let just_continued = watch
+            .continued
+            .as_ref()
+            .is_some_and(|(continued, at)| *continued == named && self.now.moment.since(*at) < SETTLES_WITHIN);
+        if just_continued {
+            return None;
+        }
+        // A rollback brings what ran before, as far as that is known.
+        let brings = if intent.is_forward() { &intent.targets } else { &intent.rollback_target.targets };
+        let (repository, target) = brings.iter().chain(&intent.targets).next()?;
+        let (name, stage) = (self.rules.named(self.key).name, seen.stage.clone().unwrap_or_default());
+        let reason = match (hook.target, intent.is_forward()) {
+            (HookTarget::Pause, true) => format!(
+                "ECS pauses at {stage}; continue with: ecs-deployd approve {name}, or roll back with: ecs-deployd reject {name}"
             ),
-            HookTarget::Lambda => format!("ECS waits at {stage} for the Lambda function of its lifecycle hook"),
+            (HookTarget::Pause, false) => format!(
+                "ECS pauses at {stage} on the way back to {}; continue with: ecs-deployd approve {name}",
+                intent.rollback_target.revision.short()
+            ),
+            (HookTarget::Lambda, _) => {
+                format!("ECS waits at {stage} for the Lambda function of its lifecycle hook")
+            }
         };
+        let otherwise = hook.without_an_answer().map(|then| format!("; {then}")).unwrap_or_default();
+        let reason = reason + &otherwise;
         Some(Waiting {
             gate: Gate::Pause,
             since: self.now.time,
@@ -120,7 +139,7 @@ impl Handler<'_> {
             reason,
             until: hook.expires_at,
             stage: seen.stage.clone(),
-            hook: Some(Hook { id: hook.id.clone(), target: hook.target, service_deployment: seen.arn.clone() }),
+            hook: Some(named),
         })
     }
 
@@ -153,6 +172,10 @@ impl Handler<'_> {
             let tag = waiting.tag.map(|tag| format!(":{tag}")).unwrap_or_default();
             return Err(Refused(format!("another image waits: {}{tag} ({})", waiting.repository, waiting.digest)));
         }
+        let goes_back = self.service.workflow.intent().is_some_and(|intent| !intent.is_forward());
+        if goes_back && matches!(command.order, OperatorCommand::Reject { .. }) {
+            return Err(Refused("a rollback waits there, which only an approval continues".to_owned()));
+        }
         match waiting.hook {
             Some(hook) if self.service.hook_answer.is_none() => match hook.target {
                 HookTarget::Pause => Ok(hook),
@@ -167,7 +190,7 @@ impl Handler<'_> {
 
     /// ECS took the answer to its hook, or did not.
     pub(super) fn hook_answered(&mut self, id: &RolloutId, answer: Result<(), AwsError>) {
-        let Some(HookAnswer { action, command, .. }) = self.service.hook_answer.take() else { return };
+        let Some(HookAnswer { action, hook, command, .. }) = self.service.hook_answer.take() else { return };
         if !self.is_of_rollout(id) {
             return self.answer(command, Err(Refused("the rollout has ended".to_owned())));
         }
@@ -180,6 +203,7 @@ impl Handler<'_> {
                 self.end_waiting();
                 if let Workflow::Rolling { watch, .. } = &mut self.service.workflow {
                     watch.seen = None;
+                    watch.continued = Some((hook, self.now.moment));
                 }
                 self.answer(command, Ok("approved; ECS goes on with the deployment".to_owned()));
             }
@@ -212,11 +236,9 @@ impl Handler<'_> {
     /// stop it: an update would wait at the same hook again.
     pub(super) fn stop_instead(&mut self) {
         let Workflow::Rolling { intent, watch, .. } = &self.service.workflow else { return };
-        let Some(seen) = watch.seen.as_ref().filter(|seen| seen.status == "IN_PROGRESS" || seen.status == "PENDING")
-        else {
-            return;
-        };
-        let hooked = !seen.hooks.is_empty();
+        let rolls = |seen: &&ServiceDeploymentView| seen.status == "IN_PROGRESS" || seen.status == "PENDING";
+        let Some(seen) = watch.seen.as_ref().filter(rolls).filter(|_| watch.monitoring.is_none()) else { return };
+        let hooked = watch.hooked || !seen.hooks.is_empty();
         if hooked
             && intent.is_forward()
             && intent.rollback_target.pinned.is_empty()

@@ -215,6 +215,7 @@ impl Watch {
         let Some((service, mine)) = service.and_then(|service| Some((service, service.deployment(id)?))) else {
             return;
         };
+        self.hooked = !service.lifecycle.hooks.is_empty();
         // After a start the first look shows what was reached before, not what is new.
         let is_first = self.reached == Milestones::default() && !self.before.is_zero();
         let moved = self.reached.reach(mine, service, self.seen.as_ref()) && !is_first;

@@ -12,6 +12,7 @@ use crate::domain::state::{Intent, OutcomeKind, Phase, Rollout};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
 use crate::domain::view::RevisionWrite;
+use crate::domain::waiting::Hook;
 
 /// What is under way for one service.
 ///
@@ -147,6 +148,10 @@ pub(super) struct Watch {
     pub(super) progressed_at: Option<Timestamp>,
     /// What DescribeServiceDeployments said of it last, where that is asked.
     pub(super) seen: Option<ServiceDeploymentView>,
+    /// The hook that ECS was told to continue at, and when: for a moment ECS may still say that it waits there.
+    pub(super) continued: Option<(Hook, Moment)>,
+    /// The service has hooks at which a deployment waits.
+    pub(super) hooked: bool,
     /// Its tasks, as they were seen last.
     pub(super) counts: Option<Counts>,
     /// The watch over it after ECS has completed it.
@@ -188,6 +193,8 @@ impl Watch {
             progressed: now.moment,
             progressed_at: None,
             seen: None,
+            continued: None,
+            hooked: false,
             counts: None,
             monitoring: None,
             ending: Ending::NotYet,

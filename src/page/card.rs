@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use super::shared::Shared;
 use super::{ago, digest, timeline, tone};
 use crate::status::{
     HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, Running, RunsStatus, ServiceStatus, Standing, Step, Way,
@@ -36,7 +37,7 @@ fn step(step: Step) -> &'static str {
 }
 
 /// What it runs, as ECS says; or what was deployed last, as long as nobody asked ECS.
-fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
+fn what_runs(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> Markup {
     let deployed = one.deployed.as_ref();
     let seen = one.runs.as_ref().and_then(|runs| Some((runs, runs.revision.as_ref()?)));
     let rolled = one.rollout.as_ref().and_then(|rollout| rollout.revision.as_ref());
@@ -68,7 +69,7 @@ fn what_runs(one: &ServiceStatus, now: Timestamp) -> Markup {
             (None, None) => { dt { "Runs" } dd .faint { "what it ran before; nothing was deployed to it by this daemon" } }
         }
         @if let Some(why) = one.runs.as_ref().and_then(|runs| runs.trouble.as_ref()) {
-            dt { "In ECS" } dd .bad { (why) }
+            dt { "In ECS" } dd .bad { (shared.say(why)) }
         }
     }
 }
@@ -96,13 +97,13 @@ fn brought(ours: &Running) -> Markup {
 }
 
 /// Draws it.
-pub(super) fn draw(one: &ServiceStatus, now: Timestamp) -> Markup {
+pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> Markup {
     let (word, class) = word(one.standing());
     html! {
         article aria-label=(one.name) {
             div .top { h3 { (one.name) } span .state .(class) { (word) } }
             dl {
-                (what_runs(one, now))
+                (what_runs(one, shared, now))
                 @if let Some(found) = &one.discovered {
                     dt { "Found by" } dd { "tag " code { (found.tag) } ", policy " code { (found.policy) } " " span .faint { (ago(found.since, now)) } }
                 }
@@ -110,7 +111,7 @@ pub(super) fn draw(one: &ServiceStatus, now: Timestamp) -> Markup {
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
             @if let Some(waiting) = &one.waiting { p .note .warn { (waiting.to_string()) } }
-            @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (why) } }
+            @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (shared.say(why)) } }
             @if let Some(service_hold) = &one.service_hold {
                 p .note .warn {
                     "Held by " (service_hold.by) " (" (ago(service_hold.since, now)) "; until a release)" @if !service_hold.reason.is_empty() { ": " (service_hold.reason) }

@@ -203,3 +203,19 @@ fn where_there_is_no_instance_metadata_a_missing_region_is_exit_2() {
         assert!(text.contains("aws context default has no Region: set region under [aws.default]"), "{text}");
     }
 }
+
+#[test]
+fn a_command_asks_the_credential_process_once() {
+    let fake = Fake::start();
+    let program = "echo $$ >> FOLDER/ids\necho '{\"Version\": 1, \"AccessKeyId\": \"AKIAONCE\", \"SecretAccessKey\": \"secret\"}'\n";
+    for arguments in [&["iam"][..], &["init", "--aws-region", "eu-west-1"]] {
+        let home = with_program(&fake, program);
+        let mut command = home.command(arguments);
+        // What it asks is refused: only the credentials matter.
+        let output =
+            bare(&mut command).env("AWS_PROFILE", "ops").env("AWS_ENDPOINT_URL", fake.endpoint()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let fetched = fs::read_to_string(home.path("ids")).unwrap_or_default();
+        assert_eq!(fetched.lines().count(), 1, "{arguments:?}: {output:?}");
+    }
+}

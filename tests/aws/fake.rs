@@ -101,6 +101,9 @@ impl Fake {
             let events = json!({"Events": self.state.lock().unwrap().events});
             return ("200 OK", JSON, events.to_string());
         }
+        if body.contains("Action=GetCallerIdentity") {
+            return ("200 OK", "text/xml", whose());
+        }
         if body.contains("Action=AssumeRole") {
             let action = if body.contains("WebIdentity") { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
             return ("200 OK", "text/xml", assumed(action));
@@ -113,6 +116,15 @@ impl Fake {
         }
         ("400 Bad Request", JSON, json!({"__type": "AccessDeniedException", "message": "not\nhere"}).to_string())
     }
+}
+
+fn whose() -> String {
+    format!(
+        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+         <Arn>arn:aws:iam::{0}:user/ops</Arn><UserId>AIDA</UserId><Account>{0}</Account></GetCallerIdentityResult>\
+         </GetCallerIdentityResponse>",
+        crate::scene::ACCOUNT
+    )
 }
 
 fn assumed(action: &str) -> String {

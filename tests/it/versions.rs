@@ -1,5 +1,6 @@
 //! Policies by which the text of a tag decides.
 
+use ecs_deployd::domain::operator_command::OperatorCommand;
 use jiff::SignedDuration;
 
 use crate::harness::pass;
@@ -67,4 +68,30 @@ async fn a_service_may_have_a_policy_of_its_own() {
     let one = scene.world.push("hello", "1.0.0", "one");
     pass(120).await;
     assert_eq!((scene.runs(), scene.runs_in("production", "app")), (Some(main), Some(one)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_push_stays_one_when_ecr_has_lost_what_runs() {
+    for (policy, high, low, higher) in [
+        ("semver = \">=1\"", "2.0.0", "1.9.1", "2.0.1"),
+        ("regex = '^main-(?<key>\\d+)$'\norder = \"numeric\"", "main-100", "main-99", "main-101"),
+    ] {
+        let scene = with(policy).started().await;
+        let runs = scene.world.push("hello", high, "high");
+        pass(120).await;
+        scene.world.delete_image("hello", &runs);
+        scene.world.push("hello", low, "low");
+        pass(120).await;
+        assert_eq!((scene.runs(), scene.pushes("lower_version")), (Some(runs), 1.0), "{policy}");
+        let told = scene.status().await.pushes[0].detail.clone();
+        let runs = scene.is_set_to().rsplit('/').next().unwrap().to_owned();
+        assert_eq!(told, format!("{high}, which {runs} runs, is higher than {low}; `ecs-deployd deploy` brings that"));
+        // Who asks may have it, and what is higher is deployed as always.
+        let lower = scene.order(OperatorCommand::Deploy).await;
+        assert!(lower.is_ok(), "{lower:?}");
+        pass(120).await;
+        let highest = scene.world.push("hello", higher, "highest");
+        pass(120).await;
+        assert_eq!((scene.runs(), scene.rollouts()), (Some(highest), 3), "{policy}");
+    }
 }

@@ -1,12 +1,13 @@
 //! What ECS waits for on purpose is no failure, and what operators answer to its hooks.
 
 use ecs_deployd::aws::Fault;
+use ecs_deployd::domain::deployment::{HookAction, HookTarget};
 use ecs_deployd::domain::operator_command::OperatorCommand;
 use jiff::SignedDuration;
 
 use crate::harness::{pass, seconds};
 use crate::scene::{Scene, rule};
-use crate::world::Health;
+use crate::world::{Health, LifecycleHook};
 
 const PAUSED: &str = r#"ecs_deployd_waiting{cluster="web",gate="pause",service="hello"}"#;
 
@@ -64,7 +65,7 @@ async fn tasks_that_drain_are_no_time_out() {
 async fn paused() -> (Scene, String) {
     let scene = Scene::hello();
     let fixed = scene.revision_of_v0(&[]);
-    let scene = scene.running(&fixed).edited(|service| service.pauses = true).started().await;
+    let scene = scene.running(&fixed).edited(|service| service.hook = Some(LifecycleHook::PAUSE)).started().await;
     let v1 = scene.push("v1");
     // Far beyond the timeout of five minutes.
     pass(3600).await;
@@ -120,6 +121,104 @@ async fn a_rejected_deployment_is_rolled_back_by_ecs_and_its_digest_is_held() {
     scene.order(approve(Some(&v1))).await.unwrap();
     pass(60).await;
     assert_eq!(scene.runs(), Some(v1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_push_takes_the_place_of_what_waits_at_a_hook() {
+    let (scene, v1) = paused().await;
+    let v2 = scene.push("v2");
+    pass(120).await;
+    let waiting = scene.service().await.waiting.unwrap();
+    assert_eq!(waiting.digest.as_str(), v2, "it waits there in turn");
+    assert_eq!((scene.ended("superseded"), scene.metric(PAUSED)), (1.0, 1.0));
+    let refused = scene.order(approve(Some(&v1))).await.unwrap_err().0;
+    assert!(refused.contains("another image waits"), "{refused}");
+    scene.order(approve(Some(&v2))).await.unwrap();
+    pass(60).await;
+    assert_eq!((scene.runs(), scene.ended("completed")), (Some(v2), 1.0));
+    assert!(scene.service().await.waiting.is_none());
+}
+
+/// The service with a hook that ends after two hours, long after the timeout.
+async fn hooked(target: HookTarget, then: HookAction) -> Scene {
+    let scene = Scene::hello();
+    let fixed = scene.revision_of_v0(&[]);
+    let hook = LifecycleHook { target, ends: Some((SignedDuration::from_hours(2), then)) };
+    scene.running(&fixed).edited(|service| service.hook = Some(hook)).started().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_nobody_answers_ends_as_ecs_was_told() {
+    for (target, then) in [
+        (HookTarget::Pause, HookAction::Continue),
+        (HookTarget::Pause, HookAction::Rollback),
+        (HookTarget::Lambda, HookAction::Continue),
+        (HookTarget::Lambda, HookAction::Rollback),
+    ] {
+        let mut scene = hooked(target, then).await;
+        let v1 = scene.push("v1");
+        pass(3600).await;
+        scene.restart().await;
+        pass(1800).await;
+        let waiting = scene.service().await.waiting.unwrap();
+        let told = match then {
+            HookAction::Continue => "without an answer ECS goes on with it",
+            HookAction::Rollback => "without an answer ECS rolls it back",
+        };
+        assert!(waiting.reason.ends_with(told), "{}", waiting.reason);
+        let left = waiting.until.unwrap().duration_since(scene.world.now()).as_secs();
+        assert!((1600..=1900).contains(&left), "{left} s are left");
+        pass(2400).await;
+        let (runs, held) = match then {
+            HookAction::Continue => (v1, 0.0),
+            HookAction::Rollback => (scene.v0.clone(), 1.0),
+        };
+        assert_eq!((scene.runs(), scene.held()), (Some(runs), held), "{target:?} {then:?}");
+        assert!(scene.service().await.waiting.is_none(), "{target:?} {then:?}");
+        assert_eq!(scene.ended("timed_out"), 0.0, "{target:?} {then:?}");
+        assert_eq!((scene.ended("failed"), scene.ended("rolled_back")), (held, held), "{target:?} {then:?}");
+        assert_eq!(scene.world.count().get("ContinueServiceDeployment"), None, "nobody else answers it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_image_goes_back_without_waiting_at_the_hook_once_more() {
+    let scene = hooked(HookTarget::Pause, HookAction::Continue).await;
+    let bad = scene.push_that(Health::Never, "v1");
+    pass(600).await;
+    assert_eq!((scene.ended("timed_out"), scene.ended("rolled_back")), (1.0, 1.0));
+    assert_eq!((scene.runs(), scene.held()), (Some(scene.v0.clone()), 1.0), "{bad} is gone");
+    assert_eq!(scene.rollouts(), 1, "ECS was told to stop it, and went back by itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_rejected_does_not_come_back_by_its_tag() {
+    // What ran is named by the tag that the rejected image has by now.
+    let scene = Scene::hello().edited(|service| service.hook = Some(LifecycleHook::PAUSE)).started().await;
+    let v1 = scene.push("v1");
+    pass(60).await;
+    scene.order(OperatorCommand::Reject { reason: None }).await.unwrap();
+    pass(600).await;
+    // ECS went back to the tag; the pinned copy of it waits at the hook in turn.
+    let waiting = scene.service().await.waiting.unwrap();
+    assert!(waiting.reason.contains("on the way back to hello:1"), "{}", waiting.reason);
+    let refused = scene.order(OperatorCommand::Reject { reason: None }).await.unwrap_err().0;
+    assert_eq!(refused, "a rollback waits there, which only an approval continues");
+    scene.order(approve(None)).await.unwrap();
+    pass(60).await;
+    assert_eq!((scene.runs(), scene.held()), (Some(scene.v0.clone()), 1.0), "{v1} is gone");
+    assert_eq!((scene.ended("failed"), scene.ended("rolled_back")), (1.0, 1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_express_mode_service_goes_forward_and_back_by_the_call_that_it_takes() {
+    let scene = Scene::hello().edited(|service| service.express = true).started().await;
+    let v1 = scene.deployed("v1").await;
+    scene.push_that(Health::Never, "v2");
+    pass(600).await;
+    assert_eq!((scene.runs(), scene.ended("rolled_back")), (Some(v1), 1.0));
+    let calls = scene.world.count();
+    assert_eq!((calls["UpdateService"], calls["UpdateExpressGatewayService"]), (3, 3), "the other one is tried first");
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,7 +79,7 @@ return worst;
 #[test]
 fn the_page_is_readable_in_both_themes_on_desktop_and_phone() {
     let browser = Browser::start();
-    for name in ["busy", "empty"] {
+    for name in ["busy", "empty", "waiting"] {
         let served = serve(name);
         for theme in THEMES {
             for width in WIDTHS {

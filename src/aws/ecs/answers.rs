@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use aws_sdk_ecs::types::{
     Container, Deployment, DeploymentAlarms, DeploymentConfiguration, DeploymentControllerType,
-    DeploymentLifecycleHook, DeploymentLifecycleHookDetail, DeploymentLifecycleHookStatus,
-    DeploymentLifecycleHookTargetType, DeploymentRolloutState, ResourceManagementType, SchedulingStrategy, Service,
-    ServiceDeployment, ServiceDeploymentStatus, Task,
+    DeploymentLifecycleHook, DeploymentLifecycleHookAction, DeploymentLifecycleHookDetail,
+    DeploymentLifecycleHookStatus, DeploymentLifecycleHookTargetType, DeploymentRolloutState, ResourceManagementType,
+    SchedulingStrategy, Service, ServiceDeployment, ServiceDeploymentStatus, Task,
 };
 
 use crate::aws::call::timestamp;
-use crate::domain::deployment::{HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView};
+use crate::domain::deployment::{HookAction, HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView};
 use crate::domain::event::shorten;
 use crate::domain::monitor;
 use crate::domain::printable::{LONGEST, printable};
@@ -148,6 +148,11 @@ pub(super) fn service_deployment(one: &ServiceDeployment) -> Option<ServiceDeplo
                 Some(DeploymentLifecycleHookStatus::AwaitingAction | DeploymentLifecycleHookStatus::InProgress)
             ),
             expires_at: hook.expires_at().and_then(timestamp),
+            timeout_action: match hook.timeout_action() {
+                Some(DeploymentLifecycleHookAction::Continue) => Some(HookAction::Continue),
+                Some(DeploymentLifecycleHookAction::Rollback) => Some(HookAction::Rollback),
+                _ => None,
+            },
         })
     };
     Some(ServiceDeploymentView {

@@ -1,7 +1,7 @@
-//! Where what runs stands among the images that a policy selects from: a comparison with ECR that nobody ordered never goes down.
+//! Where what runs stands among the images that a policy selects from: what nobody ordered never goes down.
 //!
-//! ECR may have lost what runs, or the tag that it was deployed by. What runs still counts as the highest that is known; where that cannot be
-//! known, nothing is deployed.
+//! ECR may have lost what runs, or the tag that it was deployed by. What runs still counts as the highest that is known. Where that cannot be
+//! known, a comparison with ECR deploys nothing, and a push is followed: somebody wanted it.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,8 @@ use super::super::view::ImageView;
 use super::ServiceSnapshot;
 use super::select::Selected;
 
-/// Why a comparison with ECR brings nothing, although ECR holds something else than what runs.
+/// Why a push or a comparison with ECR brings nothing, although ECR holds something else than what runs. Of pushes that is so only where the
+/// text of the tag decides.
 ///
 /// A policy of a single tag is no choice among several images: that tag is followed wherever it points. An image that is not from the
 /// repository, such as a placeholder, does not stand anywhere.
@@ -26,14 +27,16 @@ pub(super) fn would_go_down(
     state: &ServiceState,
     snapshot: &ServiceSnapshot,
 ) -> Option<(SkipReason, String)> {
-    let nobody_asked = choice.push.is_reconciliation() && !choice.push.is_order();
     let one_tag = choice.rule.policy.literals().is_some_and(|tags| tags.len() == 1);
-    if !nobody_asked || one_tag {
+    if choice.push.is_order() || one_tag {
         return None;
     }
     let current = snapshot.current.as_ref()?;
     let known = Known { choice, state, snapshot, current };
-    known.images_that_run().iter().find_map(|image| known.stands_above(image))
+    match choice.push.is_reconciliation() {
+        true => known.images_that_run().iter().find_map(|image| known.stands_above(image)),
+        false => known.images_that_run().iter().find_map(|image| known.is_known_to_be_higher(image)),
+    }
 }
 
 /// An image that a container runs, as far as it is known.
@@ -74,8 +77,12 @@ impl Known<'_> {
         if let Some(pinned) = pinned {
             return vec![image(Some(pinned), true)];
         }
-        let running: Vec<Running> =
-            self.snapshot.running.all(container).into_iter().map(|digest| image(Some(digest.clone()), false)).collect();
+        let running = match self.choice.push.is_reconciliation() {
+            true => self.snapshot.running.all(container),
+            // A push is compared with what the service is set to, and not with what drains.
+            false => self.snapshot.running.of(self.current.arn(), container),
+        };
+        let running: Vec<Running> = running.into_iter().map(|digest| image(Some(digest.clone()), false)).collect();
         if running.is_empty() { vec![image(self.digest_on_record(), false)] } else { running }
     }
 
@@ -101,19 +108,40 @@ impl Known<'_> {
         }
     }
 
-    /// Of equal versions the newer image counts as the higher one, unless it is one tag that was moved.
-    fn is_higher(&self, image: &Running) -> Option<(SkipReason, String)> {
+    /// Why an image that runs must not be replaced by a push of a lower version. Whatever has failed stands in the way of none.
+    fn is_known_to_be_higher(&self, image: &Running) -> Option<(SkipReason, String)> {
+        let hold = self.state.held.get(self.choice.key).map(|hold| &hold.digest);
+        if self.choice.rule.policy.order() == By::Push || (hold.is_some() && hold == image.digest.as_ref()) {
+            return None;
+        }
         let policy = self.choice.rule.policy.as_ref();
         let brought = self.choice.push.tag.as_ref()?;
-        let rank = |tag: &Tag| policy.rank(tag, Timestamp::UNIX_EPOCH);
-        let tags = self.tags_of(image);
-        let highest: Option<(Rank, &Tag)> = tags.iter().filter_map(|tag| Some((rank(tag)?, tag))).max();
-        let (brought_rank, revision) = (rank(brought)?, self.current.arn().short());
-        match highest {
+        let (rank, tag) = self.highest(image)?;
+        let lower = rank > policy.rank(brought, Timestamp::UNIX_EPOCH)?;
+        lower.then(|| {
+            let revision = self.current.arn().short();
+            let detail =
+                format!("{tag}, which {revision} runs, is higher than {brought}; `ecs-deployd deploy` brings that");
+            (SkipReason::LowerVersion, detail)
+        })
+    }
+
+    /// The highest of the tags that an image is, or was, known by.
+    fn highest(&self, image: &Running) -> Option<(Rank, Tag)> {
+        let rank = |tag: &Tag| self.choice.rule.policy.rank(tag, Timestamp::UNIX_EPOCH);
+        self.tags_of(image).into_iter().filter_map(|tag| Some((rank(&tag)?, tag))).max()
+    }
+
+    /// Of equal versions the newer image counts as the higher one, unless it is one tag that was moved.
+    fn is_higher(&self, image: &Running) -> Option<(SkipReason, String)> {
+        let brought = self.choice.push.tag.as_ref()?;
+        let brought_rank = self.choice.rule.policy.rank(brought, Timestamp::UNIX_EPOCH)?;
+        let revision = self.current.arn().short();
+        match self.highest(image) {
             Some((highest, tag)) if highest > brought_rank => {
                 Some((SkipReason::LowerVersion, format!("{tag}, which {revision} runs, is higher than {brought}")))
             }
-            Some((highest, _)) if highest == brought_rank && !tags.contains(brought) => {
+            Some((highest, _)) if highest == brought_rank && !self.tags_of(image).contains(brought) => {
                 self.was_pushed_after(image, self.choice.image.pushed_at?)
             }
             Some(_) => None,

@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::plan::Answers;
 use crate::domain::policy::{Order, PatternPolicy, Policy};
 use crate::domain::settings::ServiceRule;
-use crate::domain::state::{Deployed, Outcome, OutcomeKind, PushRef, RollbackTarget};
+use crate::domain::state::{Deployed, DigestHold, Outcome, OutcomeKind, PushRef, RollbackTarget};
 use crate::domain::test_support::*;
 
 fn by_pattern(pattern: &str) -> ServiceRule {
@@ -184,6 +184,58 @@ fn of_equal_versions_the_newer_image_counts_unless_the_tag_itself_was_moved() {
         let snapshot = seen(by_digest('b'), &pushed('a', second, &["1.5.0"]), &[]);
         assert_eq!(compared(&versions(), &state(tag), &snapshot), expected, "{tag} at {second}");
     }
+}
+
+/// What becomes of a push of this tag, which ECR holds as the best one.
+fn pushed_then(
+    rule: &ServiceRule,
+    state: &ServiceState,
+    tag: &str,
+    current: TaskDefinition,
+) -> Result<Digest, SkipReason> {
+    let snapshot = seen(current, &pushed('a', 30, &[tag]), &[]);
+    let state = ServiceState { pending: with_pending(&[push_ref("p", tag, 30)]).pending, ..state.clone() };
+    let plan = decide(rule, &state, &snapshot);
+    match &plan.roll {
+        Some(roll) => Ok(roll.rollout.targets[&repository_key(REPOSITORY)].digest.clone()),
+        None => Err(plan.skips[0].reason),
+    }
+}
+
+#[test]
+fn a_push_of_a_lower_version_stays_one_when_ecr_has_lost_what_runs() {
+    for (rule, runs, left, reason) in cases() {
+        // Where the time of the push decides, a newer one is followed.
+        let expected = if reason == SkipReason::LowerVersion { Err(reason) } else { Ok(digest('a')) };
+        for state in records(&target('b', runs, 20)) {
+            assert_eq!(pushed_then(&rule, &state, left, by_digest('b')), expected, "{runs} -> {left}: {state:#?}");
+        }
+        let nothing = ServiceState::default();
+        assert_eq!(pushed_then(&rule, &nothing, left, named(runs)), expected, "{runs} in the task definition");
+        // A higher one is followed, and so is one where it is not known which version runs: somebody wants it.
+        assert_eq!(pushed_then(&rule, &records(&target('b', left, 5))[0], runs, by_digest('b')), Ok(digest('a')));
+        assert_eq!(pushed_then(&rule, &nothing, left, by_digest('b')), Ok(digest('a')), "nothing is known of it");
+    }
+}
+
+#[test]
+fn what_has_failed_stands_in_the_way_of_no_push() {
+    let bad = target('b', "1.5.0", 20);
+    let hold = DigestHold::new(&bad, jiff::SignedDuration::ZERO, "it failed".to_owned(), at(25));
+    let held = BTreeMap::from([(repository_key(REPOSITORY), hold)]);
+    let state = ServiceState { held, ..records(&bad)[0].clone() };
+    assert_eq!(pushed_then(&versions(), &state, "1.4.9", by_digest('b')), Ok(digest('a')));
+}
+
+#[test]
+fn a_push_is_compared_with_what_the_service_is_set_to_and_not_with_what_drains() {
+    let mut snapshot = seen(named("stable"), &pushed('a', 30, &["1.4.9"]), &[]);
+    snapshot.running.add(Some(arn(9)), "app", digest('b'));
+    let state = ServiceState {
+        pending: with_pending(&[push_ref("p", "1.4.9", 30)]).pending,
+        ..records(&target('b', "1.5.0", 20))[2].clone()
+    };
+    assert!(decide(&versions(), &state, &snapshot).roll.is_some());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, Scene, error};
 use crate::domain::aws_error::{AwsError, Fault};
-use crate::domain::deployment::{HookTarget, HookView, LifecycleHook, ServiceDeploymentView};
+use crate::domain::deployment::{HookAction, HookTarget, HookView, LifecycleHook, ServiceDeploymentView};
 use crate::domain::state::OperatorCommand;
 use crate::domain::test_support::{digest, repository_key};
 use crate::domain::view::RolloutState;
@@ -27,7 +27,7 @@ fn called(target: HookTarget, waits: bool) -> ServiceDeploymentView {
         reason: String::new(),
         stage: Some("POST_SCALE_UP".to_owned()),
         traffic: None,
-        hooks: vec![HookView { id: "hook1".to_owned(), target, waits, expires_at: None }],
+        hooks: vec![HookView { id: "hook1".to_owned(), target, waits, expires_at: None, timeout_action: None }],
         alarms: Vec::new(),
         breaker: None,
     }
@@ -290,4 +290,102 @@ fn a_command_is_answered_although_its_service_left_the_configuration_while_ecs_w
     let lines = scene.continued(Ok::<(), AwsError>(()));
     assert!(lines.contains(&"event: web/hello approve by alice carried out".to_owned()), "{lines:?}");
     scene.reload(HELLO);
+}
+
+/// The reason of what waits.
+fn reason(scene: &Scene) -> String {
+    scene.known("hello").waiting.as_ref().unwrap().reason.clone()
+}
+
+#[test]
+fn what_ecs_does_without_an_answer_is_told() {
+    for (action, told) in [
+        (HookAction::Continue, "without an answer ECS goes on with it"),
+        (HookAction::Rollback, "without an answer ECS rolls it back"),
+    ] {
+        let mut scene = hooked();
+        scene.watched();
+        let mut waits = called(HookTarget::Pause, true);
+        let (expires_at, timeout_action) = (Some(scene.now.time), Some(action));
+        waits.hooks[0] = HookView { expires_at, timeout_action, ..waits.hooks[0].clone() };
+        scene.staged(waits);
+        assert!(reason(&scene).ends_with(told), "{}", reason(&scene));
+        assert_eq!(scene.known("hello").waiting.as_ref().unwrap().until, expires_at);
+    }
+}
+
+#[test]
+fn a_hook_at_which_ecs_goes_on_is_not_told_of_again_because_an_answer_is_old() {
+    let mut scene = paused();
+    scene.command(approve());
+    scene.committed();
+    scene.continued(Ok(()));
+    scene.all_committed();
+    let mut look = || {
+        scene.watched();
+        let lines = scene.staged(called(HookTarget::Pause, true));
+        scene.all_committed();
+        lines.contains(&WAITS.to_owned())
+    };
+    assert!(!look() && !look() && !look());
+    assert!(look(), "in the end it is believed");
+}
+
+#[test]
+fn a_deployment_that_fails_before_its_hook_is_called_is_stopped() {
+    let mut scene = hooked();
+    let before = ServiceDeploymentView { hooks: Vec::new(), ..called(HookTarget::Pause, false) };
+    for _ in 0..2 {
+        scene.watched();
+        scene.staged(before.clone());
+        scene.all_committed();
+        scene.pass(15 * 60);
+    }
+    scene.stopped_tasks(&[]);
+    assert!(scene.all_committed().contains(&"write: stop sd2 of web/hello".to_owned()));
+}
+
+#[test]
+fn a_rollback_that_waits_at_a_hook_is_approved_and_never_rejected() {
+    let mut scene = Scene::back_at(Stage::Rolling);
+    scene.ecs("hello").lifecycle = hooked().ecs("hello").lifecycle.clone();
+    scene.watched();
+    scene.staged(called(HookTarget::Pause, true));
+    let told = "ECS pauses at POST_SCALE_UP on the way back to hello:1; continue with: ecs-deployd approve web/hello";
+    assert_eq!(reason(&scene), told);
+    scene.all_committed();
+    scene.command(reject());
+    let refused = "a rollback waits there, which only an approval continues";
+    assert_eq!(scene.committed(), [format!("reply 1: refused: {refused}")]);
+    scene.command(approve());
+    assert_eq!(scene.committed(), ["write: continue web/hello at hook1"]);
+}
+
+#[test]
+fn a_newer_push_takes_the_place_of_what_waits() {
+    let mut scene = paused();
+    scene.push("latest", 'c');
+    scene.all_committed();
+    scene.observed("hello");
+    scene.all_committed();
+    scene.registered(3);
+    scene.all_committed();
+    let superseded = "event: web/hello ended superseded hello:2: a newer push took its place";
+    assert_eq!(scene.updated(), ["event: web/hello updated to hello:3 by d3", WAITS_NO_LONGER, superseded, "commit"]);
+    assert!(scene.known("hello").waiting.is_none());
+}
+
+#[test]
+fn the_bake_time_of_alarms_is_never_late() {
+    let mut scene = Scene::at(Stage::Rolling);
+    let service = scene.ecs("hello");
+    service.lifecycle.alarms = true;
+    service.deployments[0].running = service.deployments[0].desired;
+    service.deployments.truncate(1);
+    for _ in 0..3 {
+        scene.pass(3600);
+        let lines = scene.watched();
+        assert!(lines[0].starts_with("event: web/hello rolls, 2 of 2 after"), "{lines:?}");
+        scene.all_committed();
+    }
 }

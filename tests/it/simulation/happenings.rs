@@ -6,7 +6,7 @@ use ecs_deployd::aws::Fault;
 use ecs_deployd::domain::operator_command::OperatorCommand;
 use jiff::SignedDuration;
 
-use super::life::{Life, Pushed, REPOSITORIES, SERVICES, ServiceOf};
+use super::life::{Life, PAUSES, Pushed, REPOSITORIES, SERVICES, ServiceOf};
 use crate::harness::pass;
 use crate::world::rng::Rng;
 use crate::world::{Health, Weather};
@@ -86,8 +86,8 @@ impl Life {
     fn push_version(&mut self, late: SignedDuration) {
         let number = self.pushed["lib"].len() as u64;
         let line = self.best("lib").rank / 1000;
-        // A push of a lower version than what runs is followed, once ECR has lost that.
-        let may_be_lower = line > 1 && !self.has_expired("lib");
+        // Where the state is lost, too, nobody knows any more that it is a lower one.
+        let may_be_lower = line > 1 && !(self.kind.forgetful && self.has_expired("lib"));
         let (line, patch) = if may_be_lower && self.rng.percent(35) { (line - 1, number) } else { (line + 1, 0) };
         self.push_content("lib", &format!("1.{line}.{patch}"), line * 1000 + patch, number, late);
         if self.rng.percent(8) {
@@ -411,6 +411,38 @@ impl Life {
                 self.order(cluster, name, OperatorCommand::Release).await;
             }
         }
+    }
+
+    /// An operator answers the hook that a rollout waits at, so many times in a hundred.
+    pub(super) async fn answer_hook(&mut self, chance: u64) {
+        if self.is_paused() && self.aside.percent(chance) {
+            // ECS goes back to what it has completed, which may be what fails later.
+            let rejects = self.aside.percent(30) && !self.kind.forgetful && !self.kind.monitors;
+            self.answer(rejects).await;
+        }
+    }
+
+    /// An operator approves what waits at a hook, if anything does.
+    pub(super) async fn approve(&mut self) {
+        if self.is_paused() {
+            self.answer(false).await;
+        }
+    }
+
+    async fn answer(&mut self, rejects: bool) {
+        let (cluster, name) = PAUSES;
+        let order = match rejects {
+            true => OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) },
+            false => OperatorCommand::Approve { image: None },
+        };
+        self.answers += 1;
+        self.order(cluster, name, order).await;
+    }
+
+    /// Whether a rollout waits at the PAUSE hook, and somebody is there to take an answer.
+    pub(super) fn is_paused(&self) -> bool {
+        let (cluster, name) = PAUSES;
+        self.kind.pauses && self.process.is_some() && self.world.is_paused(cluster, name)
     }
 
     async fn recreate(&mut self) {

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::life::{Life, Pushed, SERVICES, ServiceOf};
+use super::life::{Kind, Life, PAUSES, Pushed, SERVICES, ServiceOf};
 use crate::world::Started;
+
+/// The topic of which everything is told.
+const EVERYTHING: &str = "arn:aws:sns:eu-west-1:111111111111:everything";
 
 /// Whether one deployment began less than so many minutes before another one.
 fn recently(this: &Started, before: &Started, minutes: i64) -> bool {
@@ -93,15 +96,17 @@ impl Life {
                 "{name}: not at rest: {known:#?}"
             );
             let held = known.is_some_and(|known| !known.held.is_empty());
+            let is_good = |repository| self.is_wanted(cluster, name, self.best(repository));
             // What somebody else changed stays as it is until the next push: of any of its repositories, if it has several.
             let ours = !self.spoiled.contains(name)
                 && containers.iter().all(|(_, repository)| !self.is_meddled(name, repository));
             for (container, repository) in containers {
                 // What is left in place does not settle.
-                let left = self.kind.leaves && containers.iter().any(|(_, repository)| !self.best(repository).good);
+                let left = self.kind.leaves && containers.iter().any(|(_, repository)| !is_good(repository));
                 if ours && !left {
                     let runs = self.world.settled_image(cluster, name, container);
-                    self.judge_end(name, repository, runs.as_deref(), held, containers.len() == 1);
+                    let alone = containers.len() == 1;
+                    self.judge_end(name, repository, runs.as_deref(), is_good(repository), held, alone);
                 }
             }
             if let [(container, repository)] = containers {
@@ -109,6 +114,7 @@ impl Life {
             }
         }
         self.judge_told();
+        self.judge_waiting();
         self.judge_lookups();
         assert_eq!(self.world.refused_by_limits(), 0, "more calls than the throttle buckets of ECS hold");
     }
@@ -124,7 +130,7 @@ impl Life {
 
     /// A service ends on the push that its policy wants most, or, where that one is bad, on a good one. Where no task runs nothing shows
     /// that it is bad.
-    fn judge_end(&self, name: &str, repository: &str, runs: Option<&str>, held: bool, alone: bool) {
+    fn judge_end(&self, name: &str, repository: &str, runs: Option<&str>, wanted: bool, held: bool, alone: bool) {
         let (pushed, best) = (&self.pushed[repository], self.best(repository));
         let runs = runs.unwrap_or_else(|| panic!("{name}: nothing runs"));
         let running = pushed.iter().find(|push| push.digest == runs);
@@ -139,7 +145,7 @@ impl Life {
         if self.kind.forgetful && self.expired.contains(runs) && best.at <= self.compared_at {
             return;
         }
-        if best.good && (alone || !held) {
+        if wanted && (alone || !held) {
             assert_eq!(runs, best.digest, "{name}: the best push of {repository} does not run; pushed: {pushed:#?}");
             assert!(!(alone && held), "{name}: held although the best push is good");
         }
@@ -154,7 +160,7 @@ impl Life {
         // What was left in place is in place already when it is pushed again.
         let again =
             self.kind.leaves && self.pushed[repository].iter().filter(|push| push.digest == best.digest).count() > 1;
-        if !best.good && tried && !touched && !again && !self.vanished.contains(repository) {
+        if !self.is_wanted(cluster, name, best) && tried && !touched && !again && !self.vanished.contains(repository) {
             assert!(held, "{name}: {best:?} was tried, is bad, and is not held");
         }
     }
@@ -171,8 +177,11 @@ impl Life {
             // What it takes the place of, or what was deployed before it and ECS has undone by itself since, is bad.
             let before = index.checked_sub(1).map_or(&started.replaces, |before| &log[before].digests);
             let bad = containers.iter().any(|(container, repository)| {
+                let refused = self.world.rolled_back(cluster, name, container);
                 let is_bad = |digest: &Option<String>| {
-                    self.pushed[*repository].iter().any(|push| Some(&push.digest) == digest.as_ref() && !push.good)
+                    let mut pushed =
+                        self.pushed[*repository].iter().filter(|push| Some(&push.digest) == digest.as_ref());
+                    pushed.any(|push| !push.good || refused.iter().any(|(_, refused)| *refused == push.digest))
                 };
                 is_bad(&started.replaces[*container]) || is_bad(&before[*container])
             });
@@ -196,7 +205,10 @@ impl Life {
         if let ([(container, repository)], false) =
             (containers, self.meddlings.contains_key(name) || self.is_idle(name))
         {
-            self.judge_bad(name, &self.pushed[repository], |digest| {
+            let refused = self.world.rolled_back(cluster, name, container);
+            let is_bad = |push: &Pushed| !push.good || refused.iter().any(|(_, refused)| *refused == push.digest);
+            let bad: Vec<&Pushed> = self.pushed[repository].iter().filter(|push| is_bad(push)).collect();
+            Self::judge_bad(name, &bad, |digest| {
                 log.iter().filter(|started| started.digests[*container].as_deref() == Some(digest)).count()
             });
         }
@@ -239,7 +251,8 @@ impl Life {
             return if bad { Way::Undone } else { Way::Same };
         }
         // Back to what ran before the bad one; or before those that it superseded, which were never seen to work.
-        let recent = |before: &&Started| recently(started, before, 25);
+        let patience = if self.waits_long(name) { 48 * 60 } else { 25 };
+        let recent = |before: &&Started| recently(started, before, patience);
         // Who may not ask whether it bakes takes it for complete when its tasks run.
         let ran = log.iter().rev().take_while(recent).any(|before| {
             [&before.ran, &before.ran_unbaked].into_iter().any(|ran| ran[container].as_deref() == Some(brings))
@@ -254,8 +267,8 @@ impl Life {
     }
 
     /// A bad image is tried no more often than it was pushed.
-    fn judge_bad(&self, name: &str, pushed: &[Pushed], tried: impl Fn(&str) -> usize) {
-        for bad in pushed.iter().filter(|push| !push.good) {
+    fn judge_bad(name: &str, pushed: &[&Pushed], tried: impl Fn(&str) -> usize) {
+        for bad in pushed {
             let pushes = pushed.iter().filter(|push| push.digest == bad.digest).count();
             let tried = tried(&bad.digest);
             assert!(tried <= pushes, "{name}: {} was pushed {pushes} times and tried {tried} times", bad.digest);
@@ -264,7 +277,7 @@ impl Life {
 
     /// What others were told happened: each change is one of CloudTrail's, and ours are known as ours.
     fn judge_told(&self) {
-        for message in self.world.messages("arn:aws:sns:eu-west-1:111111111111:everything") {
+        for message in self.world.messages(EVERYTHING) {
             let notification: serde_json::Value = serde_json::from_str(&message.text).unwrap();
             assert_eq!(notification["id"], message.id);
             let change = &notification["change"];
@@ -274,6 +287,67 @@ impl Life {
                     "somebody else's change is reported as such: {notification:#}"
                 );
             }
+        }
+    }
+
+    /// Whether nothing stands against a push: it is good, and when the service was rolled to it the last time, it was not rolled back at a hook.
+    fn is_wanted(&self, cluster: &str, name: &str, push: &Pushed) -> bool {
+        let (_, _, containers) = SERVICES.into_iter().find(|(_, of, _)| *of == name).unwrap();
+        let was_refused = containers.iter().any(|(container, _)| {
+            let refused = self.world.rolled_back(cluster, name, container);
+            let last = refused.iter().filter(|(_, digest)| *digest == push.digest).map(|(at, _)| *at).max();
+            let log = self.world.log_of(cluster, name);
+            let again = log.iter().any(|started| {
+                last.is_some_and(|last| started.at > last)
+                    && started.digests[*container].as_deref() == Some(&push.digest)
+            });
+            last.is_some() && !again
+        });
+        push.good && !was_refused
+    }
+
+    /// Whether ECS waits on purpose in deployments of a service.
+    fn waits_long(&self, name: &str) -> bool {
+        matches!(
+            (name, self.kind),
+            ("a", Kind { alarmed: true, .. }) | ("b", Kind { calls: true, .. }) | ("v", Kind { pauses: true, .. })
+        )
+    }
+
+    /// What ECS waits for on purpose is no failure, and nobody but an operator answers a hook.
+    fn judge_waiting(&self) {
+        for message in self.world.messages(EVERYTHING) {
+            let notification: serde_json::Value = serde_json::from_str(&message.text).unwrap();
+            let deployment = &notification["deployment"];
+            let waits = deployment["service"].as_str().is_some_and(|name| self.waits_long(name));
+            let is_good = |image: &serde_json::Value| {
+                self.pushed.values().flatten().any(|push| image["digest"] == push.digest.as_str() && push.good)
+            };
+            if waits && deployment["result"] == "timed_out" {
+                let all_good = deployment["images"].as_array().unwrap().iter().all(is_good);
+                assert!(!all_good, "ECS waited on purpose, and a good image timed out: {notification:#}");
+            }
+        }
+        let (cluster, name) = PAUSES;
+        let answered = self.world.hooks_answered(cluster, name);
+        assert!(
+            answered <= self.answers,
+            "{name}: {answered} answers to hooks, of which operators gave {}",
+            self.answers
+        );
+    }
+
+    /// Once nothing fails any more: what waits at a hook is seen to wait.
+    pub(super) fn check_waiting(&self) {
+        let (cluster, name) = PAUSES;
+        let key = format!("default/{cluster}/{name}").try_into().unwrap();
+        let Some(process) = self.process.as_ref().filter(|_| self.is_paused()) else { return };
+        let state = self.disk.state().unwrap();
+        let known = state.services.get(&key).filter(|known| known.rollout.is_some());
+        if let Some(known) = known {
+            let gauge = format!("ecs_deployd_waiting{{cluster=\"{cluster}\",gate=\"pause\",service=\"{name}\"}}");
+            assert!(known.waiting.is_some(), "{name} waits at its hook, and nobody knows: {known:#?}");
+            assert_eq!(process.metric(&gauge), 1.0, "{known:#?}");
         }
     }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecs_deployd::domain::deployment::{HookAction, HookTarget};
 use jiff::SignedDuration;
 
 use crate::harness::{Disk, Process, pass, start};
 use crate::world::rng::Rng;
-use crate::world::{World, image_uri};
+use crate::world::{LifecycleHook, World, image_uri};
 
 const CONFIG: &str = r#"
 [[notify]]
@@ -58,6 +59,9 @@ pub(super) const SERVICES: [ServiceOf; 5] = [
     ("web", "both", &[("main", "app"), ("helper", "side")]),
 ];
 
+/// The service that may have a PAUSE hook.
+pub(super) const PAUSES: (&str, &str) = ("batch", "v");
+
 /// An image that was pushed.
 #[derive(Debug, Clone)]
 pub(super) struct Pushed {
@@ -96,6 +100,14 @@ pub(super) struct Kind {
     pub(super) hesitates: bool,
     /// Rollouts stay under watch after ECS has completed them: `monitor = "2m"`. Some bad images are complete in ECS's eyes.
     pub(super) monitors: bool,
+    /// Service `a` has CloudWatch alarms, for which ECS waits longer than the timeout.
+    pub(super) alarmed: bool,
+    /// Service `v` has a PAUSE hook.
+    pub(super) pauses: bool,
+    /// Service `b` has a hook at which a Lambda function takes longer than the timeout.
+    pub(super) calls: bool,
+    /// Service `s` is one of Express Mode.
+    pub(super) express: bool,
 }
 
 impl Kind {
@@ -115,12 +127,19 @@ impl Kind {
             expires: is(10, 60),
             hesitates: is(11, 30),
             monitors: is(12, 40),
+            // The numbers leave the lives in which a promise was broken once as they were.
+            alarmed: is(18, 40),
+            pauses: is(35, 40),
+            calls: is(30, 40),
+            express: is(33, 40),
         }
     }
 }
 
 pub(super) struct Life {
     pub(super) rng: Rng,
+    /// For what is particular to a kind: it leaves the lives of other kinds as they are.
+    pub(super) aside: Rng,
     pub(super) trace: bool,
     pub(super) kind: Kind,
     pub(super) world: World,
@@ -136,6 +155,8 @@ pub(super) struct Life {
     pub(super) last_push: BTreeMap<&'static str, jiff::Timestamp>,
     /// Services that were given orders.
     pub(super) ordered: BTreeSet<&'static str>,
+    /// How often an operator has answered, or tried to answer, a hook.
+    pub(super) answers: usize,
     /// Services that somebody else may have set to a bad image.
     pub(super) spoiled: BTreeSet<&'static str>,
     /// Repositories of which a tag was away for a while.
@@ -162,6 +183,7 @@ impl Life {
         let began = world.now();
         let mut life = Self {
             rng,
+            aside: Rng::new(seed ^ (99 << 32)),
             trace,
             kind,
             world,
@@ -172,6 +194,7 @@ impl Life {
             meddlings: BTreeMap::new(),
             last_push: BTreeMap::new(),
             ordered: BTreeSet::new(),
+            answers: 0,
             spoiled: BTreeSet::new(),
             vanished: BTreeSet::new(),
             expired: BTreeSet::new(),
@@ -219,6 +242,33 @@ impl Life {
         if self.kind.bakes && name == "s" {
             self.world.edit_service(cluster, name, |service| service.bake = SignedDuration::from_mins(5));
         }
+        self.set_what_ecs_waits_for(cluster, name, by_tag);
+    }
+
+    /// What ECS waits for on purpose in each deployment of a service.
+    fn set_what_ecs_waits_for(&mut self, cluster: &str, name: &str, by_tag: bool) {
+        let minutes = |minutes: u64| SignedDuration::from_mins(i64::try_from(minutes).unwrap());
+        let (longer, hours) = (minutes(12 + self.aside.below(40)), minutes(60 * (2 + self.aside.below(8))));
+        // Where the state may be lost, so may be what was refused. A way back by a tag may be to what was refused.
+        // Nor is it known what to go back to once ECS has completed something that fails later.
+        let refuses = self.aside.percent(30) && !self.kind.forgetful && !self.kind.monitors && !by_tag;
+        let then = if refuses { HookAction::Rollback } else { HookAction::Continue };
+        let expires = self.aside.percent(50).then_some((hours, then));
+        let kind = self.kind;
+        self.world.edit_service(cluster, name, |service| {
+            // Behind a Classic Load Balancer ECS neither watches alarms nor calls hooks.
+            let plain = service.classic;
+            match name {
+                "a" if kind.alarmed => service.alarm_bake = Some(longer),
+                "b" if kind.calls => {
+                    service.hook = Some(LifecycleHook { target: HookTarget::Lambda, ends: Some((longer, then)) });
+                }
+                "v" if kind.pauses => service.hook = Some(LifecycleHook { ends: expires, ..LifecycleHook::PAUSE }),
+                "s" if kind.express => service.express = true,
+                _ => return,
+            }
+            service.classic = plain && service.express;
+        });
     }
 
     pub(super) fn say(&self, what: &str) {
@@ -257,6 +307,7 @@ impl Life {
                 self.stay_away().await;
             }
             self.happen().await;
+            self.answer_hook(40).await;
             let span = *self.rng.pick(&[0, 1, 5, 7, 30, 60, 240, 900, 3600]);
             ecs_deployd::clock::sleep(Duration::from_millis(span * 1000 + self.rng.below(1000))).await;
             if self.rng.percent(80) {
@@ -277,6 +328,8 @@ impl Life {
         for _ in 0..14 {
             pass(3600).await;
             self.check();
+            self.check_waiting();
+            self.approve().await;
         }
     }
 

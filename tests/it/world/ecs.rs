@@ -11,6 +11,9 @@ use ecs_deployd::domain::view::{RolloutState, ServiceView};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+pub use stages::LifecycleHook;
+use stages::Reached;
+
 use super::World;
 
 /// How tasks with an image fare.
@@ -46,6 +49,7 @@ pub struct Service {
     /// How long after a failure ECS begins to go back by itself.
     pub begins_back_after: SignedDuration,
     pub active: bool,
+    created: Timestamp,
     /// What the deployment that was complete last ran.
     ran: Digests,
     /// The same, whether or not it has baked.
@@ -58,8 +62,14 @@ pub struct Service {
     pub drains: SignedDuration,
     /// The bake time of its alarms, where it has alarms.
     pub alarm_bake: Option<SignedDuration>,
-    /// It has a PAUSE hook.
-    pub pauses: bool,
+    /// The hook at which its deployments wait once their tasks run.
+    pub hook: Option<LifecycleHook>,
+    /// ECS manages its resources, and UpdateService takes no revision for it.
+    pub express: bool,
+    /// What was rolled back at the hook: when, and the digests.
+    pub rolled_back: Vec<(Timestamp, Digests)>,
+    /// How often ContinueServiceDeployment was called for it with an effect.
+    pub hooks_answered: usize,
     /// So many answers of DescribeServices do not have it.
     pub hidden: u32,
     pub deployments: Vec<Deployment>,
@@ -98,7 +108,7 @@ pub struct Deployment {
     digests: Digests,
     health: Health,
     state: RolloutState,
-    pause: stages::Pause,
+    hook: Reached,
     /// When tasks were first wanted of a deployment that was complete without any.
     scaled_at: Option<Timestamp>,
 }
@@ -130,10 +140,14 @@ impl World {
             breaker_rolls_back: false,
             begins_back_after: SignedDuration::ZERO,
             active: true,
+            created: deployment.since,
             bake: SignedDuration::ZERO,
             drains: SignedDuration::ZERO,
             alarm_bake: None,
-            pauses: false,
+            hook: None,
+            express: false,
+            rolled_back: Vec::new(),
+            hooks_answered: 0,
             hidden: 0,
             deployments: vec![deployment],
             started: Vec::new(),
@@ -166,7 +180,10 @@ impl World {
             inner.start(cluster, name, revision).unwrap();
             let request = json!({"cluster": cluster, "service": name, "taskDefinition": revision});
             inner.record_change("UpdateService", "aws-cli/2.0", &request);
-            inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap().started.pop();
+            let service = inner.services.get_mut(&(cluster.to_owned(), name.to_owned())).unwrap();
+            service.started.pop();
+            // They answer its hook themselves.
+            service.deployments[0].hook = Reached::Passed;
         }
     }
 
@@ -255,6 +272,19 @@ impl World {
     /// The deployments that UpdateService started.
     pub fn log_of(&self, cluster: &str, name: &str) -> Vec<Started> {
         self.lock().services[&(cluster.to_owned(), name.to_owned())].started.clone()
+    }
+
+    /// What of a container was rolled back at a hook, and when.
+    pub fn rolled_back(&self, cluster: &str, name: &str, container: &str) -> Vec<(Timestamp, String)> {
+        let inner = self.lock();
+        let service = inner.services.get(&(cluster.to_owned(), name.to_owned()));
+        let all = service.into_iter().flat_map(|service| &service.rolled_back);
+        all.filter_map(|(at, digests)| Some((*at, digests.get(container)?.clone()?))).collect()
+    }
+
+    /// How often a hook of a service was answered by ContinueServiceDeployment.
+    pub fn hooks_answered(&self, cluster: &str, name: &str) -> usize {
+        self.lock().services.get(&(cluster.to_owned(), name.to_owned())).map_or(0, |service| service.hooks_answered)
     }
 
     /// Every revision of a family, as it was registered.

@@ -19,7 +19,9 @@ fn bucket(operation: &str) -> Option<(&'static str, f64, f64)> {
     Some(match operation {
         "RegisterTaskDefinition" => ("register", 20.0, 1.0),
         "DescribeTaskDefinition" => ("task definitions", 50.0, 20.0),
-        "UpdateService" | "ContinueServiceDeployment" | "StopServiceDeployment" => ("service writes", 50.0, 5.0),
+        "UpdateService" | "UpdateExpressGatewayService" | "ContinueServiceDeployment" | "StopServiceDeployment" => {
+            ("service writes", 50.0, 5.0)
+        }
         "DescribeServices" => ("service reads", 100.0, 20.0),
         "ListServiceDeployments" | "DescribeServiceDeployments" | "DescribeServiceRevisions" => {
             ("service deployments", 50.0, 20.0)

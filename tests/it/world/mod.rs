@@ -27,7 +27,7 @@ use serde_json::Value;
 
 pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
-pub use ecs::{Health, Service, Started};
+pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
 
 pub const ACCOUNT: &str = "111111111111";

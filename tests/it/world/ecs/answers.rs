@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::faults::{error, with_fate};
-use super::super::{Inner, World};
+use super::super::{ACCOUNT, Inner, REGION, World};
 use super::{Health, Service};
 
 impl Inner {
@@ -98,7 +98,10 @@ impl Inner {
             desired: service.desired,
             running: service.desired,
             controller: Controller::Ecs,
-            management: Management::Customer,
+            management: match service.express {
+                true => Management::Ecs { service_arn: express_arn(service) },
+                false => Management::Customer,
+            },
             scheduling: Scheduling::Replica,
             strategy: if service.bake.is_zero() {
                 Strategy::Rolling
@@ -115,6 +118,33 @@ impl Inner {
             deployments,
             events: self.events_of(service),
         }
+    }
+}
+
+fn express_arn(service: &Service) -> String {
+    format!("arn:aws:ecs:{REGION}:{ACCOUNT}:service/express-since-{}", service.created.as_second())
+}
+
+impl Inner {
+    /// Sets a service to a revision, as the daemon may only do where the disk says that it will. Gives the deployment.
+    fn set_to(
+        &mut self,
+        cluster: &EcsName,
+        service: &EcsName,
+        revision: &TaskDefinitionArn,
+        operation: &'static str,
+    ) -> Result<DeploymentView, AwsError> {
+        let (place, phase) = ((cluster, service), Phase::Registered { revision: revision.clone() });
+        self.assert_intended(|key, rollout| (&key.cluster, &key.service) == place && rollout.phase == phase, operation);
+        let named = (cluster.as_str().to_owned(), service.as_str().to_owned());
+        if let (Some(_), Some(service)) = (&self.witness, self.services.get(&named)) {
+            self.assert_copy(service, revision.as_str());
+        }
+        self.start(cluster.as_str(), service.as_str(), revision.as_str())?;
+        let request =
+            json!({"cluster": cluster.as_str(), "service": service.as_str(), "taskDefinition": revision.as_str()});
+        self.record_change(operation, "aws-sdk-rust/1 app/ecs-deployd", &request);
+        Ok(self.service_view(&self.services[&named]).primary().unwrap().clone())
     }
 }
 
@@ -187,21 +217,11 @@ impl Ecs for World {
         with_fate(fate, "ecs", "UpdateService", || {
             let mut inner = self.lock();
             inner.check_permission("UpdateService", cluster.as_str(), &[service.as_str()])?;
-            let (place, phase) = ((cluster, service), Phase::Registered { revision: revision.clone() });
-            inner.assert_intended(
-                |key, rollout| (&key.cluster, &key.service) == place && rollout.phase == phase,
-                "UpdateService",
-            );
             let named = (cluster.as_str().to_owned(), service.as_str().to_owned());
-            if let (Some(_), Some(service)) = (&inner.witness, inner.services.get(&named)) {
-                inner.assert_copy(service, revision.as_str());
+            if inner.services.get(&named).is_some_and(|service| service.express) {
+                return Err(error("ecs", "UpdateService", Fault::Refused, "UnsupportedFeatureException"));
             }
-            inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
-            let request =
-                json!({"cluster": cluster.as_str(), "service": service.as_str(), "taskDefinition": revision.as_str()});
-            inner.record_change("UpdateService", "aws-sdk-rust/1 app/ecs-deployd", &request);
-            let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
-            Ok(inner.service_view(service).primary().unwrap().clone())
+            inner.set_to(cluster, service, revision, "UpdateService")
         })
         .await
     }
@@ -210,15 +230,18 @@ impl Ecs for World {
         &self,
         cluster: &EcsName,
         service: &EcsName,
-        _service_arn: &str,
+        service_arn: &str,
         revision: &TaskDefinitionArn,
     ) -> Result<DeploymentView, AwsError> {
         let fate = self.call("UpdateExpressGatewayService", format!("{cluster}/{service} {revision}")).await;
         with_fate(fate, "ecs", "UpdateExpressGatewayService", || {
             let mut inner = self.lock();
-            inner.start(cluster.as_str(), service.as_str(), revision.as_str())?;
-            let service = &inner.services[&(cluster.as_str().to_owned(), service.as_str().to_owned())];
-            Ok(inner.service_view(service).primary().unwrap().clone())
+            let named = (cluster.as_str().to_owned(), service.as_str().to_owned());
+            let is_it = |known: &Service| known.express && express_arn(known) == service_arn;
+            if !inner.services.get(&named).is_some_and(is_it) {
+                return Err(error("ecs", "UpdateExpressGatewayService", Fault::Refused, "InvalidParameterException"));
+            }
+            inner.set_to(cluster, service, revision, "UpdateExpressGatewayService")
         })
         .await
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::faults::error;
 use super::super::{ACCOUNT, Inner, REGION};
-use super::stages::{Pause, STARTS_WITHIN};
+use super::stages::{Reached, STARTS_WITHIN};
 use super::{Deployment, Health, Service, Started};
 
 impl Inner {
@@ -68,7 +68,7 @@ impl Inner {
             digests,
             health,
             state: RolloutState::InProgress,
-            pause: Pause::default(),
+            hook: Reached::default(),
             scaled_at: None,
         }
     }
@@ -140,7 +140,8 @@ impl Inner {
         self.turn();
         let key = (cluster.to_owned(), name.to_owned());
         let revision = self.services[&key].deployments[0].revision.clone();
-        let deployment = self.deployment(&revision);
+        // Whoever forces it answers its hook.
+        let deployment = Deployment { hook: Reached::Passed, ..self.deployment(&revision) };
         let service = self.services.get_mut(&key).unwrap();
         service.deployments.insert(0, deployment);
     }
@@ -151,6 +152,7 @@ impl Inner {
         let mut breaks = Vec::new();
         for (key, service) in &mut self.services {
             let waits = Duration::try_from(service.waits_after()).unwrap();
+            service.reach_hook(now);
             let primary = &mut service.deployments[0];
             let age = now.duration_since(primary.since);
             let reached = |after: Duration| age >= SignedDuration::try_from(after).unwrap();
@@ -159,14 +161,15 @@ impl Inner {
                     service.ran = primary.digests.clone();
                     primary.state = RolloutState::Completed;
                 }
-                _ if primary.pause == Pause::RolledBack && primary.state == RolloutState::InProgress => {
+                _ if primary.hook == Reached::RolledBack && primary.state == RolloutState::InProgress => {
                     primary.state = RolloutState::Failed;
+                    // What it ran before is good all the same.
+                    if primary.digests != service.ran {
+                        service.rolled_back.push((now, primary.digests.clone()));
+                    }
                     breaks.push(key.clone());
                 }
-                Health::After(after) if service.pauses && reached(after) && primary.pause == Pause::NotCalled => {
-                    primary.pause = Pause::Waits;
-                }
-                _ if primary.pause == Pause::Waits => {}
+                _ if primary.waits_at_hook() => {}
                 Health::Steady { each } if reached(each * u32::try_from(service.desired).unwrap()) => {
                     service.ran_unbaked = primary.digests.clone();
                     service.ran = primary.digests.clone();
@@ -201,7 +204,7 @@ impl Inner {
         for key in breaks {
             let last_good = self.services[&key].deployments.last().unwrap().revision.clone();
             // ECS's own rollback calls no hooks.
-            let deployment = Deployment { pause: Pause::Continued, ..self.deployment(&last_good) };
+            let deployment = Deployment { hook: Reached::Passed, ..self.deployment(&last_good) };
             let service = self.services.get_mut(&key).unwrap();
             service.was.push((deployment.since, last_good));
             service.deployments.insert(0, deployment);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ecs_deployd::aws::{AwsError, Fault};
 use ecs_deployd::domain::deployment::{
-    HookAction, HookTarget, HookView, Lifecycle, LifecycleHook, ServiceDeploymentView,
+    self as domain, HookAction, HookTarget, HookView, Lifecycle, ServiceDeploymentView,
 };
 use ecs_deployd::domain::view::RolloutState;
 use jiff::{SignedDuration, Timestamp};
@@ -13,13 +13,28 @@ use super::super::faults::error;
 use super::super::{Inner, World};
 use super::{Deployment, Health, Service};
 
-/// What has become of the PAUSE hook in a deployment.
+/// A hook at POST_SCALE_UP, that is, once all new tasks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LifecycleHook {
+    pub target: HookTarget,
+    /// How long ECS waits there, and what it does then. A Lambda function answers by itself in this time.
+    pub ends: Option<(SignedDuration, HookAction)>,
+}
+
+impl LifecycleHook {
+    /// ECS pauses there until somebody answers.
+    pub const PAUSE: Self = Self { target: HookTarget::Pause, ends: None };
+}
+
+/// What has become of the hook in a deployment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pause {
+pub enum Reached {
     #[default]
-    NotCalled,
-    Waits,
-    Continued,
+    NotYet,
+    Waits {
+        since: Timestamp,
+    },
+    Passed,
     RolledBack,
 }
 
@@ -33,12 +48,35 @@ pub(super) type Tasks = (i32, i32, i32);
 
 impl Service {
     pub(super) fn lifecycle(&self) -> Lifecycle {
-        let hook = LifecycleHook { target: HookTarget::Pause, stages: vec!["POST_SCALE_UP".to_owned()] };
+        let stages = || vec!["POST_SCALE_UP".to_owned()];
         Lifecycle {
             alarms: self.alarm_bake.is_some(),
-            hooks: self.pauses.then_some(hook).into_iter().collect(),
+            hooks: self
+                .hook
+                .map(|hook| domain::LifecycleHook { target: hook.target, stages: stages() })
+                .into_iter()
+                .collect(),
             service_deployment: Some(arn_of(&self.deployments[0])),
             grace: Duration::ZERO,
+        }
+    }
+
+    /// The latest deployment comes to the hook, or ECS stops waiting there, as time passes.
+    pub(super) fn reach_hook(&mut self, now: Timestamp) {
+        let Some(hook) = self.hook.filter(|_| self.desired > 0) else { return };
+        let primary = &mut self.deployments[0];
+        if let (Reached::NotYet, Health::After(after), RolloutState::InProgress) =
+            (primary.hook, primary.health, primary.state)
+        {
+            let since = primary.since + SignedDuration::try_from(after).unwrap();
+            if since <= now {
+                primary.hook = Reached::Waits { since };
+            }
+        }
+        if let (Reached::Waits { since }, Some((within, action))) = (primary.hook, hook.ends)
+            && since + within <= now
+        {
+            primary.answer(action);
         }
     }
 
@@ -60,6 +98,9 @@ impl Service {
             }
             Health::After(after) if age >= SignedDuration::try_from(after).unwrap() => {
                 let draining = age < SignedDuration::try_from(after).unwrap() + self.drains;
+                if self.deployments[0].waits_at_hook() {
+                    return ((self.desired, self.desired, 0), (self.desired, self.desired, 0));
+                }
                 ((self.desired, self.desired, 0), (0, if draining { self.desired } else { 0 }, 0))
             }
             _ => ((self.desired, 0, self.desired), (self.desired, self.desired, 0)),
@@ -68,6 +109,17 @@ impl Service {
 }
 
 impl Deployment {
+    pub(super) fn waits_at_hook(&self) -> bool {
+        matches!(self.hook, Reached::Waits { .. })
+    }
+
+    fn answer(&mut self, action: HookAction) {
+        self.hook = match action {
+            HookAction::Continue => Reached::Passed,
+            HookAction::Rollback => Reached::RolledBack,
+        };
+    }
+
     /// When its tasks were replaced since it is complete, up to now, and whether they run now.
     pub(super) fn exits(&self, now: Timestamp) -> (Vec<Timestamp>, bool) {
         let Health::Exits { after } = self.health else { return (Vec::new(), true) };
@@ -96,39 +148,56 @@ fn arn_of(deployment: &Deployment) -> String {
 
 impl Inner {
     pub(super) fn service_deployment(&self, arn: &str) -> Option<ServiceDeploymentView> {
-        let deployment =
-            self.services.values().flat_map(|service| &service.deployments).find(|one| arn_of(one) == arn)?;
-        let waits = deployment.pause == Pause::Waits;
-        let hook = HookView { id: "hook-1".to_owned(), target: HookTarget::Pause, waits, expires_at: None };
+        let mut all =
+            self.services.values().flat_map(|service| service.deployments.iter().map(move |one| (service, one)));
+        let (service, deployment) = all.find(|(_, one)| arn_of(one) == arn)?;
+        let waits = deployment.waits_at_hook();
+        let ends = service.hook.and_then(|hook| hook.ends);
+        let expires_at = match (deployment.hook, ends) {
+            (Reached::Waits { since }, Some((within, _))) => Some(since + within),
+            _ => None,
+        };
+        let hook = service.hook.filter(|_| deployment.hook != Reached::NotYet).map(|hook| HookView {
+            id: "hook-1".to_owned(),
+            target: hook.target,
+            waits,
+            expires_at,
+            timeout_action: ends.map(|(_, action)| action),
+        });
         Some(ServiceDeploymentView {
             arn: arn.to_owned(),
             status: if deployment.state == RolloutState::InProgress { "IN_PROGRESS" } else { "SUCCESSFUL" }.to_owned(),
             reason: String::new(),
             stage: Some(if waits { "POST_SCALE_UP" } else { "SCALE_UP" }.to_owned()),
             traffic: None,
-            hooks: (deployment.pause != Pause::NotCalled).then_some(hook).into_iter().collect(),
+            hooks: hook.into_iter().collect(),
             alarms: Vec::new(),
             breaker: None,
         })
     }
 
+    /// ContinueServiceDeployment. A Lambda function alone answers its hook.
     pub(super) fn answer_hook(&mut self, arn: &str, action: HookAction) -> Result<(), AwsError> {
-        let waits = |one: &&mut Deployment| arn_of(one) == arn && one.pause == Pause::Waits;
-        let mut all = self.services.values_mut().flat_map(|service| &mut service.deployments);
-        let found = all.find(waits);
-        let refused = || error("ecs", "ContinueServiceDeployment", Fault::Refused, "InvalidParameterException");
-        found.ok_or_else(refused)?.pause = match action {
-            HookAction::Continue => Pause::Continued,
-            HookAction::Rollback => Pause::RolledBack,
+        self.turn();
+        let is_paused = |service: &&mut Service| {
+            let pauses = service.hook.is_some_and(|hook| hook.target == HookTarget::Pause);
+            let primary = &service.deployments[0];
+            pauses && arn_of(primary) == arn && primary.waits_at_hook()
         };
+        let found = self.services.values_mut().find(is_paused);
+        let service = found
+            .ok_or_else(|| error("ecs", "ContinueServiceDeployment", Fault::Refused, "InvalidParameterException"))?;
+        service.hooks_answered += 1;
+        service.deployments[0].answer(action);
         Ok(())
     }
 
     pub(super) fn stop_service_deployment(&mut self, arn: &str) -> Result<(), AwsError> {
-        let mut all = self.services.values_mut().flat_map(|service| &mut service.deployments);
-        let found = all.find(|one| arn_of(one) == arn && one.state == RolloutState::InProgress);
+        self.turn();
+        let mut primaries = self.services.values_mut().map(|service| &mut service.deployments[0]);
+        let found = primaries.find(|one| arn_of(one) == arn && one.state == RolloutState::InProgress);
         let refused = || error("ecs", "StopServiceDeployment", Fault::Refused, "InvalidParameterException");
-        found.ok_or_else(refused)?.pause = Pause::RolledBack;
+        found.ok_or_else(refused)?.answer(HookAction::Rollback);
         Ok(())
     }
 }
@@ -138,6 +207,7 @@ impl World {
     pub fn is_paused(&self, cluster: &str, name: &str) -> bool {
         let mut inner = self.lock();
         inner.turn();
-        inner.services[&(cluster.to_owned(), name.to_owned())].deployments[0].pause == Pause::Waits
+        let service = inner.services.get(&(cluster.to_owned(), name.to_owned()));
+        service.is_some_and(|service| service.deployments[0].waits_at_hook())
     }
 }

@@ -1,0 +1,66 @@
+//! What is wrong with several services at once: it is said once, with their names, and each of them leads there.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use crate::status::{ServiceStatus, Status};
+use crate::wording::counted;
+
+/// Services that are named at once; the others are behind one more step.
+const NAMED: usize = 5;
+/// The anchor of the first one.
+const ANCHOR: &str = "shared";
+
+/// The troubles that several services have, with the services.
+#[derive(Debug)]
+pub(super) struct Shared<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+
+/// What is wrong with a service, if something is.
+fn troubles(one: &ServiceStatus) -> impl Iterator<Item = &str> {
+    let seen = one.runs.as_ref().and_then(|runs| runs.trouble.as_deref());
+    one.trouble.as_deref().into_iter().chain(seen)
+}
+
+impl<'a> Shared<'a> {
+    pub(super) fn of(status: &'a Status) -> Self {
+        let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for one in &status.services {
+            for trouble in troubles(one) {
+                all.entry(trouble).or_default().push(&one.name);
+            }
+        }
+        all.retain(|_, names| names.len() > 1);
+        Self(all)
+    }
+
+    /// What a service says of its trouble: where others have it, too, that it is told above.
+    pub(super) fn say(&self, trouble: &str) -> Markup {
+        let place = self.0.keys().position(|known| *known == trouble);
+        match (place, self.0.get(trouble)) {
+            (Some(place), Some(names)) => html! {
+                a href=(format!("#{ANCHOR}-{place}")) { "the same as " (counted(names.len() - 1, "other service", "other services")) }
+            },
+            _ => html! { (trouble) },
+        }
+    }
+
+    pub(super) fn draw(&self) -> Markup {
+        html! {
+            @for (place, (trouble, names)) in self.0.iter().enumerate() {
+                div .alarm id=(format!("{ANCHOR}-{place}")) {
+                    strong { (counted(names.len(), "service", "services")) ": " } (trouble)
+                    div .faint {
+                        (names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", "))
+                        @if names.len() > NAMED {
+                            details {
+                                summary { "and " (names.len() - NAMED) " more" }
+                                (names.iter().skip(NAMED).copied().collect::<Vec<_>>().join(", "))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
