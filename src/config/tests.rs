@@ -64,6 +64,55 @@ fn what_is_copied_with_its_surroundings_is_refused_with_the_name() {
 }
 
 #[test]
+fn a_schedule_stands_among_the_services_by_the_name_that_is_written() {
+    let text = "[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.schedule]]\nscheduler = \"nightly\"\n\
+        [[repository.schedule]]\nrule = \"bus/hourly\"\ntags = [\"edge\"]\n";
+    let config = Config::parse("c.toml", text).unwrap();
+    let names: Vec<String> = config.services().map(|(_, rule)| config.name_of(&rule.key)).collect();
+    assert_eq!(names, ["schedule/nightly", "schedule/bus/hourly"]);
+    let keys: Vec<String> = config.services().map(|(_, rule)| String::from(rule.key.clone())).collect();
+    assert_eq!(keys, ["default/schedule/default/nightly", "default/schedule/rule/bus/hourly"]);
+    for (named, index) in [
+        ("schedule/nightly", 0),
+        ("schedule/default/nightly", 0),
+        ("default/schedule/nightly", 0),
+        ("schedule/bus/hourly", 1),
+        ("schedule/rule/bus/hourly", 1),
+    ] {
+        assert_eq!(config.names.find(named).map(|key| String::from(key.clone())), Ok(keys[index].clone()), "{named}");
+    }
+    for (keys, expected) in [
+        (
+            "",
+            "c.toml:4: repository[0].schedule[0].scheduler: is missing: name a schedule with exactly one of scheduler and rule",
+        ),
+        (
+            "scheduler = \"a\"\nrule = \"b\"\n",
+            "c.toml:6: repository[0].schedule[0].rule: stands beside scheduler: give exactly one of scheduler and rule",
+        ),
+        (
+            "scheduler = \"a/b/c\"\n",
+            "c.toml:5: repository[0].schedule[0].scheduler: expected a schedule as GROUP/NAME or NAME, found \"a/b/c\"",
+        ),
+        (
+            "rule = \"arn:aws:events:eu-west-1:111111111111:rule/hourly\"\n",
+            "c.toml:5: repository[0].schedule[0].rule: expected the name, not the ARN: \"hourly\"",
+        ),
+        (
+            "scheduler = \"a\"\n[[repository.schedule]]\nrule = \"a\"\n",
+            "c.toml:7: repository[0].schedule[1].scheduler: a schedule and a rule are both called a: write the group or the bus of one of them",
+        ),
+        (
+            "scheduler = \"a\"\n[[repository.schedule]]\nscheduler = \"default/a\"\n",
+            "c.toml:6: repository[0].service: schedule/default/a is listed twice under this repository; leave out container to match every container",
+        ),
+    ] {
+        let text = format!("[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.schedule]]\n{keys}");
+        assert_eq!(errors(&text), [expected]);
+    }
+}
+
+#[test]
 fn every_error_is_one_line_with_its_place_and_its_remedy() {
     let with = |extra: &str| format!("{extra}{GOOD}");
     for (text, expected) in [
