@@ -1,6 +1,7 @@
 //! `check`: asks AWS whether the configuration fits what is there. Changes nothing.
 
 mod lifecycles;
+mod queues;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -80,6 +81,7 @@ pub async fn look(config: &Arc<Config>, places: &Places, contexts: &Contexts, no
     inspection.of_file();
     inspection.of_tags(looked);
     inspection.of_contexts(now).await;
+    inspection.of_queues().await;
     let views = inspection.of_repositories().await;
     inspection.of_lifecycles(&views).await;
     inspection.of_services(now).await;
@@ -167,6 +169,12 @@ impl Inspection<'_> {
             if let Some(finding) = finding {
                 self.add(self.places.context(name.as_str()), finding);
             }
+        }
+    }
+
+    async fn of_queues(&mut self) {
+        for (aws, finding) in queues::findings(self.config, self.contexts).await {
+            self.add(self.places.context(aws.as_str()), finding);
         }
     }
 

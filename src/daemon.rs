@@ -25,6 +25,7 @@ use crate::domain::types::{ContextName, ServiceKey};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::queue;
 use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
 use crate::state_store::{self, Found, StateStore, StateStoreError};
@@ -117,11 +118,15 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let shared =
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
     let (looks, looked) = mpsc::channel(WAITING_LOOKS);
-    let mut tasks = Tasks { shared, looks, schedulers: Vec::new() };
+    let (sender, deliveries) = mpsc::channel(queue::WAITING_DELIVERIES);
+    let (of_queues, health_of_queues) = (Arc::clone(&metrics), Arc::clone(&health));
+    let queues =
+        queue::Shared { clock: Arc::clone(&clock), metrics: of_queues, health: health_of_queues, deliveries: sender };
+    let mut tasks = Tasks { shared, queues, looks, running: Vec::new() };
     tasks.start(&config, &contexts, &state);
     info!(
         version = env!("CARGO_PKG_VERSION"), config = %source.name(), state = %config.state.path.display(), http = %address,
-        repositories = config.repositories.len(), services = config.services().count(), contexts = tasks.schedulers.len(), "started"
+        repositories = config.repositories.len(), services = config.services().count(), contexts = config.polled_contexts().len(), "started"
     );
     warn_of_doubtful(&config);
     tokio::spawn(admission::warn_of_policies(Arc::clone(&config), contexts.clone()));
@@ -139,7 +144,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     if let Some(socket) = control {
         drop(tokio::spawn(socket.serve(asks, stopped.clone())));
     }
-    let inbox = Inbox { batches: pages, reloads: reloaded, looks: looked, requests, stop: stopped };
+    let inbox = Inbox { batches: pages, deliveries, reloads: reloaded, looks: looked, requests, stop: stopped };
     let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
     let state_path = config.state.path.clone();
@@ -246,38 +251,43 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The schedulers, and what they need.
+/// The sources of pushes, and what they need.
 #[derive(Debug)]
 struct Tasks {
     shared: Shared,
+    queues: queue::Shared,
     looks: mpsc::Sender<Look>,
-    schedulers: Vec<(ContextName, JoinHandle<()>)>,
+    running: Vec<(ContextName, JoinHandle<()>)>,
 }
 
 impl Tasks {
     fn start(&mut self, config: &Config, contexts: &Contexts, state: &State) {
         let polled = config.polled_contexts();
         self.shared.health.expect(&polled, config.poll.interval);
+        self.shared.health.expect_queues(&config.contexts_with_queues());
         for scheduler in scheduler::all(config, contexts, state, &self.shared) {
-            self.schedulers.push((scheduler.context.clone(), tokio::spawn(scheduler.run())));
+            self.running.push((scheduler.context.clone(), tokio::spawn(scheduler.run())));
         }
         for auditor in scheduler::auditors(config, contexts, state, &self.shared) {
-            self.schedulers.push((auditor.context().clone(), tokio::spawn(auditor.run())));
+            self.running.push((auditor.context().clone(), tokio::spawn(auditor.run())));
+        }
+        for reader in queue::readers(config, contexts, &self.queues) {
+            self.running.push((reader.context().clone(), tokio::spawn(reader.run())));
         }
         for discoverer in discoverer::all(config, contexts) {
-            self.schedulers.push((discoverer.context().clone(), tokio::spawn(discoverer.run(self.looks.clone()))));
+            self.running.push((discoverer.context().clone(), tokio::spawn(discoverer.run(self.looks.clone()))));
         }
     }
 
-    /// Ends the schedulers. They hold nothing that must be kept.
+    /// Ends the sources. They hold nothing that must be kept.
     fn end(&mut self) {
-        for (_, task) in self.schedulers.drain(..) {
+        for (_, task) in self.running.drain(..) {
             task.abort();
         }
     }
 
     fn ended(&self) -> bool {
-        self.schedulers.iter().any(|(_, task)| task.is_finished())
+        self.running.iter().any(|(_, task)| task.is_finished())
     }
 }
 

@@ -25,6 +25,8 @@ struct Inner {
     contexts: BTreeMap<ContextName, Polls>,
     /// Contexts in which changes to ECS cannot be read, and why.
     unaudited: BTreeMap<ContextName, String>,
+    /// The queues that are read: when each last answered, and why it does not.
+    queues: BTreeMap<ContextName, Queue>,
     /// What contexts wait for, and since when.
     awaited: BTreeMap<ContextName, (String, Instant)>,
 }
@@ -33,6 +35,12 @@ struct Inner {
 struct Polls {
     alive: Instant,
     succeeded: Option<Instant>,
+    trouble: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Queue {
+    received: Option<Instant>,
     trouble: Option<String>,
 }
 
@@ -45,6 +53,7 @@ impl Health {
             deployer: clock::instant(),
             contexts: BTreeMap::new(),
             unaudited: BTreeMap::new(),
+            queues: BTreeMap::new(),
             awaited: BTreeMap::new(),
         };
         Self { inner: Mutex::new(inner) }
@@ -114,6 +123,45 @@ impl Health {
             Some(why) => drop(inner.unaudited.insert(context.clone(), why.to_owned())),
             None => drop(inner.unaudited.remove(context)),
         });
+    }
+
+    /// Says in which contexts a queue is read.
+    pub fn expect_queues(&self, contexts: &[&ContextName]) {
+        self.change(|inner| inner.queues = contexts.iter().map(|name| ((*name).clone(), Queue::default())).collect());
+    }
+
+    /// The queue of a context has answered, or cannot be read.
+    pub fn queue(&self, context: &ContextName, trouble: Option<&str>) {
+        let now = clock::instant();
+        self.change(|inner| {
+            let Some(queue) = inner.queues.get_mut(context) else { return };
+            queue.trouble = trouble.map(str::to_owned);
+            if trouble.is_none() {
+                queue.received = Some(now);
+            }
+        });
+    }
+
+    /// How long ago the queue of a context answered, and why it does not.
+    pub fn of_queue(&self, context: &str) -> Option<(Option<Duration>, Option<String>)> {
+        let now = clock::instant();
+        self.change(|inner| {
+            let (_, queue) = inner.queues.iter().find(|(name, _)| name.as_str() == context)?;
+            Some((queue.received.map(|at| now - at), queue.trouble.clone()))
+        })
+    }
+
+    /// What is wrong although everything that has to work does: one line for each queue that cannot be read.
+    pub fn remarks(&self) -> Vec<String> {
+        self.change(|inner| {
+            let lines = inner.queues.iter().filter_map(|(name, queue)| {
+                let why = queue.trouble.as_ref()?;
+                Some(format!(
+                    "aws context {name}: the queue cannot be read, pushes are seen by CloudTrail alone: {why}"
+                ))
+            });
+            lines.collect()
+        })
     }
 
     /// In which contexts changes to ECS cannot be read, and why.

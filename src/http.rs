@@ -131,9 +131,13 @@ async fn healthz(State(served): State<Served>) -> Response {
 
 async fn readyz(State(served): State<Served>) -> Response {
     match served.health.ready() {
-        Ok(()) => plain(StatusCode::OK, "ready\n".to_owned()),
-        Err(lines) => plain(StatusCode::SERVICE_UNAVAILABLE, lines.join("\n") + "\n"),
+        Ok(()) => plain(StatusCode::OK, lines(["ready".to_owned()].into_iter().chain(served.health.remarks()))),
+        Err(late) => plain(StatusCode::SERVICE_UNAVAILABLE, lines(late.into_iter().chain(served.health.remarks()))),
     }
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.map(|line| line + "\n").collect()
 }
 
 async fn not_found() -> Response {

@@ -24,6 +24,7 @@ pub mod observer;
 pub mod once;
 mod page;
 pub mod plan;
+pub mod queue;
 #[cfg(test)]
 mod reference;
 pub mod scheduler;

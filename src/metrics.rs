@@ -15,6 +15,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use crate::aws::Fault;
 use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
+use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 use crate::domain::waiting::Gate;
@@ -44,6 +45,16 @@ words! {
     pub enum CommitOutcome {
         Ok = "ok", "The state is on the disk.";
         Error = "error", "The state could not be written: nothing is deployed until it can.";
+    }
+}
+
+words! {
+    /// What a message of a queue is.
+    pub enum MessageOutcome {
+        Push = "push", "A push that nobody had told of before.";
+        Duplicate = "duplicate", "A push that was known already: the message came before, or CloudTrail was faster.";
+        Foreign = "foreign", "An event of another kind, account or Region, or of a repository that is not in the configuration.";
+        Malformed = "malformed", "No event that can be read.";
     }
 }
 
@@ -90,6 +101,7 @@ struct Expected {
     services: BTreeSet<(EcsName, EcsName)>,
     /// The schedules, as the configuration names them.
     schedules: BTreeMap<ServiceKey, String>,
+    queues: BTreeSet<ContextName>,
 }
 
 impl Metrics {
@@ -134,8 +146,9 @@ impl Metrics {
         }
         let services = services.iter().map(|key| (key.cluster.clone(), key.service.clone())).collect();
         let contexts = contexts.iter().map(|name| (*name).clone()).collect();
-        let now = Expected { contexts, services, schedules: BTreeMap::new() };
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let (queues, schedules) = (expected.queues.clone(), BTreeMap::new());
+        let now = Expected { contexts, services, queues, schedules };
         let before = std::mem::replace(&mut *expected, now);
         for gone in before.contexts.difference(&expected.contexts) {
             for gauge in self.of_contexts() {
@@ -217,9 +230,39 @@ impl Metrics {
         self.families.pushes_total.with([repository.as_str(), DEPLOYED]).inc();
     }
 
-    /// A push was seen, some time after it was made.
-    pub fn push_seen(&self, repository: &RepositoryName, after: Duration) {
+    /// CloudTrail has told of a push, some time after it was made.
+    pub fn push_delivered(&self, repository: &RepositoryName, after: Duration) {
         self.families.push_delivery_seconds.with([repository.as_str()]).observe(after.as_secs_f64());
+    }
+
+    /// A push was seen for the first time, some time after it was made.
+    pub fn push_detected(&self, repository: &RepositoryName, source: PushSource, after: Duration) {
+        let labels = [repository.as_str(), source.as_str()];
+        self.families.push_detection_seconds.with(labels).observe(after.as_secs_f64());
+    }
+
+    /// Makes the series of the queues appear, and those of queues that are not read any more disappear.
+    pub fn expect_queues(&self, contexts: &[&ContextName]) {
+        for context in contexts {
+            for outcome in MessageOutcome::ALL {
+                self.families.queue_messages_total.appear([context.as_str(), outcome.as_str()]);
+            }
+        }
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: BTreeSet<ContextName> = contexts.iter().map(|name| (*name).clone()).collect();
+        for gone in std::mem::replace(&mut expected.queues, now.clone()).difference(&now) {
+            self.families.last_successful_queue_receive_timestamp_seconds.remove([gone.as_str()]);
+        }
+    }
+
+    /// A message of a queue was read.
+    pub fn queue_message(&self, context: &ContextName, outcome: MessageOutcome) {
+        self.families.queue_messages_total.with([context.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// A queue has answered.
+    pub fn queue_received(&self, context: &ContextName, now: Timestamp) {
+        self.families.last_successful_queue_receive_timestamp_seconds.with([context.as_str()]).set(seconds(now));
     }
 
     /// What is counted of a service now. A series of what is not in the configuration any more ends, and that of a gate with the waiting.

@@ -103,7 +103,9 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
         health,
         notifier: notifier.clone(),
     };
-    let inbox = Inbox { batches: pages, reloads, looks, requests, stop: stopped };
+    // What a queue holds stays there for the daemon: CloudTrail tells of the same pushes.
+    let (_, deliveries) = mpsc::channel(1);
+    let inbox = Inbox { batches: pages, deliveries, reloads, looks, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
     let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;

@@ -10,8 +10,11 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::domain::audit::Concern;
+use crate::domain::source::FirstSeen;
 use crate::domain::state::OutcomeKind;
-use crate::status::{ChangeStatus, ContextStatus, PushDecision, PushStatus, ServiceStatus, Status};
+use crate::status::{
+    ChangeStatus, ContextStatus, DeliveryStatus, PushDecision, PushStatus, QueueStatus, ServiceStatus, Status,
+};
 use crate::wording::{short_digest, span};
 
 /// The style sheet, which stands in the page.
@@ -155,6 +158,12 @@ fn alarms(status: &Status) -> Markup {
         @for (aws, why) in status.daemon.iter().flat_map(|daemon| &daemon.audit_trouble) {
             p .alarm role="alert" { strong { "Changes to ECS cannot be read in the AWS context " (aws) ". " } "Deployments go on. " (why) }
         }
+        @for (aws, why) in status.contexts.iter().filter_map(|context| Some((&context.aws, context.queue.as_ref()?.trouble.as_ref()?))) {
+            p .alarm role="alert" {
+                strong { "The queue cannot be read in the AWS context " (aws) ". " }
+                "Pushes are seen by CloudTrail alone, some minutes later. " (why)
+            }
+        }
         @for context in status.contexts.iter().filter(|context| context.trouble.is_some()) {
             p .alarm role="alert" {
                 strong { "CloudTrail cannot be read in the AWS context " (context.aws) ". " }
@@ -188,8 +197,16 @@ fn contexts(contexts: &[ContextStatus], now: Timestamp) -> Markup {
             @if context.trouble.is_some() { " " span .bad { "failing" } }
         };
         let read = html! { @if let Some(at) = context.read_to { (time(at)) } @else { "-" } };
-        [html! { (context.aws) }, polled, read, delivery(context)]
+        [html! { (context.aws) }, polled, read, delivery(context.delivery)]
     };
+    let queue_row = |(aws, queue): (&String, &QueueStatus)| {
+        let answered = html! {
+            @if let Some(at) = queue.received_at { (ago(at, now)) } @else { span .warn { "not yet" } }
+            @if queue.trouble.is_some() { " " span .bad { "failing" } }
+        };
+        [html! { (aws) }, answered, html! { span .long { (queue.url) } }, delivery(queue.delivery)]
+    };
+    let queues: Vec<_> = contexts.iter().filter_map(|context| Some((&context.aws, context.queue.as_ref()?))).collect();
     html! {
         h2 { "CloudTrail" }
         @if contexts.is_empty() { p .faint { "No AWS context is polled: the configuration has no [[repository]]." } } @else {
@@ -197,6 +214,14 @@ fn contexts(contexts: &[ContextStatus], now: Timestamp) -> Markup {
                 "How far the event history was read, and how long events take to appear in it",
                 ["AWS context", "Last polled", "Read up to", "Events arrive after"],
                 contexts.iter().map(row),
+            ))
+        }
+        @if !queues.is_empty() {
+            h2 { "Queues" }
+            (table(
+                "Whether the queues answer, and how long after the push their messages arrive",
+                ["AWS context", "Last answer", "Queue", "Messages arrive after"],
+                queues.into_iter().map(queue_row),
             ))
         }
     }
@@ -217,9 +242,9 @@ fn table<const N: usize>(caption: &str, columns: [&str; N], rows: impl Iterator<
     }
 }
 
-fn delivery(context: &ContextStatus) -> Markup {
+fn delivery(delivery: Option<DeliveryStatus>) -> Markup {
     html! {
-        @match context.delivery {
+        @match delivery {
             None => span .faint { "no push seen since the start" },
             Some(seen) => {
                 (seconds(seen.median_seconds)) " (median of " (seen.pushes) "), longest " (seconds(seen.longest_seconds))
@@ -253,7 +278,8 @@ fn pushes(pushes: &[PushStatus], several: bool, now: Timestamp) -> Markup {
         let why = html! {
             @if deploy { (digest(&push.detail)) } @else { span .long { (push.detail) } }
         };
-        [ago(push.pushed_at, now), image, service, decision, why]
+        let pushed = html! { (ago(push.pushed_at, now)) @if let Some(seen) = push.seen { " " span .faint { (seen_text(seen, push.pushed_at)) } } };
+        [pushed, image, service, decision, why]
     };
     html! {
         h2 { "Last pushes" }
@@ -290,6 +316,16 @@ fn changes(changes: &[ChangeStatus], now: Timestamp) -> Markup {
             ))
         }
     }
+}
+
+/// How soon a push was seen, and by whom.
+fn seen_text(seen: FirstSeen, pushed_at: Timestamp) -> String {
+    let after = seen.after(pushed_at);
+    let text = match after.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        _ => span(after),
+    };
+    format!("seen {text} after the push, {seen}")
 }
 
 /// The colour of an outcome.

@@ -16,9 +16,10 @@ use crate::discoverer;
 use crate::domain::image::ImageReference;
 use crate::domain::operator_command;
 use crate::domain::plan::{self, Plan, ServiceSnapshot};
-use crate::domain::routing::{self, Fate, Verdict};
+use crate::domain::routing::{self, Fate, Told, Verdict};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
+use crate::domain::source::PushSource;
 use crate::domain::state::{Decision, PushRef, ServiceState, State};
 use crate::domain::types::{ContextName, EventId, ServiceKey};
 use crate::domain::waiting::Waiting;
@@ -202,6 +203,7 @@ async fn poll(
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 ) -> (Vec<(ContextName, Verdict)>, Vec<String>) {
+    let now = clock.now();
     let (batches, mut pages) = mpsc::channel(4);
     let shared = Shared { clock, metrics, health: Arc::new(Health::new()), batches };
     let schedulers = scheduler::all(config, contexts, state, &shared);
@@ -211,8 +213,9 @@ async fn poll(
     let taking = async {
         while let Some(batch) = pages.recv().await {
             let opening = state.contexts.get(&batch.context).is_some_and(|known| known.cursor.is_none());
+            let told = Told { by: PushSource::CloudTrail, at: now, opening };
             for parsed in &batch.parsed_events {
-                let verdict = routing::take(state, &config.repositories, &batch.context, parsed, opening);
+                let verdict = routing::take(state, &config.repositories, &batch.context, parsed, told);
                 verdicts.extend(verdict.map(|verdict| (batch.context.clone(), verdict)));
             }
         }

@@ -10,15 +10,17 @@ use super::text::Text;
 use super::{parse, render};
 use crate::domain::deployment::HookTarget;
 use crate::domain::discovery::Discovered;
+use crate::domain::event::EventRef;
 use crate::domain::monitor::Monitored;
 use crate::domain::operator_command::OperatorCommand;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
+use crate::domain::source::{FirstSeen, PushSource};
 use crate::domain::state::{
     AuditRound, AuditState, CommandRecord, ContextState, Decision, Deployed, DigestHold, Direction, FailedInPlace,
     Outcome, OutcomeKind, Phase, PushRef, ReadingProgress, ReplacedExternally, RollbackTarget, Rollout, Seen,
-    ServiceHold, ServiceState, Span, State, Target,
+    ServiceHold, ServiceState, Sighting, Sightings, Span, State, Target,
 };
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
 use crate::domain::types::{ContextName, DeploymentId, RepositoryName};
@@ -35,14 +37,41 @@ fn text() -> impl Strategy<Value = String> {
 
 fn push() -> impl Strategy<Value = PushRef> {
     let told = prop::option::of(prop::sample::select(vec!['a', 'b', 'c']));
-    ("[!-~]{1,40}", prop::option::of("[a-z0-9][a-z0-9.-]{0,20}"), time(), told).prop_map(
-        |(event, named, at, letter)| PushRef {
+    ("[!-~]{1,40}", prop::option::of("[a-z0-9][a-z0-9.-]{0,20}"), time(), told, first_seen()).prop_map(
+        |(event, named, at, letter, seen)| PushRef {
             event: event_id(&event),
             tag: named.map(|text| tag(&text)),
             at,
             digest: letter.map(digest),
+            seen,
         },
     )
+}
+
+fn first_seen() -> impl Strategy<Value = Option<FirstSeen>> {
+    let by = prop::sample::select(PushSource::ALL.to_vec());
+    prop::option::of((time(), by).prop_map(|(at, by)| FirstSeen { at, by }))
+}
+
+/// What two sources have told: some pushes that both tell of, and some that one does.
+fn sightings() -> impl Strategy<Value = Option<Sightings>> {
+    let push = ("[a-z]{2,9}", prop::char::range('a', 'f'), time(), any::<bool>());
+    let pushes = prop::collection::vec(push, 0..4);
+    prop::option::of((time(), pushes).prop_map(|(since, pushes)| {
+        let mut sightings = Sightings::new(since);
+        for (number, (name, letter, time, both)) in pushes.into_iter().enumerate() {
+            let repository = RepositoryName::parse(&name).unwrap();
+            let mut told = |source: PushSource| {
+                let event = EventRef { id: event_id(&format!("{source}-{number}")), shared_id: None, time };
+                sightings.add(&repository, Sighting::new(&event, source, Some(tag("latest")), Some(digest(letter))));
+            };
+            told(PushSource::Queue);
+            if both {
+                told(PushSource::CloudTrail);
+            }
+        }
+        sightings
+    }))
 }
 
 fn of_repositories<T: std::fmt::Debug>(
@@ -197,14 +226,18 @@ fn service() -> impl Strategy<Value = ServiceState> {
         of_repositories(replaced_externally),
         prop::option::of(failed_in_place),
     );
-    (asked, against, (prop::option::of(waiting()), prop::option::of(discovered())), history, orders).prop_map(
+    let known_since = prop::option::of(time());
+    let marks = (prop::option::of(waiting()), prop::option::of(discovered()));
+    (asked, against, marks, history, orders, known_since).prop_map(
         |(
             (pending, decided, deployed, rollout),
             (held, service_hold, replaced_externally, failed_in_place),
             (waiting, discovered),
             history,
             orders,
+            known_since,
         )| ServiceState {
+            known_since,
             waiting,
             discovered,
             pending,
@@ -234,6 +267,7 @@ fn decision() -> impl Strategy<Value = Decision> {
         service,
         skipped,
         detail,
+        seen: push.seen,
     })
 }
 
@@ -265,10 +299,12 @@ pub(crate) fn state() -> impl Strategy<Value = State> {
     let repository = "[a-z]{2,9}".prop_map(|name| RepositoryName::parse(&name).unwrap());
     let followed = prop::option::of(prop::collection::btree_map(repository, time(), 0..3));
     let tags = prop::collection::btree_set(text(), 0..2);
-    let context = (time(), progress, followed, tags, seen()).prop_map(|(baseline, progress, followed, tags, seen)| {
+    let context = (time(), progress, followed, tags, seen(), sightings());
+    let context = context.prop_map(|(baseline, progress, followed, tags, seen, sightings)| {
         let followed = followed.map(|followed| followed.into_iter().collect());
         let compares_found = tags;
-        let mut context = ContextState { followed, compares_found, seen, baseline, ..ContextState::new(baseline) };
+        let new = ContextState::new(baseline);
+        let mut context = ContextState { followed, compares_found, seen, baseline, sightings, ..new };
         context.advance(progress);
         context
     });

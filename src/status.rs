@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::domain::audit::{Change, Concern};
 use crate::domain::rollout::Counts;
+use crate::domain::source::FirstSeen;
 use crate::domain::state::{CommandRecord, Decision, OutcomeKind, ServiceHold};
 use crate::domain::types::ContextName;
 use crate::domain::waiting::Waiting;
@@ -125,6 +126,9 @@ pub struct PushStatus {
     pub decision: PushDecision,
     /// The particulars.
     pub detail: String,
+    /// When it was first seen, and by which source, where the context has others beside CloudTrail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<FirstSeen>,
 }
 
 impl PushStatus {
@@ -141,6 +145,7 @@ impl PushStatus {
             service: decision.service.as_ref().map(|key| config.name_of(key)),
             decision: PushDecision::of_decision(decision),
             detail: decision.detail.clone(),
+            seen: decision.seen,
         }
     }
 }
@@ -161,6 +166,25 @@ pub struct ContextStatus {
     #[serde(default)]
     pub trouble: Option<String>,
     /// How late events arrive.
+    #[serde(default)]
+    pub delivery: Option<DeliveryStatus>,
+    /// Its queue, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueStatus>,
+}
+
+/// A queue that is read for pushes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Its URL.
+    pub url: String,
+    /// When it last answered this process.
+    #[serde(default)]
+    pub received_at: Option<Timestamp>,
+    /// Why it cannot be read now.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// How long after the push its messages arrive.
     #[serde(default)]
     pub delivery: Option<DeliveryStatus>,
 }
@@ -312,6 +336,9 @@ pub struct ImageStatus {
     pub pushed_at: Timestamp,
     /// The event that reported it.
     pub event: String,
+    /// When it was first seen, and by which source, where the context has others beside CloudTrail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<FirstSeen>,
 }
 
 /// A rollout under way.

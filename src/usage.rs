@@ -123,7 +123,9 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
         Receiver::Topic { arn, aws } => is_here(aws).then(|| arn.clone()),
         Receiver::Webhook { .. } => None,
     });
+    let queue = config.contexts_with_queues().contains(&name).then(|| config.aws.get(name)?.queue.as_ref()).flatten();
     Usage {
+        queue: queue.map(|url| none.arn_of_queue(url)),
         reads_events: config.polled_contexts().into_iter().chain(config.audited_contexts()).any(is_here),
         repositories: config.repositories.keys().filter(|key| is_here(&key.aws)).map(|key| key.name.clone()).collect(),
         services: config
@@ -272,6 +274,7 @@ mod tests {
         let text = include_str!("../config/example.toml");
         let home = usage_of(text, "default");
         assert!(home.reads_events);
+        assert_eq!(home.queue.as_deref(), Some("arn:aws:sqs:eu-west-1:111111111111:ecs-deployd"));
         let names: Vec<&str> = home.repositories.iter().map(|name| name.as_str()).collect();
         assert_eq!(names, ["hello-nginx", "team/api", "team/envoy"]);
         let services: Vec<String> = home.services.iter().map(|(cluster, name)| format!("{cluster}/{name}")).collect();
@@ -281,7 +284,12 @@ mod tests {
         let away = usage_of(text, "production");
         assert_eq!(away.services.len(), 1);
         assert!(away.reads_events, "changes to ECS are followed where services run");
-        assert!(away.repositories.is_empty() && away.topics.is_empty() && away.assumed_roles.is_empty());
+        assert!(
+            away.queue.is_none()
+                && away.repositories.is_empty()
+                && away.topics.is_empty()
+                && away.assumed_roles.is_empty()
+        );
     }
 
     #[test]

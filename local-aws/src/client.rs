@@ -8,6 +8,8 @@ use std::time::Duration;
 pub const ECR: &str = "AmazonEC2ContainerRegistry_V20150921";
 /// The target prefix of Amazon ECS.
 pub const ECS: &str = "AmazonEC2ContainerServiceV20141113";
+/// The target prefix of Amazon SQS.
+pub const SQS: &str = "AmazonSQS";
 /// The target prefix of AWS CloudTrail.
 pub const CLOUDTRAIL: &str = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101";
 
@@ -146,6 +148,7 @@ impl Client {
             ECR => "ecr",
             ECS => "ecs",
             CLOUDTRAIL => "cloudtrail",
+            SQS => "sqs",
             other => other,
         };
         format!(

@@ -23,6 +23,7 @@ mod manifest;
 mod microburst;
 mod ministack;
 mod net;
+mod queue;
 mod resources;
 mod run;
 mod run_folder;
@@ -30,7 +31,7 @@ mod target;
 pub mod venv;
 
 pub use calls::Caller;
-pub use client::{CLOUDTRAIL, CallError, Client, ECR, ECS};
+pub use client::{CLOUDTRAIL, CallError, Client, ECR, ECS, SQS};
 pub use hooks::Hooks;
 pub use manifest::image_manifest;
 pub use microburst::{BurstError, Microburst};

@@ -36,6 +36,9 @@ def actions(headers, scope, body):
         operation = {"GET": "GetSchedule", "PUT": "UpdateSchedule"}.get(scope["method"], scope["method"])
     else:
         operation = f"{scope['method']} {scope['path']}"
+    # A batch needs the permission for what it has a batch of.
+    if service == "sqs":
+        operation = operation.removesuffix("Batch")
     # The name by which the API signs, and that of its actions.
     needed = [f"{'tag' if service == 'tagging' else service}:{operation}"]
     if operation == "RegisterTaskDefinition":

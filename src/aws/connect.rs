@@ -22,6 +22,7 @@ use super::ecs::SdkEcs;
 use super::identity;
 use super::inventory::SdkInventory;
 use super::partition;
+use super::queue::{self, SdkQueue};
 use super::region::{self, Found};
 use super::schedules::SdkSchedules;
 use super::tagging::SdkTagging;
@@ -211,6 +212,8 @@ async fn context(name: &ContextName, base: &Base, common: &Common) -> Result<Aws
     let scheduler = aws_sdk_scheduler::config::Builder::from(config).interceptor(date.clone()).build();
     let events = aws_sdk_eventbridge::config::Builder::from(config).interceptor(date.clone()).build();
     let tagging = aws_sdk_resourcegroupstagging::config::Builder::from(config).interceptor(date.clone()).build();
+    let sqs = aws_sdk_sqs::config::Builder::from(config).timeout_config(queue::time_outs(config));
+    let sqs = sqs.interceptor(date.clone()).build();
     let cloudtrail = aws_sdk_cloudtrail::config::Builder::from(config).interceptor(date).build();
     let (ecr, ecs) = (aws_sdk_ecr::Client::from_conf(ecr), aws_sdk_ecs::Client::from_conf(ecs));
     let inventory = Arc::new(SdkInventory {
@@ -228,6 +231,8 @@ async fn context(name: &ContextName, base: &Base, common: &Common) -> Result<Aws
             scheduler_caller: caller("scheduler"),
             events_caller: caller("events"),
         }),
+        queue: Arc::new(SdkQueue { client: aws_sdk_sqs::Client::from_conf(sqs), caller: caller("sqs") }),
+        identity: identity::of(base, common),
         tagging: Arc::new(SdkTagging {
             client: aws_sdk_resourcegroupstagging::Client::from_conf(tagging),
             caller: caller("tag"),

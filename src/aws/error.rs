@@ -88,6 +88,9 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
         "ServiceNotActiveException",
         "ImageNotFoundException",
         "RepositoryNotFoundException",
+        // SQS's, in its two protocols.
+        "QueueDoesNotExist",
+        "AWS.SimpleQueueService.NonExistentQueue",
     ];
     let is = |list: &[&str]| list.contains(&code);
     // The SDK does not retry this one although it goes away by itself.

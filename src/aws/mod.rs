@@ -17,6 +17,7 @@ mod inventory;
 mod partition;
 mod process;
 mod profile;
+mod queue;
 mod rate_limited;
 mod region;
 mod scheduled;
@@ -37,6 +38,7 @@ use crate::clock::CorrectedClock;
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
 use crate::domain::polling::Request;
+use crate::domain::queue_url::QueueUrl;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
@@ -90,6 +92,10 @@ pub struct AwsContext {
     pub inventory: Arc<dyn Inventory>,
     /// Topics that others listen to.
     pub topics: Arc<dyn Topics>,
+    /// Queues that tell of pushes.
+    pub queue: Arc<dyn Queue>,
+    /// Whose the credentials are.
+    pub identity: Arc<dyn Identity>,
     /// The tags of services.
     pub tagging: Arc<dyn Tagging>,
     /// Schedules and rules.
@@ -261,6 +267,37 @@ pub trait Schedules: fmt::Debug + Send + Sync {
 
     /// Replaces at most 10 targets of a rule, by their ids, and leaves the others as they are. May be repeated.
     async fn put_targets(&self, bus: &str, rule: &str, targets: &[Value]) -> Result<(), AwsError>;
+}
+
+/// A message of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueMessage {
+    /// What it is hidden and deleted by, until it is delivered again.
+    pub receipt: String,
+    /// The message.
+    pub body: String,
+}
+
+/// How messages are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// For twenty seconds while there is none. What is received, ten messages at most, is hidden from others for a minute.
+    LongPoll,
+    /// Not at all, and whatever is received stays for others: only to see whether it is allowed.
+    Glance,
+}
+
+/// Amazon SQS.
+#[async_trait]
+pub trait Queue: fmt::Debug + Send + Sync {
+    /// Messages, in no order, and some of them more than once.
+    async fn receive(&self, queue: &QueueUrl, waiting: Waiting) -> Result<Vec<QueueMessage>, AwsError>;
+
+    /// Deletes messages by their receipts, at most 10. Gives the receipts of those that were not deleted. May be repeated.
+    async fn delete(&self, queue: &QueueUrl, receipts: &[String]) -> Result<Vec<String>, AwsError>;
+
+    /// Hides messages from others for another minute, at most 10. Gives the receipts of those that are not hidden. May be repeated.
+    async fn hide(&self, queue: &QueueUrl, receipts: &[String]) -> Result<Vec<String>, AwsError>;
 }
 
 /// One page of the services that have a tag.

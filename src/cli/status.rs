@@ -17,8 +17,8 @@ use crate::domain::state::OutcomeKind;
 use crate::domain::types::ServiceKey;
 use crate::state_store::{self, Found, StateStoreError};
 use crate::status::{
-    ContainerStatus, ContextStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus, Standing, Status, Step,
-    Way,
+    ContainerStatus, ContextStatus, DeliveryStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus,
+    Standing, Status, Step, Way,
 };
 use crate::wording::{ago, counted, short_digest, short_revision, span};
 
@@ -190,6 +190,7 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     }
     for context in &status.contexts {
         text.push_str(&context_text(context, now, colour));
+        text.push_str(&queue_text(context, now, colour));
     }
     text.push_str(&pushes_text(status, now, colour));
     text
@@ -270,20 +271,39 @@ fn pushes_text(status: &Status, now: Timestamp, colour: bool) -> String {
     if table.is_empty() { String::new() } else { format!("\n{}", table.render(colour)) }
 }
 
+/// Whether the queue of an AWS context answers, and how late its messages come; nothing where it has none.
+fn queue_text(context: &ContextStatus, now: Timestamp, colour: bool) -> String {
+    let Some(queue) = &context.queue else { return String::new() };
+    let mut line = format!("Queue of aws context {}: ", context.aws);
+    line.push_str(
+        &queue.received_at.map_or_else(|| "no answer yet".to_owned(), |time| format!("last answer {}", ago(time, now))),
+    );
+    line.push_str(&queue.delivery.map(delivery_text).unwrap_or_default());
+    match &queue.trouble {
+        None => paint(&format!("{line}\n"), Tone::Faint, colour),
+        Some(trouble) => {
+            let trouble = printable(trouble, LONGEST);
+            paint(
+                &format!("{line}; it cannot be read now, and pushes are seen by CloudTrail alone: {trouble}\n"),
+                Tone::Bad,
+                colour,
+            )
+        }
+    }
+}
+
+fn delivery_text(delivery: DeliveryStatus) -> String {
+    let median = SignedDuration::try_from_secs_f64(delivery.median_seconds).unwrap_or_default();
+    format!(", pushes are seen after {} (median of the last {})", span(median), delivery.pushes)
+}
+
 /// How far CloudTrail was read in one AWS context, how late its events come, and why it cannot be read now.
 fn context_text(context: &ContextStatus, now: Timestamp, colour: bool) -> String {
     let mut line = format!("CloudTrail of aws context {}: ", context.aws);
     line.push_str(
         &context.read_to.map_or_else(|| "not read yet".to_owned(), |time| format!("read to {}", ago(time, now))),
     );
-    if let Some(delivery) = context.delivery {
-        let seconds = |seconds: f64| span(SignedDuration::try_from_secs_f64(seconds).unwrap_or_default());
-        line.push_str(&format!(
-            ", pushes are seen after {} (median of the last {})",
-            seconds(delivery.median_seconds),
-            delivery.pushes
-        ));
-    }
+    line.push_str(&context.delivery.map(delivery_text).unwrap_or_default());
     match &context.trouble {
         None => paint(&format!("{line}\n"), Tone::Faint, colour),
         Some(trouble) => {

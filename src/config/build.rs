@@ -76,7 +76,13 @@ fn contexts(table: &Table<'_>) -> BTreeMap<ContextName, AwsSettings> {
     for (name, below) in table.named_tables() {
         match ContextName::parse(name.value) {
             Ok(name) => {
-                contexts.insert(name, context(&below));
+                let settings = context(&below);
+                let shares = |other: &&AwsSettings| settings.queue.is_some() && other.queue == settings.queue;
+                if contexts.values().find(shares).is_some() {
+                    let text = "is also that of another [aws.NAME], which would take away the messages of this one: give each a queue of its own";
+                    below.wrong(below.span.start, "queue", text);
+                }
+                contexts.insert(name, settings);
             }
             Err(error) => table.wrong(name.at, name.value, error.to_string()),
         }
@@ -85,7 +91,7 @@ fn contexts(table: &Table<'_>) -> BTreeMap<ContextName, AwsSettings> {
 }
 
 fn context(table: &Table<'_>) -> AwsSettings {
-    let keys::Aws { region, profile, role_arn, external_id, endpoint_url, max_lookups_per_second: lookups } =
+    let keys::Aws { region, profile, role_arn, external_id, endpoint_url, queue, max_lookups_per_second: lookups } =
         keys::Aws::read(table);
     if let Some(role) = &role_arn
         && !(role.value.starts_with("arn:") && role.value.contains(":role/"))
@@ -120,6 +126,7 @@ fn context(table: &Table<'_>) -> AwsSettings {
         role_arn: text(role_arn),
         external_id: text(external_id),
         endpoint_url: text(endpoint_url),
+        queue: queue.map(|queue| queue.value),
         max_lookups_per_second: lookups.value,
     }
 }
@@ -129,14 +136,14 @@ fn text(found: Option<Found<String>>) -> Option<String> {
 }
 
 fn poll(table: &Table<'_>) -> PollSettings {
-    let keys::Poll { interval, overlap } = keys::Poll::read(table);
+    let keys::Poll { interval, overlap, reconcile } = keys::Poll::read(table);
     if let Some(at) = overlap.at
         && overlap.value > LONGEST_OVERLAP
     {
         table.wrong(at, "overlap", "must be at most 90 days, which is as far back as CloudTrail's event history goes");
     }
     table.report_unknown();
-    PollSettings { interval: interval.value, overlap: overlap.value }
+    PollSettings { interval: interval.value, overlap: overlap.value, reconcile: reconcile.value.0 }
 }
 
 fn state(table: &Table<'_>) -> StateSettings {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::given;
 use super::reader::{Form, Found, Table, Texts};
+use crate::domain::queue_url::QueueUrl;
 use crate::domain::schedule::ScheduleName;
 use crate::domain::types::{ContextName, EcsName, Region, RepositoryName};
 use crate::domain::words::{Word, described};
@@ -61,6 +62,32 @@ impl Form for Duration {
 
     fn toml(&self) -> String {
         quoted(&humantime::format_duration(*self).to_string())
+    }
+}
+
+/// How often something is done, if it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Every(pub(super) Option<Duration>);
+
+/// What is done more often than this costs more than it finds.
+const SHORTEST: Duration = Duration::from_mins(5);
+/// As for every duration.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+impl Form for Every {
+    const NAME: &'static str = "`off`, or a duration";
+
+    fn read(table: &Table<'_>, key: &'static str) -> Option<Found<Self>> {
+        table.parsed(key, |text| match (text, humantime::parse_duration(text)) {
+            ("off", _) => Ok(Self(None)),
+            (_, Ok(every)) if every >= SHORTEST && every <= LONGEST => Ok(Self(Some(every))),
+            (_, Ok(_)) => Err(format!("must be \"off\", or 5m to a year, found {text:?}")),
+            (_, Err(_)) => Err(format!("expected \"off\" or a duration like \"30m\" or \"6h\", found {text:?}")),
+        })
+    }
+
+    fn toml(&self) -> String {
+        self.0.map_or_else(|| quoted("off"), |every| quoted(&humantime::format_duration(every).to_string()))
     }
 }
 
@@ -139,6 +166,7 @@ macro_rules! parsed {
 parsed! {
     ContextName: "name: 1 to 64 letters, digits, `_` and `-`", Self::parse;
     Region: "Region", Self::parse;
+    QueueUrl: "URL of an SQS queue", |text| Self::parse(text).map_err(|error| error.to_string());
     RepositoryName: "name of an ECR repository", given::repository;
     ClusterName: "name, not an ARN", |text| given::cluster(text).map(Self);
     ServiceName: "name, not an ARN", |text| given::service(text).map(Self);

@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::forms::{ClusterName, ContainerName, ServiceName, Span};
+use super::forms::{ClusterName, ContainerName, Every, RuleName, SchedulerName, ServiceName, Span};
 use super::reader::{Form, Found, Setting, Table, Texts};
 use super::{AwsSettings, HttpSettings, WhenMissing};
 use crate::domain::audit::EventName;
 use crate::domain::notification::{Changes, Format};
 use crate::domain::policy::Order;
+use crate::domain::queue_url::QueueUrl;
 use crate::domain::settings::{Base, DeploySettings, DowntimeMode, OnFailure, PinMode};
 use crate::domain::types::{ContextName, Region, RepositoryName};
 
@@ -159,11 +160,13 @@ configuration! {
         optional role_arn: String, "The ARN of a role to assume with those credentials.";
         optional external_id: String, "The external id that the role's trust policy asks for. Only beside `role_arn`.";
         optional endpoint_url: String, "The address of every AWS API, where it is not AWS's own: an emulator.";
+        optional queue: QueueUrl, "The URL of an SQS queue that an EventBridge rule fills with ECR's push events: pushes are then seen within seconds. CloudTrail is read all the same.";
         default max_lookups_per_second: f64 = AwsSettings::default().max_lookups_per_second, "LookupEvents requests per second: 0.01 to 2. CloudTrail allows 2 in an account and Region, to everybody together.";
     }
     Poll: Table "" / "poll" [], "How CloudTrail is read." {
         default interval: Duration = Duration::from_secs(30), "The time from the beginning of one poll to that of the next.";
         default overlap: Duration = Duration::from_mins(30), "How much of the past each poll reads again, as CloudTrail delivers late and out of order. At most 90 days; less than 15m is warned of.";
+        default reconcile: Every = Every(None), "How often what the policies select in ECR is compared with what was decided, to find a push of which no source ever told: `off`, or a duration of 5m or more.";
     }
     State: Table "" / "state" [], "What must survive a restart." {
         default path: PathBuf = PathBuf::from("/var/lib/ecs-deployd/state.json"), "The state file. Its folder must be writable. A change takes effect at the next start.";

@@ -29,6 +29,7 @@ pub use places::Places;
 use crate::domain::audit::EventName;
 use crate::domain::discovery::DiscoverRule;
 use crate::domain::printable::{LONGEST, printable};
+use crate::domain::queue_url::QueueUrl;
 use crate::domain::routing::Rules;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::types::{ContextName, ServiceKey};
@@ -86,6 +87,8 @@ pub struct AwsSettings {
     pub external_id: Option<String>,
     /// Where AWS is, if not where it usually is.
     pub endpoint_url: Option<String>,
+    /// The queue that tells of pushes within seconds.
+    pub queue: Option<QueueUrl>,
     /// LookupEvents requests per second, at least 0.01 and at most 2 (CloudTrail's limit for an account and Region).
     pub max_lookups_per_second: f64,
 }
@@ -98,6 +101,7 @@ impl Default for AwsSettings {
             role_arn: None,
             external_id: None,
             endpoint_url: None,
+            queue: None,
             max_lookups_per_second: 1.0,
         }
     }
@@ -110,6 +114,8 @@ pub struct PollSettings {
     pub interval: Duration,
     /// How much of the past each poll reads again.
     pub overlap: Duration,
+    /// How often what the policies select in ECR is compared with what was decided, if it is.
+    pub reconcile: Option<Duration>,
 }
 
 /// `[state]`
@@ -166,6 +172,13 @@ impl Config {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// The contexts whose queue is read: those that a repository lives in, and that have one.
+    #[must_use]
+    pub fn contexts_with_queues(&self) -> Vec<&ContextName> {
+        let has_queue = |name: &&ContextName| self.aws.get(*name).is_some_and(|settings| settings.queue.is_some());
+        self.polled_contexts().into_iter().filter(has_queue).collect()
     }
 
     /// The contexts in which services are looked for.

@@ -24,7 +24,8 @@ fn the_examples_are_valid() {
 #[test]
 fn the_defaults_are_those_that_are_documented() {
     let config = Config::parse("c.toml", GOOD).unwrap();
-    assert_eq!(config.poll, PollSettings { interval: Duration::from_secs(30), overlap: Duration::from_secs(1800) });
+    let (interval, overlap) = (Duration::from_secs(30), Duration::from_secs(1800));
+    assert_eq!(config.poll, PollSettings { interval, overlap, reconcile: None });
     assert_eq!(config.state.path, PathBuf::from("/var/lib/ecs-deployd/state.json"));
     assert_eq!(config.state.when_missing, WhenMissing::Ignore);
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:9797");
@@ -192,6 +193,22 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         (
             with("[poll]\noverlap = \"91days\""),
             "c.toml:2: poll.overlap: must be at most 90 days, which is as far back as CloudTrail's event history goes",
+        ),
+        (
+            with("[poll]\nreconcile = \"1m\""),
+            "c.toml:2: poll.reconcile: must be \"off\", or 5m to a year, found \"1m\"",
+        ),
+        (
+            with("[poll]\nreconcile = \"never\""),
+            "c.toml:2: poll.reconcile: expected \"off\" or a duration like \"30m\" or \"6h\", found \"never\"",
+        ),
+        (
+            with("[aws.default]\nqueue = \"pushes\""),
+            "c.toml:2: aws.default.queue: expected the URL of an SQS queue like \"https://sqs.eu-west-1.amazonaws.com/111111111111/ecs-deployd\", found \"pushes\"",
+        ),
+        (
+            with("[aws.a]\nqueue = \"https://x/111111111111/y\"\n[aws.b]\nqueue = \"https://x/111111111111/y\""),
+            "c.toml:3: aws.b.queue: is also that of another [aws.NAME], which would take away the messages of this one: give each a queue of its own",
         ),
         (
             with("[deploy]\npin = \"digets\""),

@@ -11,10 +11,13 @@ use tracing::error;
 use super::{log, metrics, writes};
 use crate::clock;
 use crate::domain::state::OperatorCommand;
-use crate::engine::{Answer, ByService, CommandId, Effect, Input, Place, Read, Seen, Snapshot, Write};
+use crate::engine::{
+    self, Answer, ByService, CommandId, DeliveryId, Effect, Input, Place, Read, Seen, Snapshot, Write,
+};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observer::{Observer, Round};
+use crate::queue::Delivery;
 use crate::state_store::Store;
 use crate::wording::chain;
 
@@ -30,15 +33,18 @@ pub(super) struct Executor {
     metrics: Arc<Metrics>,
     jobs: JoinSet<Input>,
     replies: BTreeMap<CommandId, oneshot::Sender<Answer>>,
+    receipts: BTreeMap<DeliveryId, oneshot::Sender<()>>,
     last_command: u64,
+    last_delivery: u64,
     /// The process stops: answers are taken, and no call is begun any more.
     stopping: bool,
 }
 
 impl Executor {
     pub(super) fn new(observer: Observer, store: Arc<dyn Store>, notifier: Notifier, metrics: Arc<Metrics>) -> Self {
-        let (jobs, replies) = (JoinSet::new(), BTreeMap::new());
-        Self { observer, store, notifier, metrics, jobs, replies, last_command: 0, stopping: false }
+        let (jobs, replies, receipts) = (JoinSet::new(), BTreeMap::new(), BTreeMap::new());
+        let (last_command, last_delivery, stopping) = (0, 0, false);
+        Self { observer, store, notifier, metrics, jobs, replies, receipts, last_command, last_delivery, stopping }
     }
 
     /// Takes other clients and receivers. Calls under way end with those that they were begun with.
@@ -69,6 +75,12 @@ impl Executor {
                     let _ = to.send(answer);
                 }
             }
+            Effect::Acknowledge(delivery) => {
+                if let Some(to) = self.receipts.remove(delivery.get()) {
+                    // A source that has ended meanwhile is delivered the same again at its next start.
+                    let _ = to.send(());
+                }
+            }
             Effect::Read(_) | Effect::Write(_) | Effect::Commit(_) if self.stopping => {}
             Effect::Read(read) => self.read(read),
             Effect::Write(write) => self.write(write.into_inner()),
@@ -91,6 +103,15 @@ impl Executor {
         let id = CommandId(self.last_command);
         self.replies.insert(id, answer);
         Input::Command { id, service, order, by }
+    }
+
+    /// What a queue has delivered, with the name under which its receipt comes.
+    pub(super) fn delivery(&mut self, delivery: Delivery) -> Input {
+        let Delivery { context, parsed_events, receipt } = delivery;
+        self.last_delivery += 1;
+        let id = DeliveryId(self.last_delivery);
+        self.receipts.insert(id, receipt);
+        Input::Delivery(engine::Delivery { id, context, parsed_events })
     }
 
     fn read(&mut self, read: Read) {
@@ -123,6 +144,10 @@ impl Executor {
             Read::Stages { service, deployment, arn, seen, asked_at } => drop(self.jobs.spawn(async move {
                 let answer = Box::new(observer.service_deployment(&service, &arn).await);
                 Input::Staged { service, deployment, seen, asked_at, answer }
+            })),
+            Read::Compare { repository, policies } => drop(self.jobs.spawn(async move {
+                let answer = observer.best_images(&repository, policies).await;
+                Input::Compared { repository, answer }
             })),
             Read::StoppedTasks { service, deployment } => drop(self.jobs.spawn(async move {
                 let reasons = clock::within(REASONS_WITHIN, observer.stopped_tasks(&service, &deployment)).await;

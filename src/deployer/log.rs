@@ -9,7 +9,7 @@ use crate::domain::discovery::Discovered;
 use crate::domain::notification::HeldPush;
 use crate::domain::state::{Outcome, OutcomeKind};
 use crate::domain::types::{ContextName, ServiceKey};
-use crate::engine::{DiscoveryEvent, Event, Found, PushSkipped, ServiceEvent};
+use crate::engine::{DiscoveryEvent, Event, Found, Missed, PushSkipped, ServiceEvent};
 use crate::logging::log_at;
 
 /// A line about one service.
@@ -25,10 +25,10 @@ pub(super) fn tell(event: &Event) {
         Event::Service(key, event) => of_service(key, event),
         Event::Discovery(event) => discovered(event),
         Event::PushSkipped(skipped) => push_skipped(skipped),
-        Event::PushSeen { aws, repository, tag, event, pushed_at, seen_after, services } => {
+        Event::PushSeen { aws, repository, tag, event, pushed_at, seen_after, services, source } => {
             let tag = tag.as_ref().map_or("", |tag| tag.as_str());
             let seen_after = Duration::try_from(*seen_after).unwrap_or_default();
-            info!(%aws, %repository, tag, %event, %pushed_at, ?seen_after, services, "push seen");
+            info!(%aws, %repository, tag, %event, %pushed_at, ?seen_after, by = %source, services, "push seen");
         }
         Event::HistoryGap { aws, since } => {
             warn!(%aws, %since, "CloudTrail was not read for longer than it remembers: what ECR holds is compared with what the services run");
@@ -41,7 +41,22 @@ pub(super) fn tell(event: &Event) {
         Event::CommandUnknown { named, order, by, refused } => {
             warn!(service = named, order = order.as_str(), by, %refused, "order refused");
         }
-        Event::PushSettled { .. } => {}
+        Event::PushToldAgain { aws, repository, source, after } => {
+            let after = Duration::try_from(*after).unwrap_or_default();
+            debug!(%aws, %repository, by = %source, ?after, "a push was told of again");
+        }
+        Event::PushMissed(missed) => {
+            let Missed { repository, tag, digest, pushed_at, .. } = missed;
+            let tag = tag.as_ref().map_or("", |tag| tag.as_str());
+            warn!(
+                aws = %repository.aws, repository = %repository.name, tag, %digest, %pushed_at,
+                "a comparison with ECR has found a push that nobody told of"
+            );
+        }
+        Event::NotCompared { repository, error } => {
+            debug!(aws = %repository.aws, repository = %repository.name, %error, "ECR cannot be compared now");
+        }
+        Event::PushSettled { .. } | Event::MessageTaken { .. } => {}
     }
 }
 

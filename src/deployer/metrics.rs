@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::domain::skip::SkipReason;
+use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
-use crate::domain::types::ServiceKey;
-use crate::engine::{DiscoveryEvent, Event, ServiceEvent};
-use crate::metrics::{Metrics, ScheduleOutcome};
+use crate::domain::types::{RepositoryName, ServiceKey};
+use crate::engine::{DiscoveryEvent, Event, ServiceEvent, Taken};
+use crate::metrics::{MessageOutcome, Metrics, ScheduleOutcome};
 
 /// Makes the series of what is configured appear.
 pub(super) fn expect(metrics: &Metrics, config: &Config) {
@@ -17,6 +18,7 @@ pub(super) fn expect(metrics: &Metrics, config: &Config) {
     let services: Vec<_> = services.collect();
     metrics.expect(&contexts, &repositories, &services);
     metrics.expect_schedules(config.names.schedules());
+    metrics.expect_queues(&config.contexts_with_queues());
     if let Some(audit) = &config.audit {
         metrics.expect_audits(&config.audited_contexts(), &audit.events);
     }
@@ -28,8 +30,25 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
         Event::PushSkipped(skipped) => {
             metrics.push_skipped(skipped.configured.as_ref().map(|key| &key.name), skipped.reason);
         }
-        Event::PushSeen { repository, seen_after, .. } => {
-            metrics.push_seen(repository, Duration::try_from(*seen_after).unwrap_or_default());
+        Event::PushSeen { repository, seen_after, source, .. } => {
+            let after = Duration::try_from(*seen_after).unwrap_or_default();
+            metrics.push_detected(repository, *source, after);
+            told(metrics, repository, *source, after);
+        }
+        Event::PushToldAgain { repository, source, after, .. } => {
+            told(metrics, repository, *source, Duration::try_from(*after).unwrap_or_default());
+        }
+        Event::PushMissed(missed) => {
+            let after = Duration::try_from(missed.seen_after).unwrap_or_default();
+            metrics.push_detected(&missed.repository.name, PushSource::Reconcile, after);
+        }
+        Event::MessageTaken { aws, taken } => {
+            let outcome = match taken {
+                Taken::New => MessageOutcome::Push,
+                Taken::Duplicate => MessageOutcome::Duplicate,
+                Taken::Foreign => MessageOutcome::Foreign,
+            };
+            metrics.queue_message(aws, outcome);
         }
         Event::PushSettled { repository, skipped: Some(reason) } => metrics.push_skipped(Some(repository), *reason),
         Event::PushSettled { repository, skipped: None } => metrics.push_deployed(repository),
@@ -68,7 +87,19 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             | DiscoveryEvent::Gone(..)
             | DiscoveryEvent::Doubted(..),
         ) => {}
-        Event::HistoryGap { .. } | Event::StateUnwritable(_) | Event::StateWritable | Event::CommandUnknown { .. } => {}
+        Event::NotCompared { .. }
+        | Event::HistoryGap { .. }
+        | Event::StateUnwritable(_)
+        | Event::StateWritable
+        | Event::CommandUnknown { .. } => {}
+    }
+}
+
+/// A source has told of a push, for the first time or again.
+fn told(metrics: &Metrics, repository: &RepositoryName, source: PushSource, after: Duration) {
+    match source {
+        PushSource::CloudTrail => metrics.push_delivered(repository, after),
+        PushSource::Queue | PushSource::Reconcile => {}
     }
 }
 

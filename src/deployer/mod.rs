@@ -28,6 +28,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::observer::Observer;
+use crate::queue::Delivery;
 use crate::scheduler::Batch;
 use crate::state_store::Store;
 use crate::status::Status;
@@ -77,6 +78,8 @@ pub struct Reload {
 pub struct Inbox {
     /// Pages of events.
     pub batches: mpsc::Receiver<Batch>,
+    /// What queues have delivered.
+    pub deliveries: mpsc::Receiver<Delivery>,
     /// New configurations.
     pub reloads: mpsc::Receiver<Reload>,
     /// Looks at the tags of services.
@@ -157,7 +160,7 @@ impl Deployer {
     }
 
     async fn work(&mut self, inbox: Inbox, is_over: impl Fn(&Self) -> bool) {
-        let Inbox { mut batches, mut reloads, mut looks, mut requests, mut stop } = inbox;
+        let Inbox { mut batches, mut deliveries, mut reloads, mut looks, mut requests, mut stop } = inbox;
         let mut all_read = false;
         let mut inputs = Vec::new();
         loop {
@@ -175,6 +178,7 @@ impl Deployer {
                 Some(request) = requests.recv() => inputs.extend(self.request(request)),
                 Some(input) = self.executor.next() => inputs.push(input),
                 Some(round) = self.services.finished() => self.surveyed(round),
+                Some(delivery) = deliveries.recv() => inputs.push(self.executor.delivery(delivery)),
                 batch = batches.recv(), if !all_read => match batch {
                     Some(batch) => inputs.push(Input::Page(page(batch))),
                     None => all_read = true,

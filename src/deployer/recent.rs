@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::SignedDuration;
 
 use crate::domain::audit::{Change, Concern};
+use crate::domain::source::PushSource;
 use crate::domain::types::ContextName;
 use crate::engine::{Effect, Event};
 use crate::status::{ChangeStatus, DeliveryStatus};
@@ -18,7 +19,7 @@ const DELIVERIES: usize = 50;
 /// The memory.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    deliveries: BTreeMap<ContextName, VecDeque<f64>>,
+    deliveries: BTreeMap<(ContextName, PushSource), VecDeque<f64>>,
     changes: VecDeque<ChangeStatus>,
 }
 
@@ -26,20 +27,24 @@ impl Recent {
     /// Follows what happens.
     pub(super) fn follow(&mut self, effect: &Effect) {
         match effect {
-            Effect::Tell(Event::PushSeen { aws, seen_after, .. }) => self.delivered(aws, *seen_after),
+            Effect::Tell(
+                Event::PushSeen { aws, seen_after: after, source, .. }
+                | Event::PushToldAgain { aws, after, source, .. },
+            ) => self.delivered(aws, *source, *after),
             Effect::Tell(Event::Changed { aws, change, concern, .. }) => self.changed(aws, change, *concern),
             Effect::Tell(_)
             | Effect::Read(_)
             | Effect::Commit(_)
             | Effect::Write(_)
             | Effect::Notify(_)
+            | Effect::Acknowledge(_)
             | Effect::Reply(..) => {}
         }
     }
 
     /// A push was reported, some time after it was made.
-    fn delivered(&mut self, aws: &ContextName, after: SignedDuration) {
-        let deliveries = self.deliveries.entry(aws.clone()).or_default();
+    fn delivered(&mut self, aws: &ContextName, source: PushSource, after: SignedDuration) {
+        let deliveries = self.deliveries.entry((aws.clone(), source)).or_default();
         deliveries.push_front(after.as_secs_f64().max(0.0));
         deliveries.truncate(DELIVERIES);
     }
@@ -57,9 +62,10 @@ impl Recent {
         changes
     }
 
-    /// How late events arrive in a context.
-    pub(super) fn delivery(&self, aws: &str) -> Option<DeliveryStatus> {
-        let (_, deliveries) = self.deliveries.iter().find(|(name, _)| name.as_str() == aws)?;
+    /// How late a source tells of the pushes of a context.
+    pub(super) fn delivery(&self, aws: &str, source: PushSource) -> Option<DeliveryStatus> {
+        let is_it = |(name, by): &(ContextName, PushSource)| name.as_str() == aws && *by == source;
+        let (_, deliveries) = self.deliveries.iter().find(|(key, _)| is_it(key))?;
         let mut sorted: Vec<f64> = deliveries.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
         Some(DeliveryStatus {
@@ -79,9 +85,10 @@ mod tests {
     fn deliveries_are_summed_up() {
         let mut recent = Recent::default();
         let name = ContextName::parse("default").unwrap();
-        assert_eq!(recent.delivery("default"), None);
-        recent.deliveries.insert(name, VecDeque::from([9.0, 1.0, 5.0, 3.0]));
+        assert_eq!(recent.delivery("default", PushSource::Queue), None);
+        recent.deliveries.insert((name, PushSource::Queue), VecDeque::from([9.0, 1.0, 5.0, 3.0]));
         let expected = DeliveryStatus { pushes: 4, last_seconds: 9.0, median_seconds: 3.0, longest_seconds: 9.0 };
-        assert_eq!(recent.delivery("default"), Some(expected));
+        assert_eq!(recent.delivery("default", PushSource::Queue), Some(expected));
+        assert_eq!(recent.delivery("default", PushSource::CloudTrail), None);
     }
 }

@@ -1,6 +1,7 @@
 //! How things are, for those who ask the running daemon.
 
 use super::Deployer;
+use crate::domain::source::PushSource;
 use crate::status::{DaemonStatus, Status};
 
 impl Deployer {
@@ -17,11 +18,17 @@ impl Deployer {
         });
         status.changes = self.recent.changes();
         for context in &mut status.contexts {
-            context.delivery = self.recent.delivery(&context.aws);
+            context.delivery = self.recent.delivery(&context.aws, PushSource::CloudTrail);
             if let Some((ago, trouble)) = self.health.of_context(&context.aws) {
                 let ago = ago.and_then(|ago| jiff::SignedDuration::try_from(ago).ok());
                 context.polled_at = ago.and_then(|ago| now.checked_sub(ago).ok());
                 context.trouble = trouble;
+            }
+            if let (Some(queue), Some((ago, trouble))) = (&mut context.queue, self.health.of_queue(&context.aws)) {
+                let ago = ago.and_then(|ago| jiff::SignedDuration::try_from(ago).ok());
+                queue.received_at = ago.and_then(|ago| now.checked_sub(ago).ok());
+                queue.trouble = trouble;
+                queue.delivery = self.recent.delivery(&context.aws, PushSource::Queue);
             }
         }
         for (key, details) in self.engine.details() {

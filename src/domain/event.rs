@@ -65,6 +65,17 @@ pub struct Skipped {
     pub detail: String,
     /// The image, where the push failed because ECR has it already: a pipeline was run again, for example.
     pub repeats: Option<Repeated>,
+    /// What was pushed, where it is nothing to deploy.
+    pub brought: Option<Brought>,
+}
+
+/// What a push brought into a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brought {
+    /// The tag, if it has one.
+    pub tag: Option<Tag>,
+    /// The digest, as far as it is told.
+    pub digest: Option<Digest>,
 }
 
 /// What a push tried to push although ECR has it already, under the same tag.
@@ -132,36 +143,38 @@ pub fn read(record: &Record) -> ParsedEvent {
         return unreadable(record, text, "no event time");
     };
     let repository = repository_name(&body);
-    let skip = |reason, detail: String| {
-        ParsedEvent::Skip(Skipped {
-            event: event.clone(),
-            repository: repository.clone(),
-            reason,
-            detail,
-            repeats: None,
-        })
+    let skip = |reason, detail: String, brought: Option<Brought>| {
+        let (event, repository) = (event.clone(), repository.clone());
+        ParsedEvent::Skip(Skipped { event, repository, reason, detail, repeats: None, brought })
     };
     if let Some(code) = present(&body.error_code) {
         let message = present(&body.error_message).unwrap_or_default();
         let detail = shorten(&format!("{code}: {message}"));
         let repeats = (code == IMAGE_ALREADY_EXISTS).then(|| repeated(&body));
-        return ParsedEvent::Skip(Skipped { event, repository, reason: SkipReason::FailedPush, detail, repeats });
+        let reason = SkipReason::FailedPush;
+        return ParsedEvent::Skip(Skipped { event, repository, reason, detail, repeats, brought: None });
     }
     let Some(name) = repository.clone() else {
-        return skip(SkipReason::Malformed, "the record names no repository".to_owned());
+        return skip(SkipReason::Malformed, "the record names no repository".to_owned(), None);
     };
     let tag = match tag_of(&body) {
         TagOf::Tag(tag) => Some(tag),
         TagOf::CutOut => None,
-        TagOf::Absent => return skip(SkipReason::Untagged, String::new()),
-        TagOf::Invalid(text) => return skip(SkipReason::Malformed, format!("{} is not an image tag", shorten(&text))),
+        TagOf::Absent => {
+            let brought = Brought { tag: None, digest: digest_of(&body) };
+            return skip(SkipReason::Untagged, String::new(), Some(brought));
+        }
+        TagOf::Invalid(text) => {
+            return skip(SkipReason::Malformed, format!("{} is not an image tag", shorten(&text)), None);
+        }
     };
     if let Some(why) = tag
         .as_ref()
         .and_then(artifact::of_tag)
         .or_else(|| artifact::of_manifest(&manifest(&body)?, manifest_type(&body)))
     {
-        return skip(SkipReason::NotAnImage, why);
+        let brought = Brought { tag, digest: digest_of(&body) };
+        return skip(SkipReason::NotAnImage, why, Some(brought));
     }
     ParsedEvent::Push(Push {
         repository: name,
@@ -183,6 +196,7 @@ fn unreadable(record: &Record, text: &str, detail: &str) -> ParsedEvent {
         reason: SkipReason::Malformed,
         detail: shorten(detail),
         repeats: None,
+        brought: None,
     })
 }
 
@@ -206,7 +220,7 @@ fn event_ref(record: &Record, body: &Body, text: &str) -> Option<EventRef> {
 }
 
 /// A record without an id is identified by what it says.
-fn id_of_text(text: &str) -> EventId {
+pub(super) fn id_of_text(text: &str) -> EventId {
     let id = format!("text:{}", hex(&Sha256::digest(text.as_bytes())));
     #[expect(clippy::expect_used, reason = "69 graphic ASCII characters are a valid event id")]
     EventId::parse(&id).expect("a hexadecimal text is an event id")

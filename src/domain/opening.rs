@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::state::{PushRef, State};
+use super::state::{PushRef, ServiceState, State};
 use super::types::ServiceKey;
 
 /// A start of so long before the process is taken for one by the same clock: the process may have waited, or have been started several times.
@@ -52,6 +52,9 @@ pub fn clock_corrected(state: &mut State, correction: Correction) -> bool {
     for context in state.contexts.values_mut() {
         let opening = context.is_opening();
         correct(&mut context.baseline, opening);
+        if let Some(sightings) = &mut context.sightings {
+            correct(sightings.since_mut(), opening);
+        }
         if let Some(followed) = &context.followed {
             let right = |(name, since): (&_, &Timestamp)| {
                 let mut since = *since;
@@ -84,6 +87,12 @@ pub fn clock_corrected(state: &mut State, correction: Correction) -> bool {
             pending.iter_mut().filter(|push| lies_ahead(push)).for_each(|push| correct(&mut push.at, false));
             pending.sort_by_key(|push| Reverse(push.rank()));
         }
+    }
+    // What is known only from a time ahead would not be compared before it.
+    let is_ahead = |known: &ServiceState| known.known_since.is_some_and(|since| since > correction.now);
+    let services = state.services.iter().filter(|(_, known)| is_ahead(known));
+    for key in services.map(|(key, _)| key.clone()).collect::<Vec<ServiceKey>>() {
+        state.services.get_or_default(key).known_since.iter_mut().for_each(|since| correct(since, false));
     }
     moved
 }

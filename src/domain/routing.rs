@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::event::{EventRef, ParsedEvent, Push, Repeated};
+use super::event::{Brought, EventRef, ParsedEvent, Push, Repeated};
 use super::policy::{By, Policy};
 use super::settings::{RepositoryKey, RepositoryRule, ServiceRule};
 use super::skip::SkipReason;
-use super::state::{PushRef, State, Target};
+use super::source::{FirstSeen, PushSource};
+use super::state::{ContextState, PushRef, Sighted, Sighting, State, Target};
 use super::types::{ContextName, Digest, RepositoryName, ServiceKey, Tag};
 
 /// The configured repositories, by context and name.
@@ -31,6 +32,23 @@ pub struct Verdict {
     pub displaced: Vec<(ServiceKey, PushRef)>,
     /// The services that hold the image of a push which failed because ECR has the image already.
     pub held: Vec<HeldImage>,
+    /// Pushes of the repository that were taken for what another source had told, and are pushes of their own after all: they are to be taken
+    /// now, by [`take_resurfaced`].
+    pub resurfaced: Vec<Sighting>,
+    /// Whether another source has told of the push before.
+    pub told_by_other: bool,
+}
+
+/// How an event was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// By which source.
+    pub by: PushSource,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the very first scan of the context's event history is not complete yet. What is told from the second of the start was there
+    /// already when the program started, as nobody tells sooner than that.
+    pub opening: bool,
 }
 
 /// An image that is held for a service, and that somebody tried to push again.
@@ -77,15 +95,12 @@ pub enum Fate {
 }
 
 /// Takes one reading into the state. `None` for what is not a push at all.
-///
-/// `opening` is true until the very first scan of a context is complete. What it shows from the second of the start was there already
-/// when the program started, as CloudTrail delivers later than that.
 pub fn take(
     state: &mut State,
     rules: &Rules,
     context: &ContextName,
     parsed: &ParsedEvent,
-    opening: bool,
+    told: Told,
 ) -> Option<Verdict> {
     let (event, repository, tag) = match parsed {
         ParsedEvent::Foreign => return None,
@@ -97,25 +112,30 @@ pub fn take(
     };
     let rule = repository.and_then(|name| rules.get(&RepositoryKey { aws: context.clone(), name: name.clone() }));
     let (mut displaced, mut held) = (Vec::new(), Vec::new());
-    let known = state.contexts.get_mut(context).map(|known| {
-        let since = repository.map_or(known.baseline, |name| known.followed_since(name));
-        (known.remember(event, rule.is_some()), known.baseline, since)
-    });
+    let known = state.contexts.get_mut(context);
+    let known = known.map(|known| known_before(known, event, rule, parsed, told));
+    let told_by_other = matches!(&known, Some(Known::Told(..)));
+    let resurfaced = match &known {
+        Some(Known::Told(_, resurfaced) | Known::New(_, resurfaced)) => resurfaced.clone(),
+        None | Some(Known::Read | Known::LeftToCloudTrail) => Vec::new(),
+    };
     let fate = match (known, parsed) {
         (None, _) => skip(SkipReason::NotConfigured, "the AWS context is not in the configuration"),
-        (Some((true, ..)), _) => skip(SkipReason::Duplicate, "the event was read before"),
+        (Some(Known::Read), _) => skip(SkipReason::Duplicate, "the event was read before"),
+        (Some(Known::Told(by, _)), _) => {
+            skip(SkipReason::Duplicate, &format!("{} has told of this push before", by.named()))
+        }
+        (Some(Known::LeftToCloudTrail), _) => {
+            skip(SkipReason::Duplicate, "CloudTrail has told of the pushes of that time, or will")
+        }
         (Some(_), ParsedEvent::Foreign) => return None,
-        (Some(_), ParsedEvent::Skip(skipped)) => {
+        (Some(Known::New(..)), ParsedEvent::Skip(skipped)) => {
             if let (Some(rule), Some(repeats)) = (rule, &skipped.repeats) {
                 held = held_images(state, rule, repeats);
             }
             skip(skipped.reason, &skipped.detail)
         }
-        (Some((false, baseline, since)), ParsedEvent::Push(push)) => {
-            let second = SignedDuration::from_millis(999);
-            let early = push.event.time < since || (opening && push.event.time <= baseline + second);
-            of_push(state, push, rule, early, &mut displaced)
-        }
+        (Some(Known::New(when, _)), ParsedEvent::Push(push)) => of_push(state, push, rule, when, &mut displaced),
     };
     Some(Verdict {
         event: event.clone(),
@@ -125,7 +145,107 @@ pub fn take(
         fate,
         displaced,
         held,
+        resurfaced,
+        told_by_other,
     })
+}
+
+/// A push of a repository of the configuration that was taken for what another source had told before.
+pub fn take_resurfaced(
+    state: &mut State,
+    rules: &Rules,
+    repository: &RepositoryKey,
+    sighting: &Sighting,
+    told: Told,
+) -> Option<Verdict> {
+    let rule = rules.get(repository)?;
+    let known = state.contexts.get(&repository.aws)?;
+    let push = Push {
+        event: EventRef { id: sighting.event.clone(), shared_id: None, time: sighting.at },
+        repository: repository.name.clone(),
+        owner: None,
+        recipient: None,
+        region: None,
+        // What has no tag is nothing to deploy.
+        tag: Some(sighting.tag.clone()?),
+        digest: sighting.digest.clone(),
+    };
+    let when = when(known, &push.event, Some(&repository.name), Told { by: sighting.source, ..told });
+    let mut displaced = Vec::new();
+    let fate = of_push(state, &push, Some(rule), when, &mut displaced);
+    Some(Verdict {
+        event: push.event,
+        repository: Some(push.repository),
+        configured: Some(repository.clone()),
+        tag: push.tag,
+        fate,
+        displaced,
+        held: Vec::new(),
+        resurfaced: Vec::new(),
+        told_by_other: false,
+    })
+}
+
+/// What is known of an event.
+enum Known {
+    /// This event was read before.
+    Read,
+    /// Another source has told of the push before.
+    Told(PushSource, Vec<Sighting>),
+    /// Nobody knows whether CloudTrail has told of it before.
+    LeftToCloudTrail,
+    /// It is new.
+    New(When, Vec<Sighting>),
+}
+
+/// What is to be known of the time of a push.
+#[derive(Clone, Copy)]
+struct When {
+    /// It was made before anybody followed the repository.
+    early: bool,
+    /// By whom it was seen, where several sources tell of pushes.
+    seen: Option<FirstSeen>,
+}
+
+fn known_before(
+    known: &mut ContextState,
+    event: &EventRef,
+    rule: Option<&RepositoryRule>,
+    parsed: &ParsedEvent,
+    told: Told,
+) -> Known {
+    if known.remember(event, rule.is_some()) {
+        return Known::Read;
+    }
+    let name = rule.map(|rule| &rule.name);
+    let when = when(known, event, name, told);
+    if told.by == PushSource::Queue && !when.early && known.is_left_to_cloudtrail(event.time) {
+        return Known::LeftToCloudTrail;
+    }
+    let sighted = name
+        .zip(brought(parsed))
+        .and_then(|(name, Brought { tag, digest })| known.sight(name, Sighting::new(event, told.by, tag, digest)));
+    match sighted {
+        Some(Sighted { told_by: Some(by), resurfaced }) => Known::Told(by, resurfaced),
+        Some(Sighted { told_by: None, resurfaced }) => Known::New(when, resurfaced),
+        None => Known::New(when, Vec::new()),
+    }
+}
+
+/// What a push brought into the repository, if it is one.
+fn brought(parsed: &ParsedEvent) -> Option<Brought> {
+    match parsed {
+        ParsedEvent::Push(push) => Some(Brought { tag: push.tag.clone(), digest: push.digest.clone() }),
+        ParsedEvent::Skip(skipped) => skipped.brought.clone(),
+        ParsedEvent::Foreign => None,
+    }
+}
+
+fn when(known: &ContextState, event: &EventRef, repository: Option<&RepositoryName>, told: Told) -> When {
+    let since = repository.map_or(known.baseline, |name| known.followed_since(name));
+    let second = SignedDuration::from_millis(999);
+    let early = event.time < since || (told.opening && event.time <= known.baseline + second);
+    When { early, seen: known.sightings.is_some().then_some(FirstSeen { at: told.at, by: told.by }) }
 }
 
 /// The services of a repository that hold the image which was to be pushed again. Where the record does not tell the digest, the history of
@@ -163,7 +283,7 @@ fn of_push(
     state: &mut State,
     push: &Push,
     rule: Option<&RepositoryRule>,
-    early: bool,
+    when: When,
     displaced: &mut Vec<(ServiceKey, PushRef)>,
 ) -> Fate {
     let Some(rule) = rule else {
@@ -182,7 +302,7 @@ fn of_push(
     if admitting.is_empty() {
         return skip(SkipReason::TagMismatch, "no policy of the repository admits the tag");
     }
-    if early {
+    if when.early {
         return skip(
             SkipReason::BeforeStart,
             "the push is older than the first start, or than the repository in the configuration",
@@ -200,6 +320,7 @@ fn of_push(
         tag: push.tag.clone(),
         at: push.event.time,
         digest: push.digest.clone(),
+        seen: when.seen,
     };
     let mut takers = Vec::new();
     let mut decided_itself = false;

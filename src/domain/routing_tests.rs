@@ -35,8 +35,16 @@ fn push(event: &str, tag_text: &str, second: i64) -> Push {
     }
 }
 
+fn told() -> Told {
+    Told { by: PushSource::CloudTrail, at: at(1000), opening: false }
+}
+
+fn told_at_first() -> Told {
+    Told { opening: true, ..told() }
+}
+
 fn take_push(state: &mut State, push: Push) -> Fate {
-    take(state, &rules(), &context(), &ParsedEvent::Push(push), false).unwrap().fate
+    take(state, &rules(), &context(), &ParsedEvent::Push(push), told()).unwrap().fate
 }
 
 fn reason(fate: Fate) -> SkipReason {
@@ -90,10 +98,12 @@ fn what_was_pushed_before_the_first_start_is_not_deployed() {
     let mut state = state();
     assert_eq!(reason(take_push(&mut state, push("e1", "latest", -1))), SkipReason::BeforeStart);
     // In the second of the start: the opening scan shows what was there already, a later one what came after.
-    let opening = take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e2", "latest", 0)), true).unwrap();
+    let opening =
+        take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e2", "latest", 0)), told_at_first()).unwrap();
     assert_eq!(reason(opening.fate), SkipReason::BeforeStart);
     assert!(matches!(take_push(&mut state, push("e3", "latest", 0)), Fate::Pending(_)));
-    let opening = take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e4", "latest", 1)), true).unwrap();
+    let opening =
+        take(&mut state, &rules(), &context(), &ParsedEvent::Push(push("e4", "latest", 1)), told_at_first()).unwrap();
     assert!(matches!(opening.fate, Fate::Pending(_)));
 }
 
@@ -140,7 +150,7 @@ fn what_is_wanted_too_often_is_displaced_and_said_to_be() {
     let mut displaced = 0;
     for number in 0..40 {
         let parsed = ParsedEvent::Push(push(&format!("e{number}"), "release-1", number));
-        displaced += take(&mut state, &rules(), &context(), &parsed, false).unwrap().displaced.len();
+        displaced += take(&mut state, &rules(), &context(), &parsed, told()).unwrap().displaced.len();
     }
     assert_eq!(displaced, 40 - state.services[&service_key("a")].pending[&repository_key("hello")].len());
 }
@@ -154,12 +164,13 @@ fn a_rejected_reading_keeps_its_reason_and_counts_once() {
         reason: SkipReason::FailedPush,
         detail: String::new(),
         repeats: None,
+        brought: None,
     });
-    let verdict = take(&mut state, &rules(), &context(), &skipped, false).unwrap();
+    let verdict = take(&mut state, &rules(), &context(), &skipped, told()).unwrap();
     assert_eq!(verdict.configured, Some(repository_key("hello")));
     assert_eq!(reason(verdict.fate), SkipReason::FailedPush);
-    assert_eq!(reason(take(&mut state, &rules(), &context(), &skipped, false).unwrap().fate), SkipReason::Duplicate);
-    assert_eq!(take(&mut state, &rules(), &context(), &ParsedEvent::Foreign, false), None);
+    assert_eq!(reason(take(&mut state, &rules(), &context(), &skipped, told()).unwrap().fate), SkipReason::Duplicate);
+    assert_eq!(take(&mut state, &rules(), &context(), &ParsedEvent::Foreign, told()), None);
 }
 
 #[test]
@@ -183,6 +194,7 @@ fn a_push_of_what_is_held_names_the_services_that_hold_it() {
             reason: SkipReason::FailedPush,
             detail: "ImageAlreadyExistsException: simulated".to_owned(),
             repeats: Some(Repeated { tag: tag.map(crate::domain::test_support::tag), digest: letter.map(digest) }),
+            brought: None,
         })
     };
     for (tag, letter, held) in [
@@ -199,7 +211,7 @@ fn a_push_of_what_is_held_names_the_services_that_hold_it() {
         let known = state.services.get_or_default(service_key("a"));
         known.held.insert(key.clone(), DigestHold::new(&target, SignedDuration::ZERO, "it failed".to_owned(), at(3)));
         known.remember(outcome.clone());
-        let verdict = take(&mut state, &rules(), &context(), &parsed(tag, letter), false).unwrap();
+        let verdict = take(&mut state, &rules(), &context(), &parsed(tag, letter), told()).unwrap();
         let services: Vec<String> = verdict.held.iter().map(|held| held.service.to_string()).collect();
         assert_eq!(services, if held { vec!["web/a".to_owned()] } else { Vec::new() }, "{tag:?} {letter:?}");
         assert_eq!(verdict.tag.as_ref().map(|tag| tag.as_str()), tag);

@@ -23,6 +23,7 @@ mod push;
 mod reading;
 mod seen;
 mod shared_map;
+mod sightings;
 
 pub use auditing::{AuditProgress, AuditRound, AuditState};
 pub use decision::Decision;
@@ -33,6 +34,7 @@ pub use push::PushRef;
 pub use reading::{ContextState, EVENT_HISTORY, REREAD, ReadingProgress, Span, before};
 pub use seen::{Seen, UnconfiguredEvents};
 pub use shared_map::SharedMap;
+pub use sightings::{Sighted, Sighting, Sightings};
 
 /// The version of the format that this program writes.
 pub const VERSION: u64 = 1;
@@ -96,6 +98,9 @@ pub struct ServiceState {
     /// The newest push that was decided, by repository: an older one is superseded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub decided: BTreeMap<RepositoryKey, PushRef>,
+    /// Since when the service is known, where it is compared with ECR every so often: what was pushed before is not deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_since: Option<Timestamp>,
     /// What this program deployed last and saw complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed: Option<Deployed>,
@@ -397,6 +402,7 @@ mod tests {
             tag: None,
             at: Timestamp::from_second(at).unwrap(),
             digest: None,
+            seen: None,
         }
     }
 

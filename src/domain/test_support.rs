@@ -79,7 +79,7 @@ pub(crate) fn repository_rule(name: &str, services: Vec<ServiceRule>) -> Reposit
 }
 
 pub(crate) fn push_ref(event: &str, tag_text: &str, second: i64) -> PushRef {
-    PushRef { event: event_id(event), tag: Some(tag(tag_text)), at: at(second), digest: None }
+    PushRef { event: event_id(event), tag: Some(tag(tag_text)), at: at(second), digest: None, seen: None }
 }
 
 pub(crate) fn image(c: char, tags: &[&str]) -> ImageView {

@@ -73,6 +73,9 @@ impl Handler<'_> {
         plan.write_down(pushes, self.record_mut());
         self.tell_skips(&plan);
         self.answer_deploys(&plan);
+        if let Some(roll) = &plan.roll {
+            self.note_missed(roll);
+        }
         if let Some(Roll { rollout, registration }) = plan.roll {
             self.emit(ServiceEvent::RolloutDecided {
                 targets: rollout.targets.clone(),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::deliveries::DeliveryId;
 use super::effect::{Answer, CommandId, Effect, Write};
 use super::now::Moment;
 use crate::domain::notification::Notification;
@@ -76,6 +77,7 @@ impl<T> Durable<T> {
 enum Waiting {
     Notify(Arc<Notification>),
     Reply(CommandId, Answer),
+    Acknowledge(DeliveryId),
 }
 
 /// A commit on its way.
@@ -122,6 +124,14 @@ impl Durability {
         self.waiting.push_back((self.required, Waiting::Reply(id, answer)));
     }
 
+    /// Tells a source that what it has delivered may be forgotten, once it is durable.
+    pub(super) fn acknowledge(&mut self, id: DeliveryId, effects: &mut Vec<Effect>) {
+        match self.is_durable() {
+            true => effects.push(Effect::Acknowledge(Durable(id))),
+            false => self.waiting.push_back((self.required, Waiting::Acknowledge(id))),
+        }
+    }
+
     /// Whether a commit is due, and none is on its way.
     pub(super) fn is_commit_due(&self, now: Moment) -> bool {
         if self.committing.is_some() || self.retry_at.is_some_and(|at| at > now) {
@@ -149,6 +159,7 @@ impl Durability {
             match self.waiting.pop_front() {
                 Some((_, Waiting::Notify(notification))) => effects.push(Effect::Notify(Durable(notification))),
                 Some((_, Waiting::Reply(id, answer))) => effects.push(Effect::Reply(id, answer)),
+                Some((_, Waiting::Acknowledge(id))) => effects.push(Effect::Acknowledge(Durable(id))),
                 None => break,
             }
         }
@@ -163,7 +174,7 @@ impl Durability {
         for (version, waiting) in std::mem::take(&mut self.waiting) {
             match waiting {
                 Waiting::Reply(id, answer) => effects.push(Effect::Reply(id, not_durable(answer, &error))),
-                Waiting::Notify(_) => self.waiting.push_back((version, waiting)),
+                Waiting::Notify(_) | Waiting::Acknowledge(_) => self.waiting.push_back((version, waiting)),
             }
         }
         let is_new = self.last_error.as_ref() != Some(&error);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::deliveries::DeliveryId;
 use super::durability::{Durable, Snapshot};
 use super::event::Event;
 use super::now::Moment;
@@ -11,6 +12,8 @@ use super::observation::ObservationRequest;
 use crate::domain::deployment::HookAction;
 use crate::domain::notification::Notification;
 use crate::domain::operator_command::Refused;
+use crate::domain::policy::Policy;
+use crate::domain::settings::RepositoryKey;
 use crate::domain::state::Rollout;
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, DeploymentId, EcsName, ServiceKey, TaskDefinitionArn};
@@ -47,6 +50,8 @@ pub enum Effect {
     Write(Durable<Write>),
     /// A notification. There is none before the commit of what it tells.
     Notify(Durable<Arc<Notification>>),
+    /// A source is told that what it has delivered is durable: it may forget it.
+    Acknowledge(Durable<DeliveryId>),
     /// The answer to a command: after the commit of what it says, or to say that there is none.
     Reply(CommandId, Answer),
     /// Something happened.
@@ -100,6 +105,13 @@ pub enum Read {
         seen: Box<ServiceView>,
         /// When that was.
         asked_at: Moment,
+    },
+    /// What the policies of services select in their repository.
+    Compare {
+        /// The repository.
+        repository: RepositoryKey,
+        /// The services, with their policies.
+        policies: Vec<(ServiceKey, Arc<dyn Policy>)>,
     },
     /// Why tasks of a deployment stopped.
     StoppedTasks {

@@ -13,6 +13,7 @@ use crate::domain::operator_command::Refused;
 use crate::domain::rollout::Counts;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
+use crate::domain::source::PushSource;
 use crate::domain::state::{OperatorCommand, Outcome, PushRef, Target};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EventId, RepositoryName, ServiceKey, Tag, TaskDefinitionArn,
@@ -40,6 +41,35 @@ pub enum Event {
         seen_after: SignedDuration,
         /// The number of services that decide about it.
         services: usize,
+        /// The source that it was seen by.
+        source: PushSource,
+    },
+    /// A source has told of a push that another one had told of before.
+    PushToldAgain {
+        /// The AWS context that the repository lives in.
+        aws: ContextName,
+        /// The repository.
+        repository: RepositoryName,
+        /// The source.
+        source: PushSource,
+        /// The time from the push to this moment.
+        after: SignedDuration,
+    },
+    /// A comparison with ECR has found a push that no source had told of, and a service is rolled to it.
+    PushMissed(Missed),
+    /// ECR could not be asked for a comparison.
+    NotCompared {
+        /// The repository.
+        repository: RepositoryKey,
+        /// Why not.
+        error: AwsError,
+    },
+    /// A message of a queue was taken that tells of a push.
+    MessageTaken {
+        /// The AWS context of the queue.
+        aws: ContextName,
+        /// What the push is.
+        taken: Taken,
     },
     /// The last service has decided about a push, or the first one deploys it: it counts once.
     PushSettled {
@@ -85,6 +115,32 @@ pub enum Event {
     Discovery(DiscoveryEvent),
     /// Something happened to one service.
     Service(ServiceKey, ServiceEvent),
+}
+
+/// What a push event is to those who follow repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Nobody had told of it before.
+    New,
+    /// It was known already.
+    Duplicate,
+    /// Nobody follows the repository.
+    Foreign,
+}
+
+/// A push that no source had told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// The repository.
+    pub repository: RepositoryKey,
+    /// The tag by which it was found.
+    pub tag: Option<Tag>,
+    /// The digest.
+    pub digest: Digest,
+    /// When ECR got it.
+    pub pushed_at: Timestamp,
+    /// The time from the push to this moment.
+    pub seen_after: SignedDuration,
 }
 
 /// What a look at the tags of services brought.

@@ -71,6 +71,7 @@ pub(super) fn record_skipped(state: &mut State, skipped: &PushSkipped, now: Time
         service: None,
         skipped: Some(skipped.reason),
         detail: shorten(&skipped.detail),
+        seen: None,
     });
 }
 
@@ -92,5 +93,6 @@ fn decision(
         service: service.cloned(),
         skipped,
         detail: shorten(detail),
+        seen: push.seen,
     }
 }

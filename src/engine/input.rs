@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use super::comparison::BestImages;
+use super::deliveries::Delivery;
 use super::durability::Receipt;
 use super::effect::{CommandId, Place, RolloutId};
 use super::now::Moment;
@@ -12,6 +14,7 @@ use crate::domain::aws_error::AwsError;
 use crate::domain::deployment::ServiceDeploymentView;
 use crate::domain::discovery::Look;
 use crate::domain::event::ParsedEvent;
+use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{AuditProgress, OperatorCommand, ReadingProgress};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, ServiceView};
@@ -21,6 +24,8 @@ use crate::domain::view::{DeploymentView, Fate, ServiceView};
 pub enum Input {
     /// A page of events.
     Page(Page),
+    /// What a queue has delivered.
+    Delivery(Delivery),
     /// What was found out about services with pending pushes.
     Observed {
         /// The configuration that it was asked under.
@@ -97,6 +102,13 @@ pub enum Input {
         service: ServiceKey,
         /// The answer.
         answer: Result<(), AwsError>,
+    },
+    /// What the policies of a repository select in ECR.
+    Compared {
+        /// The repository.
+        repository: RepositoryKey,
+        /// The answer.
+        answer: Result<BestImages, AwsError>,
     },
     /// Why tasks of a deployment stopped; empty, if there are no reasons or they were not told in time.
     StoppedTasks {

@@ -7,7 +7,9 @@
 mod backoff;
 mod clock;
 mod command;
+mod comparison;
 mod decide;
+mod deliveries;
 mod discovery;
 mod durability;
 mod effect;
@@ -48,9 +50,11 @@ use crate::domain::rollout::Counts;
 use crate::domain::state::{OperatorCommand, State};
 use crate::domain::types::{ContextName, ServiceKey};
 
+pub use comparison::BestImages;
+pub use deliveries::{Delivery, DeliveryId};
 pub use durability::{Durable, Receipt, Snapshot, Version};
 pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
-pub use event::{DiscoveryEvent, Event, Found, PushSkipped, ServiceCounts, ServiceEvent};
+pub use event::{DiscoveryEvent, Event, Found, Missed, PushSkipped, ServiceCounts, ServiceEvent, Taken};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
 pub use observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags};
@@ -59,6 +63,7 @@ pub use rules::Rules;
 pub use schedule::SERVICES_A_CALL;
 pub use start::{Beginning, begin};
 
+use comparison::Comparison;
 use line::Line;
 use schedule::WatchRound;
 use service::{Command, Handler, Out, Service};
@@ -92,6 +97,7 @@ pub struct Engine {
     /// The services whose revision no task has run.
     unproven: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
+    comparison: Comparison,
     line: Line,
     out: Out,
     /// Counts the configurations: what was asked under an older one is not decided under a newer one.
@@ -116,6 +122,7 @@ impl Engine {
             pending: BTreeSet::new(),
             unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
+            comparison: Comparison::default(),
             line: Line::default(),
             out: Out::default(),
             generation: 0,
@@ -147,6 +154,7 @@ impl Engine {
             self.write(&permit, now);
         }
         self.watch_rollouts(now);
+        self.compare_next(now);
         self.follow_touched();
         self.forget_idle();
         self.commit(now);
@@ -166,6 +174,7 @@ impl Engine {
             .chain(asks)
             .chain(self.watches.values().filter_map(WatchRound::wake))
             .chain(self.line.wake())
+            .chain(self.comparison.wake())
             .chain(self.out.durability.wake())
             .filter(|at| *at > self.handled_at)
             .min()
@@ -176,6 +185,7 @@ impl Engine {
     fn take(&mut self, input: Input, now: Now) {
         match input {
             Input::Page(page) => self.page(page, now),
+            Input::Delivery(delivery) => self.delivery(&delivery, now),
             Input::Observed { generation, asked_at, answers } => {
                 for (request, answer) in answers {
                     let current = generation == self.generation;
@@ -223,6 +233,7 @@ impl Engine {
             Input::Deployments { service, deployment, answer } => {
                 self.with(&service, now, |handler| handler.confirmed(&deployment, answer));
             }
+            Input::Compared { repository, answer } => self.compared(&repository, answer, now),
             Input::Located { command, service, answer } => self.with(&service, now, |handler| {
                 if let Some(command) = handler.take_command(command) {
                     handler.located(command, answer);

@@ -40,6 +40,10 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notification> {
         Event::Discovery(_)
         | Event::PushSkipped(_)
         | Event::PushSeen { .. }
+        | Event::PushToldAgain { .. }
+        | Event::PushMissed(_)
+        | Event::NotCompared { .. }
+        | Event::MessageTaken { .. }
         | Event::PushSettled { .. }
         | Event::HistoryGap { .. }
         | Event::StateUnwritable(_)

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Engine;
-use super::event::{Event, PushSkipped, ServiceEvent};
+use super::event::{Event, PushSkipped, ServiceEvent, Taken};
 use super::history;
 use super::input::Page;
 use super::now::Now;
@@ -12,10 +12,11 @@ use crate::domain::audit;
 use crate::domain::audit::Change;
 use crate::domain::event::{EventRef, ParsedEvent};
 use crate::domain::notification::HeldPush;
-use crate::domain::routing::{self, Fate, HeldImage, Verdict, release_command};
+use crate::domain::routing::{self, Fate, HeldImage, Told, Verdict, release_command};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{AuditProgress, PushRef};
+use crate::domain::source::PushSource;
+use crate::domain::state::{AuditProgress, PushRef, Sighting};
 use crate::domain::types::{ContextName, ServiceKey, Tag};
 
 impl Engine {
@@ -23,9 +24,9 @@ impl Engine {
     pub(super) fn page(&mut self, page: Page, now: Now) {
         let Page { context, parsed_events, progress, changes, audited } = page;
         self.changes(&context, changes, audited, now);
-        let opening = self.state.contexts.get(&context).is_some_and(|known| known.cursor.is_none());
+        let told = Told { by: PushSource::CloudTrail, at: now.time, opening: self.is_opening(&context) };
         for parsed in &parsed_events {
-            self.take_event(&context, parsed, opening, now);
+            self.take_event(&context, parsed, told, now);
         }
         let read_to = progress.as_ref().and_then(|progress| progress.cursor);
         if let Some(since) = read_to.and_then(|to| self.gap(&context, to)) {
@@ -42,15 +43,70 @@ impl Engine {
         self.out.durability.progressed(now.moment);
     }
 
-    /// One push event.
-    fn take_event(&mut self, context: &ContextName, parsed: &ParsedEvent, opening: bool, now: Now) {
+    /// Whether the very first scan of a context is not complete yet.
+    pub(super) fn is_opening(&self, context: &ContextName) -> bool {
+        self.state.contexts.get(context).is_some_and(|known| known.cursor.is_none())
+    }
+
+    /// One push event; nothing, if it is no push.
+    pub(super) fn take_event(
+        &mut self,
+        context: &ContextName,
+        parsed: &ParsedEvent,
+        told: Told,
+        now: Now,
+    ) -> Option<Taken> {
         let rules = &self.rules.config().repositories;
-        let Some(verdict) = routing::take(&mut self.state, rules, context, parsed, opening) else { return };
+        let verdict = routing::take(&mut self.state, rules, context, parsed, told)?;
+        self.note_told_again(context, &verdict, told);
+        let taken = match &verdict.fate {
+            Fate::Skip { reason: SkipReason::Duplicate, .. } => Taken::Duplicate,
+            _ if verdict.configured.is_none() => Taken::Foreign,
+            Fate::Skip { .. } | Fate::Pending(_) => Taken::New,
+        };
+        let resurfaced = verdict.configured.clone().zip(Some(verdict.resurfaced.clone()));
+        self.follow_verdict(context, verdict, told, now);
+        if let Some((repository, resurfaced)) = resurfaced {
+            self.resurface(context, &repository, &resurfaced, told, now);
+        }
+        Some(taken)
+    }
+
+    /// Pushes that were taken for what another source had told of, and are none of these.
+    fn resurface(
+        &mut self,
+        context: &ContextName,
+        repository: &RepositoryKey,
+        resurfaced: &[Sighting],
+        told: Told,
+        now: Now,
+    ) {
+        for sighting in resurfaced {
+            let told = Told { by: sighting.source, ..told };
+            let rules = &self.rules.config().repositories;
+            let verdict = routing::take_resurfaced(&mut self.state, rules, repository, sighting, told);
+            if let Some(verdict) = verdict {
+                self.follow_verdict(context, verdict, told, now);
+            }
+        }
+    }
+
+    /// How long a source takes to tell of pushes shows also where another one is faster.
+    fn note_told_again(&mut self, context: &ContextName, verdict: &Verdict, told: Told) {
+        if let Some(repository) = verdict.configured.as_ref().filter(|_| verdict.told_by_other) {
+            let (aws, repository) = (context.clone(), repository.name.clone());
+            let after = told.at.duration_since(verdict.event.time);
+            self.out.emit(Event::PushToldAgain { aws, repository, source: told.by, after }, &self.rules);
+        }
+    }
+
+    /// What follows from one push event.
+    fn follow_verdict(&mut self, context: &ContextName, verdict: Verdict, told: Told, now: Now) {
         let explained = match &verdict.fate {
             Fate::Skip { detail, .. } => verdict.explained(detail, |key| self.rules.named(key).name),
             Fate::Pending(_) => String::new(),
         };
-        let Verdict { event, repository, configured, tag, fate, displaced, held } = verdict;
+        let Verdict { event, repository, configured, tag, fate, displaced, held, .. } = verdict;
         if let Some(repository) = &configured {
             self.held_again(repository, tag.as_ref(), &event, held, now);
         }
@@ -79,7 +135,8 @@ impl Engine {
                     let (aws, pushed_at) = (context.clone(), event.time);
                     let (seen_after, event) = (now.time.duration_since(pushed_at), event.id);
                     let services = services.len();
-                    let seen = Event::PushSeen { aws, repository, tag, event, pushed_at, seen_after, services };
+                    let source = told.by;
+                    let seen = Event::PushSeen { aws, repository, tag, event, pushed_at, seen_after, services, source };
                     self.out.emit(seen, &self.rules);
                 }
                 self.out.touched.extend(services);

@@ -20,6 +20,8 @@ impl Engine {
         discovery::forget_others(&mut self.state, &self.rules.configured().discover);
         self.rules.follow_found(&self.state);
         start::begin_contexts(&mut self.state, self.rules.config(), now.time);
+        start::begin_services(&mut self.state, self.rules.config(), now.time);
+        self.comparison.follow(self.rules.config(), now.moment);
         self.out.durability.changed();
         self.counted.clear();
         let known: Vec<ServiceKey> = self.state.services.keys().cloned().collect();

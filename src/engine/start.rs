@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::{Config, WhenMissing};
 use crate::domain::operator_command;
 use crate::domain::settings::{RepositoryKey, ServiceRule};
-use crate::domain::state::{AuditState, ContextState, State};
-use crate::domain::types::ContextName;
+use crate::domain::state::{AuditState, ContextState, ServiceState, State};
+use crate::domain::types::{ContextName, ServiceKey};
 
 /// The state to begin with, and what is to be said about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,12 +57,33 @@ pub(super) fn begin_contexts(state: &mut State, config: &Config, now: Timestamp)
         let known = state.contexts.entry(context.clone()).or_insert_with(|| ContextState::new(now));
         let repositories = config.repositories.keys().filter(|key| &key.aws == context);
         known.follow(repositories.map(|key| &key.name), now);
+        let has_queue = config.aws.get(context).is_some_and(|settings| settings.queue.is_some());
+        known.compare_sources(has_queue || config.poll.reconcile.is_some());
     }
     // Where nobody follows changes any more, nothing is known of how far they were read.
     let audited = config.audited_contexts();
     state.audits.retain(|context, _| audited.contains(&context));
     for context in audited {
         state.audits.entry(context.clone()).or_insert_with(|| AuditState::new(now));
+    }
+}
+
+/// Services are known from now on, if they were not before: what was pushed before that, a comparison with ECR does not bring.
+pub(super) fn begin_services(state: &mut State, config: &Config, now: Timestamp) {
+    let left = |key: &ServiceKey, known: &ServiceState| known.known_since.is_some() && !config.has_service(key);
+    let left: Vec<ServiceKey> =
+        state.services.iter().filter(|(key, known)| left(key, known)).map(|(key, _)| key.clone()).collect();
+    for key in left {
+        state.services.get_or_default(key).known_since = None;
+    }
+    if config.poll.reconcile.is_none() {
+        return;
+    }
+    for (repository, rule) in config.services() {
+        let is_known = |known: &ServiceState| known.known_since.is_some() || known.decided.contains_key(&repository);
+        if !state.services.get(&rule.key).is_some_and(is_known) {
+            state.services.get_or_default(rule.key.clone()).known_since = Some(now);
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use prometheus::{
     Opts, Registry,
 };
 
-use super::{CommitOutcome, DeliveryOutcome, PollOutcome, ScheduleOutcome, call_outcomes, push_outcomes};
+use super::{
+    CommitOutcome, DeliveryOutcome, MessageOutcome, PollOutcome, ScheduleOutcome, call_outcomes, push_outcomes,
+};
+use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
 use crate::domain::waiting::Gate;
 use crate::domain::words::described;
@@ -231,6 +234,8 @@ macro_rules! families {
 }
 
 const PUSH: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0];
+const DETECTION: &[f64] =
+    &[0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0];
 const ROLLOUT: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0];
 const REQUEST: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -247,6 +252,8 @@ const EVENT: Label = Label::bounded("event", "a name in `[audit] events`");
 const API: Label = Label::bounded("api", "an AWS service, such as `ecs`");
 const OPERATION: Label = Label::bounded("operation", "an operation of that service, such as `UpdateService`");
 const POLL_OUTCOME: Label = Label::words("outcome", described::<PollOutcome>);
+const MESSAGE_OUTCOME: Label = Label::words("outcome", described::<MessageOutcome>);
+const SOURCE: Label = Label::words("source", described::<PushSource>);
 const PUSH_OUTCOME: Label = Label::words("outcome", push_outcomes);
 const DEPLOYMENT_OUTCOME: Label = Label::words("outcome", described::<OutcomeKind>);
 const CALL_OUTCOME: Label = Label::words("outcome", call_outcomes);
@@ -274,6 +281,15 @@ families! {
         "A push counts once, whatever the number of its services: `deployed` if one of them deploys it, else the reason that was decided last. `duplicate` counts every re-reading, so it grows all the time. Pushes whose services leave the configuration before they are decided are not counted.";
     push_delivery_seconds: Histogram[REPOSITORY] in PUSH,
         "From the push to when CloudTrail was seen to tell of it.";
+    push_detection_seconds: Histogram[REPOSITORY, SOURCE] in DETECTION,
+        "From the push to when it was first seen, by the source that saw it first.",
+        "The series of a source appears with the first push that it is the first to tell of.";
+    queue_messages_total: Counter[AWS, MESSAGE_OUTCOME],
+        "Messages of the queue, by what they were. Each is deleted once what it brought is durable.",
+        "A message that is delivered twice counts twice.";
+    last_successful_queue_receive_timestamp_seconds: Gauge[AWS],
+        "When the queue last answered, in seconds since the epoch: every 20 seconds where it has no messages.",
+        "Absent until the first answer, and in contexts without a queue.";
     deployments_total: Counter[CLUSTER, SERVICE, DEPLOYMENT_OUTCOME],
         "Ended deployments, by outcome.",
         "A failed deployment that is rolled back counts twice: as `failed` or `timed_out`, and as `rolled_back`.";

@@ -20,7 +20,7 @@ use crate::domain::state::PushRef;
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{ContextName, Digest, EcsName, RepositoryName, ServiceKey, Tag};
 use crate::domain::view::{ImageView, RunningImages};
-use crate::engine::{ByService, Observation, ObservationRequest, Place, SERVICES_A_CALL, Seen, names_tags};
+use crate::engine::{BestImages, ByService, Observation, ObservationRequest, Place, SERVICES_A_CALL, Seen, names_tags};
 
 /// DescribeImages takes at most 100 images.
 const TAGS_A_CALL: usize = 100;
@@ -152,6 +152,24 @@ fn add_asks(asks: &mut BTreeMap<RepositoryKey, Ask>, request: &ObservationReques
 }
 
 impl Observer {
+    /// The best image of a repository for each of these services, by their policies. Tags that policies name are asked about together.
+    ///
+    /// # Errors
+    /// A call failed.
+    pub async fn best_images(
+        &self,
+        repository: &RepositoryKey,
+        policies: Vec<(ServiceKey, Arc<dyn Policy>)>,
+    ) -> Result<BestImages, AwsError> {
+        let (named, listed): (Vec<_>, Vec<_>) =
+            policies.into_iter().partition(|(_, policy)| policy.literals().is_some());
+        let tags = named.iter().filter_map(|(_, policy)| policy.literals()).flatten().cloned().collect();
+        let mut found = self.images(repository, Ask { tags, best: listed, ..Ask::default() }).await?;
+        let images: Vec<ImageView> = found.by_tag.into_values().collect();
+        found.best.extend(named.into_iter().map(|(key, policy)| (key, policy::best(policy.as_ref(), &images))));
+        Ok(found.best)
+    }
+
     async fn images(&self, key: &RepositoryKey, ask: Ask) -> Result<Found, AwsError> {
         match find(self.context(&key.aws)?, &key.name, ask).await {
             Err(error) if error.code == REPOSITORY_NOT_FOUND => Ok(Found { no_repository: true, ..Found::default() }),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::shared::Shared;
-use super::{ago, digest, timeline, tone};
+use super::{ago, digest, seen_text, timeline, tone};
 use crate::status::{
     HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, Running, RunsStatus, ServiceStatus, Standing, Step, Way,
 };
@@ -145,6 +145,11 @@ fn rolling(rollout: &RolloutStatus, now: Timestamp) -> Markup {
             @if rollout.direction == Way::Back {
                 @if let Some(revision) = &rollout.revision { code { (short_revision(revision)) } } @else { "what ran before" }
             } @else { @for image in &rollout.images { span { (image_name(image)) " " } } }
+            @if rollout.direction == Way::Forward {
+                @for (image, seen) in rollout.images.iter().filter_map(|image| Some((image, image.seen?))) {
+                    span .faint { (seen_text(seen, image.pushed_at)) " " }
+                }
+            }
             span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (step(rollout.phase)) (rollout.stage_and_traffic()) }
             @if let Some(because) = &rollout.because { div { (because) } }
             @match counts {

@@ -1,7 +1,8 @@
 use super::*;
 use crate::domain::rollout::Counts;
 use crate::domain::skip::SkipReason;
-use crate::status::{ChangeStatus, DaemonStatus, DeliveryStatus, Origin, Running};
+use crate::domain::source::PushSource;
+use crate::status::{ChangeStatus, DaemonStatus, Origin, Running};
 use crate::status::{ContainerStatus, HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, RunsStatus, Step, Way};
 
 fn at(second: i64) -> Timestamp {
@@ -18,6 +19,7 @@ fn image(tag: &str) -> ImageStatus {
         digest: format!("sha256:{}", "ab".repeat(32)),
         pushed_at: at(0),
         event: "e1".to_owned(),
+        seen: Some(FirstSeen { at: at(2), by: PushSource::Queue }),
     }
 }
 
@@ -105,6 +107,12 @@ fn full() -> Status {
                 median_seconds: 130.2,
                 longest_seconds: 700.0,
             }),
+            queue: Some(QueueStatus {
+                url: format!("https://sqs.eu-west-1.amazonaws.com/111111111111/{NASTY}"),
+                received_at: Some(at(3599)),
+                trouble: Some(NASTY.to_owned()),
+                delivery: None,
+            }),
         }],
         services: vec![plain("quiet"), rolling, ServiceStatus { held: vec![held], ..plain("waits") }],
         changes: vec![ChangeStatus {
@@ -129,6 +137,7 @@ fn full() -> Status {
             service: Some("web/rolls".to_owned()),
             decision: PushDecision::Skipped(SkipReason::TagMismatch),
             detail: NASTY.to_owned(),
+            seen: Some(FirstSeen { at: at(12), by: PushSource::Queue }),
         }],
     }
 }
@@ -140,7 +149,18 @@ fn everything_that_others_wrote_is_escaped() {
     assert!(!page.contains(NASTY));
     let page = render(&full(), &View::default());
     assert!(!page.contains("<script"), "{page}");
-    assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 8);
+    assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(), 10);
+}
+
+#[test]
+fn it_says_how_soon_and_by_whom_a_push_was_seen() {
+    let page = render(&full(), &View::default());
+    assert_eq!(
+        page.matches("seen 2 s after the push, by the queue").count(),
+        2,
+        "with its rollout and in the list: {page}"
+    );
+    assert!(page.contains("The queue cannot be read in the AWS context default."), "{page}");
 }
 
 #[test]

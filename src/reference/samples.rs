@@ -17,6 +17,7 @@ use crate::domain::deployment::HookTarget;
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::operator_command::OperatorCommand;
 use crate::domain::rollout::Counts;
+use crate::domain::source::{FirstSeen, PushSource};
 use crate::domain::state::{CommandRecord, OutcomeKind, ServiceHold};
 use crate::domain::types::{Digest, RepositoryName, Tag};
 use crate::domain::waiting::{Gate, Hook, Waiting};
@@ -24,8 +25,8 @@ use crate::plan::{ImageChange, Preview, PushPreview, ServicePreview};
 use crate::state_store;
 use crate::status::{
     ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, DiscoveredStatus,
-    HoldStatus, ImageStatus, Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, RolloutStatus, Running,
-    RunsStatus, ServiceStatus, Status, Step, Way,
+    HoldStatus, ImageStatus, Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, QueueStatus, RolloutStatus,
+    Running, RunsStatus, ServiceStatus, Status, Step, Way,
 };
 
 /// States enough that each optional member is there in one of them. They are the same in each run.
@@ -67,7 +68,15 @@ fn at() -> Timestamp {
 }
 
 fn image() -> ImageStatus {
-    ImageStatus { repository: text(), tag: some(), digest: text(), pushed_at: at(), event: text() }
+    ImageStatus { repository: text(), tag: some(), digest: text(), pushed_at: at(), event: text(), seen: Some(seen()) }
+}
+
+fn seen() -> FirstSeen {
+    FirstSeen { at: at(), by: PushSource::Queue }
+}
+
+fn delivery() -> DeliveryStatus {
+    DeliveryStatus { pushes: 1, last_seconds: 1.0, median_seconds: 1.0, longest_seconds: 1.0 }
 }
 
 fn ordered(order: OperatorCommand) -> CommandRecord {
@@ -163,7 +172,13 @@ fn status() -> Status {
             read_to: Some(at()),
             polled_at: Some(at()),
             trouble: some(),
-            delivery: Some(DeliveryStatus { pushes: 1, last_seconds: 1.0, median_seconds: 1.0, longest_seconds: 1.0 }),
+            delivery: Some(delivery()),
+            queue: Some(QueueStatus {
+                url: text(),
+                received_at: Some(at()),
+                trouble: some(),
+                delivery: Some(delivery()),
+            }),
         }],
         services: vec![service()],
         pushes: vec![PushStatus {
@@ -176,6 +191,7 @@ fn status() -> Status {
             service: some(),
             decision: PushDecision::Deploy,
             detail: text(),
+            seen: Some(seen()),
         }],
         changes: vec![ChangeStatus {
             aws: text(),

@@ -4,6 +4,7 @@
 use crate::domain::audit::Concern;
 use crate::domain::deployment::HookTarget;
 use crate::domain::finding::Severity;
+use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
 use crate::domain::waiting::Gate;
 use crate::domain::words::described;
@@ -96,6 +97,25 @@ static CONTEXT: Shape = Shape {
         ("polled_at", OrNull(&Time), "When this process polled it last with success."),
         ("trouble", OrNull(&Text), "Why it cannot be polled now."),
         ("delivery", OrNull(&Object(&DELIVERY)), "How late events arrive."),
+        ("queue", Optional(&Object(&QUEUE)), "Its queue, if it has one."),
+    ],
+};
+
+static QUEUE: Shape = Shape {
+    name: "Queue",
+    members: &[
+        ("url", Text, "Its URL."),
+        ("received_at", OrNull(&Time), "When it last answered this process."),
+        ("trouble", OrNull(&Text), "Why it cannot be read now."),
+        ("delivery", OrNull(&Object(&DELIVERY)), "How late its messages arrive."),
+    ],
+};
+
+static FIRST_SEEN: Shape = Shape {
+    name: "First sight of a push",
+    members: &[
+        ("at", Time, "When the push was first seen."),
+        ("by", Word(described::<PushSource>), "Which source told of it."),
     ],
 };
 
@@ -198,7 +218,8 @@ static IMAGE: Shape = Shape {
         ("tag", OrNull(&Text), "The tag that was pushed."),
         ("digest", Text, "The digest."),
         ("pushed_at", Time, "When it was pushed."),
-        ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
+        ("event", Text, "The event that told of it; `reconcile` or `order` where nobody pushed."),
+        ("seen", Optional(&Object(&FIRST_SEEN)), "When it was first seen, where CloudTrail is not the only source."),
     ],
 };
 
@@ -273,12 +294,13 @@ static PUSH: Shape = Shape {
         ("aws", Text, "The AWS context that the repository lives in."),
         ("repository", OrNull(&Text), "The repository, as far as the record names one."),
         ("tag", OrNull(&Text), "The tag."),
-        ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
+        ("event", Text, "The event that told of it; `reconcile` or `order` where nobody pushed."),
         ("pushed_at", Time, "When it was pushed."),
         ("decided_at", Time, "When it was decided."),
         ("service", OrNull(&Text), "The name of the service; null if it concerns none."),
         ("decision", Word(PushDecision::described), "What was decided."),
         ("detail", Text, "The digest that is deployed, or the particulars of the reason."),
+        ("seen", Optional(&Object(&FIRST_SEEN)), "When it was first seen, where CloudTrail is not the only source."),
     ],
 };
 
@@ -392,7 +414,7 @@ static PLANNED_PUSH: Shape = Shape {
         ("aws", Text, "The AWS context that the repository lives in."),
         ("repository", OrNull(&Text), "The repository, as far as the record names one."),
         ("tag", OrNull(&Text), "The tag."),
-        ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
+        ("event", Text, "The event that told of it; `reconcile` or `order` where nobody pushed."),
         ("pushed_at", Time, "When it was pushed."),
         ("service", OrNull(&Text), "The name of the service; null if it concerns none."),
         ("decision", Word(PushForecast::described), "What would be decided."),

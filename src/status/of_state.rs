@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     ContainerStatus, ContextStatus, DiscoveredStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus,
-    RolloutStatus, Running, ServiceStatus, Status, Step, VERSION, Way,
+    QueueStatus, RolloutStatus, Running, ServiceStatus, Status, Step, VERSION, Way,
 };
 use crate::config::Config;
 use crate::domain::discovery::Discovered;
@@ -26,6 +26,12 @@ impl Status {
             polled_at: None,
             trouble: None,
             delivery: None,
+            queue: config.aws.get(name).and_then(|settings| settings.queue.as_ref()).map(|url| QueueStatus {
+                url: url.to_string(),
+                received_at: None,
+                trouble: None,
+                delivery: None,
+            }),
         });
         let mut keys: Vec<&ServiceKey> = config.services().map(|(_, rule)| &rule.key).collect();
         keys.extend(state.services.iter().filter(|(_, known)| known.rollout.is_some()).map(|(key, _)| key));
@@ -131,6 +137,7 @@ fn images<'a>(
         digest: target.digest.to_string(),
         pushed_at: target.push.at,
         event: target.push.event.to_string(),
+        seen: target.push.seen,
     };
     targets.into_iter().map(one).collect()
 }

@@ -24,6 +24,7 @@ mod hook;
 mod infrastructure;
 mod initial;
 mod permissions;
+mod queue;
 mod scene;
 
 mod deploying;

@@ -71,12 +71,14 @@ fn what_the_policy_depends_on_is_asked_for_and_its_lack_is_exit_1() {
 #[test]
 fn the_printed_policy_is_enough_for_the_daemon() {
     let scene = Scene::new(1);
-    let home = Home::new(&scene.config(1));
+    let (queue, config) = scene.with_queue(&scene.config(1));
+    let home = Home::new(&config);
     let allowed = actions(&policy(&home, &["iam"]));
     scene.aws.allow_only(allowed.iter().map(String::as_str)).unwrap();
     let daemon = home.start();
     daemon.wait_until_ready();
     let first = scene.push("v1");
+    scene.tell(&queue, "first", &first);
     scene.wait_for_image(&name(0), &first);
     daemon.wait_for_log("outcome=\"completed\"");
     let second = scene.push("v2");
@@ -85,6 +87,7 @@ fn the_printed_policy_is_enough_for_the_daemon() {
     assert_eq!(run(&home, &["rollback", "web/hello-0"]).0, 0);
     scene.wait_for_image(&name(0), &first);
     daemon.wait_for_log("outcome=\"rolled_back\"");
+    wait_for("an empty queue", || (scene.client.messages_left(&queue).unwrap() == 0).then_some(()));
     daemon.stop();
 }
 
@@ -102,7 +105,8 @@ fn check_names_every_single_action_that_is_missing_and_that_it_can_try() {
     const NOT_HERE: [&str; 2] = ["ecs:DescribeServiceRevisions", "ecs:DescribeServiceDeployments"];
     let mut scene = Scene::new(1);
     scene.denies = true;
-    let home = Home::new(&scene.config(1));
+    let (_, config) = scene.with_queue(&scene.config(1));
+    let home = Home::new(&config);
     let allowed = actions(&policy(&home, &["iam"]));
     let tried: Vec<&String> =
         allowed.iter().filter(|action| ![&WRITES[..], &NOT_HERE[..]].concat().contains(&action.as_str())).collect();

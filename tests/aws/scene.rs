@@ -58,6 +58,20 @@ impl Scene {
         text
     }
 
+    /// Makes a queue, and names it in a configuration.
+    pub fn with_queue(&self, config: &str) -> (String, String) {
+        let url = self.client.create_queue("pushes").unwrap();
+        let config = config.replace("max_lookups", &format!("queue = \"{url}\"\nmax_lookups"));
+        (url, config)
+    }
+
+    /// Puts the event about a push of this moment into a queue, as EventBridge would.
+    pub fn tell(&self, queue: &str, id: &str, digest: &str) {
+        let time = jiff::Timestamp::from_second(now()).unwrap().to_string();
+        let event = self.client.push_event(id, &time, "hello", "latest", digest);
+        self.client.send_message(queue, &event.to_string()).unwrap();
+    }
+
     pub fn push(&self, content: &str) -> String {
         self.client.put_image("hello", Some("latest"), &image_manifest(content)).unwrap()
     }

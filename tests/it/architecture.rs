@@ -29,7 +29,7 @@ const LAYERS: [&[&str]; 9] = [
     &["cli"],
     &["daemon", "once", "plan"],
     &["deployer"],
-    &["scheduler"],
+    &["scheduler", "queue"],
     &["observer"],
     &["engine"],
     &["aws", "state_store"],

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use ecs_deployd::config::{Config, Places};
 use ecs_deployd::domain::event::{ParsedEvent, Record, read};
+use ecs_deployd::domain::image_event::{self, Home, Message};
+use ecs_deployd::domain::types::{AccountId, Region};
 use ecs_deployd::health::Health;
 use ecs_deployd::metrics::Metrics;
 use ecs_deployd::state_store::{parse, render};
@@ -32,6 +34,19 @@ fn records_are_pushes_skips_or_foreign() {
         assert_eq!(reading == ParsedEvent::Foreign, name == "foreign", "{name}: {reading:?}");
     }
     assert!(pushes >= 4, "{pushes}");
+}
+
+#[test]
+fn messages_are_pushes_foreign_or_malformed() {
+    let home = Home { account: AccountId::parse("111111111111").unwrap(), region: Region::parse("eu-west-1").unwrap() };
+    for (name, bytes) in corpus("message") {
+        let kind = match image_event::read(&String::from_utf8_lossy(&bytes), &home) {
+            Message::Event(_) => "push",
+            Message::Foreign(_) => "foreign",
+            Message::Malformed(_) => "malformed",
+        };
+        assert_eq!(name.split('-').next(), Some(kind), "{name}");
+    }
 }
 
 #[test]

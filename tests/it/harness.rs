@@ -13,6 +13,7 @@ use ecs_deployd::health::Health;
 use ecs_deployd::metrics::Metrics;
 use ecs_deployd::notify::Notifier;
 use ecs_deployd::plan::{self, Preview};
+use ecs_deployd::queue;
 use ecs_deployd::scheduler::{self, Shared};
 use ecs_deployd::state_store::Store;
 use tokio::sync::{mpsc, watch};
@@ -62,6 +63,8 @@ pub fn start_on(world: &World, state_store: Arc<dyn Store>, state: State, config
     let health = Arc::new(Health::new());
     let contexts = world.contexts();
     let (batches, pages) = mpsc::channel(4);
+    let (sender, deliveries) = mpsc::channel(queue::WAITING_DELIVERIES);
+    health.expect_queues(&config.contexts_with_queues());
     let (reloads, reloaded) = mpsc::channel(1);
     let (asks, requests) = mpsc::channel(4);
     let (stop, stopped) = watch::channel(false);
@@ -69,20 +72,20 @@ pub fn start_on(world: &World, state_store: Arc<dyn Store>, state: State, config
         Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
     let schedulers = scheduler::all(&config, &contexts, &state, &shared);
     let auditors = scheduler::auditors(&config, &contexts, &state, &shared);
+    let (of_queues, health_of_queues) = (Arc::clone(&metrics), Arc::clone(&health));
+    let queues =
+        queue::Shared { clock: Arc::clone(&clock), metrics: of_queues, health: health_of_queues, deliveries: sender };
+    let readers = queue::readers(&config, &contexts, &queues);
     let schedulers = schedulers.into_iter().map(|scheduler| tokio::spawn(scheduler.run()));
     let schedulers = schedulers.chain(auditors.into_iter().map(|auditor| tokio::spawn(auditor.run())));
     let (looks, looked) = mpsc::channel(4);
     let discoverers = discoverer::all(&config, &contexts).into_iter().map(|one| tokio::spawn(one.run(looks.clone())));
-    let schedulers: Vec<JoinHandle<()>> = Iterator::chain(schedulers, discoverers).collect();
+    let readers = readers.into_iter().map(|reader| tokio::spawn(reader.run()));
+    let schedulers: Vec<JoinHandle<()>> = schedulers.chain(discoverers).chain(readers).collect();
     let notifier = Notifier::start(&config.notify, &contexts, &metrics);
     let parts = Parts { config, contexts, state_store, state, clock, metrics: Arc::clone(&metrics), health, notifier };
-    let deployer = tokio::spawn(Deployer::new(parts).run(Inbox {
-        batches: pages,
-        reloads: reloaded,
-        looks: looked,
-        requests,
-        stop: stopped,
-    }));
+    let inbox = Inbox { batches: pages, deliveries, reloads: reloaded, looks: looked, requests, stop: stopped };
+    let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
     Process { stop, deployer, schedulers, metrics, asks, reloads, contexts: world.contexts() }
 }
 

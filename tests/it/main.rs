@@ -11,6 +11,7 @@
 mod architecture;
 mod auditing;
 mod calls;
+mod comparing;
 mod corpus;
 mod crash;
 mod discovering;
@@ -26,6 +27,7 @@ mod notifying;
 mod operator_commands;
 mod others;
 mod polling;
+mod queue;
 mod scene;
 mod scheduling;
 mod simulation;

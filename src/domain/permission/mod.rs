@@ -7,6 +7,7 @@ mod document;
 
 use std::collections::BTreeSet;
 
+use super::queue_url::QueueUrl;
 use super::types::{EcsName, Principal, Region, RepositoryName};
 
 pub use document::Policy;
@@ -44,6 +45,8 @@ pub struct Usage {
     pub schedule_roles: BTreeSet<String>,
     /// The ARNs of the roles that targets of rules are carried out with.
     pub rule_roles: BTreeSet<String>,
+    /// The ARN of the queue that is read for pushes.
+    pub queue: Option<String>,
     /// The ARNs of the topics that are published to from here.
     pub topics: BTreeSet<String>,
     /// The ARNs of the roles of other contexts that are assumed with the credentials of this one.
@@ -70,9 +73,17 @@ impl Usage {
             rules: BTreeSet::new(),
             schedule_roles: BTreeSet::new(),
             rule_roles: BTreeSet::new(),
+            queue: None,
             topics: BTreeSet::new(),
             assumed_roles: BTreeSet::new(),
         }
+    }
+
+    /// The ARN of a queue of the Region.
+    #[must_use]
+    pub fn arn_of_queue(&self, url: &QueueUrl) -> String {
+        let partition = &self.principal.partition;
+        format!("arn:{partition}:sqs:{}:{}:{}", self.region, url.account(), url.name())
     }
 
     fn arn(&self, service: &str, resource: &str) -> String {
@@ -124,6 +135,8 @@ pub fn role_arn(principal: &Principal, named: &str) -> String {
 pub enum Use {
     /// Pushes, or changes to ECS, are read from CloudTrail.
     Events,
+    /// A queue is read for pushes.
+    Queue,
     /// Tags are looked up in ECR.
     Images,
     /// Services are rolled.
@@ -160,6 +173,7 @@ impl Use {
     fn is_made(self, usage: &Usage) -> bool {
         match self {
             Self::Events => usage.reads_events,
+            Self::Queue => usage.queue.is_some(),
             Self::Images => !usage.repositories.is_empty() || !usage.discovers.is_empty(),
             Self::Services => !usage.services.is_empty() || !usage.discovers.is_empty(),
             Self::Revisions => {
@@ -186,6 +200,8 @@ impl Use {
 pub enum Scope {
     /// Everything, as the action takes no resource.
     Anything,
+    /// The queue.
+    Queue,
     /// The repositories.
     Repositories,
     /// The services.
@@ -224,6 +240,7 @@ impl Scope {
     fn resources(self, usage: &Usage) -> Vec<String> {
         match self {
             Self::Anything => vec!["*".to_owned()],
+            Self::Queue => usage.queue.iter().cloned().collect(),
             Self::Repositories if !usage.discovers.is_empty() => vec![usage.arn("ecr", "repository/*")],
             Self::Repositories => {
                 usage.repositories.iter().map(|name| usage.arn("ecr", &format!("repository/{name}"))).collect()
@@ -348,6 +365,9 @@ const fn grant(
 /// Every permission that the program may need.
 pub const GRANTS: &[Grant] = &[
     grant("ReadPushEvents", "cloudtrail:LookupEvents", Use::Events, Scope::Anything, Condition::Region),
+    grant("ReadTheQueue", "sqs:ReceiveMessage", Use::Queue, Scope::Queue, Condition::None),
+    grant("ReadTheQueue", "sqs:DeleteMessage", Use::Queue, Scope::Queue, Condition::None),
+    grant("ReadTheQueue", "sqs:ChangeMessageVisibility", Use::Queue, Scope::Queue, Condition::None),
     grant("ResolveTags", "ecr:DescribeImages", Use::Images, Scope::Repositories, Condition::None),
     grant("FindServicesByTag", "tag:GetResources", Use::Discovery, Scope::Anything, Condition::Region),
     grant("ReadAndRollServices", "ecs:DescribeServices", Use::Services, Scope::Services, Condition::None),

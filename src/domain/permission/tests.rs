@@ -19,6 +19,10 @@ fn none() -> Usage {
     Usage::none(principal(), Region::parse("eu-west-1").unwrap())
 }
 
+fn queue() -> QueueUrl {
+    QueueUrl::parse("https://sqs.eu-west-1.amazonaws.com/222222222222/pushes").unwrap()
+}
+
 fn texts(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -51,8 +55,12 @@ fn file(name: &str) -> String {
 #[test]
 fn each_use_brings_its_actions_and_no_others() {
     assert_eq!(granted(&none()), Vec::<&str>::new());
-    let cases: [(Edit, &[&str]); 8] = [
+    let cases: [(Edit, &[&str]); 9] = [
         (|usage| usage.reads_events = true, &["cloudtrail:LookupEvents"]),
+        (
+            |usage| usage.queue = Some(usage.arn_of_queue(&queue())),
+            &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
+        ),
         (|usage| usage.repositories = minimal().repositories, &["ecr:DescribeImages"]),
         (
             |usage| usage.services = minimal().services,
@@ -186,6 +194,11 @@ fn arns_are_of_the_partition_and_bare_role_names_become_arns() {
         text.contains("arn:aws-cn:iam::111111111111:role/task") && text.contains("arn:aws:iam::1:role/x"),
         "{text}"
     );
+}
+
+#[test]
+fn a_queue_may_be_of_another_account() {
+    assert_eq!(minimal().arn_of_queue(&queue()), "arn:aws:sqs:eu-west-1:222222222222:pushes");
 }
 
 #[test]

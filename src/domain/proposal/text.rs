@@ -125,6 +125,10 @@ impl Page {
         if let Some(url) = proposal.snapshot.endpoint_url.as_deref().and_then(quoted) {
             self.line(commented, &format!("endpoint_url = {url}"));
         }
+        if is_home {
+            self.comment("With a queue that EventBridge fills, pushes are seen within seconds (docs/guides/queue.md):");
+            self.line(true, &format!("queue = \"https://sqs.{region}.amazonaws.com/{account}/ecs-deployd\""));
+        }
     }
 
     fn repository(&mut self, proposal: &Proposal, repository: &Repository) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::printable;
 use super::super::skip::SkipReason;
+use super::super::source::FirstSeen;
 use super::super::types::{ContextName, EventId, RepositoryName, ServiceKey, Tag};
 
 /// What was decided about one push: for one service, or for all that it could have concerned.
@@ -33,6 +34,9 @@ pub struct Decision {
     /// The particulars: the digest that was deployed, or why it was skipped.
     #[serde(default, deserialize_with = "printable::text", skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// When the push was first seen, and by which source, where there are others beside CloudTrail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<FirstSeen>,
 }
 
 impl Decision {

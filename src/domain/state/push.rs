@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::source::FirstSeen;
 use crate::domain::types::{Digest, EventId, Tag};
 
 /// One push, as far as it matters later.
@@ -18,6 +19,9 @@ pub struct PushRef {
     /// The digest that the record reported, as long as the push is not decided: ECR may say by then that the tag has moved on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// When it was first seen, and by which source, where there are others beside CloudTrail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<FirstSeen>,
 }
 
 impl PushRef {
@@ -41,7 +45,7 @@ impl PushRef {
     fn of_nobody(event: &str, at: Timestamp) -> Self {
         #[expect(clippy::expect_used, reason = "constants of graphic ASCII characters")]
         let event = EventId::parse(event).expect("a constant");
-        Self { event, tag: None, at, digest: None }
+        Self { event, tag: None, at, digest: None, seen: None }
     }
 
     /// Whether nobody pushed: the service was compared with ECR.
@@ -94,6 +98,7 @@ mod tests {
             tag: Some(Tag::parse(tag).unwrap()),
             at: Timestamp::from_second(5).unwrap(),
             digest: None,
+            seen: None,
         };
         for (older, newer) in [("release-9", "release-10"), ("release-1", "release-2")] {
             assert!(tagged(older).is_older_than(&tagged(newer)));

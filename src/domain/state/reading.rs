@@ -6,9 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::super::event::EventRef;
-use super::super::types::{EventId, RepositoryName};
-use super::SharedMap;
+use super::super::source::PushSource;
+use super::super::types::{Digest, EventId, RepositoryName};
 use super::seen::{Seen, UnconfiguredEvents};
+use super::sightings::{Sighted, Sighting, Sightings};
+use super::{PushRef, SharedMap};
 
 /// CloudTrail keeps its event history for 90 days; an hour less keeps a window's start inside while it is read.
 pub const EVENT_HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24 - 1);
@@ -83,6 +85,9 @@ pub struct ContextState {
     /// repositories.
     #[serde(default, skip_serializing_if = "Seen::is_empty")]
     pub seen: Seen,
+    /// What the sources have told, where there are others beside CloudTrail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sightings: Option<Sightings>,
     /// Events of other repositories.
     #[serde(skip)]
     pub unconfigured: UnconfiguredEvents,
@@ -103,6 +108,7 @@ impl ContextState {
             followed: None,
             compares_found: BTreeSet::new(),
             seen: Seen::default(),
+            sightings: None,
             unconfigured: UnconfiguredEvents::default(),
         }
     }
@@ -164,6 +170,33 @@ impl ContextState {
         }
     }
 
+    /// Several sources tell of pushes from now on, or only CloudTrail does. What CloudTrail has told until now nobody compares with what another
+    /// source tells later: of pushes from the time that is read already the other one is not believed.
+    pub fn compare_sources(&mut self, several: bool) {
+        let read_to = self.recent.or(self.cursor).unwrap_or(self.baseline);
+        self.sightings = several.then(|| self.sightings.take().unwrap_or_else(|| Sightings::new(read_to)));
+    }
+
+    /// Compares an event that was not read before with what other sources have told. None where nobody compares.
+    pub fn sight(&mut self, repository: &RepositoryName, event: Sighting) -> Option<Sighted> {
+        self.sightings.as_mut().map(|sightings| sightings.add(repository, event))
+    }
+
+    /// A comparison with ECR has found a push. False if somebody has told of it before.
+    pub fn sight_missed(&mut self, repository: &RepositoryName, push: &PushRef, digest: &Digest) -> bool {
+        let event = EventRef { id: push.event.clone(), shared_id: None, time: push.at };
+        let sighting = Sighting::new(&event, PushSource::Reconcile, push.tag.clone(), Some(digest.clone()));
+        self.sightings.as_mut().is_some_and(|sightings| sightings.add_missed(repository, sighting))
+    }
+
+    /// Whether it cannot be known what CloudTrail has told of pushes of that time: that time is read, and forgotten.
+    #[must_use]
+    pub fn is_left_to_cloudtrail(&self, at: Timestamp) -> bool {
+        let is_unread = |span: &Span| at >= span.from && at <= span.to;
+        self.sightings.as_ref().is_none_or(|sightings| sightings.are_unknown(at))
+            && !self.unread.iter().chain(&self.reread).any(is_unread)
+    }
+
     /// Makes the set of followed repositories that of the configuration. One that is new, or comes back, is followed from now on; where nothing
     /// is known of any, all are followed since the first start.
     pub fn follow<'a>(&mut self, repositories: impl IntoIterator<Item = &'a RepositoryName>, now: Timestamp) {
@@ -196,6 +229,9 @@ impl ContextState {
             spans.iter().any(|span| time >= before(span.from, second) && time.duration_since(span.to) <= second)
         };
         let keep = |time: Timestamp| time >= horizon || left(time);
+        if let Some(sightings) = &mut self.sightings {
+            sightings.forget(keep, horizon);
+        }
         self.seen.retain(keep);
         self.seen.drop_oldest(SEEN);
         self.unconfigured.retain(keep);

@@ -41,6 +41,17 @@ impl<K: Ord, V: Clone> SharedMap<K, V> {
         self.0.values().map(Arc::as_ref)
     }
 
+    /// Keeps what satisfies a condition.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.0.retain(|key, value| keep(key, value));
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All of it, in the order of the keys.
     #[must_use]
     pub fn iter(&self) -> Iter<'_, K, V> {

@@ -6,7 +6,7 @@ use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinition
 use crate::domain::view::RevisionWrite;
 use crate::engine::{
     Answer, CommandId, DiscoveryEvent, Effect, Event, Found, ObservationRequest, PushSkipped, Read, RolloutId,
-    ServiceCounts, ServiceEvent, Write,
+    ServiceCounts, ServiceEvent, Taken, Write,
 };
 
 /// One effect as a line, without the parts that are the same in every test: the account, the Region, and digests in full.
@@ -16,6 +16,7 @@ pub(super) fn line(effect: &Effect) -> String {
         Effect::Commit(_) => "commit".to_owned(),
         Effect::Write(write) => format!("write: {}", of_write(write.get())),
         Effect::Notify(notification) => format!("notify: {}", notification.get().title()),
+        Effect::Acknowledge(delivery) => format!("acknowledge {}", delivery.get().0),
         Effect::Reply(id, answer) => of_reply(*id, answer),
         Effect::Tell(event) => format!("event: {}", of_event(event)),
     })
@@ -49,6 +50,10 @@ fn of_read(read: &Read) -> String {
             format!("watch {}", joined(services.iter().map(watched)))
         }
         Read::Stages { service, deployment, .. } => format!("stages of {} {deployment}", name(service)),
+        Read::Compare { repository, policies } => {
+            let services: Vec<String> = policies.iter().map(|(key, _)| name(key)).collect();
+            format!("compare {} for {}", repository.name, services.join(", "))
+        }
         Read::StoppedTasks { service, deployment } => format!("stopped tasks of {} {deployment}", name(service)),
         Read::Deployments { service, deployment, since: _ } => format!("deployments of {} {deployment}", name(service)),
         Read::Locate { command: CommandId(id), service, to } => {
@@ -118,6 +123,17 @@ fn of_event(event: &Event) -> String {
         Event::PushSeen { repository, tag, services, .. } => {
             let tag = tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
             format!("push {repository}{tag} seen, {services} to decide")
+        }
+        Event::PushToldAgain { repository, source, .. } => format!("push {repository} told again by {source}"),
+        Event::PushMissed(missed) => format!("push {}@{} missed", missed.repository.name, missed.digest),
+        Event::NotCompared { repository, .. } => format!("{} not compared", repository.name),
+        Event::MessageTaken { aws, taken } => {
+            let what = match taken {
+                Taken::New => "a push",
+                Taken::Duplicate => "a duplicate",
+                Taken::Foreign => "foreign",
+            };
+            format!("message of {aws} is {what}")
         }
         Event::PushSettled { repository, skipped } => {
             format!("push to {repository} settled: {}", skipped.map_or("deployed", |reason| reason.as_str()))

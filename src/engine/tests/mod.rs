@@ -6,8 +6,10 @@
 
 mod answers;
 mod commands;
+mod comparing;
 mod counting;
 mod deciding;
+mod delivering;
 mod discovering;
 mod durability;
 mod ending;
@@ -177,7 +179,7 @@ impl Scene {
                 Effect::Read(read) => self.reads.push(read),
                 Effect::Write(write) => self.writes.push(write.into_inner()),
                 Effect::Commit(snapshot) => self.snapshots.push(snapshot),
-                Effect::Notify(_) | Effect::Reply(..) | Effect::Tell(_) => {}
+                Effect::Notify(_) | Effect::Acknowledge(_) | Effect::Reply(..) | Effect::Tell(_) => {}
             }
         }
         lines

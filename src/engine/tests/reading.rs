@@ -22,8 +22,14 @@ fn a_push_that_no_service_takes_is_skipped() {
     assert_eq!(scene.push_to("other", "latest", 'b'), ["event: push other:latest skipped: not_configured"]);
     let event = EventRef { id: event_id("event-x"), shared_id: None, time: at(100) };
     let repository = Some(RepositoryName::parse("hello").unwrap());
-    let skipped =
-        Skipped { event, repository, reason: SkipReason::FailedPush, detail: "it failed".to_owned(), repeats: None };
+    let skipped = Skipped {
+        event,
+        repository,
+        reason: SkipReason::FailedPush,
+        detail: "it failed".to_owned(),
+        repeats: None,
+        brought: None,
+    };
     assert_eq!(scene.page(vec![ParsedEvent::Skip(skipped)]), ["event: push hello skipped: failed_push"]);
     assert_eq!(scene.page(vec![ParsedEvent::Foreign]), NOTHING_FOLLOWS);
     assert_eq!(scene.after(60), ["commit"], "what was read is progress");
@@ -41,7 +47,7 @@ fn a_push_of_an_image_that_is_held_is_reported() {
         let repeats = Some(Repeated { tag: Some(tag("latest")), digest: Some(digest(letter)) });
         let (detail, event) = ("ImageAlreadyExistsException".to_owned(), event.clone());
         let reason = SkipReason::FailedPush;
-        ParsedEvent::Skip(Skipped { event, repository: repository.clone(), reason, detail, repeats })
+        ParsedEvent::Skip(Skipped { event, repository: repository.clone(), reason, detail, repeats, brought: None })
     };
     let skipped = "event: push hello:latest skipped: failed_push";
     assert_eq!(scene.page(vec![again('b')]), ["event: web/hello holds hello@b, pushed again", skipped, "commit"]);

@@ -1,8 +1,9 @@
 //! The members of the state file.
 
 use super::Type::{Bool, Integer, List, Map, Object, Optional, Text, Time, Word};
-use super::{COMMAND_RECORD, Document, SERVICE_HOLD, Shape, WAITING};
+use super::{COMMAND_RECORD, Document, FIRST_SEEN, SERVICE_HOLD, Shape, WAITING};
 use crate::domain::skip::SkipReason;
+use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
 use crate::domain::words::described;
 use crate::status::{Step, Way};
@@ -58,6 +59,36 @@ static CONTEXT_STATE: Shape = Shape {
             Optional(&Map("event", &Time)),
             "The events that were read, with their times, as far back as they can be read again.",
         ),
+        (
+            "sightings",
+            Optional(&Object(&SIGHTINGS)),
+            "What the sources have told, where CloudTrail is not the only one.",
+        ),
+    ],
+};
+
+static SIGHTINGS: Shape = Shape {
+    name: "Sightings of pushes",
+    members: &[
+        ("since", Time, "Of pushes before this time CloudTrail alone tells."),
+        (
+            "pushes",
+            Optional(&Map("repository", &List(&Object(&SIGHTING)))),
+            "The events of all sources, as far back as one may still tell of them.",
+        ),
+    ],
+};
+
+static SIGHTING: Shape = Shape {
+    name: "Sighting of a push",
+    members: &[
+        ("event", Text, "The event."),
+        ("source", Word(described::<PushSource>), "Whose it is."),
+        ("tag", Optional(&Text), "The tag."),
+        ("digest", Optional(&Text), "The digest, as far as it is told."),
+        ("at", Time, "When it was pushed."),
+        ("twin", Optional(&Text), "The event of another source that tells of the same push."),
+        ("taken", Optional(&Bool), "Whether it is this event by which the push was taken."),
     ],
 };
 
@@ -100,6 +131,11 @@ static SERVICE_STATE: Shape = Shape {
             "Pushes that are not decided yet, newest first.",
         ),
         ("decided", Optional(&Map("AWS/REPOSITORY", &Object(&PUSH_REF))), "The newest push that was decided."),
+        (
+            "known_since",
+            Optional(&Time),
+            "Since when the service is known, where it is compared with ECR every so often.",
+        ),
         ("deployed", Optional(&Object(&DEPLOYED)), "What was deployed last and is complete."),
         ("rollout", Optional(&Object(&ROLLOUT_STATE)), "What is under way."),
         ("left", Optional(&Object(&FAILED_IN_PLACE)), "What failed and was left in place."),
@@ -131,10 +167,11 @@ static DISCOVERED_STATE: Shape = Shape {
 static PUSH_REF: Shape = Shape {
     name: "Push of the state",
     members: &[
-        ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
+        ("event", Text, "The event that told of it; `reconcile` or `order` where nobody pushed."),
         ("tag", Optional(&Text), "The tag, where the record holds it."),
         ("at", Time, "When it was pushed."),
         ("digest", Optional(&Text), "The digest that the record names, as long as the push is not decided."),
+        ("seen", Optional(&Object(&FIRST_SEEN)), "When it was first seen, where CloudTrail is not the only source."),
     ],
 };
 
@@ -281,11 +318,12 @@ static DECISION: Shape = Shape {
         ("aws", Text, "The AWS context that the repository lives in."),
         ("repository", Optional(&Text), "The repository, as far as the record names one."),
         ("tag", Optional(&Text), "The tag."),
-        ("event", Text, "The CloudTrail event; `reconcile` or `order` where nobody pushed."),
+        ("event", Text, "The event that told of it; `reconcile` or `order` where nobody pushed."),
         ("pushed_at", Time, "When it was pushed."),
         ("decided_at", Time, "When it was decided."),
         ("service", Optional(&Text), "The service; left out if the push concerns none."),
         ("skipped", Optional(&Word(described::<SkipReason>)), "Why it was not deployed; left out if it was."),
         ("detail", Optional(&Text), "The digest that is deployed, or the particulars of the reason."),
+        ("seen", Optional(&Object(&FIRST_SEEN)), "When it was first seen, where CloudTrail is not the only source."),
     ],
 };

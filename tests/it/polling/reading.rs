@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use ecs_deployd::clock::Clock as _;
 use ecs_deployd::config::Config;
-use ecs_deployd::domain::routing::{self, Fate};
+use ecs_deployd::domain::routing::{self, Fate, Told};
 use ecs_deployd::domain::skip::SkipReason;
+use ecs_deployd::domain::source::PushSource;
 use ecs_deployd::domain::state::{ContextState, State};
 use ecs_deployd::domain::types::ContextName;
 use ecs_deployd::health::Health;
@@ -17,7 +18,7 @@ use jiff::SignedDuration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::account::{Account, DAY};
+use super::account::{Account, DAY, at};
 
 /// Takes what is read into a state, as the deployer does.
 #[derive(Debug)]
@@ -92,9 +93,10 @@ impl Reading {
     fn take(&mut self, batch: ecs_deployd::scheduler::Batch) {
         let now = self.account.seconds();
         let opening = self.known().cursor.is_none();
+        let told = Told { by: PushSource::CloudTrail, at: at(now), opening };
         for reading in &batch.parsed_events {
             let rules = &self.config.repositories;
-            let Some(verdict) = routing::take(&mut self.state, rules, &batch.context, reading, opening) else {
+            let Some(verdict) = routing::take(&mut self.state, rules, &batch.context, reading, told) else {
                 continue;
             };
             let again = matches!(verdict.fate, Fate::Skip { reason: SkipReason::Duplicate, .. });

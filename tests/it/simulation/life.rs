@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use crate::harness::{Disk, Process, pass, start};
 use crate::world::rng::Rng;
-use crate::world::{LifecycleHook, World, image_uri};
+use crate::world::{LifecycleHook, QUEUE, World, image_uri};
 
 const CONFIG: &str = r#"
 [[notify]]
@@ -108,6 +108,8 @@ pub(super) struct Kind {
     pub(super) calls: bool,
     /// Service `s` is one of Express Mode.
     pub(super) express: bool,
+    /// A queue tells of pushes, too: late, out of order, twice or not at all.
+    pub(super) queued: bool,
 }
 
 impl Kind {
@@ -132,6 +134,7 @@ impl Kind {
             pauses: is(35, 40),
             calls: is(30, 40),
             express: is(33, 40),
+            queued: is(13, 50),
         }
     }
 }
@@ -209,6 +212,10 @@ impl Life {
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
         life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
+        if kind.queued {
+            life.world.set_queue_way(Some(Rng::new(!seed ^ (13 << 32))));
+            life.world.fill_queue();
+        }
         life.world.set_token_life(kind.short_tokens.then_some(SignedDuration::from_secs(8)));
         life.world.set_trace(trace);
         life.say(&format!("{kind:?}"));
@@ -290,10 +297,14 @@ impl Life {
     pub(super) fn config(&self) -> String {
         let missing = if self.kind.forgetful { "reconcile" } else { "ignore" };
         let audit = if self.kind.audited { "[audit]\nevents = [\"UpdateService\", \"StopTask\"]\n" } else { "" };
+        let queue = match self.kind.queued {
+            true => format!("[aws.default]\nregion = \"eu-west-1\"\nqueue = \"{QUEUE}\"\n"),
+            false => String::new(),
+        };
         let monitor = if self.kind.monitors { "monitor = \"2m\"\n" } else { "" };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{audit}{CONFIG}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{CONFIG}"
         )
     }
 

@@ -103,6 +103,7 @@ impl Inner {
             known.tags.insert(tag.to_owned(), digest.clone());
         }
         self.record_push(repository, tag, &manifest, late);
+        self.tell_queue(repository, tag, &digest);
         digest
     }
 

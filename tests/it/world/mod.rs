@@ -9,6 +9,7 @@ mod ecs;
 mod faults;
 mod inventory;
 mod limits;
+mod queue;
 pub mod rng;
 mod schedules;
 mod tagging;
@@ -29,6 +30,7 @@ pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
+pub use queue::{QUEUE, edited};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -72,6 +74,7 @@ pub struct Inner {
     schedules: BTreeMap<(String, String), serde_json::Map<String, Value>>,
     /// The targets of rules, by bus and name.
     rules: BTreeMap<(String, String), Vec<Value>>,
+    queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
@@ -114,6 +117,7 @@ impl World {
             topics: BTreeMap::new(),
             schedules: BTreeMap::new(),
             rules: BTreeMap::new(),
+            queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
@@ -137,6 +141,8 @@ impl World {
             ecs: Arc::new(self.clone()),
             inventory: Arc::new(self.clone()),
             topics: Arc::new(self.clone()),
+            queue: Arc::new(self.clone()),
+            identity: Arc::new(self.clone()),
             tagging: Arc::new(self.clone()),
             schedules: Arc::new(self.clone()),
         };

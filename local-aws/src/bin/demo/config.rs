@@ -6,6 +6,7 @@ use std::path::Path;
 /// What changes from one demo to the next.
 pub(crate) struct Places<'a> {
     pub(crate) endpoint: &'a str,
+    pub(crate) queue: &'a str,
     pub(crate) state: &'a Path,
     pub(crate) socket: &'a Path,
     pub(crate) http_port: u16,
@@ -13,7 +14,7 @@ pub(crate) struct Places<'a> {
 
 /// The file's text. The intervals are as short as they may be, since somebody is watching.
 pub(crate) fn text(places: &Places<'_>) -> String {
-    let Places { endpoint, http_port, .. } = places;
+    let Places { endpoint, queue, http_port, .. } = places;
     let state = quoted(places.state);
     let socket = quoted(places.socket);
     format!(
@@ -21,6 +22,7 @@ pub(crate) fn text(places: &Places<'_>) -> String {
 [aws.default]
 region = "{REGION}"
 endpoint_url = "{endpoint}"
+queue = "{queue}"
 
 [poll]
 interval = "1s"
@@ -61,12 +63,14 @@ mod tests {
     fn names_all_places() {
         let text = text(&Places {
             endpoint: "http://127.0.0.1:1234",
+            queue: "http://127.0.0.1:1234/111111111111/pushes",
             state: Path::new("/a \"b\"/state.json"),
             socket: Path::new("/a/control.sock"),
             http_port: 4321,
         });
         for line in [
             "endpoint_url = \"http://127.0.0.1:1234\"",
+            "queue = \"http://127.0.0.1:1234/111111111111/pushes\"",
             "path = \"/a \\\"b\\\"/state.json\"",
             "listen = \"127.0.0.1:4321\"",
             "socket = \"/a/control.sock\"",

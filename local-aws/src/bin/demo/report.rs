@@ -44,7 +44,8 @@ pub(crate) fn ways_on(screen: &Screen, folder: &DemoFolder, aws: &MiniStack, dae
     fs::write(&push, scene::push_input("v3").to_string()).map_err(Failure::io(format!("write {}", push.display())))?;
     let (url, endpoint) = (daemon.url(), aws.endpoint());
     screen.note(&format!(
-        r"metrics        curl -s {url}/metrics
+        r"status page    {url}/
+metrics        curl -s {url}/metrics
 health         curl -s {url}/healthz
 state          {state}
 configuration  {config}

@@ -37,21 +37,26 @@ pub(crate) fn tell(once: bool, screen: &Screen, interrupt: &Interrupt) -> Result
     screen.note(&format!("it listens on {}", aws.endpoint()));
 
     screen.step(3, "push v1 and run it as a service, as it was before ecs-deployd came");
-    scene::set(&client)?;
+    let queue = scene::set(&client)?;
     let set_up = Instant::now();
     let before = Sight::take(&client)?;
     report::scene(screen, &before);
 
     screen.step(4, "start ecs-deployd");
     interrupt.pause_until(set_up + APART)?;
-    let mut daemon = start_daemon(&folder, &aws, &executable, screen, interrupt)?;
+    let mut daemon = start_daemon(&folder, &aws, &queue, &executable, screen, interrupt)?;
     daemon.wait_until_ready()?;
+    screen.note(&format!("its status page is {}/", daemon.url()));
     interrupt.pause_until(daemon.started + APART)?;
 
     let metrics_before = daemon.metrics();
     screen.step(5, &format!("push v2 as {REPOSITORY}:{TAG}"));
     let digest = scene::push(&client, "v2")?;
     screen.note(&format!("its digest is {digest}"));
+    scene::tell(&client, &queue, "v2", &digest)?;
+    screen.note(
+        "the queue tells of it at once, as EventBridge does; CloudTrail, which takes minutes on AWS, tells of it, too",
+    );
     let after = wait_for_roll(&mut daemon, &client, &before, &digest, interrupt)?;
     let metrics_after = wait_for_count(&mut daemon, interrupt)?;
 
@@ -74,6 +79,7 @@ pub(crate) fn tell(once: bool, screen: &Screen, interrupt: &Interrupt) -> Result
 fn start_daemon(
     folder: &DemoFolder,
     aws: &MiniStack,
+    queue: &str,
     executable: &Path,
     screen: &Screen,
     interrupt: &Interrupt,
@@ -82,6 +88,7 @@ fn start_daemon(
     let path = folder.join("config.toml");
     let text = config::text(&Places {
         endpoint: &aws.endpoint(),
+        queue,
         state: &folder.join("state.json"),
         socket: &folder.socket(),
         http_port,
