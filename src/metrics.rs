@@ -277,7 +277,7 @@ impl Metrics {
         for gate in Gate::ALL {
             let [cluster, name] = labels(service);
             let labels = [cluster, name, gate.as_str()];
-            match counts.waiting == Some(gate) {
+            match counts.waiting == Some(gate) || counts.gated == Some(gate) {
                 true => self.families.waiting.with(labels).set(1.0),
                 false => self.families.waiting.remove(labels),
             }

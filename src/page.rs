@@ -13,7 +13,7 @@ use crate::domain::audit::Concern;
 use crate::domain::source::FirstSeen;
 use crate::domain::state::OutcomeKind;
 use crate::status::{
-    ChangeStatus, ContextStatus, DeliveryStatus, PushDecision, PushStatus, QueueStatus, ServiceStatus, Status,
+    ChangeStatus, ContextStatus, DeliveryStatus, PushDecision, PushStatus, QueueStatus, ServiceStatus, Standing, Status,
 };
 use crate::wording::{short_digest, span};
 
@@ -179,7 +179,7 @@ fn sums(status: &Status) -> Markup {
         (services, if services == 1 { "service" } else { "services" }, ""),
         (count(status, |one| one.rollout.is_some()), "rolling", "busy"),
         (count(status, is_held), "held", "warn"),
-        (count(status, |one| one.trouble.is_some()), "in trouble", "bad"),
+        (count(status, |one| matches!(one.standing(), Standing::Trouble | Standing::Unseen)), "in trouble", "bad"),
     ];
     html! {
         ul .sums {

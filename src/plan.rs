@@ -13,6 +13,7 @@ use crate::clock::{Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
 use crate::discoverer;
+use crate::domain::gate::{self, Facts, Found, GatedPlan, Other, Passage};
 use crate::domain::image::ImageReference;
 use crate::domain::operator_command;
 use crate::domain::plan::{self, Plan, ServiceSnapshot};
@@ -21,9 +22,9 @@ use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
 use crate::domain::state::{Decision, PushRef, ServiceState, State};
-use crate::domain::types::{ContextName, EventId, ServiceKey};
+use crate::domain::types::{ContextName, Digest, EventId, ServiceKey};
 use crate::domain::waiting::Waiting;
-use crate::engine::{Observation, ObservationRequest};
+use crate::engine::{AtGates, Observation, ObservationRequest, names_of};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::observer::{Observer, Round};
@@ -151,6 +152,7 @@ pub async fn look(
         verdicts.iter().flat_map(|(_, verdict)| &verdict.displaced).map(|(_, push)| push.event.clone()).collect();
     errors.extend(looked.errors.iter().map(|(_, error)| error.to_string()));
     errors.extend(daemon::refuse_contradictions(config, &looked.doubts).err().map(|error| error.to_string()));
+    let observer = Observer::new(contexts.clone());
     let observed = ask(config, contexts, &state, now).await;
     let mut preview =
         Preview { version: VERSION, at: now, pushes: Vec::new(), services: Vec::new(), errors: Vec::new() };
@@ -164,19 +166,21 @@ pub async fn look(
                 errors.push(error.to_string());
                 preview.services.push(service(&key, name, None, Comparison::Unknown, error.to_string(), Vec::new()));
             }
-            Ok(Observation { snapshot, unanswered }) => {
+            Ok(Observation { snapshot, unanswered, at_gates }) => {
                 errors.extend(unanswered.values().map(ToString::to_string));
                 let answered = |mut known: ServiceState| {
                     known.pending.retain(|repository, _| !unanswered.contains_key(repository));
                     known
                 };
-                let pushes = decide(config, &key, &answered(known.clone()), &snapshot, now);
+                let gates = AskedGates { config, state: &state, observer: &observer, key: &key, now };
+                let (pushes, found) = gates.decide(&answered(known.clone()), &snapshot, &at_gates).await;
+                errors.extend(found);
                 note_pushes(&name, &pushes, &mut decided);
                 let compared = answered(compared(config, &key, &known, now));
                 let difference = decide(config, &key, &compared, &snapshot, now);
                 let mut row = difference_of(&key, name, &snapshot, &difference);
                 add_what_stands_against(&mut row, &known, unanswered.values());
-                row.waiting.clone_from(&known.waiting);
+                row.waiting = known.waiting.clone().or(pushes.waiting().cloned());
                 preview.services.push(row);
             }
         }
@@ -237,7 +241,8 @@ pub(crate) async fn ask(config: &Config, contexts: &Contexts, state: &State, now
         let mut known = state.services.get(key).cloned().unwrap_or_default();
         operator_command::add_reconciliation(&mut known, &repositories(config, key), now);
         let pushes = known.pending.clone();
-        ObservationRequest::of(config, key, &known, pushes)
+        let request = ObservationRequest::of(config, key, &known, pushes)?;
+        Some(request.promoting(|other| state.services.get(other)))
     });
     let (round, places) = Round::new(&Observer::new(contexts.clone()), requests.collect());
     let answers = places.into_iter().map(|(place, requests)| round.clone().observe(place, requests));
@@ -291,7 +296,66 @@ fn decide(config: &Config, key: &ServiceKey, known: &ServiceState, snapshot: &Se
     plan::plan(&rules, known, snapshot, now)
 }
 
-fn note_pushes(name: &str, plan: &Plan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
+/// What is needed to judge the gates of one service.
+struct AskedGates<'a> {
+    config: &'a Config,
+    state: &'a State,
+    observer: &'a Observer,
+    key: &'a ServiceKey,
+    now: Timestamp,
+}
+
+impl AskedGates<'_> {
+    /// Decides what is pending, and judges the gates: what they need to know of images is asked in between.
+    async fn decide(
+        &self,
+        known: &ServiceState,
+        snapshot: &ServiceSnapshot,
+        seen: &AtGates,
+    ) -> (GatedPlan, Vec<String>) {
+        let first = self.judge(known, snapshot, seen, BTreeMap::new());
+        if first.questions.is_empty() {
+            return (first, Vec::new());
+        }
+        let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
+        for (question, answer) in self.observer.at_gates(first.questions.clone()).await {
+            match answer {
+                Ok(answer) => drop(found.insert((question.repository, question.digest), answer)),
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        (self.judge(known, snapshot, seen, found), errors)
+    }
+
+    fn judge(
+        &self,
+        known: &ServiceState,
+        snapshot: &ServiceSnapshot,
+        seen: &AtGates,
+        found: BTreeMap<(RepositoryKey, Digest), Found>,
+    ) -> GatedPlan {
+        let rules = self.config.rules_of(self.key);
+        let names = names_of(self.config, self.key);
+        let others = names.iter().map(|(key, name)| Other {
+            name,
+            known: self.state.services.get(key),
+            seen: seen.services.get(key).map(Option::as_ref),
+        });
+        let facts = Facts {
+            others: others.collect(),
+            approved: Some(&known.approved),
+            passes_windows: known.passes_windows.as_ref(),
+            waiting: known.gated.as_ref(),
+            found,
+        };
+        let service = self.config.name_of(self.key);
+        let passage =
+            Passage { service: &service, rules: &rules, promoted: &seen.promoted, facts: &facts, now: self.now };
+        gate::plan(&passage, known, snapshot)
+    }
+}
+
+fn note_pushes(name: &str, gated: &GatedPlan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
     let mut note = |repository: &RepositoryKey, push: &PushRef, decision: PushForecast, detail: String| {
         decided.entry((push.event.to_string(), repository.to_string())).or_default().push(PushPreview {
             aws: repository.aws.to_string(),
@@ -304,11 +368,22 @@ fn note_pushes(name: &str, plan: &Plan, decided: &mut BTreeMap<(String, String),
             detail,
         });
     };
+    let plan = &gated.plan;
     for skip in &plan.skips {
         note(&skip.repository, &skip.push, PushForecast::Skipped(skip.reason), skip.detail.clone());
     }
     for (repository, target) in plan.roll.iter().flat_map(|roll| &roll.rollout.targets) {
         note(repository, &target.push, PushForecast::Deploy, target.digest.to_string());
+    }
+    for (repository, pushes) in &gated.kept {
+        let waiting = gated.waits.iter().find(|waiting| waiting.repository == repository.name);
+        let unknown = || (PushForecast::Unknown, "AWS could not be asked".to_owned());
+        let (decision, detail) = waiting.map_or_else(unknown, |waiting| {
+            (PushForecast::Waits, format!("{}: {}", waiting.gate.as_str(), waiting.reason))
+        });
+        for push in pushes {
+            note(repository, push, decision, detail.clone());
+        }
     }
 }
 

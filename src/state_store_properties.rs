@@ -18,9 +18,9 @@ use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::source::{FirstSeen, PushSource};
 use crate::domain::state::{
-    AuditRound, AuditState, CommandRecord, ContextState, Decision, Deployed, DigestHold, Direction, FailedInPlace,
-    Outcome, OutcomeKind, Phase, PushRef, ReadingProgress, ReplacedExternally, RollbackTarget, Rollout, Seen,
-    ServiceHold, ServiceState, Sighting, Sightings, Span, State, Target,
+    Approval, AuditRound, AuditState, CommandRecord, ContextState, Decision, Deployed, DigestHold, Direction,
+    FailedInPlace, GateRefusal, Outcome, OutcomeKind, Phase, PushRef, ReadingProgress, ReplacedExternally,
+    RollbackTarget, Rollout, Seen, ServiceHold, ServiceState, Sighting, Sightings, Span, State, Target, WindowPass,
 };
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
 use crate::domain::types::{ContextName, DeploymentId, RepositoryName};
@@ -172,6 +172,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn ordered() -> impl Strategy<Value = CommandRecord> {
     let order = prop_oneof![
         Just(OperatorCommand::Deploy),
+        Just(OperatorCommand::DeployNow),
         Just(OperatorCommand::Release),
         prop::option::of(text()).prop_map(|reason| OperatorCommand::Hold { reason }),
         prop::option::of(text()).prop_map(|to| OperatorCommand::Rollback { to }),
@@ -184,17 +185,21 @@ fn ordered() -> impl Strategy<Value = CommandRecord> {
 fn waiting() -> impl Strategy<Value = Waiting> {
     let hook = (text(), prop::sample::select(HookTarget::ALL.to_vec()), text());
     let hook = hook.prop_map(|(id, target, service_deployment)| Hook { id, target, service_deployment });
-    let ends = (prop::option::of(time()), prop::option::of(text()), prop::option::of(hook));
-    (time(), target(), text(), ends).prop_map(|(since, target, reason, (until, stage, hook))| Waiting {
-        gate: Gate::Pause,
-        since,
-        repository: repository_key("hello").name,
-        tag: target.push.tag,
-        digest: target.digest,
-        reason,
-        until,
-        stage,
-        hook,
+    let ends = (prop::option::of(time()), prop::option::of(text()), prop::option::of(hook), prop::bool::ANY);
+    let gate = prop::sample::select(Gate::ALL.to_vec());
+    (gate, time(), target(), text(), ends).prop_map(|(gate, since, target, reason, (until, stage, hook, reported))| {
+        Waiting {
+            gate,
+            reported,
+            since,
+            repository: repository_key("hello").name,
+            tag: target.push.tag,
+            digest: target.digest,
+            reason,
+            until,
+            stage,
+            hook,
+        }
     })
 }
 
@@ -226,17 +231,31 @@ fn service() -> impl Strategy<Value = ServiceState> {
         of_repositories(replaced_externally),
         prop::option::of(failed_in_place),
     );
+    let approval = (time(), text()).prop_map(|(at, by)| Approval { digest: digest('b'), by, at });
+    let pass = (time(), text()).prop_map(|(at, by)| WindowPass { by, at });
+    let refusal = (time(), prop::sample::select(SkipReason::ALL.to_vec())).prop_map(|(at, reason)| GateRefusal {
+        digest: digest('b'),
+        reason,
+        at,
+    });
+    let at_gates =
+        (prop::option::of(waiting()), of_repositories(approval), prop::option::of(pass), of_repositories(refusal));
     let known_since = prop::option::of(time());
     let marks = (prop::option::of(waiting()), prop::option::of(discovered()));
-    (asked, against, marks, history, orders, known_since).prop_map(
+    (asked, against, marks, at_gates, history, orders, known_since).prop_map(
         |(
             (pending, decided, deployed, rollout),
             (held, service_hold, replaced_externally, failed_in_place),
             (waiting, discovered),
+            (gated, approved, passes_windows, refused),
             history,
             orders,
             known_since,
         )| ServiceState {
+            gated,
+            approved,
+            passes_windows,
+            refused,
             known_since,
             waiting,
             discovered,

@@ -8,6 +8,7 @@ use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity
 use crate::config::{AwsSettings, Config, Receiver};
 use crate::discoverer;
 use crate::domain::deployment::HookTarget;
+use crate::domain::gate::{Gates, ScanLevel};
 use crate::domain::image::{ImageReference, RegistryHost};
 use crate::domain::permission::{Usage, role_arn};
 use crate::domain::schedule::{ScheduleName, Target};
@@ -128,6 +129,8 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
         queue: queue.map(|url| none.arn_of_queue(url)),
         reads_events: config.polled_contexts().into_iter().chain(config.audited_contexts()).any(is_here),
         repositories: config.repositories.keys().filter(|key| is_here(&key.aws)).map(|key| key.name.clone()).collect(),
+        scanned: gated(config, name, |gates| gates.scan != ScanLevel::Off),
+        signed: gated(config, name, |gates| !gates.signed_by.is_empty()),
         services: config
             .services()
             .filter(|(_, rule)| is_here(&rule.key.aws) && rule.key.schedule().is_none())
@@ -143,6 +146,12 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
         assumed_roles: config.aws.get(name).map(|own| assumed_with(config, own)).unwrap_or_default(),
         ..none
     }
+}
+
+/// The repositories here with a service that has such a gate.
+fn gated(config: &Config, name: &ContextName, is_it: impl Fn(&Gates) -> bool) -> BTreeSet<RepositoryName> {
+    let services = config.services().filter(|(repository, rule)| &repository.aws == name && is_it(&rule.deploy.gates));
+    services.map(|(repository, _)| repository.name).collect()
 }
 
 /// The roles of other contexts that are assumed with the credentials of this one. A context whose own role is assumed assumes none.

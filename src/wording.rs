@@ -33,6 +33,11 @@ pub(crate) fn short_digest(digest: &str) -> String {
     hex.chars().take(12).collect()
 }
 
+/// A text about one service, without its name: AWS names in each message the service that it is about.
+pub(crate) fn in_general(text: &str, cluster: &str, service: &str) -> String {
+    text.replace(&format!("{cluster}/{service}"), "CLUSTER/SERVICE")
+}
+
 /// `family:revision` of a task definition's ARN.
 pub(crate) fn short_revision(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)

@@ -5,7 +5,9 @@ use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{DescribeImagesFilter, ImageDetail, ImageIdentifier, TagStatus};
 
 use super::call::{Caller, timestamp};
-use super::{AwsError, Ecr, Fault, ImagePage, REPOSITORY_NOT_FOUND};
+use super::{AwsError, Ecr, Fault, ImagePage, REPOSITORY_NOT_FOUND, ecr_gates};
+use crate::domain::gate::scan::Report;
+use crate::domain::gate::signature::Signature;
 use crate::domain::image::Registry;
 use crate::domain::types::{AccountId, Digest, DnsSuffix, Region, RepositoryName, Tag};
 use crate::domain::view::ImageView;
@@ -101,6 +103,22 @@ impl Ecr for SdkEcr {
             images: answer.image_details.unwrap_or_default().into_iter().filter_map(|image| self.view(image)).collect(),
             next: answer.next_token.filter(|token| !token.is_empty()),
         })
+    }
+
+    async fn scan(&self, repository: &RepositoryName, digest: &Digest) -> Result<Report, AwsError> {
+        ecr_gates::scan(&self.client, &self.caller, repository, digest).await
+    }
+
+    async fn is_scanned(&self, repository: &RepositoryName) -> Result<Option<bool>, AwsError> {
+        ecr_gates::is_scanned(&self.client, &self.caller, repository).await
+    }
+
+    async fn images_of_index(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Digest>, AwsError> {
+        ecr_gates::children(&self.client, &self.caller, repository, digest).await
+    }
+
+    async fn signatures(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Signature>, AwsError> {
+        ecr_gates::signatures(&self.client, &self.caller, repository, digest).await
     }
 }
 

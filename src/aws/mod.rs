@@ -10,6 +10,7 @@ mod connect;
 mod credentials;
 mod date;
 mod ecr;
+mod ecr_gates;
 mod ecs;
 mod error;
 mod identity;
@@ -37,6 +38,8 @@ use serde_json::{Map, Value};
 use crate::clock::CorrectedClock;
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::event::Record;
+use crate::domain::gate::scan::Report;
+use crate::domain::gate::signature::Signature;
 use crate::domain::polling::Request;
 use crate::domain::queue_url::QueueUrl;
 use crate::domain::task_definition::{Registration, TaskDefinition};
@@ -160,6 +163,18 @@ pub trait Ecr: fmt::Debug + Send + Sync {
 
     /// One page of the repository's tagged images.
     async fn list_tagged(&self, repository: &RepositoryName, next: Option<String>) -> Result<ImagePage, AwsError>;
+
+    /// How far the scan of one image got, and what it found.
+    async fn scan(&self, repository: &RepositoryName, digest: &Digest) -> Result<Report, AwsError>;
+
+    /// Whether images of the repository are scanned without an order for each of them; `None` if ECR does not tell.
+    async fn is_scanned(&self, repository: &RepositoryName) -> Result<Option<bool>, AwsError>;
+
+    /// The images of an index. It counts as a pull of the index, of which only the manifest is read.
+    async fn images_of_index(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Digest>, AwsError>;
+
+    /// The signatures of an image by ECR's managed signing.
+    async fn signatures(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Signature>, AwsError>;
 }
 
 /// Amazon ECS.

@@ -79,7 +79,7 @@ enum Command {
     /// Shows what happened: from the running daemon, else from the state file
     History(status::HistoryOptions),
     /// Rolls a service to what its policies select in ECR now: 0 if it is on its way or runs it, 1 if refused
-    Deploy(steer::Service),
+    Deploy(steer::DeployOptions),
     /// Deploys nothing to a service until a release
     Hold(steer::HoldOptions),
     /// Ends the holds of a service, and rolls it to what its policies select

@@ -63,6 +63,10 @@ fn text(report: &Report, names: &ServiceNames, colour: bool) -> String {
             (&outcome.detail).into(),
         ]);
     }
+    for (key, waiting) in &report.rest.waiting {
+        let result = Cell::new("waits", Tone::Warning);
+        table.row(vec![names.of(key).into(), result, "-".into(), "-".into(), waiting.to_string().into()]);
+    }
     for (key, why) in &report.rest.unfinished {
         let result = Cell::new("unfinished", Tone::Bad);
         table.row(vec![names.of(key).into(), result, "-".into(), "-".into(), why.into()]);

@@ -48,6 +48,7 @@ fn text_of(preview: &Preview, colour: bool) -> String {
         let image = format!("{}{tag}", push.repository.as_deref().unwrap_or("?"));
         let tone = match push.decision {
             PushForecast::Deploy => Tone::Good,
+            PushForecast::Waits => Tone::Warning,
             PushForecast::Unknown => Tone::Bad,
             PushForecast::Skipped(reason) => match reason.severity() {
                 Severity::Error => Tone::Bad,

@@ -20,7 +20,7 @@ use crate::status::{
     ContainerStatus, ContextStatus, DeliveryStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus,
     Standing, Status, Step, Way,
 };
-use crate::wording::{ago, counted, short_digest, short_revision, span};
+use crate::wording::{ago, counted, in_general, short_digest, short_revision, span};
 
 /// At most this many pushes are listed; `--json` has all.
 const PUSHES: usize = 10;
@@ -170,7 +170,7 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
         let (runs, revision, since) = what_runs(one, now);
         table.row(vec![name.into(), runs.into(), revision.into(), since.into(), state_of(one, now)]);
         for note in notes_of(one) {
-            notes.add(name, &note);
+            notes.add(one, &note);
         }
     }
     if table.is_empty() {
@@ -198,26 +198,37 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
 
 /// What is to be known of the services, in the order of its first mention: what holds for many is said once.
 #[derive(Debug, Default)]
-struct Notes(Vec<(String, Vec<String>)>);
+struct Notes(Vec<Note>);
+
+/// What is to be known of one service or of several.
+#[derive(Debug)]
+struct Note {
+    /// As it is about the first of them.
+    text: String,
+    /// Without the name of the service, which AWS puts into its messages.
+    general: String,
+    services: Vec<String>,
+}
 
 impl Notes {
-    fn add(&mut self, name: &str, note: &str) {
-        let note = printable(note, LONGEST);
-        match self.0.iter_mut().find(|(known, _)| *known == note) {
-            Some((_, names)) => names.push(name.to_owned()),
-            None => self.0.push((note, vec![name.to_owned()])),
+    fn add(&mut self, one: &ServiceStatus, note: &str) {
+        let text = printable(note, LONGEST);
+        let general = in_general(&text, &one.cluster, &one.service);
+        match self.0.iter_mut().find(|known| known.general == general) {
+            Some(known) => known.services.push(one.name.clone()),
+            None => self.0.push(Note { text, general, services: vec![one.name.clone()] }),
         }
     }
 
     fn render(&self, colour: bool) -> String {
         let mut text = String::new();
-        for (index, (note, names)) in self.0.iter().enumerate() {
+        for (index, note) in self.0.iter().enumerate() {
             text.push_str(if index == 0 { "\n" } else { "" });
-            text.push_str(&match &names[..] {
-                [name] => format!("{}  {note}\n", paint(name, Tone::Warning, colour)),
+            text.push_str(&match &note.services[..] {
+                [name] => format!("{}  {}\n", paint(name, Tone::Warning, colour), note.text),
                 names => {
                     let count = paint(&format!("{} services", names.len()), Tone::Warning, colour);
-                    format!("{count}  {note}\n{}", listed(names))
+                    format!("{count}  {}\n{}", note.general, listed(names))
                 }
             });
         }
@@ -357,9 +368,10 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
             let result = one.last_failure().map_or(OutcomeKind::Failed, |last| last.result);
             Cell::new(format!("last deployment {result}"), Tone::Bad)
         }
-        Standing::Undecided => {
-            Cell::new(format!("{} to decide", counted(one.undecided, "push", "pushes")), Tone::Warning)
-        }
+        Standing::Undecided => match &one.waiting {
+            Some(waiting) => Cell::new(format!("waits ({})", waiting.gate), Tone::Warning),
+            None => Cell::new(format!("{} to decide", counted(one.undecided, "push", "pushes")), Tone::Warning),
+        },
         Standing::Changed => Cell::new("changed by somebody else", Tone::Warning),
         Standing::Steady => Cell::new("ok", Tone::Good),
         Standing::Untouched if one.runs.is_none() => Cell::new("not looked at", Tone::Faint),

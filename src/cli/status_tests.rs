@@ -80,11 +80,18 @@ fn a_service_that_was_rolled_back_shows_which_digest_it_runs() {
 
 #[test]
 fn a_note_that_holds_for_many_services_is_said_once_with_their_names() {
-    let denied = "ecs:DescribeServices: AccessDeniedException: no";
-    let trouble = |n: usize| ServiceStatus { trouble: Some(denied.to_owned()), ..plain(&format!("s{n}")) };
+    // AWS names the service in each message.
+    let denied = |service: &str| format!("ecs:UpdateService: AccessDeniedException: not on service/{service}");
+    let trouble = |n: usize| {
+        let (name, trouble) = (format!("s{n}"), Some(denied(&format!("web/s{n}"))));
+        ServiceStatus { trouble, ..plain(&name) }
+    };
     let text = shown((0..30).map(trouble).collect());
-    assert_eq!(text.matches(denied).count(), 1, "{text}");
-    assert!(text.contains(&format!("30 services  {denied}\n    web/s0, web/s1,")), "{text}");
+    assert_eq!(text.matches("AccessDenied").count(), 1, "{text}");
+    let general = denied("CLUSTER/SERVICE");
+    assert!(text.contains(&format!("30 services  {general}\n    web/s0, web/s1,")), "{text}");
+    let text = shown(vec![trouble(7)]);
+    assert!(text.contains(&format!("web/s7  {}\n", denied("web/s7"))), "one alone is told as it is: {text}");
 }
 
 #[test]
@@ -99,6 +106,7 @@ fn what_waits_is_said_with_its_stage_and_what_to_do() {
         until: Some(at(600)),
         stage: Some("POST_SCALE_UP".to_owned()),
         hook: None,
+        reported: false,
     };
     let text = shown(vec![ServiceStatus { waiting: Some(waiting), ..plain("a") }]);
     assert!(text.contains("team/app:1.4 waits since 2027-01-15T08:00:00Z: ECS pauses at POST_SCALE_UP"), "{text}");

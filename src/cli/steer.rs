@@ -38,6 +38,16 @@ pub(super) struct RollbackOptions {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct DeployOptions {
+    #[command(flatten)]
+    service: Service,
+
+    /// Outside of its windows and in freezes, too; the other gates stay
+    #[arg(long)]
+    now: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ApproveOptions {
     #[command(flatten)]
     service: Service,
@@ -55,8 +65,9 @@ pub(super) fn reject(config: &Config, options: HoldOptions) -> ExitCode {
     order(config, options.service.service, OperatorCommand::Reject { reason: options.reason })
 }
 
-pub(super) fn deploy(config: &Config, options: Service) -> ExitCode {
-    order(config, options.service, OperatorCommand::Deploy)
+pub(super) fn deploy(config: &Config, options: DeployOptions) -> ExitCode {
+    let command = if options.now { OperatorCommand::DeployNow } else { OperatorCommand::Deploy };
+    order(config, options.service.service, command)
 }
 
 pub(super) fn hold(config: &Config, options: HoldOptions) -> ExitCode {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::gates::{self, Promotion, Promotions};
 use super::keys;
 use super::reader::{Finding, Findings, Found, Setting, Table, Texts, is_http};
 use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
 };
 use crate::domain::audit::EventName;
+use crate::domain::gate::Gates;
 use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
 use crate::domain::routing::Rules;
 use crate::domain::settings::{DeploySettings, RepositoryRule, ServiceRule};
@@ -43,9 +45,10 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Finding>> {
 
 fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     let mut aws = contexts(&root.table(keys::Aws::SECTION));
-    let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION));
-    let (repositories, schedules) = repositories(root, findings, &mut aws, &deploy);
-    let policies = super::discover::policies(&root.table(keys::NamedPolicy::SECTION), &deploy);
+    let mut promotions = Promotions::default();
+    let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION), &mut promotions);
+    let (mut repositories, schedules) = repositories(root, findings, &mut aws, &deploy, &mut promotions);
+    let mut policies = super::discover::policies(&root.table(keys::NamedPolicy::SECTION), &deploy, &mut promotions);
     let discover = super::discover::rules(root.tables(keys::Discover::SECTION), |table, name| {
         context_named(table, name, &mut aws)
     });
@@ -54,6 +57,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     });
     let audit = audit(&root.table(keys::Audit::SECTION));
     let names = ServiceNames::new(&repositories, schedules);
+    promotions.settle(&mut repositories, &mut policies, &names, findings);
     let config = Config {
         aws,
         poll: poll(&root.table(keys::Poll::SECTION)),
@@ -189,16 +193,19 @@ fn audit(table: &Table<'_>) -> AuditSettings {
     AuditSettings { events, interval: interval.value }
 }
 
-fn deploy_defaults(table: &Table<'_>) -> DeploySettings {
-    let settings = deploy(table, &DeploySettings::default());
+fn deploy_defaults(table: &Table<'_>, promotions: &mut Promotions) -> DeploySettings {
+    let (settings, given) = deploy(table, &DeploySettings::default());
+    promotions.defaults(given);
     table.report_unknown();
     settings
 }
 
-pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySettings {
-    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor } =
-        keys::Deploy::read(table);
+pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySettings, Promotion) {
+    let keys = keys::Deploy::read(table);
+    let (gates, given) = gates::read(table, &keys, &inherited.gates);
+    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor, .. } = keys;
     let at = observe_interval.at.or(timeout.at);
+    let pin_at = pin.at;
     let settings = DeploySettings {
         pin: pin.or(inherited.pin),
         timeout: timeout.or(inherited.timeout),
@@ -207,7 +214,9 @@ pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySet
         downtime: downtime.or(inherited.downtime),
         base: base.or(inherited.base),
         monitor: if monitor.at.is_some() { monitor.value.0 } else { inherited.monitor },
+        gates,
     };
+    gates::refuse_tags(table, &settings, pin_at, &given);
     if let Some(at) = at
         && settings.observe_interval > settings.timeout
     {
@@ -221,7 +230,7 @@ pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> DeploySet
             ),
         );
     }
-    settings
+    (settings, given)
 }
 
 /// What other repositories said of the same services.
@@ -236,13 +245,14 @@ fn repositories(
     findings: &Findings,
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
+    promotions: &mut Promotions,
 ) -> (Rules, BTreeMap<ServiceKey, String>) {
     let mut rules = Rules::new();
     let mut schedules = BTreeMap::new();
     let mut settled = Settled::default();
     for table in root.tables(keys::Repository::SECTION) {
         let at = table.span.start;
-        let Some(rule) = repository(&table, aws, deploy, &mut settled, &mut schedules) else { continue };
+        let Some(rule) = repository(&table, aws, deploy, &mut settled, promotions, &mut schedules) else { continue };
         let key = rule.key();
         if rules.contains_key(&key) {
             findings.add(
@@ -286,6 +296,7 @@ fn repository(
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
     settled: &mut Settled,
+    promotions: &mut Promotions,
     schedules: &mut BTreeMap<ServiceKey, String>,
 ) -> Option<RepositoryRule> {
     let keys::Repository { name, aws: named } = keys::Repository::read(table);
@@ -300,8 +311,10 @@ fn repository(
     let mut read = Vec::new();
     for below in below {
         let (at, key_name) = (below.span.start, below.name("service"));
-        let service = service(&below, aws, &context, policy.as_ref(), deploy);
-        read.extend(service.map(|service| (at, key_name, service)));
+        if let Some((service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) {
+            promotions.of(&service.key, given, below.name(""));
+            read.push((at, key_name, service));
+        }
     }
     for below in table.tables(keys::Schedule::SECTION) {
         let (at, key_name) = (below.span.start, below.name("scheduler"));
@@ -324,7 +337,7 @@ fn repository(
             Some(other) if !agree(other, &service.deploy) => table.report(
                 at,
                 &key_name,
-                format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base and monitor must agree", service.key),
+                format!("{} stands under another repository with other settings: timeout, observe_interval, on_failure, downtime, base, monitor, bake, windows, freeze and approval must agree", service.key),
             ),
             _ => {
                 settled.settings.insert(service.key.clone(), service.deploy.clone());
@@ -354,7 +367,13 @@ pub(super) fn require_policy(table: &Table<'_>, policy: Option<&Arc<dyn Policy>>
 
 /// What belongs to a service and not to one of its images must be the same wherever the service stands.
 fn agree(a: &DeploySettings, b: &DeploySettings) -> bool {
-    DeploySettings { pin: b.pin, ..a.clone() } == *b
+    let of_image = |gates: &Gates| Gates {
+        scan: b.gates.scan,
+        scan_timeout: b.gates.scan_timeout,
+        signed_by: b.gates.signed_by.clone(),
+        ..gates.clone()
+    };
+    DeploySettings { pin: b.pin, gates: of_image(&a.gates), ..a.clone() } == *b
 }
 
 pub(super) fn policy(table: &Table<'_>) -> Option<Arc<dyn Policy>> {
@@ -422,22 +441,23 @@ fn service(
     repository_context: &ContextName,
     repository_policy: Option<&Arc<dyn Policy>>,
     defaults: &DeploySettings,
-) -> Option<ServiceRule> {
+) -> Option<(ServiceRule, Promotion)> {
     let keys::Service { cluster, service, aws: named, container } = keys::Service::read(table);
     let context = match named {
         Some(found) => context_named(table, Setting { value: found.value, at: Some(found.at) }, aws),
         None => repository_context.clone(),
     };
     let own_policy = policy(table);
-    let deploy = deploy(table, defaults);
+    let (deploy, given) = deploy(table, defaults);
     table.report_unknown();
-    Some(ServiceRule {
+    let rule = ServiceRule {
         key: ServiceKey { aws: context, cluster: cluster?.value.0, service: service?.value.0 },
         container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
         known_since: None,
-    })
+    };
+    Some((rule, given))
 }
 
 /// A schedule stands among the services of its repository: decisions do not tell them apart.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use globset::GlobSet;
 
 use super::NamedPolicy;
+use super::gates::Promotions;
 use super::reader::{Setting, Table};
 use super::{build, given, keys, notify};
 use crate::config::reader::Found;
@@ -17,7 +18,11 @@ const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 256;
 
 /// Reads the policies by their names.
-pub(super) fn policies(table: &Table<'_>, defaults: &DeploySettings) -> BTreeMap<String, NamedPolicy> {
+pub(super) fn policies(
+    table: &Table<'_>,
+    defaults: &DeploySettings,
+    promotions: &mut Promotions,
+) -> BTreeMap<String, NamedPolicy> {
     let mut policies = BTreeMap::new();
     for (name, below) in table.named_tables() {
         if !is_of_tags(name.value, LONGEST_VALUE) {
@@ -30,7 +35,8 @@ pub(super) fn policies(table: &Table<'_>, defaults: &DeploySettings) -> BTreeMap
         let keys::NamedPolicy {} = keys::NamedPolicy::read(&below);
         let policy = build::policy(&below);
         build::require_policy(&below, policy.as_ref());
-        let deploy = build::deploy(&below, defaults);
+        let (deploy, given) = build::deploy(&below, defaults);
+        promotions.of_policy(name.value, given, below.name(""));
         below.report_unknown();
         policies.extend(policy.map(|policy| (name.value.to_owned(), NamedPolicy { policy, deploy })));
     }

@@ -12,6 +12,7 @@ use super::forms::{ClusterName, ContainerName, Every, RuleName, SchedulerName, S
 use super::reader::{Form, Found, Setting, Table, Texts};
 use super::{AwsSettings, HttpSettings, WhenMissing};
 use crate::domain::audit::EventName;
+use crate::domain::gate::{Approvals, Gates, ScanLevel};
 use crate::domain::notification::{Changes, Format};
 use crate::domain::policy::Order;
 use crate::domain::queue_url::QueueUrl;
@@ -201,6 +202,14 @@ configuration! {
         default on_failure: OnFailure = DeploySettings::default().on_failure, "What happens after a rollout failed or timed out. The digest is held either way.";
         default downtime: DowntimeMode = DeploySettings::default().downtime, "What happens to a service whose settings do not let ECS replace its tasks without downtime.";
         default base: Base = DeploySettings::default().base, "What a new revision is made from.";
+        default after: Texts = Texts::of(&[]), "Services of this file, as CLUSTER/SERVICE or AWS/CLUSTER/SERVICE, that have to run a digest first: completed, and not held.";
+        default bake: Span = Span(Duration::ZERO), "How long they have to run it without a break. Only beside `after`.";
+        default windows: Texts = Texts::of(&[]), "When rollouts may begin: days, hours and an IANA time zone, UTC without one. Without this key: at any time.";
+        default freeze: Texts = Texts::of(&[]), "Days on which no rollout begins, first and last included, with an IANA time zone, UTC without one.";
+        default approval: Approvals = Approvals::None, "Whether a rollout waits for an operator.";
+        default scan: ScanLevel = ScanLevel::Off, "The findings of ECR's scan that an image is refused for.";
+        default scan_timeout: Duration = Gates::default().scan_timeout, "How long the end of the scan is waited for, and the signatures.";
+        default signed_by: Texts = Texts::of(&[]), "ARNs of signing profiles: each must have signed the image by ECR's managed signing.";
         default monitor: Span = Span(DeploySettings::default().monitor), "How long a rollout stays under watch after ECS has completed it: tasks that keep stopping or turn unhealthy fail it. `0s`: it is completed at once.";
     }
     Discover: List "" / "discover" [], "Services that opt in by a tag of theirs, whose value names a `[policy.NAME]`. A service that is listed is as it is listed." {

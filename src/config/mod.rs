@@ -6,6 +6,7 @@ mod build;
 mod discover;
 mod discovered;
 mod forms;
+mod gates;
 mod given;
 mod keys;
 mod names;

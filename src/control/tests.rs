@@ -24,6 +24,7 @@ fn daemon(path: &Path, second: i64) -> impl Future<Output = watch::Sender<bool>>
                                 reason.unwrap_or_default()
                             }
                             OperatorCommand::Deploy
+                            | OperatorCommand::DeployNow
                             | OperatorCommand::Release
                             | OperatorCommand::Rollback { .. }
                             | OperatorCommand::Approve { .. } => String::new(),

@@ -145,6 +145,10 @@ impl Executor {
                 let answer = Box::new(observer.service_deployment(&service, &arn).await);
                 Input::Staged { service, deployment, seen, asked_at, answer }
             })),
+            Read::Gates { service, questions } => drop(self.jobs.spawn(async move {
+                let answers = observer.at_gates(questions).await;
+                Input::AtGates { service, answers }
+            })),
             Read::Compare { repository, policies } => drop(self.jobs.spawn(async move {
                 let answer = observer.best_images(&repository, policies).await;
                 Input::Compared { repository, answer }

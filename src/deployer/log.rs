@@ -203,6 +203,10 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
                 stage = waiting.stage, until = waiting.until.map(tracing::field::display), reason = waiting.reason, "waiting"
             );
         }
+        ServiceEvent::WaitsLong(waiting) => {
+            let (gate, since) = (waiting.gate.as_str(), waiting.since);
+            of_service!(warn, key, gate, %since, digest = %waiting.digest, reason = waiting.reason, "waiting for long");
+        }
         ServiceEvent::WaitsNoLonger(gate) => of_service!(info, key, gate = gate.as_str(), "waits no longer"),
         ServiceEvent::PendingDropped => {
             of_service!(info, key, "no longer in the configuration: its undecided pushes are dropped");

@@ -60,6 +60,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
             ServiceEvent::PushStable(after) => metrics.push_stable(key, *after),
             ServiceEvent::Counted(counts) => metrics.service_counts(key, *counts),
             ServiceEvent::Waits(_)
+            | ServiceEvent::WaitsLong(_)
             | ServiceEvent::WaitsNoLonger(_)
             | ServiceEvent::PushSkipped { .. }
             | ServiceEvent::HeldPushedAgain(_)

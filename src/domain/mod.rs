@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod downtime;
 pub mod event;
 pub mod finding;
+pub mod gate;
 pub mod image;
 pub mod image_event;
 pub mod level;

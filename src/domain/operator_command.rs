@@ -6,8 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::settings::RepositoryKey;
 pub use super::state::OperatorCommand;
-use super::state::{DigestHold, Direction, Phase, PushRef, RollbackTarget, Rollout, ServiceHold, ServiceState};
+use super::state::{
+    Approval, DigestHold, Direction, Phase, PushRef, RollbackTarget, Rollout, ServiceHold, ServiceState, Target,
+    WindowPass,
+};
 use super::types::{Digest, TaskDefinitionArn};
+use super::waiting::Waiting;
 
 /// Why an order is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,8 +42,9 @@ pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Times
 
 /// Ends every hold. What was held back meanwhile is deployed, if the policies still select it.
 pub fn release(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) -> String {
-    let was_held = known.service_hold.take().is_some() | !known.held.is_empty();
+    let was_held = known.service_hold.take().is_some() | !known.held.is_empty() | !known.refused.is_empty();
     known.held.clear();
+    known.refused.clear();
     known.replaced_externally.clear();
     if !was_held {
         return "nothing was held".to_owned();
@@ -58,6 +63,63 @@ pub fn deploy(known: &mut ServiceState, repositories: &[RepositoryKey], now: Tim
     }
     add_ordered_reconciliation(known, repositories, now);
     Ok(())
+}
+
+/// The same outside of windows and in freezes: what was pushed until now may begin at any time.
+///
+/// # Errors
+/// The service is held.
+pub fn deploy_now(
+    known: &mut ServiceState,
+    repositories: &[RepositoryKey],
+    by: &str,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    deploy(known, repositories, now)?;
+    // The machine's clock may be behind the one that pushes go by.
+    let pushed = known.pending.values().flatten().map(|push| push.at).max();
+    let at = pushed.map_or(now, |pushed| pushed.max(now));
+    known.passes_windows = Some(WindowPass { by: by.to_owned(), at });
+    Ok(())
+}
+
+/// Approves the digest that waits at a gate.
+///
+/// # Errors
+/// Nothing waits.
+pub fn approve(known: &mut ServiceState, by: &str, now: Timestamp) -> Result<String, Refused> {
+    let (repository, waiting) = at_a_gate(known)?;
+    let image = waiting.image();
+    known.approved.insert(repository, Approval { digest: waiting.digest, by: by.to_owned(), at: now });
+    Ok(format!("approved {image}; it is rolled out as soon as its other gates are open"))
+}
+
+/// Holds the digest that waits at a gate.
+///
+/// # Errors
+/// Nothing waits.
+pub fn reject(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Timestamp) -> Result<String, Refused> {
+    let (repository, waiting) = at_a_gate(known)?;
+    let image = waiting.image();
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason = format!("rejected by {by}{reason}");
+    let pushes = known.pending.get(&repository).into_iter().flatten();
+    let Some(push) = pushes.max_by_key(|push| push.rank()).cloned() else {
+        return Err(Refused("nothing waits for an approval".to_owned()));
+    };
+    let target = Target { digest: waiting.digest, push, image_pushed_at: None };
+    let hold = DigestHold::new(&target, SignedDuration::ZERO, reason.clone(), now);
+    known.held.insert(repository.clone(), DigestHold { rejected: true, ..hold });
+    known.approved.remove(&repository);
+    Ok(format!("{reason}; {image} is held until a newer push or a release"))
+}
+
+fn at_a_gate(known: &ServiceState) -> Result<(RepositoryKey, Waiting), Refused> {
+    let found = known.gated.as_ref().and_then(|waiting| {
+        let repository = known.pending.keys().find(|repository| repository.name == waiting.repository)?;
+        Some((repository.clone(), waiting.clone()))
+    });
+    found.ok_or_else(|| Refused("nothing waits for an approval".to_owned()))
 }
 
 /// Makes the service want what its policies select in ECR, in each of these repositories.

@@ -37,6 +37,11 @@ impl Answers {
         self.by_tag.values().chain(best).map(|image| &image.registry.account).next()
     }
 
+    /// Every image that ECR told of.
+    pub fn images(&self) -> impl Iterator<Item = &ImageView> {
+        self.by_tag.values().chain(self.best.as_ref().map(|(_, image)| image))
+    }
+
     /// ECR knows nothing.
     #[must_use]
     pub const fn none() -> Self {

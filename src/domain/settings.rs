@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::gate::Gates;
 use super::policy::Policy;
 use super::types::{ContextName, RepositoryName, ServiceKey};
 use super::words::words;
@@ -59,6 +60,8 @@ pub struct DeploySettings {
     pub downtime: DowntimeMode,
     /// What the revision is made from.
     pub base: Base,
+    /// What has to be so before a rollout begins.
+    pub gates: Gates,
     /// How long a rollout stays under watch after ECS has completed it.
     pub monitor: Duration,
 }
@@ -73,6 +76,7 @@ impl Default for DeploySettings {
             on_failure: OnFailure::Rollback,
             downtime: DowntimeMode::Refuse,
             base: Base::Service,
+            gates: Gates::default(),
             monitor: Duration::ZERO,
         }
     }

@@ -204,6 +204,30 @@ reasons! {
         listed: true,
         stands: true,
     }
+    ScanFindings = "scan_findings" {
+        meaning: "ECR's scan of the image found something of the severity that `scan` names, or worse; the detail names it.",
+        remedy: "Push an image without it. After a change of the findings, run `ecs-deployd release CLUSTER/SERVICE`.",
+        level: Info,
+        severity: Warning,
+        listed: true,
+        stands: true,
+    }
+    ScanMissing = "scan_missing" {
+        meaning: "ECR has no scan of the image, and will have none: it is off, failed, does not support the image, or took longer than `scan_timeout`.",
+        remedy: "Do what the detail says, then run `ecs-deployd release CLUSTER/SERVICE`.",
+        level: Info,
+        severity: Warning,
+        listed: true,
+        stands: true,
+    }
+    Unsigned = "unsigned" {
+        meaning: "A signing profile of `signed_by` could not sign the image, or has not within `scan_timeout`.",
+        remedy: "Look at the signing configuration of the registry, sign the image, then run `ecs-deployd release CLUSTER/SERVICE`.",
+        level: Info,
+        severity: Warning,
+        listed: true,
+        stands: true,
+    }
 }
 
 #[cfg(test)]
@@ -226,7 +250,10 @@ mod tests {
         assert_eq!(all(|reason| !reason.stands()), ["tag_mismatch", "superseded", "tag_gone", "not_an_image"]);
         assert_eq!(all(|reason| reason.level() == Level::Debug), ["duplicate", "untagged", "not_configured"]);
         assert_eq!(all(|reason| reason.level() == Level::Warn), ["malformed"]);
-        assert_eq!(all(|reason| reason.severity() == Severity::Warning), ["held", "rejected"]);
+        assert_eq!(
+            all(|reason| reason.severity() == Severity::Warning),
+            ["held", "rejected", "scan_findings", "scan_missing", "unsigned"]
+        );
         let errors = ["malformed", "downtime", "service_missing", "no_container"];
         assert_eq!(all(|reason| reason.severity() == Severity::Error), errors);
     }

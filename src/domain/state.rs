@@ -14,6 +14,7 @@ use super::settings::RepositoryKey;
 use super::types::{ContextName, DeploymentId, Digest, ServiceKey, TaskDefinitionArn};
 use super::waiting::Waiting;
 
+mod approval;
 mod auditing;
 mod decision;
 mod hold;
@@ -25,6 +26,7 @@ mod seen;
 mod shared_map;
 mod sightings;
 
+pub use approval::{Approval, GateRefusal, WindowPass};
 pub use auditing::{AuditProgress, AuditRound, AuditState};
 pub use decision::Decision;
 pub use hold::{DigestHold, ReplacedExternally, ServiceHold};
@@ -119,9 +121,21 @@ pub struct ServiceState {
     /// An operator holds the whole service: nothing is deployed to it before a release.
     #[serde(rename = "frozen", default, skip_serializing_if = "Option::is_none")]
     pub service_hold: Option<ServiceHold>,
-    /// What waits.
+    /// What waits at a hook of ECS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
+    /// What waits at a gate, before its rollout begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gated: Option<Waiting>,
+    /// The digests that operators approved, and that were not rolled out yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub approved: BTreeMap<RepositoryKey, Approval>,
+    /// An operator has windows and freezes passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passes_windows: Option<WindowPass>,
+    /// What a gate refused last: a release has it judged again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<RepositoryKey, GateRefusal>,
     /// What is known of the service because it was found by its tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovered: Option<Discovered>,
@@ -163,6 +177,12 @@ impl ServiceState {
     pub fn made(&self, revision: &TaskDefinitionArn) -> bool {
         self.deployed.as_ref().is_some_and(|deployed| &deployed.revision == revision)
             || self.history.iter().any(|outcome| outcome.revision.as_ref() == Some(revision))
+    }
+
+    /// What waits, for those who look: what ECS rolls already comes first.
+    #[must_use]
+    pub fn what_waits(&self) -> Option<&Waiting> {
+        self.waiting.as_ref().or(self.gated.as_ref())
     }
 
     /// Writes down what an operator ordered.

@@ -227,6 +227,14 @@ pub struct ImageView {
 }
 
 impl ImageView {
+    /// Whether it is an index of images for several platforms.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        const INDEX: [&str; 2] =
+            ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+        self.manifest_type.as_deref().is_some_and(|kind| INDEX.contains(&kind))
+    }
+
     /// Why this is not a container image, if it is none.
     #[must_use]
     pub fn not_an_image(&self) -> Option<String> {

@@ -12,6 +12,11 @@ use super::words::{words, words_in_json};
 words! {
     /// Where something waits: a closed set, the same in metrics, status and notifications.
     pub enum Gate {
+        After = "after", "A service that comes first and has not run the digest for long enough: `after` and `bake`.";
+        Window = "window", "The next of `windows`, or the end of a `freeze`.";
+        Approval = "approval", "An operator's approval of the digest.";
+        Scan = "scan", "The end of ECR's scan of the image.";
+        Signature = "signature", "The signature of a signing profile.";
         Pause = "pause", "A lifecycle hook of ECS, at which its deployment waits for an answer.";
     }
 }
@@ -43,6 +48,9 @@ pub struct Waiting {
     /// The hook that ECS waits at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<Hook>,
+    /// Whether it was reported to people already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// The hook that ECS waits at.
@@ -60,14 +68,24 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         write!(f, "{}{tag} waits since {:.0}: {}", self.repository, self.since, self.reason)?;
-        match self.until {
-            Some(until) => write!(f, "; the waiting ends by itself at {until:.0}"),
-            None => Ok(()),
+        match (self.until, self.gate) {
+            // A window says itself when it opens.
+            (None, _) | (Some(_), Gate::Window) => Ok(()),
+            (Some(until), Gate::After | Gate::Approval | Gate::Scan | Gate::Signature | Gate::Pause) => {
+                write!(f, "; the waiting ends by itself at {until:.0}")
+            }
         }
     }
 }
 
 impl Waiting {
+    /// The image that waits, for people.
+    #[must_use]
+    pub fn image(&self) -> String {
+        let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+        format!("{}{tag} ({})", self.repository, self.digest)
+    }
+
     /// Whether both mean the same waiting, whatever was seen of it since.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

@@ -14,6 +14,8 @@ impl Handler<'_> {
     pub(super) fn command(&mut self, command: Command) {
         let repositories: Vec<RepositoryKey> = self.rules.of(self.key).into_keys().collect();
         let now = self.now.time;
+        // Whatever waits at a gate is looked at with what the operator says.
+        self.service.gate = None;
         match &command.order {
             OperatorCommand::Hold { reason } => {
                 let answer = operator_command::hold(self.record_mut(), &command.by, reason.as_deref(), now);
@@ -27,7 +29,14 @@ impl Handler<'_> {
                 Ok(()) => self.service.commands.push(command),
                 Err(refused) => self.answer(command, Err(refused)),
             },
-            OperatorCommand::Approve { .. } | OperatorCommand::Reject { .. } => self.answer_waiting(command),
+            OperatorCommand::DeployNow => {
+                let answer = operator_command::deploy_now(self.record_mut(), &repositories, &command.by, now);
+                match answer {
+                    Ok(()) => self.service.commands.push(command),
+                    Err(refused) => self.answer(command, Err(refused)),
+                }
+            }
+            OperatorCommand::Approve { .. } | OperatorCommand::Reject { .. } => self.approve_or_reject(command),
             OperatorCommand::Rollback { .. } if self.rules.region(&self.key.aws).is_none() => {
                 let refused = Refused("its AWS context is not in the configuration".to_owned());
                 self.answer(command, Err(refused));
@@ -77,6 +86,8 @@ impl Handler<'_> {
             self.emit(ServiceEvent::PendingDropped);
             self.record_mut().pending.clear();
         }
+        self.service.gate = None;
+        self.waits_no_longer();
         for command in std::mem::take(&mut self.service.commands) {
             self.answer(command, Err(Refused("the service left the configuration".to_owned())));
         }

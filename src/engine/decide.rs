@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use super::effect::Answer;
 use super::event::ServiceEvent;
 use super::now::Moment;
-use super::observation::{Observation, ObservationRequest};
+use super::observation::{AtGates, Observation, ObservationRequest};
 use super::service::{Call, Command, Handler, Question};
 use super::workflow::{Ending, Workflow};
 use crate::domain::aws_error::AwsError;
+use crate::domain::gate::GatedPlan;
 use crate::domain::operator_command::Refused;
-use crate::domain::plan::{self, Plan, Pushes, Roll, ServiceSnapshot};
+use crate::domain::plan::{Plan, Pushes, Roll, ServiceSnapshot};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
-use crate::domain::state::{OperatorCommand, Outcome, OutcomeKind, PushRef, ServiceState};
+use crate::domain::state::{Outcome, OutcomeKind, PushRef};
 
 impl Handler<'_> {
     /// The answer to what was asked about the service.
@@ -26,7 +27,7 @@ impl Handler<'_> {
         asked_at: Moment,
     ) {
         self.service.question = Question::Idle;
-        let Observation { snapshot, unanswered } = match answer {
+        let Observation { snapshot, unanswered, at_gates } = match answer {
             Ok(observation) => observation,
             Err(error) => {
                 self.commands_undecided(&error);
@@ -52,12 +53,12 @@ impl Handler<'_> {
         if let Some(error) = unanswered.values().next().filter(|_| pushes.is_empty()) {
             self.commands_undecided(error);
         } else {
-            self.decide(&pushes, &snapshot, asked_at);
+            self.decide(&pushes, &snapshot, &at_gates, asked_at);
         }
     }
 
     /// Decides these pushes. What is known of the rollout under way comes first: it may be complete, or have failed.
-    fn decide(&mut self, pushes: &Pushes, snapshot: &ServiceSnapshot, asked_at: Moment) {
+    fn decide(&mut self, pushes: &Pushes, snapshot: &ServiceSnapshot, at_gates: &AtGates, asked_at: Moment) {
         self.saw_management(snapshot.service.as_ref());
         let was_idle = self.service.workflow == Workflow::Idle;
         self.judge(snapshot.service.as_ref(), asked_at);
@@ -69,14 +70,15 @@ impl Handler<'_> {
             self.service.question = Question::AskAgain(again);
             return;
         }
-        let plan = self.plan(pushes, snapshot);
-        plan.write_down(pushes, self.record_mut());
-        self.tell_skips(&plan);
-        self.answer_deploys(&plan);
-        if let Some(roll) = &plan.roll {
+        let gated = self.plan(pushes, snapshot, at_gates);
+        gated.write_down(pushes, self.record_mut());
+        self.tell_skips(&gated.plan);
+        self.wait_at_gates(&gated, pushes);
+        self.answer_deploys(&gated);
+        if let Some(roll) = &gated.plan.roll {
             self.note_missed(roll);
         }
-        if let Some(Roll { rollout, registration }) = plan.roll {
+        if let Some(Roll { rollout, registration }) = gated.plan.roll {
             self.emit(ServiceEvent::RolloutDecided {
                 targets: rollout.targets.clone(),
                 from: rollout.replaces.clone(),
@@ -110,13 +112,6 @@ impl Handler<'_> {
         }
     }
 
-    fn plan(&self, pushes: &Pushes, snapshot: &ServiceSnapshot) -> Plan {
-        // Another push may have come in meanwhile: only what was asked about is decided.
-        let known = self.record().cloned().unwrap_or_default();
-        let asked = ServiceState { pending: pushes.clone(), ..known };
-        plan::plan(&self.rules.of(self.key), &asked, snapshot, self.now.time)
-    }
-
     fn tell_skips(&mut self, plan: &Plan) {
         for skip in &plan.skips {
             self.emit(ServiceEvent::PushSkipped {
@@ -143,10 +138,12 @@ impl Handler<'_> {
     }
 
     /// Answers those who ordered a deployment with what was decided.
-    fn answer_deploys(&mut self, plan: &Plan) {
+    fn answer_deploys(&mut self, gated: &GatedPlan) {
+        let plan = &gated.plan;
         let targets = plan.roll.iter().flat_map(|roll| roll.rollout.targets.values()).map(|target| &target.push);
-        if plan.skips.iter().map(|skip| &skip.push).chain(targets).any(PushRef::is_reconciliation) {
-            self.answer_all_deploys(&told(plan));
+        let waits = gated.kept.values().flatten().filter(|_| gated.questions.is_empty());
+        if plan.skips.iter().map(|skip| &skip.push).chain(targets).chain(waits).any(PushRef::is_reconciliation) {
+            self.answer_all_deploys(&told(gated));
         }
     }
 
@@ -157,7 +154,7 @@ impl Handler<'_> {
 
     /// Whoever ordered a deployment gets this answer.
     pub(super) fn answer_all_deploys(&mut self, answer: &Answer) {
-        let is_deploy = |command: &mut Command| command.order == OperatorCommand::Deploy;
+        let is_deploy = |command: &mut Command| command.order.deploys();
         let deploys: Vec<Command> = self.service.commands.extract_if(.., is_deploy).collect();
         for command in deploys {
             self.answer(command, answer.clone());
@@ -185,13 +182,17 @@ fn refusal(reason: String, now: Timestamp) -> Outcome {
 }
 
 /// What a plan means to whoever ordered it.
-fn told(plan: &Plan) -> Answer {
+fn told(gated: &GatedPlan) -> Answer {
+    let plan = &gated.plan;
     if let Some(roll) = &plan.roll {
         let targets = roll.rollout.targets.iter().map(|(repository, target)| {
             let tag = target.push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
             format!("{}{tag} ({})", repository.name, target.digest)
         });
         return Ok(format!("rolling to {}", targets.collect::<Vec<_>>().join(" and ")));
+    }
+    if let Some(waiting) = gated.waiting() {
+        return Ok(format!("it waits: {waiting}"));
     }
     if let Some(reason) = &plan.refused {
         return Err(Refused(reason.clone()));

@@ -10,6 +10,7 @@ use super::event::Event;
 use super::now::Moment;
 use super::observation::ObservationRequest;
 use crate::domain::deployment::HookAction;
+use crate::domain::gate::Question;
 use crate::domain::notification::Notification;
 use crate::domain::operator_command::Refused;
 use crate::domain::policy::Policy;
@@ -105,6 +106,13 @@ pub enum Read {
         seen: Box<ServiceView>,
         /// When that was.
         asked_at: Moment,
+    },
+    /// What ECR says of images whose scans or signatures a gate judges.
+    Gates {
+        /// The service.
+        service: ServiceKey,
+        /// What is asked of each image.
+        questions: Vec<Question>,
     },
     /// What the policies of services select in their repository.
     Compare {

@@ -290,6 +290,8 @@ pub enum ServiceEvent {
     Proven(Counts),
     /// Something waits for the service.
     Waits(Waiting),
+    /// Something has waited for long.
+    WaitsLong(Waiting),
     /// What waited there does not any more.
     WaitsNoLonger(Gate),
     /// The service left the configuration: its undecided pushes are dropped.
@@ -324,8 +326,10 @@ pub struct ServiceCounts {
     pub held: usize,
     /// Pushes that are not decided.
     pub undecided: usize,
-    /// Where something waits for one of the services.
+    /// Where ECS waits for one of the services.
     pub waiting: Option<Gate>,
+    /// The gate at which a push waits for one of the services.
+    pub gated: Option<Gate>,
     /// Whether one of the services is in the configuration.
     pub configured: bool,
 }

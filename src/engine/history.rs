@@ -49,6 +49,7 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
         | ServiceEvent::Proven(_)
         | ServiceEvent::MonitoringBegun(_)
         | ServiceEvent::Waits(_)
+        | ServiceEvent::WaitsLong(_)
         | ServiceEvent::WaitsNoLonger(_)
         | ServiceEvent::Counted(_) => {}
     }

@@ -140,6 +140,7 @@ impl Handler<'_> {
             until: hook.expires_at,
             stage: seen.stage.clone(),
             hook: Some(named),
+            reported: false,
         })
     }
 
@@ -152,6 +153,7 @@ impl Handler<'_> {
                     OperatorCommand::Reject { .. } => HookAction::Rollback,
                     OperatorCommand::Approve { .. }
                     | OperatorCommand::Deploy
+                    | OperatorCommand::DeployNow
                     | OperatorCommand::Hold { .. }
                     | OperatorCommand::Release
                     | OperatorCommand::Rollback { .. } => HookAction::Continue,

@@ -14,6 +14,7 @@ use crate::domain::aws_error::AwsError;
 use crate::domain::deployment::ServiceDeploymentView;
 use crate::domain::discovery::Look;
 use crate::domain::event::ParsedEvent;
+use crate::domain::gate::{Found, Question};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{AuditProgress, OperatorCommand, ReadingProgress};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
@@ -88,6 +89,13 @@ pub enum Input {
         asked_at: Moment,
         /// The answer; `None` if ECS does not know the service deployment.
         answer: Box<Result<Option<ServiceDeploymentView>, AwsError>>,
+    },
+    /// What ECR says of images whose scans or signatures a gate judges.
+    AtGates {
+        /// The service.
+        service: ServiceKey,
+        /// The answers.
+        answers: Vec<(Question, Result<Found, AwsError>)>,
     },
     /// ECS took the answer to a hook, or did not.
     Continued {

@@ -4,6 +4,7 @@
 //! [`Engine::next_wake`] says when time alone makes a difference. It never waits, and neither calls AWS nor touches the disk, the log or a
 //! metric: the shell around it does, and feeds the answers back as inputs.
 
+mod approvals;
 mod backoff;
 mod clock;
 mod command;
@@ -14,6 +15,7 @@ mod discovery;
 mod durability;
 mod effect;
 mod event;
+mod gates;
 mod history;
 mod hooks;
 mod input;
@@ -57,7 +59,9 @@ pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
 pub use event::{DiscoveryEvent, Event, Found, Missed, PushSkipped, ServiceCounts, ServiceEvent, Taken};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
-pub use observation::{ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_tags};
+pub use observation::{
+    AtGates, ByService, Inspected, Location, Observation, ObservationRequest, Seen, Unlocated, names_of, names_tags,
+};
 pub use rest::Rest;
 pub use rules::Rules;
 pub use schedule::SERVICES_A_CALL;
@@ -108,7 +112,7 @@ pub struct Engine {
     /// What was told to be wrong with services that have a tag.
     doubts: BTreeMap<(String, ServiceKey), Doubt>,
     /// The time of the last transition: what was due then has been seen to.
-    handled_at: Moment,
+    handled: Now,
 }
 
 impl Engine {
@@ -129,7 +133,7 @@ impl Engine {
             started_at: now.time,
             counted: BTreeMap::new(),
             doubts: BTreeMap::new(),
-            handled_at: now.moment,
+            handled: now,
         };
         let under_way = engine.state.services.iter().filter(|(_, known)| known.rollout.is_some());
         for key in under_way.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
@@ -141,11 +145,13 @@ impl Engine {
 
     /// Takes what has come in, and gives what follows from it.
     pub fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Effect> {
-        self.handled_at = now.moment;
+        self.handled = now;
         for input in inputs {
             self.take(input, now);
         }
-        self.follow_touched();
+        self.judge_before_writes(now);
+        self.follow_touched(now);
+        self.wake_gates(now);
         self.observe_pending(now);
         self.inspect_unverified(now);
         self.stop_unwanted(now);
@@ -155,7 +161,7 @@ impl Engine {
         }
         self.watch_rollouts(now);
         self.compare_next(now);
-        self.follow_touched();
+        self.follow_touched(now);
         self.forget_idle();
         self.commit(now);
         std::mem::take(&mut self.out.effects)
@@ -169,17 +175,20 @@ impl Engine {
             service::Question::AskAgain(at) => Some(at),
             service::Question::Idle | service::Question::Asked => None,
         });
+        let handled_at = self.handled.moment;
+        let gates = services.clone().filter_map(|service| service.gate.as_ref()?.wake(self.handled));
         services
             .flat_map(|service| service.calls.wakes().chain(service.workflow.wake()))
             .chain(asks)
+            .chain(gates)
             .chain(self.watches.values().filter_map(WatchRound::wake))
             .chain(self.line.wake())
             .chain(self.comparison.wake())
             .chain(self.out.durability.wake())
-            .filter(|at| *at > self.handled_at)
+            .filter(|at| *at > handled_at)
             .min()
-            .unwrap_or(self.handled_at.plus(HEARTBEAT))
-            .min(self.handled_at.plus(HEARTBEAT))
+            .unwrap_or(handled_at.plus(HEARTBEAT))
+            .min(handled_at.plus(HEARTBEAT))
     }
 
     fn take(&mut self, input: Input, now: Now) {
@@ -225,6 +234,9 @@ impl Engine {
             }
             Input::Continued { id, answer } => {
                 self.with(&id.service, now, |handler| handler.hook_answered(&id, answer));
+            }
+            Input::AtGates { service, answers } => {
+                self.with(&service, now, |handler| handler.found_at_gates(answers));
             }
             Input::Stopped { service, answer } => self.with(&service, now, |handler| handler.stopped(answer)),
             Input::StoppedTasks { service, deployment, answer } => {
@@ -277,8 +289,9 @@ impl Engine {
     }
 
     /// Keeps what is derived from the services that a transition has touched: who has pending pushes, and the counts.
-    fn follow_touched(&mut self) {
+    fn follow_touched(&mut self, now: Now) {
         for key in std::mem::take(&mut self.out.touched) {
+            self.wake_followers(&key, now.time);
             let pending = self.state.services.get(&key).is_some_and(|known| !known.pending.is_empty());
             match pending {
                 true => self.pending.insert(key.clone()),
@@ -302,6 +315,7 @@ impl Engine {
             let Some(known) = self.state.services.get(&key) else { continue };
             counts.rolling += usize::from(known.rollout.is_some());
             counts.waiting = counts.waiting.or(known.waiting.as_ref().map(|waiting| waiting.gate));
+            counts.gated = counts.gated.or(known.gated.as_ref().map(|waiting| waiting.gate));
             if self.rules.has(&key) {
                 counts.held += usize::from(known.is_held());
                 counts.undecided += known.pending.values().map(Vec::len).sum::<usize>();

@@ -3,6 +3,7 @@
 use super::event::{Event, ServiceEvent};
 use super::rules::Rules;
 use crate::domain::notification::Notification;
+use crate::domain::waiting::Gate;
 
 /// The notification about something that happened, where there is one.
 pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notification> {
@@ -11,7 +12,12 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notification> {
             ServiceEvent::RolloutEnded { outcome, .. } | ServiceEvent::Refused(outcome) => {
                 Some(Notification::of_deployment(rules.named(key), outcome))
             }
-            ServiceEvent::Waits(waiting) => Some(Notification::of_waiting(rules.named(key), waiting)),
+            ServiceEvent::Waits(waiting) => match waiting.gate {
+                Gate::Approval | Gate::Pause => Some(Notification::of_waiting(rules.named(key), waiting)),
+                // These open by themselves: people hear of what waits for long.
+                Gate::After | Gate::Window | Gate::Scan | Gate::Signature => None,
+            },
+            ServiceEvent::WaitsLong(waiting) => Some(Notification::of_waiting(rules.named(key), waiting)),
             ServiceEvent::HeldPushedAgain(push) => Some(Notification::of_held_push(rules.named(key), push)),
             ServiceEvent::PushSkipped { .. }
             | ServiceEvent::Warned(_)

@@ -1,18 +1,19 @@
 //! What is asked about a service before its pushes are decided, and what was found out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::domain::aws_error::AwsError;
+use crate::domain::gate::{Other, after};
 use crate::domain::operator_command::{Named, Refused};
 use crate::domain::plan::{Pushes, ServiceSnapshot};
 use crate::domain::policy::Policy;
 use crate::domain::settings::{Base, RepositoryKey};
 use crate::domain::state::ServiceState;
 use crate::domain::task_definition::{Registration, TaskDefinition};
-use crate::domain::types::{EcsName, ServiceKey, Tag, TaskDefinitionArn};
-use crate::domain::view::{Fate, ServiceView, Unrollable};
+use crate::domain::types::{Digest, EcsName, ServiceKey, Tag, TaskDefinitionArn};
+use crate::domain::view::{Fate, ImageView, ServiceView, Unrollable};
 
 /// A service as ECS describes it, or why it is none that could be rolled.
 pub type Seen = Result<ServiceView, Unrollable>;
@@ -37,6 +38,10 @@ pub struct ObservationRequest {
     pub pinned: Option<TaskDefinitionArn>,
     /// Whether the rollback target is known already, because a rollout is being superseded: then what runs need not be asked.
     pub has_rollback_target: bool,
+    /// The services that the service comes after.
+    pub after: Vec<ServiceKey>,
+    /// The digests that those may have proven: whether the service's own repositories have them.
+    pub promotable: BTreeMap<RepositoryKey, BTreeSet<Digest>>,
 }
 
 impl ObservationRequest {
@@ -61,7 +66,22 @@ impl ObservationRequest {
             rules: rules.iter().map(rule).collect(),
             pinned,
             has_rollback_target: known.rollout.is_some(),
+            after: first.deploy.gates.after.clone(),
+            promotable: BTreeMap::new(),
         })
+    }
+
+    /// The same with what the services before may have proven, by their records.
+    #[must_use]
+    pub fn promoting<'a>(self, record: impl Fn(&ServiceKey) -> Option<&'a ServiceState>) -> Self {
+        let names: Vec<Other<'a>> =
+            self.after.iter().map(|key| Other { name: "", known: record(key), seen: None }).collect();
+        let digests = after::candidates(&names);
+        let promotable = match digests.is_empty() {
+            true => BTreeMap::new(),
+            false => self.pushes.keys().map(|repository| (repository.clone(), digests.clone())).collect(),
+        };
+        Self { promotable, ..self }
     }
 }
 
@@ -72,6 +92,25 @@ pub struct Observation {
     pub snapshot: ServiceSnapshot,
     /// Repositories that could not be asked: what was pushed to them cannot be decided yet, what was pushed to others can.
     pub unanswered: BTreeMap<RepositoryKey, AwsError>,
+    /// What its gates need to know.
+    pub at_gates: AtGates,
+}
+
+/// What the gates of a service need to know beside the record.
+#[derive(Debug, Clone, Default)]
+pub struct AtGates {
+    /// The services that it comes after, as ECS describes them; `None` for one that is not there.
+    pub services: BTreeMap<ServiceKey, Option<ServiceView>>,
+    /// The images that may be promoted, of each of its repositories.
+    pub promoted: BTreeMap<RepositoryKey, Vec<ImageView>>,
+}
+
+/// The services that a service comes after, with what operators call them.
+#[must_use]
+pub fn names_of(config: &Config, key: &ServiceKey) -> Vec<(ServiceKey, String)> {
+    let rules = config.rules_of(key);
+    let after = rules.values().next().map(|rule| rule.deploy.gates.after.as_slice()).unwrap_or_default();
+    after.iter().map(|other| (other.clone(), config.name_of(other))).collect()
 }
 
 /// What a look at an unfinished rollout found.

@@ -28,6 +28,9 @@ impl Engine {
         for key in known.iter().filter(|key| !self.rules.has(key)).cloned().collect::<Vec<_>>() {
             self.with(&key, now, |handler| handler.leave());
         }
+        for service in self.services.values_mut() {
+            service.gate = None;
+        }
         self.out.unsettled.recount(&self.state);
         self.out.touched.extend(known);
     }

@@ -1,15 +1,19 @@
 //! Whether anything is left to do, and what was done until then.
 
 use super::Engine;
+use super::gates::GateWait;
 use super::service::Service;
-use crate::domain::state::{Outcome, OutcomeKind};
+use crate::domain::state::{Outcome, OutcomeKind, ServiceState};
 use crate::domain::types::ServiceKey;
+use crate::domain::waiting::Waiting;
 
 /// What there is to say when the work is over.
 #[derive(Debug, Default)]
 pub struct Rest {
     /// The rollouts that ended, in the order of their ends.
     pub ended: Vec<(ServiceKey, Outcome)>,
+    /// What waits at a gate.
+    pub waiting: Vec<(ServiceKey, Waiting)>,
     /// What could not be finished, and why.
     pub unfinished: Vec<(ServiceKey, String)>,
     /// Why the state could not be written, if it could not.
@@ -37,8 +41,17 @@ impl Engine {
             return true;
         }
         let is_hopeless = |service: &Service| service.calls.need_operator();
-        let is_open = |key: &ServiceKey| !self.services.get(key).is_some_and(is_hopeless);
+        let is_open = |key: &ServiceKey| !self.services.get(key).is_some_and(is_hopeless) && !self.waits_at_a_gate(key);
         self.is_durable() && !self.undone().any(is_open)
+    }
+
+    /// Whether all that is undone of a service waits at a gate.
+    fn waits_at_a_gate(&self, key: &ServiceKey) -> bool {
+        let known = self.state.services.get(key).filter(|known| known.rollout.is_none() && known.gated.is_some());
+        let gate = self.services.get(key).and_then(|service| service.gate.as_ref());
+        let rests =
+            |gate: &GateWait, known: &ServiceState| gate.rests(self.handled.moment) && gate.covers(&known.pending);
+        matches!((known, gate), (Some(known), Some(gate)) if rests(gate, known))
     }
 
     fn undone(&self) -> impl Iterator<Item = &ServiceKey> {
@@ -56,13 +69,16 @@ impl Engine {
             .map(|(key, outcome)| (key.clone(), outcome.clone()))
             .collect();
         ended.sort_by_key(|(_, outcome)| outcome.ended_at);
-        let unfinished = self.undone().map(|key| {
+        let waits = |key: &ServiceKey| Some((key.clone(), self.state.services.get(key)?.gated.clone()?));
+        let waiting = self.undone().filter(|key| self.waits_at_a_gate(key)).filter_map(waits);
+        let unfinished = self.undone().filter(|key| !self.waits_at_a_gate(key)).map(|key| {
             let why = self.services.get(key).and_then(|service| service.calls.last_error().cloned());
             (key.clone(), why.unwrap_or_else(|| "not finished; the next run goes on with it".to_owned()))
         });
         Rest {
             ended,
             unfinished: unfinished.collect(),
+            waiting: waiting.collect(),
             unwritten: self.state_error().cloned().filter(|_| !self.is_durable()),
         }
     }

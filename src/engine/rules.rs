@@ -18,13 +18,22 @@ pub struct Rules {
     /// The same with the services that were found.
     config: Arc<Config>,
     regions: BTreeMap<ContextName, Region>,
+    /// The services that come after each service.
+    followers: BTreeMap<ServiceKey, Vec<ServiceKey>>,
 }
 
 impl Rules {
     /// The rules of a configuration, with the Regions of the contexts that there are clients for.
     #[must_use]
     pub fn new(config: Arc<Config>, regions: BTreeMap<ContextName, Region>) -> Self {
-        Self { configured: Arc::clone(&config), config, regions }
+        let followers = followers_of(&config);
+        Self { configured: Arc::clone(&config), config, regions, followers }
+    }
+
+    /// The services that come after a service.
+    #[must_use]
+    pub fn followers(&self, key: &ServiceKey) -> &[ServiceKey] {
+        self.followers.get(key).map_or(&[], Vec::as_slice)
     }
 
     /// The configuration, with the services that were found by their tags.
@@ -42,6 +51,7 @@ impl Rules {
     /// Takes in the services that the state says were found.
     pub(super) fn follow_found(&mut self, state: &State) {
         self.config = self.configured.with_discovered(state);
+        self.followers = followers_of(&self.config);
     }
 
     /// The AWS contexts that can be reached.
@@ -86,4 +96,14 @@ impl Rules {
     pub fn find(&self, named: &str) -> Result<ServiceKey, Refused> {
         self.config.names.find(named).cloned().map_err(Refused)
     }
+}
+
+fn followers_of(config: &Config) -> BTreeMap<ServiceKey, Vec<ServiceKey>> {
+    let mut followers: BTreeMap<ServiceKey, Vec<ServiceKey>> = BTreeMap::new();
+    for (_, rule) in config.services() {
+        for first in &rule.deploy.gates.after {
+            followers.entry(first.clone()).or_default().push(rule.key.clone());
+        }
+    }
+    followers
 }

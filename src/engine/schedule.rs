@@ -78,6 +78,7 @@ impl Engine {
             let pushes = self.askable(&key, now.moment);
             let Some(known) = self.state.services.get(&key).filter(|_| !pushes.is_empty()) else { continue };
             let Some(request) = ObservationRequest::of(self.rules.config(), &key, known, pushes) else { continue };
+            let request = request.promoting(|other| self.state.services.get(other));
             self.services.entry(key).or_default().question = Question::Asked;
             requests.push(request);
         }
@@ -105,7 +106,12 @@ impl Engine {
         let Some(known) = self.state.services.get(key) else { return Pushes::new() };
         let answers = |repository| calls.resolve.get(repository).is_none_or(|backoff| backoff.is_over(now));
         let open = known.pending.iter().filter(|(repository, _)| answers(*repository));
-        open.map(|(repository, pushes)| (repository.clone(), pushes.clone())).collect()
+        let open: Pushes = open.map(|(repository, pushes)| (repository.clone(), pushes.clone())).collect();
+        match &service.gate {
+            // Nothing has changed for what waits at a gate.
+            Some(gate) if gate.covers(&open) => Pushes::new(),
+            Some(_) | None => open,
+        }
     }
 
     /// Asks how far rollouts got of which only the record is known: right before something is done, that is, not while the state cannot be

@@ -7,6 +7,7 @@ use super::backoff::Backoff;
 use super::durability::Durability;
 use super::effect::{CommandId, Effect, Read, RolloutId};
 use super::event::{Event, ServiceEvent};
+use super::gates::{FoundAt, GateWait};
 use super::history;
 use super::hooks::{HookAnswer, HookCall};
 use super::notifications;
@@ -17,9 +18,10 @@ use super::rules::Rules;
 use super::settled::Unsettled;
 use super::workflow::{Turn, Workflow};
 use crate::domain::aws_error::AwsError;
+use crate::domain::gate;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{OperatorCommand, ServiceState, State};
-use crate::domain::types::ServiceKey;
+use crate::domain::types::{Digest, ServiceKey};
 use crate::domain::view::{Management, ServiceView};
 
 /// Answers without the service, one after the other, after which it is gone.
@@ -48,6 +50,12 @@ pub(super) struct Service {
     pub(super) hook_answer: Option<HookAnswer>,
     /// A service deployment that ECS is told to stop before the service is looked at.
     pub(super) stop: Option<(String, HookCall)>,
+    /// What waits at a gate.
+    pub(super) gate: Option<GateWait>,
+    /// What ECR said of images whose scans or signatures are judged.
+    pub(super) found: BTreeMap<(RepositoryKey, Digest), FoundAt>,
+    /// What was asked of it last.
+    pub(super) asked: Vec<gate::Question>,
     /// Up to when ECS is given the time to begin its own rollback.
     pub(super) ecs_goes_back_until: Option<Moment>,
 }
@@ -87,6 +95,8 @@ pub(super) enum Call<'a> {
     Watch,
     /// The stages of a rollout, where ECS tells them.
     Stages,
+    /// What ECR says of an image that waits at a gate.
+    Gates,
 }
 
 /// The backoffs of a service's calls.
@@ -98,6 +108,7 @@ pub(super) struct Calls {
     pub(super) write: Backoff,
     pub(super) watch: Backoff,
     pub(super) stages: Backoff,
+    pub(super) gates: Backoff,
 }
 
 impl Calls {
@@ -109,11 +120,14 @@ impl Calls {
             Call::Write => &mut self.write,
             Call::Watch => &mut self.watch,
             Call::Stages => &mut self.stages,
+            Call::Gates => &mut self.gates,
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Backoff> {
-        [&self.write, &self.watch, &self.inspect, &self.observe, &self.stages].into_iter().chain(self.resolve.values())
+        [&self.write, &self.watch, &self.inspect, &self.observe, &self.stages, &self.gates]
+            .into_iter()
+            .chain(self.resolve.values())
     }
 
     /// The error that matters most, if calls fail.
@@ -124,7 +138,7 @@ impl Calls {
     /// Whether an operator has to change something before a call can succeed.
     pub(super) fn need_operator(&self) -> bool {
         // What the stages tell is not needed to go on.
-        [&self.write, &self.watch, &self.inspect, &self.observe]
+        [&self.write, &self.watch, &self.inspect, &self.observe, &self.gates]
             .into_iter()
             .chain(self.resolve.values())
             .any(Backoff::needs_operator)
@@ -197,6 +211,8 @@ impl Handler<'_> {
                 self.service.refusals = 0;
                 self.service.management = None;
                 self.service.ecs_goes_back_until = None;
+                self.service.found.clear();
+                self.service.asked.clear();
             }
             Workflow::Rolling { .. } => {
                 self.service.refusals = 0;

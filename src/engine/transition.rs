@@ -1,16 +1,18 @@
 //! The beginnings and ends of rollouts, on which all other transitions are built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::approvals;
 use super::event::ServiceEvent;
 use super::registrations::RegistrationKey;
 use super::service::Handler;
 use super::workflow::{Inspection, Recorded, Watch, Workflow};
 use crate::domain::plan;
-use crate::domain::settings::OnFailure;
+use crate::domain::settings::{OnFailure, RepositoryKey, ServiceRule};
 use crate::domain::state::{
-    Deployed, DigestHold, Direction, FailedInPlace, Intent, Outcome, OutcomeKind, ReplacedExternally, Rollout,
+    Approval, Deployed, DigestHold, Direction, FailedInPlace, Intent, Outcome, OutcomeKind, PushRef,
+    ReplacedExternally, Rollout,
 };
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
@@ -88,6 +90,7 @@ impl Handler<'_> {
 
     fn ended(&mut self, rollout: &Rollout, kind: OutcomeKind, detail: String) {
         let took = Duration::try_from(self.now.time.duration_since(rollout.decided_at)).unwrap_or_default();
+        let detail = self.with_permissions(rollout, kind, detail);
         let outcome = Outcome {
             result: kind,
             revision: rollout.phase.revision().cloned(),
@@ -97,6 +100,24 @@ impl Handler<'_> {
             detail,
         };
         self.emit(ServiceEvent::RolloutEnded { outcome, back: !rollout.is_forward(), took });
+    }
+
+    /// Adds who permitted the rollout. What is not to be decided again needs a permission of its own from here on.
+    fn with_permissions(&mut self, rollout: &Rollout, kind: OutcomeKind, detail: String) -> String {
+        let Some(known) = self.record().filter(|_| rollout.is_forward()) else { return detail };
+        let permitted = approvals::permitted(known, &rollout.targets);
+        if permitted.is_empty() {
+            return detail;
+        }
+        if kind != OutcomeKind::Superseded {
+            let record = self.record_mut();
+            record.passes_windows = None;
+            let is_of = |repository: &RepositoryKey, approval: &Approval| {
+                rollout.targets.get(repository).is_some_and(|target| target.digest == approval.digest)
+            };
+            record.approved.retain(|repository, approval| !is_of(repository, approval));
+        }
+        Some(detail).filter(|detail| !detail.is_empty()).into_iter().chain(permitted).collect::<Vec<_>>().join("; ")
     }
 
     /// Ends a rollout that was not sent to ECS, and restores what it was to supersede.
@@ -117,12 +138,18 @@ impl Handler<'_> {
         if !rollout.is_forward() || !self.rules.has(self.key) {
             return;
         }
+        let comes_after = |rule: &&ServiceRule| !rule.deploy.gates.after.is_empty();
+        let rules = self.rules.of(self.key);
+        let promoted: BTreeSet<RepositoryKey> =
+            rules.iter().filter(|(_, rule)| comes_after(rule)).map(|(repository, _)| repository.clone()).collect();
         let record = self.record_mut();
         for (repository, target) in &rollout.targets {
             let carried = rollout.supersedes.as_ref().is_some_and(|old| old.targets.get(repository) == Some(target));
             if !carried {
                 record.decided.remove(repository);
-                record.add_pending(repository, target.push.clone());
+                // What is promoted is this digest, wherever the tag points to by then.
+                let digest = promoted.contains(repository).then(|| target.digest.clone());
+                record.add_pending(repository, PushRef { digest, ..target.push.clone() });
             }
         }
     }

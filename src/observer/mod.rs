@@ -3,6 +3,7 @@
 //! It reads and nothing else. What an answer means is the engine's business; so is what an error means, except that a read which quickly
 //! met with something that passes is made again on the spot.
 
+mod gates;
 mod inspection;
 mod pending;
 mod retry;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, join, join_all};
+use futures_util::future::{BoxFuture, Shared, join, join_all, try_join_all};
 
 use super::{Observer, no_context, with_retries};
 use crate::aws::{AwsContext, AwsError, Fault, REPOSITORY_NOT_FOUND};
@@ -20,7 +20,9 @@ use crate::domain::state::PushRef;
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{ContextName, Digest, EcsName, RepositoryName, ServiceKey, Tag};
 use crate::domain::view::{ImageView, RunningImages};
-use crate::engine::{BestImages, ByService, Observation, ObservationRequest, Place, SERVICES_A_CALL, Seen, names_tags};
+use crate::engine::{
+    AtGates, BestImages, ByService, Observation, ObservationRequest, Place, SERVICES_A_CALL, Seen, names_tags,
+};
 
 /// DescribeImages takes at most 100 images.
 const TAGS_A_CALL: usize = 100;
@@ -43,6 +45,8 @@ struct Found {
     no_repository: bool,
     /// The best by the policy of each service that wanted the whole repository looked at.
     best: BTreeMap<ServiceKey, Option<(Tag, ImageView)>>,
+    /// The digests that were asked for, as far as they are there.
+    by_digest: BTreeMap<Digest, ImageView>,
 }
 
 /// What has to be asked about one repository.
@@ -53,6 +57,8 @@ struct Ask {
     /// What these tags point to, which shows when the repository is gone through for the best.
     pushed: BTreeSet<Tag>,
     best: Vec<(ServiceKey, Arc<dyn Policy>)>,
+    /// Digests that may be promoted.
+    digests: BTreeSet<Digest>,
 }
 
 /// The requests about the services of one cluster.
@@ -105,6 +111,10 @@ impl Round {
                     Ok(observation) => reader.add_what_runs(&request, observation).await,
                     error => error,
                 };
+                let observation = match observation {
+                    Ok(observation) => reader.add_services_before(&request, observation).await,
+                    error => error,
+                };
                 (request, observation)
             }
         });
@@ -148,6 +158,7 @@ fn add_asks(asks: &mut BTreeMap<RepositoryKey, Ask>, request: &ObservationReques
         if policy.order() == By::Text || untagged {
             ask.best.push((request.key.clone(), Arc::clone(policy)));
         }
+        ask.digests.extend(request.promotable.get(repository).into_iter().flatten().cloned());
     }
 }
 
@@ -187,6 +198,11 @@ async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask) -> Re
                 found.by_tag.insert(tag.clone(), image.clone());
             }
         }
+    }
+    let digests: Vec<Digest> = ask.digests.into_iter().collect();
+    for digests in digests.chunks(TAGS_A_CALL) {
+        let images = with_retries(|| context.ecr.describe_digests(repository, digests)).await?;
+        found.by_digest.extend(images.into_iter().map(|image| (image.digest.clone(), image)));
     }
     for (key, policy) in &ask.best {
         if let Some(tags) = policy.literals() {
@@ -345,6 +361,23 @@ impl Reader<'_> {
     }
 }
 
+impl Reader<'_> {
+    /// What the services run that the service comes after, wherever they are.
+    async fn add_services_before(
+        self,
+        request: &ObservationRequest,
+        mut observation: Observation,
+    ) -> Result<Observation, AwsError> {
+        let asked = request.after.iter().filter(|_| !request.promotable.is_empty());
+        let answers = asked.map(|key| async move {
+            let seen = self.round.observer.service(key).await?;
+            Ok((key.clone(), seen.and_then(Result::ok)))
+        });
+        observation.at_gates.services = try_join_all(answers).await?.into_iter().collect();
+        Ok(observation)
+    }
+}
+
 /// The images that the containers which follow a repository run.
 #[derive(Debug, Default)]
 struct ImagesThatRun {
@@ -426,6 +459,7 @@ impl Known<'_> {
             service,
         };
         let mut unanswered = BTreeMap::new();
+        let mut at_gates = AtGates::default();
         for repository in request.pushes.keys() {
             match self.images.get(repository).map(Arc::as_ref) {
                 None => {}
@@ -433,6 +467,9 @@ impl Known<'_> {
                     let best = found.best.get(&request.key).cloned().flatten();
                     let (by_tag, no_repository) = (found.by_tag.clone(), found.no_repository);
                     snapshot.images.insert(repository.clone(), Answers { by_tag, best, no_repository });
+                    let promotable = request.promotable.get(repository).into_iter().flatten();
+                    let promoted = promotable.filter_map(|digest| found.by_digest.get(digest).cloned()).collect();
+                    at_gates.promoted.insert(repository.clone(), promoted);
                 }
                 Some(Err(error)) => drop(unanswered.insert(repository.clone(), error.clone())),
             }
@@ -453,6 +490,6 @@ impl Known<'_> {
                 Some(Ok(found)) => found,
             };
         }
-        Ok(Observation { snapshot, unanswered })
+        Ok(Observation { snapshot, unanswered, at_gates })
     }
 }

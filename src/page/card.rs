@@ -69,7 +69,7 @@ fn what_runs(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> Markup
             (None, None) => { dt { "Runs" } dd .faint { "what it ran before; nothing was deployed to it by this daemon" } }
         }
         @if let Some(why) = one.runs.as_ref().and_then(|runs| runs.trouble.as_ref()) {
-            dt { "In ECS" } dd .bad { (shared.say(why)) }
+            dt { "In ECS" } dd .bad { (shared.say(one, why)) }
         }
     }
 }
@@ -98,7 +98,10 @@ fn brought(ours: &Running) -> Markup {
 
 /// Draws it.
 pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> Markup {
-    let (word, class) = word(one.standing());
+    let (word, class) = match one.standing() {
+        Standing::Rolling if one.waiting.is_some() => ("waiting", "warn"),
+        standing => word(standing),
+    };
     html! {
         article aria-label=(one.name) {
             div .top { h3 { (one.name) } span .state .(class) { (word) } }
@@ -107,11 +110,17 @@ pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> 
                 @if let Some(found) = &one.discovered {
                     dt { "Found by" } dd { "tag " code { (found.tag) } ", policy " code { (found.policy) } " " span .faint { (ago(found.since, now)) } }
                 }
-                @if one.undecided > 0 { dt { "Waiting" } dd { (counted(one.undecided, "push", "pushes")) " for a decision" } }
+                @if one.undecided > 0 {
+                    dt { "Waiting" }
+                    dd {
+                        (counted(one.undecided, "push", "pushes"))
+                        @match &one.waiting { Some(waiting) => { " at the gate " (waiting.gate) } None => " for a decision" }
+                    }
+                }
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
             @if let Some(waiting) = &one.waiting { p .note .warn { (waiting.to_string()) } }
-            @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (shared.say(why)) } }
+            @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (shared.say(one, why)) } }
             @if let Some(service_hold) = &one.service_hold {
                 p .note .warn {
                     "Held by " (service_hold.by) " (" (ago(service_hold.since, now)) "; until a release)" @if !service_hold.reason.is_empty() { ": " (service_hold.reason) }

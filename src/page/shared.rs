@@ -5,39 +5,42 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use crate::status::{ServiceStatus, Status};
-use crate::wording::counted;
+use crate::wording::{counted, in_general};
 
 /// Services that are named at once; the others are behind one more step.
 const NAMED: usize = 5;
-/// The anchor of the first one.
+/// What has no more characters than this is said at each service, too.
+const SHORT: usize = 60;
+/// The beginning of the anchors.
 const ANCHOR: &str = "shared";
 
-/// The troubles that several services have, with the services.
+/// The troubles that several services have, without the names that AWS puts into them, and those services.
 #[derive(Debug)]
-pub(super) struct Shared<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+pub(super) struct Shared<'a>(BTreeMap<String, Vec<&'a str>>);
 
 /// What is wrong with a service, if something is.
 fn troubles(one: &ServiceStatus) -> impl Iterator<Item = &str> {
     let seen = one.runs.as_ref().and_then(|runs| runs.trouble.as_deref());
-    one.trouble.as_deref().into_iter().chain(seen)
+    one.trouble.as_deref().into_iter().chain(seen.filter(|seen| Some(*seen) != one.trouble.as_deref()))
 }
 
 impl<'a> Shared<'a> {
     pub(super) fn of(status: &'a Status) -> Self {
-        let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut all: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for one in &status.services {
             for trouble in troubles(one) {
-                all.entry(trouble).or_default().push(&one.name);
+                all.entry(in_general(trouble, &one.cluster, &one.service)).or_default().push(&one.name);
             }
         }
         all.retain(|_, names| names.len() > 1);
         Self(all)
     }
 
-    /// What a service says of its trouble: where others have it, too, that it is told above.
-    pub(super) fn say(&self, trouble: &str) -> Markup {
-        let place = self.0.keys().position(|known| *known == trouble);
-        match (place, self.0.get(trouble)) {
+    /// What a service says of its trouble: where others have it, too, and it is long, that it is told above.
+    pub(super) fn say(&self, one: &ServiceStatus, trouble: &str) -> Markup {
+        let general = in_general(trouble, &one.cluster, &one.service);
+        let place = self.0.keys().position(|known| *known == general).filter(|_| trouble.chars().count() > SHORT);
+        match (place, self.0.get(&general)) {
             (Some(place), Some(names)) => html! {
                 a href=(format!("#{ANCHOR}-{place}")) { "the same as " (counted(names.len() - 1, "other service", "other services")) }
             },

@@ -243,17 +243,26 @@ fn what_runs_is_what_ecs_says_and_who_set_it_shows() {
 
 #[test]
 fn what_is_wrong_with_several_services_is_said_once_with_their_names() {
-    let denied = || Some(format!("AccessDenied {NASTY}"));
+    let denied = |number| {
+        Some(format!("AccessDenied {NASTY} on resource: arn:aws:ecs:eu-west-1:111111111111:service/web/s{number}"))
+    };
     let mut status = full();
     status.services =
-        (1..=8).map(|number| ServiceStatus { trouble: denied(), ..plain(&format!("s{number}")) }).collect();
+        (1..=8).map(|number| ServiceStatus { trouble: denied(number), ..plain(&format!("s{number}")) }).collect();
     status.services.push(ServiceStatus { trouble: Some("another thing".to_owned()), ..plain("alone") });
     let page = render(&status, &View::default());
     assert_eq!(page.matches("AccessDenied").count(), 1, "{page}");
     assert!(page.contains("<strong>8 services: </strong>AccessDenied &lt;script&gt;"), "{page}");
+    assert!(page.contains(":service/CLUSTER/SERVICE<div"), "AWS names the service in each message: {page}");
     assert!(page.contains(
         "web/s1, web/s2, web/s3, web/s4, web/s5<details><summary>and 3 more</summary>web/s6, web/s7, web/s8"
     ));
     assert_eq!(page.matches("<a href=\"#shared-0\">the same as 7 other services</a>").count(), 8);
     assert!(page.contains("Trouble: another thing"), "what is one service's own is said there");
+    // What is short is said at each of them, too.
+    let missing = || Some(RunsStatus::unseen(at(3600), "there is no such service in ECS".to_owned()));
+    status.services = ["a", "b"].map(|name| ServiceStatus { runs: missing(), ..plain(name) }).into();
+    let page = render(&status, &View::default());
+    assert_eq!(page.matches("there is no such service in ECS").count(), 3, "{page}");
+    assert!(page.contains("<b class=\"bad\">2</b> in trouble"), "{page}");
 }

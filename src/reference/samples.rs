@@ -94,6 +94,7 @@ fn waiting() -> Waiting {
         until: Some(at()),
         stage: some(),
         hook: Some(Hook { id: text(), target: HookTarget::Pause, service_deployment: text() }),
+        reported: true,
     }
 }
 
@@ -147,6 +148,7 @@ fn service() -> ServiceStatus {
         }],
         orders: vec![
             ordered(OperatorCommand::Deploy),
+            ordered(OperatorCommand::DeployNow),
             ordered(OperatorCommand::Release),
             ordered(OperatorCommand::Hold { reason: some() }),
             ordered(OperatorCommand::Rollback { to: some() }),

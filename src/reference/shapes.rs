@@ -199,6 +199,7 @@ static WAITING: Shape = Shape {
         ("until", Optional(&Time), "When the waiting ends by itself."),
         ("stage", Optional(&Text), "ECS's lifecycle stage, such as `POST_SCALE_UP`."),
         ("hook", Optional(&Object(&HOOK)), "The lifecycle hook that ECS waits at."),
+        ("reported", Optional(&Bool), "Whether a notification of it was sent already."),
     ],
 };
 
@@ -355,6 +356,7 @@ static OPERATOR_COMMAND: Shape = Shape {
 fn orders() -> Vec<(&'static str, &'static str)> {
     vec![
         ("deploy", "Roll to what the policies select."),
+        ("deploy_now", "The same outside of windows and in freezes."),
         ("hold", "Deploy nothing until a release."),
         ("release", "End every hold, and roll to what the policies select."),
         ("rollback", "Go back to what ran before, or to a revision."),

@@ -109,7 +109,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
                 reason: hold.reason.clone(),
             })
             .collect(),
-        waiting: known.waiting.clone(),
+        waiting: known.what_waits().cloned(),
         undecided: known.pending.values().map(Vec::len).sum(),
         trouble: None,
         history: known.history.iter().map(OutcomeStatus::of).collect(),

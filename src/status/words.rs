@@ -135,6 +135,7 @@ or_skipped! {
     /// What would be decided about a push.
     PushForecast {
         Deploy = "deploy", "The service would be rolled to it.";
+        Waits = "waits", "It waits at a gate, which the detail names.";
         Unknown = "unknown", "AWS could not be asked.";
     }
 }

@@ -89,6 +89,13 @@ impl Scene {
         self.follows_too(service, "")
     }
 
+    /// Adds a service with one task of the revision that the service runs, configured with these lines.
+    pub fn and_with(self, service: &str, lines: &str) -> Self {
+        let revision = self.world.revision_of("web", "hello");
+        self.world.create_service("web", service, &revision, 1);
+        self.follows_too(service, lines)
+    }
+
     /// Changes the service, as its owner may.
     pub fn edited(self, edit: impl FnOnce(&mut Service)) -> Self {
         self.world.edit_service("web", "hello", edit);

@@ -23,6 +23,10 @@ pub struct Usage {
     pub reads_events: bool,
     /// The repositories here that are asked about: those of the configuration, and others that the revisions of its services name.
     pub repositories: BTreeSet<RepositoryName>,
+    /// Those of the repositories whose images are refused for what their scans find.
+    pub scanned: BTreeSet<RepositoryName>,
+    /// Those of the repositories whose images have to be signed.
+    pub signed: BTreeSet<RepositoryName>,
     /// The services that are rolled here: cluster and name.
     pub services: BTreeSet<(EcsName, EcsName)>,
     /// Globs for the clusters in which services opt in by a tag: which ones, with which families and repositories, is not known beforehand.
@@ -62,6 +66,8 @@ impl Usage {
             region,
             reads_events: false,
             repositories: BTreeSet::new(),
+            scanned: BTreeSet::new(),
+            signed: BTreeSet::new(),
             services: BTreeSet::new(),
             discovers: BTreeSet::new(),
             paused: BTreeSet::new(),
@@ -95,6 +101,10 @@ impl Usage {
     fn clusters(&self) -> BTreeSet<String> {
         let listed = self.services.iter().map(|(cluster, _)| cluster.to_string());
         listed.chain(self.discovers.iter().map(|glob| pattern(glob))).collect()
+    }
+
+    fn of_repositories(&self, names: &BTreeSet<RepositoryName>) -> Vec<String> {
+        names.iter().map(|name| self.arn("ecr", &format!("repository/{name}"))).collect()
     }
 
     fn of_families(&self, families: &BTreeSet<String>) -> Vec<String> {
@@ -139,6 +149,10 @@ pub enum Use {
     Queue,
     /// Tags are looked up in ECR.
     Images,
+    /// Images are refused for what their scans find.
+    Scans,
+    /// Images have to be signed.
+    Signatures,
     /// Services are rolled.
     Services,
     /// Revisions are made, for services or for schedules.
@@ -175,6 +189,8 @@ impl Use {
             Self::Events => usage.reads_events,
             Self::Queue => usage.queue.is_some(),
             Self::Images => !usage.repositories.is_empty() || !usage.discovers.is_empty(),
+            Self::Scans => !usage.scanned.is_empty(),
+            Self::Signatures => !usage.signed.is_empty(),
             Self::Services => !usage.services.is_empty() || !usage.discovers.is_empty(),
             Self::Revisions => {
                 Self::Services.is_made(usage) || Self::Schedules.is_made(usage) || Self::Rules.is_made(usage)
@@ -204,6 +220,10 @@ pub enum Scope {
     Queue,
     /// The repositories.
     Repositories,
+    /// The repositories whose images are scanned.
+    ScannedRepositories,
+    /// The repositories whose images are signed.
+    SignedRepositories,
     /// The services.
     Services,
     /// The revisions of the services, which ECS makes with each deployment.
@@ -242,9 +262,9 @@ impl Scope {
             Self::Anything => vec!["*".to_owned()],
             Self::Queue => usage.queue.iter().cloned().collect(),
             Self::Repositories if !usage.discovers.is_empty() => vec![usage.arn("ecr", "repository/*")],
-            Self::Repositories => {
-                usage.repositories.iter().map(|name| usage.arn("ecr", &format!("repository/{name}"))).collect()
-            }
+            Self::Repositories => usage.of_repositories(&usage.repositories),
+            Self::ScannedRepositories => usage.of_repositories(&usage.scanned),
+            Self::SignedRepositories => usage.of_repositories(&usage.signed),
             Self::Services => of_all_services(usage, "service", ""),
             Self::ServiceRevisions => of_all_services(usage, "service-revision", "/*"),
             Self::ServiceDeployments => of_all_services(usage, "service-deployment", "/*"),
@@ -370,6 +390,22 @@ pub const GRANTS: &[Grant] = &[
     grant("ReadTheQueue", "sqs:ChangeMessageVisibility", Use::Queue, Scope::Queue, Condition::None),
     grant("ResolveTags", "ecr:DescribeImages", Use::Images, Scope::Repositories, Condition::None),
     grant("FindServicesByTag", "tag:GetResources", Use::Discovery, Scope::Anything, Condition::Region),
+    grant("ReadScans", "ecr:DescribeImageScanFindings", Use::Scans, Scope::ScannedRepositories, Condition::None),
+    grant(
+        "ReadScans",
+        "ecr:BatchGetRepositoryScanningConfiguration",
+        Use::Scans,
+        Scope::ScannedRepositories,
+        Condition::None,
+    ),
+    grant("ReadScans", "ecr:BatchGetImage", Use::Scans, Scope::ScannedRepositories, Condition::None),
+    grant(
+        "ReadSignatures",
+        "ecr:DescribeImageSigningStatus",
+        Use::Signatures,
+        Scope::SignedRepositories,
+        Condition::None,
+    ),
     grant("ReadAndRollServices", "ecs:DescribeServices", Use::Services, Scope::Services, Condition::None),
     grant("ReadAndRollServices", "ecs:UpdateService", Use::Services, Scope::Services, Condition::None),
     grant("ReadAndRollServices", "ecs:ListServiceDeployments", Use::Services, Scope::Services, Condition::None),

@@ -11,6 +11,8 @@ use super::super::printable;
 pub enum OperatorCommand {
     /// Roll to what the policies select in ECR now.
     Deploy,
+    /// The same outside of windows and in freezes.
+    DeployNow,
     /// Deploy nothing until a release.
     Hold {
         /// Why, for the others.
@@ -40,11 +42,23 @@ pub enum OperatorCommand {
 }
 
 impl OperatorCommand {
+    /// Whether it rolls the service to what its policies select.
+    #[must_use]
+    pub fn deploys(&self) -> bool {
+        match self {
+            Self::Deploy | Self::DeployNow => true,
+            Self::Hold { .. } | Self::Release | Self::Rollback { .. } | Self::Approve { .. } | Self::Reject { .. } => {
+                false
+            }
+        }
+    }
+
     /// The order as it stands in the log, in the history and on the command line.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy => "deploy",
+            Self::DeployNow => "deploy --now",
             Self::Hold { .. } => "hold",
             Self::Release => "release",
             Self::Rollback { .. } => "rollback",

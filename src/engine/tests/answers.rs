@@ -24,7 +24,11 @@ impl Scene {
     /// The same, with something else in the answer.
     pub(super) fn observed_but(&mut self, service: &str, change: impl FnOnce(&mut Observation)) -> Vec<String> {
         let (generation, asked_at, request) = self.question(service);
-        let mut observation = Observation { snapshot: self.snapshot(&request), unanswered: BTreeMap::new() };
+        let mut observation = Observation {
+            snapshot: self.snapshot(&request),
+            unanswered: BTreeMap::new(),
+            at_gates: self.at_gates(&request),
+        };
         change(&mut observation);
         self.handle([Input::Observed { generation, asked_at, answers: vec![(request, Ok(observation))] }])
     }

@@ -50,6 +50,10 @@ fn of_read(read: &Read) -> String {
             format!("watch {}", joined(services.iter().map(watched)))
         }
         Read::Stages { service, deployment, .. } => format!("stages of {} {deployment}", name(service)),
+        Read::Gates { service, questions } => {
+            let images: Vec<&str> = questions.iter().map(|one| &one.digest.as_str()[7..8]).collect();
+            format!("gates of {} about {}", name(service), images.join("+"))
+        }
         Read::Compare { repository, policies } => {
             let services: Vec<String> = policies.iter().map(|(key, _)| name(key)).collect();
             format!("compare {} for {}", repository.name, services.join(", "))
@@ -204,11 +208,12 @@ fn of_service_event(event: &ServiceEvent) -> String {
         ServiceEvent::MonitoringBegun(time) => format!("is monitored for {} s", time.as_secs()),
         ServiceEvent::Proven(counts) => format!("proven, {} of {} run", counts.running, counts.desired),
         ServiceEvent::Waits(waiting) => format!("waits: {}", waiting.gate.as_str()),
+        ServiceEvent::WaitsLong(waiting) => format!("waits for long: {}", waiting.gate.as_str()),
         ServiceEvent::WaitsNoLonger(gate) => format!("waits no longer: {}", gate.as_str()),
         ServiceEvent::PendingDropped => "drops its pending pushes".to_owned(),
-        ServiceEvent::Counted(ServiceCounts { rolling, held, undecided, waiting, configured }) => {
+        ServiceEvent::Counted(ServiceCounts { rolling, held, undecided, waiting, gated, configured }) => {
             let gone = if *configured { "" } else { ", not configured" };
-            let waits = waiting.map(|gate| format!(", waits at {gate}")).unwrap_or_default();
+            let waits: String = waiting.iter().chain(gated).map(|gate| format!(", waits at {gate}")).collect();
             format!("counts {rolling} rolling, {held} held, {undecided} undecided{waits}{gone}")
         }
     }

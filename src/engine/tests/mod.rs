@@ -13,6 +13,7 @@ mod delivering;
 mod discovering;
 mod durability;
 mod ending;
+mod gates;
 mod hooks;
 mod lines;
 mod monitoring;

@@ -146,10 +146,41 @@ static SERVICE_STATE: Shape = Shape {
             "What another deployer replaced while it was rolled out.",
         ),
         ("frozen", Optional(&Object(&SERVICE_HOLD)), "The hold of an operator on the whole service."),
-        ("waiting", Optional(&Object(&WAITING)), "What waits, and where."),
+        ("waiting", Optional(&Object(&WAITING)), "What waits at a lifecycle hook of ECS."),
+        ("gated", Optional(&Object(&WAITING)), "What waits at a gate, before its rollout begins."),
+        (
+            "approved",
+            Optional(&Map("AWS/REPOSITORY", &Object(&APPROVAL))),
+            "The digests that operators approved, and that were not rolled out yet.",
+        ),
+        ("passes_windows", Optional(&Object(&WINDOW_PASS)), "The order to pass windows and freezes."),
+        (
+            "refused",
+            Optional(&Map("AWS/REPOSITORY", &Object(&GATE_REFUSAL))),
+            "What a gate refused last: a release has it judged again.",
+        ),
         ("discovered", Optional(&Object(&DISCOVERED_STATE)), "What is known of it because it was found by its tag."),
         ("history", Optional(&List(&Object(&OUTCOME_STATE))), "The last outcomes, newest first."),
         ("orders", Optional(&List(&Object(&COMMAND_RECORD))), "The last orders of operators, newest first."),
+    ],
+};
+
+static APPROVAL: Shape = Shape {
+    name: "Approval",
+    members: &[("digest", Text, "The digest."), ("by", Text, "The operator."), ("at", Time, "When.")],
+};
+
+static WINDOW_PASS: Shape = Shape {
+    name: "Order to pass windows",
+    members: &[("by", Text, "The operator."), ("at", Time, "When: what was pushed until then passes.")],
+};
+
+static GATE_REFUSAL: Shape = Shape {
+    name: "Refusal of a gate",
+    members: &[
+        ("digest", Text, "The digest."),
+        ("reason", Word(described::<SkipReason>), "Why."),
+        ("at", Time, "When."),
     ],
 };
 

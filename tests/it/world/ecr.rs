@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Ecr, Fault, ImagePage, REPOSITORY_NOT_FOUND};
+use ecs_deployd::domain::gate::scan::Report;
+use ecs_deployd::domain::gate::signature::Signature;
 use ecs_deployd::domain::image::Registry;
 use ecs_deployd::domain::types::{AccountId, Digest, DnsSuffix, Region, RepositoryName, Tag};
 use ecs_deployd::domain::view::ImageView;
@@ -25,6 +27,7 @@ struct Image {
     artifact_type: &'static str,
 }
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const IMAGE: &str = "application/vnd.oci.image.config.v1+json";
 const SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
@@ -57,10 +60,13 @@ impl World {
     /// Pushes a multi-architecture image: the children without a tag, then the index.
     pub fn push_index(&self, repository: &str, tag: &str, content: &str, late: SignedDuration) -> String {
         let mut inner = self.lock();
+        let mut images = Vec::new();
         for platform in ["amd64", "arm64"] {
-            inner.put_image(repository, None, &format!("{content} for {platform}"), IMAGE, late);
+            images.push(inner.put_image(repository, None, &format!("{content} for {platform}"), IMAGE, late));
         }
-        inner.put_image(repository, Some(tag), content, IMAGE, late)
+        let index = inner.put_image(repository, Some(tag), content, IMAGE, late);
+        inner.at_gates.indexes.insert(index.clone(), images);
+        index
     }
 
     /// Pushes the signature of an image under a tag of its own.
@@ -140,7 +146,7 @@ impl Inner {
                 .map(|(tag, _)| Tag::parse(tag).unwrap())
                 .collect(),
             pushed_at: repository.images.get(digest).map(|image| image.pushed_at),
-            manifest_type: None,
+            manifest_type: self.at_gates.indexes.contains_key(digest).then(|| INDEX.to_owned()),
             artifact_type: repository.images.get(digest).map(|image| image.artifact_type.to_owned()),
             refers: false,
         }
@@ -193,5 +199,21 @@ impl Ecr for World {
             Ok(ImagePage { images, next: (offset + 3 < tagged.len()).then(|| (offset + 3).to_string()) })
         })
         .await
+    }
+
+    async fn scan(&self, _: &RepositoryName, digest: &Digest) -> Result<Report, AwsError> {
+        self.scan_of(digest).await
+    }
+
+    async fn is_scanned(&self, _: &RepositoryName) -> Result<Option<bool>, AwsError> {
+        self.scans_on_push().await
+    }
+
+    async fn images_of_index(&self, _: &RepositoryName, digest: &Digest) -> Result<Vec<Digest>, AwsError> {
+        self.index_of(digest).await
+    }
+
+    async fn signatures(&self, _: &RepositoryName, digest: &Digest) -> Result<Vec<Signature>, AwsError> {
+        self.signatures_of(digest).await
     }
 }

@@ -7,6 +7,7 @@ mod disk;
 mod ecr;
 mod ecs;
 mod faults;
+mod gates;
 mod inventory;
 mod limits;
 mod queue;
@@ -77,6 +78,7 @@ pub struct Inner {
     queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
+    at_gates: gates::AtGates,
 }
 
 /// One call that was made, in order.
@@ -119,6 +121,7 @@ impl World {
             rules: BTreeMap::new(),
             queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
+            at_gates: gates::AtGates::default(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), others: false }
     }
