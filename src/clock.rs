@@ -23,7 +23,7 @@ pub trait Clock: fmt::Debug + Send + Sync {
     }
 }
 
-/// The machine's clock.
+/// The wall clock of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -85,7 +85,7 @@ impl Clock for CorrectedClock {
     }
 }
 
-/// The monotonic clock.
+/// The present moment of the monotonic clock.
 #[must_use]
 pub fn instant() -> Instant {
     Instant::now()

@@ -380,9 +380,11 @@ impl Supervisor {
     }
 
     async fn replace(&mut self) -> Result<(), String> {
-        let config = self.source.load().map_err(|error| chain(&error))?;
+        let source = self.source.clone();
+        let config = beside(move || source.load()).await?.map_err(|error| chain(&error))?;
         let contexts = aws::connect(&config.aws, &self.common, Patience::Short).await.map_err(|error| chain(&error))?;
-        let state = match state_store::read(&self.state_path).map_err(|error| chain(&error))? {
+        let path = self.state_path.clone();
+        let state = match beside(move || state_store::read(&path)).await?.map_err(|error| chain(&error))? {
             Found::State(state) => *state,
             Found::Missing => return Err("the state file is gone".to_owned()),
         };
@@ -416,6 +418,11 @@ impl Supervisor {
             warn!(key = "http.listen", "a change of this key takes effect at the next start");
         }
     }
+}
+
+/// Does something on another thread: reading a large file takes its time, in which everything else goes on.
+async fn beside<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(read).await.map_err(|died| died.to_string())
 }
 
 /// Resolves when a stop is asked for again.

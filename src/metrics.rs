@@ -17,6 +17,7 @@ use crate::domain::audit::EventName;
 use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
+use crate::domain::task::{TaskKind, TaskOutcome};
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 use crate::domain::waiting::Gate;
 use crate::domain::words::{described, words};
@@ -27,6 +28,8 @@ pub use families::{Kind, Label, METRICS, Metric, NAMESPACE, Values};
 
 /// The `repository` label of pushes to repositories that are not in the configuration. No ECR repository can have this name.
 pub const OTHER_REPOSITORIES: &str = "_other";
+/// The `repository` label of histograms that are not kept by repository. No ECR repository can have this name.
+pub const ALL_REPOSITORIES: &str = "_all";
 /// The `outcome` label of a push that is deployed.
 const DEPLOYED: &str = "deployed";
 /// The `outcome` label of a call that AWS answered as it should.
@@ -98,10 +101,28 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 struct Expected {
     contexts: BTreeSet<ContextName>,
+    repositories: BTreeSet<RepositoryName>,
     services: BTreeSet<(EcsName, EcsName)>,
     /// The schedules, as the configuration names them.
     schedules: BTreeMap<ServiceKey, String>,
     queues: BTreeSet<ContextName>,
+    detail: Detail,
+}
+
+/// Which series there are by service and by repository. Each takes memory here and in whatever reads them, so that thousands of services
+/// have those that tell something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detail {
+    /// Series whose value is 0 are there: a counter before its first count, a gauge while there is nothing to tell.
+    pub zeros: bool,
+    /// Histograms are kept by service and by repository.
+    pub histograms: bool,
+}
+
+impl Default for Detail {
+    fn default() -> Self {
+        Self { zeros: true, histograms: true }
+    }
 }
 
 impl Metrics {
@@ -124,18 +145,26 @@ impl Metrics {
 
     /// Makes the series of what is configured appear, so that a rate can be taken before anything happens, and the gauges of what is not
     /// any more disappear.
-    pub fn expect(&self, contexts: &[&ContextName], repositories: &[&RepositoryName], services: &[&ServiceKey]) {
+    pub fn expect(
+        &self,
+        contexts: &[&ContextName],
+        repositories: &[&RepositoryName],
+        services: &[&ServiceKey],
+        detail: Detail,
+    ) {
         for context in contexts {
             for outcome in PollOutcome::ALL {
                 self.families.polls_total.appear([context.as_str(), outcome.as_str()]);
             }
             self.families.lookup_requests_total.appear([context.as_str()]);
         }
-        for repository in repositories {
+        for repository in repositories.iter().filter(|_| detail.zeros) {
             self.families.pushes_total.appear([repository.as_str(), DEPLOYED]);
+        }
+        for repository in repositories.iter().filter(|_| detail.zeros && detail.histograms) {
             let _ = self.families.push_delivery_seconds.with([repository.as_str()]);
         }
-        for key in services {
+        for key in services.iter().filter(|_| detail.zeros) {
             let [cluster, service] = labels(key);
             for kind in OutcomeKind::ALL {
                 self.families.deployments_total.appear([cluster, service, kind.as_str()]);
@@ -145,31 +174,66 @@ impl Metrics {
             }
         }
         let services = services.iter().map(|key| (key.cluster.clone(), key.service.clone())).collect();
+        let repositories = repositories.iter().map(|name| (*name).clone()).collect();
         let contexts = contexts.iter().map(|name| (*name).clone()).collect();
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let (queues, schedules) = (expected.queues.clone(), BTreeMap::new());
-        let now = Expected { contexts, services, queues, schedules };
+        let (queues, schedules) = (expected.queues.clone(), expected.schedules.clone());
+        let now = Expected { contexts, repositories, services, schedules, queues, detail };
         let before = std::mem::replace(&mut *expected, now);
+        if before.detail.histograms != detail.histograms {
+            let Families {
+                push_delivery_seconds,
+                push_detection_seconds,
+                deployment_duration_seconds,
+                push_to_stable_seconds,
+                ..
+            } = &self.families;
+            push_delivery_seconds.clear();
+            push_detection_seconds.clear();
+            deployment_duration_seconds.clear();
+            push_to_stable_seconds.clear();
+        }
+        if before.detail.zeros && !detail.zeros {
+            for gauge in self.of_services() {
+                // What is not 0 is told again when the services are counted anew.
+                gauge.clear();
+            }
+        }
         for gone in before.contexts.difference(&expected.contexts) {
             for gauge in self.of_contexts() {
                 gauge.remove([gone.as_str()]);
             }
         }
         for (cluster, service) in before.services.difference(&expected.services) {
-            for gauge in self.of_services() {
-                gauge.remove([cluster.as_str(), service.as_str()]);
+            self.forget_service([cluster.as_str(), service.as_str()]);
+        }
+        for repository in before.repositories.difference(&expected.repositories) {
+            for (outcome, _) in push_outcomes() {
+                self.families.pushes_total.remove([repository.as_str(), outcome]);
+            }
+            self.families.push_delivery_seconds.remove([repository.as_str()]);
+            for source in PushSource::ALL {
+                self.families.push_detection_seconds.remove([repository.as_str(), source.as_str()]);
             }
         }
     }
 
-    /// Makes the series of the schedules appear.
+    /// Makes the series of the schedules appear, and those of what is not configured any more disappear.
     pub fn expect_schedules(&self, schedules: &BTreeMap<ServiceKey, String>) {
+        let series = &self.families.schedule_updates_total;
         for text in schedules.values() {
             for outcome in ScheduleOutcome::ALL {
-                self.families.schedule_updates_total.appear([text, outcome.as_str()]);
+                series.appear([text, outcome.as_str()]);
             }
         }
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner).schedules = schedules.clone();
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut expected.schedules, schedules.clone());
+        let still: BTreeSet<&String> = schedules.values().collect();
+        for gone in before.values().filter(|text| !still.contains(text)) {
+            for outcome in ScheduleOutcome::ALL {
+                series.remove([gone, outcome.as_str()]);
+            }
+        }
     }
 
     /// Something became of a push to a schedule.
@@ -178,6 +242,18 @@ impl Metrics {
         if let Some(text) = expected.schedules.get(key) {
             self.families.schedule_updates_total.with([text, outcome.as_str()]).inc();
         }
+    }
+
+    /// A service left the configuration. Services come and go, and their series with them.
+    fn forget_service(&self, [cluster, service]: [&str; 2]) {
+        for gauge in self.of_services() {
+            gauge.remove([cluster, service]);
+        }
+        for outcome in OutcomeKind::ALL {
+            self.families.deployments_total.remove([cluster, service, outcome.as_str()]);
+        }
+        self.families.deployment_duration_seconds.remove([cluster, service]);
+        self.families.push_to_stable_seconds.remove([cluster, service]);
     }
 
     /// The gauges that stand for a context as long as it is configured.
@@ -196,6 +272,15 @@ impl Metrics {
     fn of_services(&self) -> [&families::Gauge<2>; 3] {
         let Families { deployments_in_progress, held, undecided, .. } = &self.families;
         [deployments_in_progress, held, undecided]
+    }
+
+    /// The `repository` label of a histogram.
+    fn histogram_of<'a>(&self, repository: &'a RepositoryName) -> &'a str {
+        if self.detail().histograms { repository.as_str() } else { ALL_REPOSITORIES }
+    }
+
+    fn detail(&self) -> Detail {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).detail
     }
 
     /// A poll ended.
@@ -232,12 +317,12 @@ impl Metrics {
 
     /// CloudTrail has told of a push, some time after it was made.
     pub fn push_delivered(&self, repository: &RepositoryName, after: Duration) {
-        self.families.push_delivery_seconds.with([repository.as_str()]).observe(after.as_secs_f64());
+        self.families.push_delivery_seconds.with([self.histogram_of(repository)]).observe(after.as_secs_f64());
     }
 
     /// A push was seen for the first time, some time after it was made.
     pub fn push_detected(&self, repository: &RepositoryName, source: PushSource, after: Duration) {
-        let labels = [repository.as_str(), source.as_str()];
+        let labels = [self.histogram_of(repository), source.as_str()];
         self.families.push_detection_seconds.with(labels).observe(after.as_secs_f64());
     }
 
@@ -268,8 +353,9 @@ impl Metrics {
     /// What is counted of a service now. A series of what is not in the configuration any more ends, and that of a gate with the waiting.
     pub fn service_counts(&self, service: &ServiceKey, counts: ServiceCounts) {
         let [in_progress, held, undecided] = self.of_services();
+        let zeros = self.detail().zeros;
         for (gauge, value) in [(in_progress, counts.rolling), (held, counts.held), (undecided, counts.undecided)] {
-            match counts.configured || counts.rolling > 0 {
+            match value > 0 && counts.configured || counts.rolling > 0 || zeros && counts.configured {
                 true => gauge.with(labels(service)).set(number(value)),
                 false => gauge.remove(labels(service)),
             }
@@ -288,7 +374,15 @@ impl Metrics {
     pub fn deployment_ended(&self, service: &ServiceKey, outcome: OutcomeKind, took: Duration) {
         let [cluster, name] = labels(service);
         self.families.deployments_total.with([cluster, name, outcome.as_str()]).inc();
-        self.families.deployment_duration_seconds.with([cluster, name]).observe(took.as_secs_f64());
+        if self.detail().histograms {
+            self.families.deployment_duration_seconds.with([cluster, name]).observe(took.as_secs_f64());
+        }
+    }
+
+    /// A one-off task was seen to have ended.
+    pub fn task_ended(&self, service: &ServiceKey, kind: TaskKind, outcome: TaskOutcome) {
+        let [cluster, name] = labels(service);
+        self.families.tasks_total.with([cluster, name, kind.as_str(), outcome.as_str()]).inc();
     }
 
     /// A deployment was refused before it began.
@@ -299,7 +393,9 @@ impl Metrics {
 
     /// A service runs a push completely.
     pub fn push_stable(&self, service: &ServiceKey, after: Duration) {
-        self.families.push_to_stable_seconds.with(labels(service)).observe(after.as_secs_f64());
+        if self.detail().histograms {
+            self.families.push_to_stable_seconds.with(labels(service)).observe(after.as_secs_f64());
+        }
     }
 
     /// A request to AWS was answered, or failed.
@@ -405,16 +501,49 @@ mod tests {
         let metrics = Metrics::new("1", "c", Timestamp::UNIX_EPOCH).unwrap();
         let [first, second] = ["first", "second"].map(|name| ContextName::parse(name).unwrap());
         let key = ServiceKey::try_from("first/web/shop".to_owned()).unwrap();
-        metrics.expect(&[&first, &second], &[], &[&key]);
+        metrics.expect(&[&first, &second], &[], &[&key], Detail::default());
         metrics.polled(&first, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
         metrics.service_counts(&key, ServiceCounts { held: 1, configured: true, ..ServiceCounts::default() });
         metrics.polled(&second, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
-        metrics.expect(&[&second], &[], &[]);
+        metrics.expect(&[&second], &[], &[], Detail::default());
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
-        for gone in ["timestamp_seconds{aws=\"first\"}", "held{", "in_progress{", "undecided{"] {
+        for gone in ["timestamp_seconds{aws=\"first\"}", "held{", "in_progress{", "undecided{", "deployments_total{"] {
             assert!(!text.contains(gone), "{gone} is still in\n{text}");
         }
         assert!(text.contains("timestamp_seconds{aws=\"second\"}"));
         assert!(text.contains("polls_total{aws=\"first\",outcome=\"ok\"} 1"), "counters count on");
+    }
+
+    #[test]
+    fn of_thousands_of_services_there_are_the_series_that_tell_something() {
+        let metrics = Metrics::new("1", "c", Timestamp::UNIX_EPOCH).unwrap();
+        let keys: Vec<ServiceKey> = (0..10_000)
+            .map(|number| ServiceKey::try_from(format!("default/cluster-{}/service-{number}", number % 30)).unwrap())
+            .collect();
+        let repositories: Vec<RepositoryName> =
+            (0..10_000).map(|number| RepositoryName::parse(&format!("team/app-{number}")).unwrap()).collect();
+        let context = ContextName::default();
+        let services: Vec<&ServiceKey> = keys.iter().collect();
+        let detail = Detail { zeros: false, histograms: false };
+        metrics.expect(&[&context], &repositories.iter().collect::<Vec<_>>(), &services, detail);
+        let text = || String::from_utf8(metrics.render().unwrap()).unwrap();
+        assert!(text().len() < 20_000, "nothing has happened yet, and it is {} bytes", text().len());
+        let rolling = ServiceCounts { rolling: 1, configured: true, ..ServiceCounts::default() };
+        metrics.service_counts(&keys[0], rolling);
+        assert!(text().contains("deployments_in_progress{cluster=\"cluster-0\",service=\"service-0\"} 1"));
+        metrics.service_counts(&keys[0], ServiceCounts { rolling: 0, ..rolling });
+        assert!(!text().contains("service-0\""), "0 is not told");
+        for (key, repository) in keys.iter().zip(&repositories) {
+            metrics.deployment_ended(key, OutcomeKind::Completed, Duration::from_secs(60));
+            metrics.push_stable(key, Duration::from_secs(60));
+            metrics.push_delivered(repository, Duration::from_secs(60));
+            metrics.push_deployed(repository);
+            metrics.push_skipped(Some(repository), SkipReason::Duplicate);
+        }
+        let all = text();
+        assert!(all.len() < 4_000_000, "{} bytes", all.len());
+        assert!(all.contains("push_delivery_seconds_count{repository=\"_all\"} 10000"));
+        metrics.expect(&[&context], &[], &[&keys[1]], Detail::default());
+        assert!(text().contains("held{cluster=\"cluster-1\",service=\"service-1\"} 0"), "a reload may make it few");
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
 use queue::Queue;
-use webhook::Client;
+use webhook::HttpClient;
 
 use crate::aws::{Contexts, Fault, Message};
 use crate::clock;
@@ -44,25 +44,25 @@ pub enum Undelivered {
 /// The receivers. Cheap to clone; when the last clone is dropped, the queues are emptied and their tasks end.
 #[derive(Debug, Clone, Default)]
 pub struct Notifier {
-    receivers: Arc<Vec<Mailbox>>,
+    receivers: Arc<Vec<ConfiguredReceiver>>,
     /// Those that left the configuration while something waited for them.
-    leaving: Arc<Vec<Arc<Line>>>,
+    leaving: Arc<Vec<Arc<Outbox>>>,
 }
 
 /// A receiver under one configuration.
 #[derive(Debug)]
-struct Mailbox {
+struct ConfiguredReceiver {
     settings: NotifySettings,
-    line: Arc<Line>,
+    outbox: Arc<Outbox>,
     _open: Arc<Open>,
 }
 
 /// What a receiver keeps over a reload: what waits for it, what it was told already, and the task that carries it.
 #[derive(Debug)]
-struct Line {
+struct Outbox {
     name: String,
     queue: Arc<Queue>,
-    door: watch::Sender<Arc<Door>>,
+    client: watch::Sender<Arc<Client>>,
     metrics: Arc<Metrics>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -77,21 +77,22 @@ impl Drop for Open {
     }
 }
 
-impl Mailbox {
-    fn new(settings: &NotifySettings, door: Door, metrics: &Arc<Metrics>) -> Self {
+impl ConfiguredReceiver {
+    fn new(settings: &NotifySettings, client: Client, metrics: &Arc<Metrics>) -> Self {
         let queue = Arc::new(Queue::default());
-        let (door, doors) = watch::channel(Arc::new(door));
-        let post = Post { name: settings.name.clone(), doors, queue: Arc::clone(&queue), metrics: Arc::clone(metrics) };
-        let task = Mutex::new(Some(tokio::spawn(post.run())));
+        let (client, clients) = watch::channel(Arc::new(client));
+        let worker =
+            Worker { name: settings.name.clone(), clients, queue: Arc::clone(&queue), metrics: Arc::clone(metrics) };
+        let task = Mutex::new(Some(tokio::spawn(worker.run())));
         let open = Arc::new(Open(Arc::clone(&queue)));
-        let line = Line { name: settings.name.clone(), queue, door, metrics: Arc::clone(metrics), task };
-        Self { settings: settings.clone(), line: Arc::new(line), _open: open }
+        let outbox = Outbox { name: settings.name.clone(), queue, client, metrics: Arc::clone(metrics), task };
+        Self { settings: settings.clone(), outbox: Arc::new(outbox), _open: open }
     }
 
     /// The same receiver under another configuration: what waits goes where that one says.
-    fn renewed(&self, settings: &NotifySettings, door: Door) -> Self {
-        self.line.door.send_replace(Arc::new(door));
-        Self { settings: settings.clone(), line: Arc::clone(&self.line), _open: Arc::clone(&self._open) }
+    fn renewed(&self, settings: &NotifySettings, client: Client) -> Self {
+        self.outbox.client.send_replace(Arc::new(client));
+        Self { settings: settings.clone(), outbox: Arc::clone(&self.outbox), _open: Arc::clone(&self._open) }
     }
 }
 
@@ -107,28 +108,29 @@ impl Notifier {
     #[must_use]
     pub fn reload(&self, settings: &[NotifySettings], contexts: &Contexts, metrics: &Arc<Metrics>) -> Self {
         metrics.expect_receivers(settings.iter().map(|one| one.name.as_str()));
-        let client = Client::new();
-        let mailbox = |one: &NotifySettings| {
-            let door = Door::new(one, contexts, &client);
+        let http = HttpClient::new();
+        let receiver = |one: &NotifySettings| {
+            let client = Client::new(one, contexts, &http);
             match self.receivers.iter().find(|known| known.settings.name == one.name) {
-                Some(known) => known.renewed(one, door),
-                None => Mailbox::new(one, door, metrics),
+                Some(known) => known.renewed(one, client),
+                None => ConfiguredReceiver::new(one, client, metrics),
             }
         };
-        let receivers: Vec<Mailbox> = settings.iter().map(mailbox).collect();
-        let has_left = |known: &&Mailbox| !receivers.iter().any(|one| one.settings.name == known.settings.name);
-        let gone = self.receivers.iter().filter(has_left).map(|known| &known.line);
+        let receivers: Vec<ConfiguredReceiver> = settings.iter().map(receiver).collect();
+        let has_left =
+            |known: &&ConfiguredReceiver| !receivers.iter().any(|one| one.settings.name == known.settings.name);
+        let gone = self.receivers.iter().filter(has_left).map(|known| &known.outbox);
         // Until the deployer goes by the new configuration it may still tell something to one that has just left.
-        let still_leaving = self.leaving.iter().filter(|line| line.queue.waiting() > 0);
-        let leaving: Vec<Arc<Line>> = still_leaving.chain(gone).cloned().collect();
+        let still_leaving = self.leaving.iter().filter(|outbox| outbox.queue.waiting() > 0);
+        let leaving: Vec<Arc<Outbox>> = still_leaving.chain(gone).cloned().collect();
         Self { receivers: Arc::new(receivers), leaving: Arc::new(leaving) }
     }
 
     /// Tells whoever wants to hear it. Never waits.
     pub fn tell(&self, notification: &Arc<Notification>) {
         for receiver in self.receivers.iter().filter(|receiver| receiver.settings.interest.covers(notification)) {
-            if let Some(dropped) = receiver.line.queue.push(Arc::clone(notification)) {
-                receiver.line.metrics.notified(&receiver.settings.name, DeliveryOutcome::Dropped);
+            if let Some(dropped) = receiver.outbox.queue.push(Arc::clone(notification)) {
+                receiver.outbox.metrics.notified(&receiver.settings.name, DeliveryOutcome::Dropped);
                 warn!(
                     receiver = receiver.settings.name,
                     notification = dropped.id,
@@ -140,26 +142,26 @@ impl Notifier {
 
     /// Waits until everything was delivered, or for so long. What is lost then is said and counted.
     pub async fn finish(self, within: Duration) {
-        let lines: Vec<&Arc<Line>> =
-            self.receivers.iter().map(|receiver| &receiver.line).chain(self.leaving.iter()).collect();
+        let outboxes: Vec<&Arc<Outbox>> =
+            self.receivers.iter().map(|receiver| &receiver.outbox).chain(self.leaving.iter()).collect();
         let mut tasks = Vec::new();
-        for line in &lines {
-            line.queue.close();
-            tasks.extend(line.task.lock().unwrap_or_else(PoisonError::into_inner).take());
+        for outbox in &outboxes {
+            outbox.queue.close();
+            tasks.extend(outbox.task.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
         if clock::within(within, futures_util::future::join_all(tasks.iter_mut())).await.is_none() {
             for task in &tasks {
                 task.abort();
             }
         }
-        for line in lines {
-            let lost = line.queue.give_up();
+        for outbox in outboxes {
+            let lost = outbox.queue.give_up();
             for _ in 0..lost {
-                line.metrics.notified(&line.name, DeliveryOutcome::Dropped);
+                outbox.metrics.notified(&outbox.name, DeliveryOutcome::Dropped);
             }
             if lost > 0 {
                 warn!(
-                    receiver = line.name,
+                    receiver = outbox.name,
                     notifications = lost,
                     "stopped before these notifications were delivered: they are lost"
                 );
@@ -174,31 +176,31 @@ pub async fn try_all(
     contexts: &Contexts,
     notification: &Notification,
 ) -> Vec<(String, Result<(), Undelivered>)> {
-    let client = Client::new();
+    let http = HttpClient::new();
     let sends = settings.iter().map(|one| {
-        let door = Door::new(one, contexts, &client);
-        async move { (one.name.clone(), door.send(notification).await) }
+        let client = Client::new(one, contexts, &http);
+        async move { (one.name.clone(), client.send(notification).await) }
     });
     futures_util::future::join_all(sends).await
 }
 
 /// Where notifications go.
 #[derive(Debug)]
-enum Door {
+enum Client {
     Topic { topic: String, sns: Arc<dyn crate::aws::Topics> },
-    Webhook { client: Client, url: crate::config::WebhookUrl, format: Format },
+    Webhook { http: HttpClient, url: crate::config::WebhookUrl, format: Format },
     Missing(String),
 }
 
-impl Door {
-    fn new(settings: &NotifySettings, contexts: &Contexts, client: &Client) -> Self {
+impl Client {
+    fn new(settings: &NotifySettings, contexts: &Contexts, http: &HttpClient) -> Self {
         match &settings.receiver {
             Receiver::Topic { arn, aws } => match contexts.get(aws) {
                 Some(context) => Self::Topic { topic: arn.clone(), sns: Arc::clone(&context.topics) },
                 None => Self::Missing(format!("there is no AWS context {aws}")),
             },
             Receiver::Webhook { url, format } => {
-                Self::Webhook { client: client.clone(), url: url.clone(), format: *format }
+                Self::Webhook { http: http.clone(), url: url.clone(), format: *format }
             }
         }
     }
@@ -206,7 +208,7 @@ impl Door {
     async fn send(&self, notification: &Notification) -> Result<(), Undelivered> {
         match self {
             Self::Missing(why) => Err(Undelivered::ForGood(why.clone())),
-            Self::Webhook { client, url, format } => client.post(url, format::body(*format, notification)).await,
+            Self::Webhook { http, url, format } => http.post(url, format::body(*format, notification)).await,
             Self::Topic { topic, sns } => {
                 let message = Message {
                     subject: format::subject(notification),
@@ -227,15 +229,15 @@ impl Door {
 }
 
 /// Carries the notifications of one receiver.
-struct Post {
+struct Worker {
     name: String,
     /// Where they go: a reload may say otherwise.
-    doors: watch::Receiver<Arc<Door>>,
+    clients: watch::Receiver<Arc<Client>>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
 }
 
-impl Post {
+impl Worker {
     async fn run(mut self) {
         while let Some(notification) = self.queue.next().await {
             let outcome = self.deliver(&notification).await;
@@ -249,8 +251,8 @@ impl Post {
         let mut pause = FIRST_PAUSE;
         let mut complained = false;
         loop {
-            let door = Arc::clone(&self.doors.borrow_and_update());
-            match door.send(notification).await {
+            let client = Arc::clone(&self.clients.borrow_and_update());
+            match client.send(notification).await {
                 Ok(()) => {
                     match complained {
                         true => {
@@ -283,7 +285,7 @@ impl Post {
             tokio::select! {
                 () = clock::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
                 // A reload may have mended what is wrong.
-                Ok(()) = self.doors.changed() => pause = FIRST_PAUSE,
+                Ok(()) = self.clients.changed() => pause = FIRST_PAUSE,
             }
         }
     }

@@ -32,8 +32,10 @@ const SLACK: Duration = Duration::from_secs(5 * 60);
 pub struct Report {
     /// The rollouts.
     pub rest: Rest,
-    /// Contexts that could not be read.
+    /// Contexts in which CloudTrail could not be read.
     pub unread: Vec<AwsError>,
+    /// Contexts in which services could not be looked for by their tag.
+    pub unlooked: Vec<AwsError>,
     /// The limit at which the work was cut off, whether CloudTrail was read to its end or not.
     pub cut_off: Option<Duration>,
 }
@@ -42,7 +44,7 @@ impl Report {
     /// Whether everything was read, and every service is as it should be.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        self.rest.is_well() && self.unread.is_empty() && self.cut_off.is_none()
+        self.rest.is_well() && self.unread.is_empty() && self.unlooked.is_empty() && self.cut_off.is_none()
     }
 }
 
@@ -110,9 +112,9 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
     let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;
     notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;
-    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err);
-    let unread = looked.errors.into_iter().map(|(_, error)| error).chain(unread).collect();
-    Ok(Report { rest, unread, cut_off })
+    let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
+    let unlooked = looked.errors.into_iter().map(|(_, error)| error).collect();
+    Ok(Report { rest, unread, unlooked, cut_off })
 }
 
 /// Waits for the work, and cuts it off at the limit.
@@ -155,7 +157,7 @@ fn is_rolling(status: &Status) -> bool {
     let rolls = |one: &ServiceStatus| {
         one.rollout.as_ref().is_some_and(|rollout| match rollout.phase {
             Step::Intended | Step::Registered => false,
-            Step::Rolling | Step::Monitoring => true,
+            Step::Before | Step::Rolling | Step::Monitoring | Step::Verify => true,
         })
     };
     status.services.iter().any(|one| rolls(one) && one.trouble.is_none())
@@ -185,10 +187,13 @@ mod tests {
         });
         let (rest, cut_off) = to_the_end(endless, &asks, &stop, limit, |_| {}).await.unwrap();
         assert!(begun.elapsed() >= limit, "{:?}", begun.elapsed());
-        let report = Report { rest, unread: Vec::new(), cut_off };
+        let report = Report { rest, unread: Vec::new(), unlooked: Vec::new(), cut_off };
         assert_eq!((report.cut_off, report.is_well()), (Some(limit), false));
         let (rest, cut_off) =
             to_the_end(tokio::spawn(async { Rest::default() }), &asks, &stop, limit, |_| {}).await.unwrap();
-        assert!(Report { rest, unread: Vec::new(), cut_off }.is_well(), "what ends by itself is not cut off");
+        assert!(
+            Report { rest, unread: Vec::new(), unlooked: Vec::new(), cut_off }.is_well(),
+            "what ends by itself is not cut off"
+        );
     }
 }

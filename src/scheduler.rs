@@ -41,7 +41,7 @@ pub struct Batch {
     pub parsed_events: Vec<ParsedEvent>,
     /// How far the events are read with it, where that has changed: it belongs into the state together with what the readings change there.
     pub progress: Option<ReadingProgress>,
-    /// Changes to ECS.
+    /// The changes to ECS that were read.
     pub changes: Vec<Change>,
     /// How far the changes are read with it.
     pub audited: Option<AuditProgress>,
@@ -50,9 +50,9 @@ pub struct Batch {
 /// The scheduler of one context.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// The context's name.
+    /// The name of the AWS context.
     pub context: ContextName,
-    /// Its event history.
+    /// The event history of the context.
     pub cloudtrail: Arc<dyn CloudTrail>,
     /// How it is polled.
     pub polling: Polling,
@@ -60,7 +60,7 @@ pub struct Scheduler {
     pub known: ContextState,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
-    /// Where it counts.
+    /// The metrics that it counts in.
     pub metrics: Arc<Metrics>,
     /// Where it shows that it lives.
     pub health: Arc<Health>,
@@ -75,7 +75,7 @@ pub struct Scheduler {
 pub struct Shared {
     /// The time of day.
     pub clock: Arc<dyn Clock>,
-    /// Where they count.
+    /// The metrics that they count in.
     pub metrics: Arc<Metrics>,
     /// Where they show that they live.
     pub health: Arc<Health>,
@@ -226,7 +226,7 @@ impl Scheduler {
         Moment { now: self.clock.now(), elapsed: begun.elapsed() }
     }
 
-    /// One request, and its page handed on.
+    /// Sends one request and hands its page on at once, before the scan has ended (decision 1).
     async fn lookup(&self, course: &mut Course, request: &Request) -> Result<Came, Closed> {
         self.metrics.lookup(&self.context);
         let page = match self.cloudtrail.lookup(event::PUT_IMAGE, request).await {

@@ -1,4 +1,4 @@
-//! The state file.
+//! The state file (decision 36).
 //!
 //! One writer, by a lock. Written whole and atomically: a temporary file beside it, fsync, rename, fsync of the folder. A file that is
 //! missing, one that is corrupt, one of a newer version and one that is locked are four different things; only the first means "start
@@ -148,7 +148,8 @@ impl<F: Folder> StateStore<F> {
     /// It could not be written; what was durable before still is.
     pub fn commit_here(&self, state: &State) -> Result<(), StateStoreError> {
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(text.render(state)).map_err(|source| StateStoreError::Unwritable { path: self.path.clone(), source })
+        self.write(&text.render(state))
+            .map_err(|source| StateStoreError::Unwritable { path: self.path.clone(), source })
     }
 
     /// At every moment of this the file has either the old text or the new one, whatever is lost in a crash: the new text is on the disk

@@ -20,7 +20,11 @@ use crate::domain::source::{FirstSeen, PushSource};
 use crate::domain::state::{
     Approval, AuditRound, AuditState, CommandRecord, ContextState, Decision, Deployed, DigestHold, Direction,
     FailedInPlace, GateRefusal, Outcome, OutcomeKind, Phase, PushRef, ReadingProgress, ReplacedExternally,
-    RollbackTarget, Rollout, Seen, ServiceHold, ServiceState, Sighting, Sightings, Span, State, Target, WindowPass,
+    RollbackTarget, Rolled, Rollout, Seen, ServiceHold, ServiceState, Sighting, Sightings, Span, State, Target,
+    WindowPass,
+};
+use crate::domain::task::{
+    LogLocation, PlannedTask, RunningTask, TaskKind, TaskProgress, TaskRequest, TaskRun, TaskSpec,
 };
 use crate::domain::test_support::{arn, digest, event_id, repository_key, service_key, tag};
 use crate::domain::types::{ContextName, DeploymentId, RepositoryName};
@@ -97,7 +101,7 @@ fn rollback_target() -> impl Strategy<Value = RollbackTarget> {
     })
 }
 
-fn phase() -> impl Strategy<Value = Phase> {
+fn phase() -> BoxedStrategy<Phase> {
     let monitored = (time(), 0..99, prop::option::of(time()), 0..9)
         .prop_map(|(since, desired, events_from, stopped)| Monitored { since, desired, events_from, stopped });
     let deployment = |(revision, since, progressed_at, monitored)| Phase::Rolling {
@@ -107,18 +111,63 @@ fn phase() -> impl Strategy<Value = Phase> {
         progressed_at,
         monitored,
     };
+    let rolled = time().prop_map(|since| Rolled { deployment: DeploymentId::parse("ecs-svc/1234").unwrap(), since });
+    let task = (1..99u64, prop::option::of(rolled), task_run()).prop_map(|(revision, rolled, run)| Phase::Task {
+        revision: arn(revision),
+        rolled,
+        run: Box::new(run),
+    });
     prop_oneof![
+        task,
         Just(Phase::Intended),
         (1..99u64).prop_map(|revision| Phase::Registered { revision: arn(revision) }),
         (1..99u64, time(), prop::option::of(time()), prop::option::of(monitored)).prop_map(deployment),
     ]
+    .boxed()
 }
 
-fn rollout() -> impl Strategy<Value = Rollout> {
+fn planned_task() -> BoxedStrategy<PlannedTask> {
+    let command = prop::collection::vec("[a-z]{1,5}", 0..3);
+    let name = || prop::option::of("[a-z]{1,5}");
+    let spec = (command, name(), 1..9000u64, name());
+    let planned = spec.prop_map(|(command, container, timeout_seconds, family)| PlannedTask {
+        repository: repository_key("hello"),
+        spec: TaskSpec { command, container, timeout_seconds, family },
+    });
+    planned.boxed()
+}
+
+fn task_run() -> BoxedStrategy<TaskRun> {
+    let log = || {
+        prop::option::of(
+            prop::option::of("[a-z]{1,5}").prop_map(|prefix| LogLocation { group: "/logs".to_owned(), prefix }),
+        )
+    };
+    let container = "app".to_owned();
+    let request = (log(), 1..9u32, prop::option::of(time())).prop_map({
+        let container = container.clone();
+        move |(log, attempt, short_since)| TaskProgress::Starting {
+            request: TaskRequest { body: "{}".to_owned(), container: container.clone(), log },
+            attempt,
+            short_since,
+        }
+    });
+    let running = (log(), time(), prop::option::of(time())).prop_map(move |(log, since, late_since)| {
+        let (arn, container) = ("arn:task/1".to_owned(), container.clone());
+        TaskProgress::Running { running: RunningTask { arn, container, log, since, late_since } }
+    });
+    let progress = prop_oneof![Just(TaskProgress::Preparing), request, running];
+    let kind = prop_oneof![Just(TaskKind::Before), Just(TaskKind::Verify)];
+    (kind, 1..9u32, planned_task(), prop::collection::vec(planned_task(), 0..2), progress)
+        .prop_map(|(kind, number, task, next, progress)| TaskRun { kind, number, task, next, progress })
+        .boxed()
+}
+
+fn rollout() -> BoxedStrategy<Rollout> {
     let direction = prop_oneof![Just(Direction::Forward), text().prop_map(|because| Direction::Back { because })];
     let images = prop::collection::btree_map(text(), text(), 0..3);
     let plain = (direction, of_repositories(target()), images, rollback_target(), phase(), time(), prop::bool::ANY);
-    plain.prop_map(|(direction, targets, images, rollback_target, phase, decided_at, names_tags)| {
+    let rollout = plain.prop_map(|(direction, targets, images, rollback_target, phase, decided_at, names_tags)| {
         let replaces = arn(3);
         Rollout {
             direction,
@@ -132,7 +181,8 @@ fn rollout() -> impl Strategy<Value = Rollout> {
             names_tags,
             supersedes: None,
         }
-    })
+    });
+    rollout.boxed()
 }
 
 fn superseding() -> impl Strategy<Value = Rollout> {
@@ -242,20 +292,21 @@ fn service() -> impl Strategy<Value = ServiceState> {
         (prop::option::of(waiting()), of_repositories(approval), prop::option::of(pass), of_repositories(refusal));
     let known_since = prop::option::of(time());
     let marks = (prop::option::of(waiting()), prop::option::of(discovered()));
-    (asked, against, marks, at_gates, history, orders, known_since).prop_map(
+    let after = (history, orders, of_repositories(target()));
+    (asked, against, marks, at_gates, after, known_since).prop_map(
         |(
             (pending, decided, deployed, rollout),
             (held, service_hold, replaced_externally, failed_in_place),
             (waiting, discovered),
             (gated, approved, passes_windows, refused),
-            history,
-            orders,
+            (history, orders, prepared),
             known_since,
         )| ServiceState {
             gated,
             approved,
             passes_windows,
             refused,
+            prepared,
             known_since,
             waiting,
             discovered,

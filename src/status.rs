@@ -13,6 +13,7 @@ use crate::domain::audit::{Change, Concern};
 use crate::domain::rollout::Counts;
 use crate::domain::source::FirstSeen;
 use crate::domain::state::{CommandRecord, Decision, OutcomeKind, ServiceHold};
+use crate::domain::task::TaskKind;
 use crate::domain::types::ContextName;
 use crate::domain::waiting::Waiting;
 
@@ -366,6 +367,44 @@ pub struct RolloutStatus {
     /// The share of the production traffic that the new tasks get, in percent, where ECS moves traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<f64>,
+    /// The one-off task that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskStatus>,
+}
+
+/// A one-off task of a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskStatus {
+    /// When it runs.
+    pub kind: TaskKind,
+    /// Which of the tasks of its kind it is, from 1.
+    pub number: u32,
+    /// How many tasks follow it.
+    pub following: usize,
+    /// Its command.
+    pub command: String,
+    /// The container that runs the command, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The ARN, once ECS has started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+    /// When ECS started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Where its log is, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+}
+
+impl TaskStatus {
+    /// What it does, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let what = if self.arn.is_some() { "runs" } else { "is about to run" };
+        let following = if self.following == 0 { String::new() } else { format!(", {} to follow", self.following) };
+        format!("{} task `{}` {what}{following}", self.kind, self.command)
+    }
 }
 
 impl RolloutStatus {

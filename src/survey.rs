@@ -9,7 +9,7 @@ use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectE
 use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::AwsSettings;
 use crate::domain::finding::nearest;
-use crate::domain::proposal::{Found, NamedImage, Reach, Registry, Shelf, Snapshot, Which};
+use crate::domain::proposal::{Found, NamedImage, Reach, Registry, RegistryView, Snapshot, Which};
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{ContextName, Digest, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
 use crate::domain::view::ServiceView;
@@ -75,15 +75,15 @@ fn asking(about: impl Into<String>) -> impl FnOnce(AwsError) -> SurveyError {
 }
 
 /// The clients of one way to reach AWS.
-struct Door {
+struct Clients {
     context: AwsContext,
     identity: Arc<dyn Identity>,
 }
 
-async fn open(settings: AwsSettings, common: &Common) -> Result<Door, ConnectError> {
+async fn open(settings: AwsSettings, common: &Common) -> Result<Clients, ConnectError> {
     let name = ContextName::of_default();
     let (context, identity) = aws::connect_known(&name, &settings, common, Patience::Short).await?;
-    Ok(Door { context, identity })
+    Ok(Clients { context, identity })
 }
 
 /// Asks AWS. `progress` gets, in half a sentence, what has been found so far.
@@ -95,13 +95,13 @@ pub async fn take(question: &Question, progress: &dyn Fn(&str)) -> Result<Snapsh
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = Common::new(metrics, Arc::default(), Arc::default());
     let region = question.region.as_ref().map(|region| region.as_str().to_owned());
-    let door = open(AwsSettings { region, ..AwsSettings::default() }, &common).await?;
+    let clients = open(AwsSettings { region, ..AwsSettings::default() }, &common).await?;
     progress("asking whose account it is");
-    let principal = again(|| door.identity.principal()).await.map_err(asking("the account"))?;
-    let home = Registry { account: principal.account, region: door.context.region.clone() };
-    let clusters = clusters(&door.context, question, progress).await?;
-    let services = services(&door.context, clusters, progress).await?;
-    let mut survey = Survey { home, door, common, progress, profiles: None };
+    let principal = again(|| clients.identity.principal()).await.map_err(asking("the account"))?;
+    let home = Registry { account: principal.account, region: clients.context.region.clone() };
+    let clusters = clusters(&clients.context, question, progress).await?;
+    let services = services(&clients.context, clusters, progress).await?;
+    let mut survey = Survey { home, clients, common, progress, profiles: None };
     let registries = survey.registries(&services).await?;
     Ok(Snapshot {
         home: survey.home,
@@ -214,7 +214,7 @@ fn no_cluster(context: &AwsContext, name: &EcsName, there: &[String]) -> SurveyE
 /// What the looks at the registries have in common.
 struct Survey<'a> {
     home: Registry,
-    door: Door,
+    clients: Clients,
     common: Common,
     progress: &'a dyn Fn(&str),
     /// The accounts that profiles lead to, once they were asked.
@@ -223,7 +223,7 @@ struct Survey<'a> {
 
 impl Survey<'_> {
     /// Every registry that the revisions name, with what is wanted of it.
-    async fn registries(&mut self, services: &[Found]) -> Result<BTreeMap<Registry, Shelf>, SurveyError> {
+    async fn registries(&mut self, services: &[Found]) -> Result<BTreeMap<Registry, RegistryView>, SurveyError> {
         let mut wanted: BTreeMap<Registry, BTreeMap<RepositoryName, BTreeSet<Digest>>> = BTreeMap::new();
         let revisions = services.iter().filter_map(|found| found.state.as_ref().ok());
         let images = revisions.flat_map(|(_, definition)| definition.containers()).map(|(_, image)| image);
@@ -233,19 +233,19 @@ impl Survey<'_> {
                 digests.insert(digest);
             }
         }
-        let mut shelves = BTreeMap::new();
+        let mut registry_views = BTreeMap::new();
         for (registry, repositories) in wanted {
-            let shelf = self.shelf(&registry, &repositories).await?;
-            shelves.insert(registry, shelf);
+            let registry_view = self.registry_view(&registry, &repositories).await?;
+            registry_views.insert(registry, registry_view);
         }
-        Ok(shelves)
+        Ok(registry_views)
     }
 
-    async fn shelf(
+    async fn registry_view(
         &mut self,
         registry: &Registry,
         wanted: &BTreeMap<RepositoryName, BTreeSet<Digest>>,
-    ) -> Result<Shelf, SurveyError> {
+    ) -> Result<RegistryView, SurveyError> {
         (self.progress)(&format!("looking at the repositories of {} in {}", registry.account, registry.region));
         let region = Some(registry.region.as_str().to_owned());
         let reach = match registry.account == self.home.account {
@@ -255,13 +255,13 @@ impl Survey<'_> {
         let settings = match &reach {
             Reach::Ambient => AwsSettings { region, ..AwsSettings::default() },
             Reach::Profile(profile) => AwsSettings { region, profile: Some(profile.clone()), ..AwsSettings::default() },
-            Reach::Unknown => return Ok(Shelf { reach, repositories: None, tags: BTreeMap::new() }),
+            Reach::Unknown => return Ok(RegistryView { reach, repositories: None, tags: BTreeMap::new() }),
         };
         let other = match *registry == self.home {
             true => None,
             false => Some(open(settings, &self.common).await?),
         };
-        let context = &other.as_ref().unwrap_or(&self.door).context;
+        let context = &other.as_ref().unwrap_or(&self.clients).context;
         let about = || format!("the repositories of {} in {}", registry.account, registry.region);
         let repositories = match again(|| context.inventory.repositories()).await {
             Ok(repositories) => Some(repositories),
@@ -270,7 +270,7 @@ impl Survey<'_> {
             Err(error) => return Err(asking(about())(error)),
         };
         let tags = tags(context, wanted).await?;
-        Ok(Shelf { reach, repositories, tags })
+        Ok(RegistryView { reach, repositories, tags })
     }
 
     /// A profile whose credentials are of the registry's account; one that is for its Region comes first.
@@ -290,10 +290,10 @@ impl Survey<'_> {
             (self.progress)(&format!("asking which account the profile {profile} leads to"));
             let region = Some(self.home.region.as_str().to_owned());
             let settings = AwsSettings { region, profile: Some(profile.clone()), ..AwsSettings::default() };
-            let Ok(door) = open(settings, &self.common).await else { continue };
+            let Ok(clients) = open(settings, &self.common).await else { continue };
             // A source of credentials may take a minute, which is long for a person who waits.
-            if let Some(Ok(principal)) = clock::within(PROFILE_WITHIN, door.identity.principal()).await {
-                found.push((profile, Registry { account: principal.account, region: door.context.region }));
+            if let Some(Ok(principal)) = clock::within(PROFILE_WITHIN, clients.identity.principal()).await {
+                found.push((profile, Registry { account: principal.account, region: clients.context.region }));
             }
         }
         found

@@ -4,6 +4,10 @@
 # MiniStack evaluates no IAM policies. So a request of the program under test, told by the name that it
 # puts into its user agent, is refused here as IAM would refuse it, if there is a file "allowed" that
 # does not name its action. What was refused is written into the file "denied".
+#
+# Without a Docker engine a task of MiniStack runs for ever, and it knows no client tokens. So a task that
+# the program under test starts exits here after a second: with the code N if its command is "exit N", never
+# if its command is "hang", else with 0. And the same client token starts nothing twice.
 import json
 import os
 import sys
@@ -11,6 +15,8 @@ import threading
 import urllib.parse
 
 import ministack.app
+from ministack.core.responses import request_scope
+from ministack.services import ecs
 
 CALLER = "app/ecs-deployd"
 # What AWS denies to nobody.
@@ -68,6 +74,56 @@ def refusal(headers, action):
     return 403, "text/xml", f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"
 
 
+# What was answered to RunTask, with the request, by client token.
+STARTED = {}
+
+
+def end_task(account, region, arn, code):
+    with request_scope(account, region):
+        task = ecs._tasks.get(arn)
+        if task:
+            ecs._mark_task_stopped(
+                arn, task, "Essential container in task exited", "EssentialContainerExited", exit_code=code
+            )
+
+
+def code_of(request):
+    """What a task exits with; None if it never does."""
+    overrides = request.get("overrides", {}).get("containerOverrides", [])
+    command = overrides[0].get("command", []) if overrides else []
+    if command[:1] == ["hang"]:
+        return None
+    return int(command[1]) if command[:1] == ["exit"] else 0
+
+
+async def run_task(app, headers, body, scope, receive, send):
+    request = json.loads(body)
+    token = request.get("clientToken")
+    first, messages = STARTED.get(token, (None, []))
+    if first is not None and first != request:
+        content = json.dumps({"__type": "ConflictException", "message": "the clientToken is in use"}).encode()
+        head = [(b"content-type", b"application/x-amz-json-1.1"), (b"content-length", str(len(content)).encode())]
+        await send({"type": "http.response.start", "status": 400, "headers": head})
+        return await send({"type": "http.response.body", "body": content})
+    if first is None:
+
+        async def keep(message):
+            messages.append(message)
+
+        await app(scope, receive, keep)
+        content = b"".join(message.get("body", b"") for message in messages)
+        if messages[0].get("status") == 200 and token:
+            STARTED[token] = (request, messages)
+        account, _, region = headers["authorization"].split("Credential=")[1].split("/")[:3]
+        code = code_of(request)
+        for task in json.loads(content).get("tasks", []) if code is not None else []:
+            timer = threading.Timer(1.0, end_task, (account, region, task["taskArn"], code))
+            timer.daemon = True
+            timer.start()
+    for message in messages:
+        await send(message)
+
+
 def enforcing(app):
     async def enforced(scope, receive, send):
         headers = {name.decode().lower(): value.decode() for name, value in scope.get("headers", [])}
@@ -84,6 +140,8 @@ def enforcing(app):
             async def again():
                 return messages.pop(0) if messages else await receive()
 
+            if headers.get("x-amz-target", "").endswith(".RunTask"):
+                return await run_task(app, headers, body, scope, again, send)
             return await app(scope, again, send)
         with open("denied", "a") as file:
             file.write(action + "\n")

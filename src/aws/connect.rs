@@ -188,7 +188,7 @@ async fn base(
     let parsed = Region::parse(region)
         .map_err(|_| ConnectError::NotARegion { context: name.clone(), region: region.to_owned() })?;
     let credentials = Renewing::new(name.clone(), settings.clone(), region.to_owned(), http.clone(), common.clone());
-    // The retries of the credential providers stay; those of the calls are the scheduler's and the deployer's.
+    // The retries of the credential providers stay; those of the calls are the scheduler's and the deployer's (decision 34).
     let config = base
         .to_builder()
         .credentials_provider(SharedCredentialsProvider::new(Source(Arc::clone(&credentials))))

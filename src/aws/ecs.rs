@@ -1,7 +1,7 @@
 //! Amazon ECS.
 //!
 //! Task definitions bypass the SDK's types in both directions, because those drop what they do not know: the answer's body is read before
-//! it is thrown away, and the request's body is put in place before it is signed.
+//! it is thrown away, and the request's body is put in place before it is signed (decision 11).
 
 mod answers;
 
@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
-    CreatedAt, DeploymentLifecycleHookAction, DesiredStatus, StopServiceDeploymentStopType, TaskDefinitionField,
+    CreatedAt, DeploymentLifecycleHookAction, DesiredStatus, Failure, ServiceField, StopServiceDeploymentStopType,
+    Task, TaskDefinitionField,
 };
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -21,14 +22,17 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::call::Caller;
 use super::{AwsError, Ecs, Services};
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
+use crate::domain::event::shorten;
+use crate::domain::task::{Started, TaskView};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, RunningImages};
-use answers::{fate_of, service_deployment, unrollable, view, why};
+use answers::{fate_of, service_deployment, task_view, unrollable, view, why};
 
 /// DescribeServiceRevisions takes at most 20.
 const DEPLOYMENTS: i32 = 20;
@@ -173,6 +177,56 @@ impl Ecs for SdkEcs {
         let request = self.client.describe_service_deployments().set_service_deployment_arns(Some(arns.to_vec()));
         let answer = self.caller.call("DescribeServiceDeployments", request.send()).await?;
         Ok(answer.service_deployments().iter().filter_map(service_deployment).collect())
+    }
+
+    async fn describe_service_json(&self, cluster: &EcsName, service: &EcsName) -> Result<Option<Value>, AwsError> {
+        const OPERATION: &str = "DescribeServices";
+        let body = Captured::default();
+        let request = self
+            .client
+            .describe_services()
+            .cluster(cluster.as_str())
+            .services(service.as_str())
+            .include(ServiceField::Tags)
+            .customize()
+            .interceptor(body.clone());
+        self.caller.call(OPERATION, request.send()).await?;
+        let mut answer: Value =
+            serde_json::from_slice(&body.take()).map_err(|error| self.caller.unusable(OPERATION, error.to_string()))?;
+        let services = answer["services"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        Ok(services.into_iter().find(|one| one["serviceName"] == service.as_str()))
+    }
+
+    async fn run_task(&self, request: &Value) -> Result<Started, AwsError> {
+        const OPERATION: &str = "RunTask";
+        let body = request.to_string();
+        let request = self.client.run_task().task_definition("").customize().mutate_request(move |request| {
+            request.headers_mut().insert("content-length", body.len().to_string());
+            *request.body_mut() = SdkBody::from(body.as_str());
+        });
+        let answer = self.caller.call(OPERATION, request.send()).await?;
+        if let Some(arn) = answer.tasks().iter().find_map(Task::task_arn) {
+            return Ok(Started::Task(arn.to_owned()));
+        }
+        let why = |failure: &Failure| {
+            let texts = [failure.reason(), failure.detail()].into_iter().flatten();
+            shorten(&texts.collect::<Vec<_>>().join(": "))
+        };
+        match answer.failures() {
+            [] => Err(self.caller.unusable(OPERATION, "the answer has neither a task nor a failure")),
+            failures => Ok(Started::Nothing(failures.iter().map(why).collect())),
+        }
+    }
+
+    async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError> {
+        let request = self.client.describe_tasks().cluster(cluster.as_str()).set_tasks(Some(tasks.to_vec()));
+        let answer = self.caller.call("DescribeTasks", request.send()).await?;
+        Ok(answer.tasks().iter().filter_map(task_view).collect())
+    }
+
+    async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError> {
+        let request = self.client.stop_task().cluster(cluster.as_str()).task(task).reason(reason);
+        self.caller.call("StopTask", request.send()).await.map(drop)
     }
 
     async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {

@@ -1,4 +1,4 @@
-//! The narrow doors to AWS, and the only module that names its SDK.
+//! The narrow interfaces to AWS, and the only module that names its SDK.
 //!
 //! Each trait holds just the calls this program makes, in its own types; the adapters below translate. Nothing here retries: the
 //! scheduler and the deployer know what a repeated call costs.
@@ -42,6 +42,7 @@ use crate::domain::gate::scan::Report;
 use crate::domain::gate::signature::Signature;
 use crate::domain::polling::Request;
 use crate::domain::queue_url::QueueUrl;
+use crate::domain::task::{Started, TaskView};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EcsName, Principal, Region, RepositoryName, Tag, TaskDefinitionArn,
@@ -56,10 +57,10 @@ pub use connect::{ConnectError, Patience, connect, connect_known};
 pub use date::AwsTime;
 pub use identity::profiles;
 
-/// The doors of every AWS context.
+/// The clients of every AWS context.
 pub type Contexts = BTreeMap<ContextName, AwsContext>;
 
-/// What the doors of all contexts have in common.
+/// What the clients of all contexts have in common.
 #[derive(Debug, Clone)]
 pub struct Common {
     /// Where calls are counted.
@@ -80,7 +81,7 @@ impl Common {
     }
 }
 
-/// The doors of one AWS context.
+/// The clients of one AWS context.
 #[derive(Debug, Clone)]
 pub struct AwsContext {
     /// The Region it is in.
@@ -217,6 +218,18 @@ pub trait Ecs: fmt::Debug + Send + Sync {
 
     /// Service deployments by ARN, at most 20: their stage, and the hooks that they wait at.
     async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError>;
+
+    /// A service with its tags, as it is described: JSON, so that what is set up for it is passed on as it is.
+    async fn describe_service_json(&self, cluster: &EcsName, service: &EcsName) -> Result<Option<Value>, AwsError>;
+
+    /// RunTask. May be repeated as it is: by its client token nothing is started twice.
+    async fn run_task(&self, request: &Value) -> Result<Started, AwsError>;
+
+    /// These tasks (at most 100) of a cluster. One that ECS does not know has no entry.
+    async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError>;
+
+    /// Stops a task.
+    async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError>;
 
     /// Continues a service deployment that waits at a PAUSE hook, or rolls it back.
     async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError>;

@@ -25,13 +25,13 @@ pub(super) struct Role {
 /// What the credentials of a profile begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Base {
-    /// `credential_process`
+    /// The key `credential_process`: a command whose output has them.
     Process { profile: String, command: String },
-    /// `web_identity_token_file`
+    /// The key `web_identity_token_file`: a token that STS takes.
     WebIdentity { role: Role, token_file: String },
     /// `aws_access_key_id` and what belongs to it.
     Keys { profile: String, id: String, secret: String, token: Option<String> },
-    /// `credential_source`
+    /// The key `credential_source`: a source that is named.
     Named(Named),
 }
 

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{AwsError, Ecs, Services};
 use crate::clock::{self, Instant};
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
 use crate::domain::rate_limit::{Bucket, Group};
+use crate::domain::task::{Started, TaskView};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, EcsName, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, RunningImages};
@@ -94,6 +96,26 @@ impl Ecs for RateLimited {
     async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
         self.take(Group::ServiceDeployments).await;
         self.ecs.service_deployments(arns).await
+    }
+
+    async fn describe_service_json(&self, cluster: &EcsName, service: &EcsName) -> Result<Option<Value>, AwsError> {
+        self.take(Group::ServiceReads).await;
+        self.ecs.describe_service_json(cluster, service).await
+    }
+
+    async fn run_task(&self, request: &Value) -> Result<Started, AwsError> {
+        self.take(Group::Tasks).await;
+        self.ecs.run_task(request).await
+    }
+
+    async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError> {
+        self.take(Group::Tasks).await;
+        self.ecs.describe_tasks(cluster, tasks).await
+    }
+
+    async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError> {
+        self.take(Group::Tasks).await;
+        self.ecs.stop_task(cluster, task, reason).await
     }
 
     async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {

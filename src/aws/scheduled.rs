@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{AwsError, Ecs, Fault, Schedules, Services, Unrollable};
 use crate::clock;
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
-use crate::domain::schedule::{self, Named, ScheduleName, Target};
+use crate::domain::schedule::{self, Named, Operations, ScheduleName, Target};
+use crate::domain::task::{Started, TaskView};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, EcsName, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, RunningImages};
@@ -177,11 +179,7 @@ impl WithSchedules {
         let leading = self.ecs.describe_task_definition(revision.as_str()).await?;
         let mut revisions: BTreeMap<Named, TaskDefinitionArn> = BTreeMap::new();
         for one in named {
-            let which = match &one {
-                Named::Revision(arn) => arn.as_str().to_owned(),
-                Named::Family(family) => family.clone(),
-            };
-            let definition = self.ecs.describe_task_definition(&which).await?;
+            let definition = self.ecs.describe_task_definition(one.which()).await?;
             if let Some(registration) = schedule::following(&leading, &definition) {
                 revisions.insert(one, self.registered(&definition, &registration).await?);
             }
@@ -265,10 +263,7 @@ impl Ecs for WithSchedules {
         let Some(name) = service.schedule_in(cluster) else {
             return self.ecs.update_service(cluster, service, revision).await;
         };
-        let (api, operation) = match name {
-            ScheduleName::Scheduler { .. } => ("scheduler", "GetSchedule"),
-            ScheduleName::Rule { .. } => ("events", "ListTargetsByRule"),
-        };
+        let Operations { api, read: operation, .. } = name.operations();
         let unusable = || AwsError::unusable(api, operation, "the revision has no usable name");
         if self.write(&name, revision).await? {
             return schedule::deployment(revision).ok_or_else(unusable);
@@ -308,6 +303,22 @@ impl Ecs for WithSchedules {
 
     async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
         self.ecs.service_deployments(arns).await
+    }
+
+    async fn describe_service_json(&self, cluster: &EcsName, service: &EcsName) -> Result<Option<Value>, AwsError> {
+        self.ecs.describe_service_json(cluster, service).await
+    }
+
+    async fn run_task(&self, request: &Value) -> Result<Started, AwsError> {
+        self.ecs.run_task(request).await
+    }
+
+    async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError> {
+        self.ecs.describe_tasks(cluster, tasks).await
+    }
+
+    async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError> {
+        self.ecs.stop_task(cluster, task, reason).await
     }
 
     async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {

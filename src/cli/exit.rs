@@ -14,7 +14,7 @@ macro_rules! exits {
             /// Every exit code, from 0.
             pub const ALL: [Self; [$($code),+].len()] = [$(Self::$name),+];
 
-            /// The number.
+            /// The exit code as a number.
             #[must_use]
             pub fn code(self) -> u8 {
                 match self { $(Self::$name => $code),+ }

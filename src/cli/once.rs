@@ -32,7 +32,10 @@ pub(super) fn execute(config: Config) -> ExitCode {
 fn tell(report: &Report, names: &ServiceNames) -> ExitCode {
     show(&text(report, names, colour()));
     for error in &report.unread {
-        eprintln!("ecs-deployd: this cannot be read: {error}");
+        eprintln!("ecs-deployd: CloudTrail cannot be read: {error}");
+    }
+    for error in &report.unlooked {
+        eprintln!("ecs-deployd: services cannot be looked for by their tag: {error}");
     }
     if let Some(limit) = report.cut_off {
         eprintln!(
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn nothing_to_do_is_said_only_where_everything_was_read() {
         let names = ServiceNames::default();
-        let report = |cut_off| Report { rest: Default::default(), unread: Vec::new(), cut_off };
+        let report = |cut_off| Report { rest: Default::default(), unread: Vec::new(), unlooked: Vec::new(), cut_off };
         assert_eq!(text(&report(None), &names, false), "nothing to do\n");
         assert_eq!(text(&report(Some(Duration::from_secs(2100))), &names, false), "");
         assert_eq!(tell(&report(Some(Duration::from_secs(2100))), &names), ExitCode::from(Exit::Failure));

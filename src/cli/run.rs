@@ -1,4 +1,4 @@
-//! `run`: the daemon.
+//! `run`: the daemon, on one thread (decision 35).
 
 use std::process::ExitCode;
 

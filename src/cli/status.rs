@@ -353,10 +353,13 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         let word = match rollout.phase {
             _ if back => "going back to",
             Step::Intended | Step::Registered | Step::Rolling => "rolling to",
+            Step::Before => "preparing",
             Step::Monitoring => "watching",
+            Step::Verify => "verifying",
         };
+        let task = rollout.task.as_ref().map(|task| format!(", {}", task.text())).unwrap_or_default();
         let took = span(now.duration_since(rollout.decided_at));
-        let text = format!("{word} {revision}{tasks}{}, {took}", rollout.stage_and_traffic());
+        let text = format!("{word} {revision}{tasks}{}{task}, {took}", rollout.stage_and_traffic());
         return Cell::new(text, if back { Tone::Bad } else { Tone::Warning });
     }
     match one.standing() {

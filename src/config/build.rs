@@ -11,12 +11,14 @@ use super::keys;
 use super::reader::{Finding, Findings, Found, Setting, Table, Texts, is_http};
 use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
+    schedules,
 };
 use crate::domain::audit::EventName;
 use crate::domain::gate::Gates;
 use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
 use crate::domain::routing::Rules;
 use crate::domain::settings::{DeploySettings, RepositoryRule, ServiceRule};
+use crate::domain::task::TaskSpec;
 use crate::domain::types::{ContextName, ServiceKey};
 
 /// CloudTrail keeps its event history for 90 days.
@@ -157,9 +159,9 @@ fn state(table: &Table<'_>) -> StateSettings {
 }
 
 fn http(table: &Table<'_>) -> HttpSettings {
-    let keys::Http { listen } = keys::Http::read(table);
+    let keys::Http { listen, service_histograms } = keys::Http::read(table);
     table.report_unknown();
-    HttpSettings { listen: listen.value }
+    HttpSettings { listen: listen.value, service_histograms: service_histograms.map(|found| found.value) }
 }
 
 fn control(table: &Table<'_>) -> ControlSettings {
@@ -201,9 +203,9 @@ fn deploy_defaults(table: &Table<'_>, promotions: &mut Promotions) -> DeploySett
 }
 
 pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySettings, Promotion) {
-    let keys = keys::Deploy::read(table);
-    let (gates, given) = gates::read(table, &keys, &inherited.gates);
-    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor, .. } = keys;
+    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor } =
+        keys::Deploy::read(table);
+    let (gates, given) = gates::read(table, &inherited.gates);
     let at = observe_interval.at.or(timeout.at);
     let pin_at = pin.at;
     let settings = DeploySettings {
@@ -288,7 +290,8 @@ fn context_named(
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("known: {}", known.join(", ")) };
         table.wrong(at, "aws", format!("there is no table [aws.{name}]; {known}"));
     }
-    name
+    // One text for all that name it.
+    aws.get_key_value(&name).map(|(known, _)| known.clone()).unwrap_or(name)
 }
 
 fn repository(
@@ -297,13 +300,14 @@ fn repository(
     deploy: &DeploySettings,
     settled: &mut Settled,
     promotions: &mut Promotions,
-    schedules: &mut BTreeMap<ServiceKey, String>,
+    known: &mut BTreeMap<ServiceKey, String>,
 ) -> Option<RepositoryRule> {
     let keys::Repository { name, aws: named } = keys::Repository::read(table);
     let context = context_named(table, named, aws);
     let policy = policy(table);
     require_policy(table, policy.as_ref());
     let mut services: Vec<ServiceRule> = Vec::new();
+    let mut listed: BTreeSet<ServiceKey> = BTreeSet::new();
     let below = table.tables(keys::Service::SECTION);
     if below.is_empty() && !table.has("service") && !table.has("schedule") {
         table.missing("service", "is missing: name at least one service under [[repository.service]]");
@@ -311,21 +315,24 @@ fn repository(
     let mut read = Vec::new();
     for below in below {
         let (at, key_name) = (below.span.start, below.name("service"));
-        if let Some((service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) {
-            promotions.of(&service.key, given, below.name(""));
-            read.push((at, key_name, service));
-        }
+        let Some((service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
+        promotions.of(&service.key, given, below.name(""));
+        read.push((at, key_name, service));
     }
     for below in table.tables(keys::Schedule::SECTION) {
         let (at, key_name) = (below.span.start, below.name("scheduler"));
-        let schedule = schedule(&below, aws, &context, policy.as_ref(), deploy, schedules);
-        read.extend(schedule.map(|schedule| (at, key_name, schedule)));
+        let inherited = schedules::Inherited { context: &context, policy: policy.as_ref(), deploy };
+        let named = |table: &Table<'_>, name| context_named(table, name, aws);
+        let Some((schedule, given)) = schedules::schedule(&below, named, &inherited, known) else { continue };
+        promotions.of(&schedule.key, given, below.name(""));
+        read.push((at, key_name, schedule));
     }
     for (at, key_name, service) in read {
-        if services.iter().any(|other| other.key == service.key) {
+        if !listed.insert(service.key.clone()) {
+            let list = if service.key.schedule().is_some() { "schedule" } else { "service" };
             table.wrong(
                 at,
-                "service",
+                list,
                 format!(
                     "{} is listed twice under this repository; leave out container to match every container",
                     service.key
@@ -355,6 +362,8 @@ fn repository(
         services.push(service);
     }
     table.report_unknown();
+    // Most repositories have one service, and a list that grows begins with room for four.
+    services.shrink_to_fit();
     Some(RepositoryRule { aws: context, name: name?.value, services })
 }
 
@@ -449,64 +458,39 @@ fn service(
     };
     let own_policy = policy(table);
     let (deploy, given) = deploy(table, defaults);
+    let before = table.tables(keys::Before::SECTION).iter().map(task).collect();
+    let keys::Verify {} = keys::Verify::read(table);
+    let verify = table.tables(keys::Verify::SECTION).iter().map(task).collect();
     table.report_unknown();
     let rule = ServiceRule {
         key: ServiceKey { aws: context, cluster: cluster?.value.0, service: service?.value.0 },
         container: container.map(|found| found.value.0),
         policy: own_policy.or_else(|| repository_policy.cloned())?,
         deploy,
+        before,
+        verify,
         known_since: None,
     };
     Some((rule, given))
 }
 
-/// A schedule stands among the services of its repository: decisions do not tell them apart.
-fn schedule(
-    table: &Table<'_>,
-    aws: &mut BTreeMap<ContextName, AwsSettings>,
-    repository_context: &ContextName,
-    repository_policy: Option<&Arc<dyn Policy>>,
-    defaults: &DeploySettings,
-    schedules: &mut BTreeMap<ServiceKey, String>,
-) -> Option<ServiceRule> {
-    let keys::Schedule { scheduler, rule, aws: named, container } = keys::Schedule::read(table);
-    let context = match named {
-        Some(found) => context_named(table, Setting { value: found.value, at: Some(found.at) }, aws),
-        None => repository_context.clone(),
-    };
-    let own_policy = policy(table);
-    table.report_unknown();
-    let (name, text, at) = match (scheduler, rule) {
-        (Some(found), None) => (found.value.name, found.value.text, found.at),
-        (None, Some(found)) => (found.value.name, found.value.text, found.at),
-        (Some(_), Some(found)) => {
-            table.wrong(found.at, "rule", "stands beside scheduler: give exactly one of scheduler and rule");
-            return None;
-        }
-        (None, None) => {
-            // What is there and wrong was reported.
-            if !table.has("scheduler") && !table.has("rule") {
-                table.missing("scheduler", "is missing: name a schedule with exactly one of scheduler and rule");
-            }
-            return None;
-        }
-    };
-    let key = ServiceKey::of_schedule(context, &name);
-    let other = schedules.iter().find(|(other, known)| other.aws == key.aws && **known == text && **other != key);
-    if other.is_some() {
+/// A one-off task, before the service is updated or after.
+fn task(table: &Table<'_>) -> TaskSpec {
+    let keys::Before { command, container, timeout, family } = keys::Before::read(table);
+    if let Some(command) = &command
+        && command.value.0.is_empty()
+    {
         table.wrong(
-            at,
-            "scheduler",
-            format!("a schedule and a rule are both called {text}: write the group or the bus of one of them"),
+            command.at,
+            "command",
+            "is empty: name the program and its arguments, or leave it out to run the image's own command",
         );
     }
-    schedules.entry(key.clone()).or_insert(text);
-    Some(ServiceRule {
-        key,
+    table.report_unknown();
+    TaskSpec {
+        command: command.into_iter().flat_map(|found| found.value.0).map(|text| text.value).collect(),
         container: container.map(|found| found.value.0),
-        policy: own_policy.or_else(|| repository_policy.cloned())?,
-        // Nothing rolls, so that there is nothing to keep under watch.
-        deploy: DeploySettings { monitor: Duration::ZERO, ..defaults.clone() },
-        known_since: None,
-    })
+        timeout_seconds: timeout.value.as_secs(),
+        family: family.map(|found| found.value.0),
+    }
 }

@@ -43,6 +43,8 @@ impl Config {
                     container: None,
                     policy: Arc::clone(policy),
                     deploy: deploy.clone(),
+                    before: Vec::new(),
+                    verify: Vec::new(),
                     known_since: Some(known.since),
                 };
                 effective.repositories.entry(repository).or_insert_with(new).services.push(rule);

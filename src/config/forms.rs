@@ -120,6 +120,18 @@ impl Form for f64 {
     }
 }
 
+impl Form for bool {
+    const NAME: &'static str = "true or false";
+
+    fn read(table: &Table<'_>, key: &'static str) -> Option<Found<Self>> {
+        table.truth(key)
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Form for PathBuf {
     const NAME: &'static str = "path";
 
@@ -177,6 +189,7 @@ parsed! {
     RuleName: "BUS/NAME or NAME", |text| given::schedule(text).and_then(|text| {
         ScheduleName::rule(text).map(|name| Self { name, text: text.to_owned() })
     });
+    FamilyName: "name of a task definition family", |text| given::family(text).map(Self);
 }
 
 /// The name of a cluster.
@@ -209,6 +222,15 @@ impl SchedulerName {
 impl RuleName {
     fn as_str(&self) -> &str {
         &self.text
+    }
+}
+
+/// The name of a task definition family, without a revision.
+pub(super) struct FamilyName(pub(super) String);
+
+impl FamilyName {
+    fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

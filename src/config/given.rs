@@ -72,6 +72,23 @@ pub(super) fn container(text: &str) -> Result<String, String> {
     }
 }
 
+/// The name of a task definition family: letters, digits, hyphens and underscores (Amazon ECS API Reference, RegisterTaskDefinition).
+pub(super) fn family(text: &str) -> Result<String, String> {
+    if let Some(arn) = Arn::parse(text) {
+        let resource = arn.resource.strip_prefix("task-definition/");
+        return Err(arn.instead(resource.map(|name| name.split_once(':').map_or(name, |(family, _)| family))));
+    }
+    let is_name = |text: &str| {
+        let mut bytes = text.bytes();
+        (1..=255).contains(&text.len()) && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    match text.split_once(':') {
+        _ if is_name(text) => Ok(text.to_owned()),
+        Some((family, _)) if is_name(family) => Err(format!("expected a family without a revision: {family:?}")),
+        Some(_) | None => Err(format!("expected the name of a task definition family, found {text:?}")),
+    }
+}
+
 /// A glob for the names of repositories.
 pub(super) fn repository_glob(text: &str) -> Result<&str, String> {
     let is_more = Arn::parse(text).is_some() || ImageReference::split(text).registry().is_some();

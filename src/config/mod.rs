@@ -13,6 +13,7 @@ mod names;
 mod notify;
 mod places;
 mod reader;
+mod schedules;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,10 +33,12 @@ use crate::domain::discovery::DiscoverRule;
 use crate::domain::printable::{LONGEST, printable};
 use crate::domain::queue_url::QueueUrl;
 use crate::domain::routing::Rules;
-use crate::domain::settings::{RepositoryKey, ServiceRule};
+use crate::domain::settings::{DeploySettings, RepositoryKey, ServiceRule};
 use crate::domain::types::{ContextName, ServiceKey};
 use crate::domain::words::words;
 
+/// Up to so many services the metrics have every series by service.
+pub const FEW_SERVICES: usize = 200;
 /// A configuration has at most this many bytes. One with 10,000 services has about 2 MB.
 const LARGEST: u64 = 8 << 20;
 
@@ -141,11 +144,13 @@ words! {
 pub struct HttpSettings {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// Whether histograms have series by service; without it, where there are at most [`FEW_SERVICES`].
+    pub service_histograms: Option<bool>,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 9797).into() }
+        Self { listen: ([127, 0, 0, 1], 9797).into(), service_histograms: None }
     }
 }
 
@@ -199,18 +204,32 @@ impl Config {
 
     /// The rules of one service, by repository.
     #[must_use]
-    pub fn rules_of<'a>(&'a self, service: &'a ServiceKey) -> BTreeMap<RepositoryKey, &'a ServiceRule> {
-        let rule_in = |repository: &RepositoryKey| {
-            let rule = self.repositories.get(repository)?.services.iter().find(|rule| &rule.key == service)?;
-            Some((repository.clone(), rule))
-        };
-        self.names.repositories_of(service).iter().filter_map(rule_in).collect()
+    pub fn rules_of(&self, service: &ServiceKey) -> BTreeMap<RepositoryKey, &ServiceRule> {
+        let places = self.names.places_of(service).iter();
+        places.filter_map(|place| Some((place.0.clone(), self.rule_at(place, service)?))).collect()
+    }
+
+    /// How one service is rolled, which is the same under each of its repositories; `None` for one that is not in the configuration.
+    #[must_use]
+    pub fn settings_of(&self, service: &ServiceKey) -> Option<&DeploySettings> {
+        let first = self.names.places_of(service).first()?;
+        Some(&self.rule_at(first, service)?.deploy)
+    }
+
+    fn rule_at(&self, (repository, place): &(RepositoryKey, usize), service: &ServiceKey) -> Option<&ServiceRule> {
+        self.repositories.get(repository)?.services.get(*place).filter(|rule| &rule.key == service)
     }
 
     /// Whether a service is in the configuration.
     #[must_use]
     pub fn has_service(&self, service: &ServiceKey) -> bool {
-        !self.names.repositories_of(service).is_empty()
+        !self.names.places_of(service).is_empty()
+    }
+
+    /// Whether histograms have series by service and by repository.
+    #[must_use]
+    pub fn service_histograms(&self) -> bool {
+        self.http.service_histograms.unwrap_or(self.names.count() <= FEW_SERVICES)
     }
 
     /// Every service under every repository.

@@ -12,8 +12,8 @@ use crate::domain::types::ServiceKey;
 /// have a service of that name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceNames {
-    /// Each service, with the repositories that it is listed under.
-    all: BTreeMap<ServiceKey, Vec<RepositoryKey>>,
+    /// Each service, with the repositories that it is listed under and its place there.
+    all: BTreeMap<ServiceKey, Vec<(RepositoryKey, usize)>>,
     shared: BTreeSet<String>,
     /// The schedules, as they are written.
     schedules: BTreeMap<ServiceKey, String>,
@@ -22,12 +22,13 @@ pub struct ServiceNames {
 impl ServiceNames {
     /// Names the services.
     pub(super) fn new(repositories: &Rules, schedules: BTreeMap<ServiceKey, String>) -> Self {
-        let mut all: BTreeMap<ServiceKey, Vec<RepositoryKey>> = BTreeMap::new();
+        let mut all: BTreeMap<ServiceKey, Vec<(RepositoryKey, usize)>> = BTreeMap::new();
         for (repository, rule) in repositories {
-            for service in &rule.services {
-                all.entry(service.key.clone()).or_default().push(repository.clone());
+            for (place, service) in rule.services.iter().enumerate() {
+                all.entry(service.key.clone()).or_default().push((repository.clone(), place));
             }
         }
+        all.values_mut().for_each(Vec::shrink_to_fit);
         let mut names = Self { all, shared: BTreeSet::new(), schedules };
         let mut seen = BTreeSet::new();
         names.shared = names.all.keys().map(|key| names.short(key)).filter(|name| !seen.insert(name.clone())).collect();
@@ -64,9 +65,15 @@ impl ServiceNames {
         if self.shared.contains(&short) { self.long(key) } else { short }
     }
 
-    /// The repositories that a service is listed under.
-    pub(super) fn repositories_of(&self, key: &ServiceKey) -> &[RepositoryKey] {
+    /// The repositories that a service is listed under, each with the place of the service in its list.
+    pub(super) fn places_of(&self, key: &ServiceKey) -> &[(RepositoryKey, usize)] {
         self.all.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many services there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.all.len()
     }
 
     /// The service that somebody names: `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.

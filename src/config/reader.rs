@@ -1,6 +1,6 @@
 //! Walks a TOML table key by key, collecting every finding with its place instead of stopping at the first one.
 //!
-//! Serde stops at its first error; an operator who edits a file by hand wants all of them.
+//! Serde stops at its first error; an operator who edits a file by hand wants all of them (decision 38).
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -257,6 +257,13 @@ impl<'a> Table<'a> {
         self.typed(key, "a number", |value| match value {
             DeValue::Float(float) => float.as_str().parse().ok(),
             DeValue::Integer(integer) => integer.as_str().parse().ok(),
+            _ => None,
+        })
+    }
+
+    pub(super) fn truth(&self, key: &'static str) -> Option<Found<bool>> {
+        self.typed(key, "true or false", |value| match value {
+            DeValue::Boolean(truth) => Some(*truth),
             _ => None,
         })
     }

@@ -145,6 +145,15 @@ impl Executor {
                 let answer = Box::new(observer.service_deployment(&service, &arn).await);
                 Input::Staged { service, deployment, seen, asked_at, answer }
             })),
+            Read::PrepareTask { id, revision, family } => drop(self.jobs.spawn(async move {
+                let answer = Box::new(observer.prepare_task(&id.service, &revision, family.as_deref()).await);
+                Input::TaskPrepared { id, answer }
+            })),
+            Read::Tasks { place, tasks } => drop(self.jobs.spawn(async move {
+                let arns: Vec<String> = tasks.iter().map(|(_, arn)| arn.clone()).collect();
+                let answer = observer.tasks(&place.0, &place.1, &arns).await;
+                Input::TasksSeen { place, tasks, answer }
+            })),
             Read::Gates { service, questions } => drop(self.jobs.spawn(async move {
                 let answers = observer.at_gates(questions).await;
                 Input::AtGates { service, answers }
@@ -178,6 +187,14 @@ impl Executor {
             Write::Continue { id, hook, action } => drop(self.jobs.spawn(async move {
                 let answer = writes::continue_deployment(&observer, &id.service, &hook, action).await;
                 Input::Continued { id, answer }
+            })),
+            Write::RunTask { id, request } => drop(self.jobs.spawn(async move {
+                let answer = writes::run_task(&observer, &id.service, &request).await;
+                Input::TaskStarted { id, answer }
+            })),
+            Write::StopTask { id, arn } => drop(self.jobs.spawn(async move {
+                let answer = writes::stop_task(&observer, &id.service, &arn).await;
+                Input::TaskStopped { id, answer }
             })),
             Write::Stop { service, arn } => drop(self.jobs.spawn(async move {
                 let answer = writes::stop_deployment(&observer, &service, &arn).await;

@@ -6,10 +6,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::domain::audit::{Change, Concern};
 use crate::domain::discovery::Discovered;
+use crate::domain::level::Level;
 use crate::domain::notification::HeldPush;
 use crate::domain::state::{Outcome, OutcomeKind};
+use crate::domain::task::TaskOutcome;
 use crate::domain::types::{ContextName, ServiceKey};
-use crate::engine::{DiscoveryEvent, Event, Found, Missed, PushSkipped, ServiceEvent};
+use crate::engine::{DiscoveryEvent, EndedTask, Event, Found, Missed, PushSkipped, ServiceEvent};
 use crate::logging::log_at;
 
 /// A line about one service.
@@ -184,6 +186,10 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         ServiceEvent::CommandAnswered { order, by, answer: Err(refused) } => {
             of_service!(warn, key, order = order.as_str(), by, %refused, "order refused");
         }
+        ServiceEvent::TaskStarted { kind, number, command, arn } => {
+            of_service!(info, key, kind = kind.as_str(), number, command, task = arn, "started a task");
+        }
+        ServiceEvent::TaskEnded(ended) => task_ended(key, ended),
         ServiceEvent::MonitoringBegun(monitor) => {
             of_service!(info, key, ?monitor, "ECS has completed the rollout; it stays under watch");
         }
@@ -213,6 +219,19 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         }
         ServiceEvent::PushStable(_) | ServiceEvent::Counted(_) => {}
     }
+}
+
+fn task_ended(key: &ServiceKey, ended: &EndedTask) {
+    let EndedTask { kind, number, outcome, command, arn, log, why, took } = ended;
+    let (kind, took_seconds) = (kind.as_str(), took.as_secs());
+    let level = match outcome {
+        TaskOutcome::Succeeded => Level::Info,
+        TaskOutcome::Failed | TaskOutcome::TimedOut | TaskOutcome::NotStarted => Level::Error,
+    };
+    log_at!(
+        level, aws = %key.aws, cluster = %key.cluster, service = %key.service, kind, number, command, outcome = outcome.as_str(), why, task = arn,
+        log, took_seconds, "a task ended"
+    );
 }
 
 fn what(found: Found) -> &'static str {

@@ -1,6 +1,6 @@
 //! What the services of the configuration are set to, for those who ask: operators, and readers of the status page.
 //!
-//! Nothing is decided by it, and nothing is asked as long as nobody wants to know. Somebody who looks every second costs AWS one round a
+//! Nothing is decided by it, and nothing is asked as long as nobody wants to know (decision 32). Somebody who looks every second costs AWS one round a
 //! minute, made slowly enough to leave the buckets to the rollouts.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,10 +39,30 @@ pub(super) struct ServiceCache {
 }
 
 /// A service, as it was seen.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Sighting {
     at: Timestamp,
-    answer: Result<Option<ServiceView>, String>,
+    answer: Result<Option<Setting>, String>,
+}
+
+/// What is shown of a service. There may be thousands, so that nothing else is kept of them.
+#[derive(Debug)]
+struct Setting {
+    revision: TaskDefinitionArn,
+    since: Option<Timestamp>,
+    desired: i32,
+    running: i32,
+}
+
+impl Setting {
+    fn of(view: &ServiceView) -> Self {
+        Self {
+            revision: view.task_definition.clone(),
+            since: view.primary().and_then(|primary| primary.since),
+            desired: view.desired,
+            running: view.running,
+        }
+    }
 }
 
 /// What one round saw.
@@ -73,18 +93,18 @@ impl ServiceCache {
     /// What a service is set to, if that was seen.
     fn runs(&self, key: &ServiceKey) -> Option<RunsStatus> {
         let sighting = self.seen.get(key)?;
-        let view = match &sighting.answer {
-            Ok(Some(view)) => view,
-            Ok(None) => return Some(RunsStatus::unseen(sighting.at, "there is no such service in ECS".to_owned())),
+        let set = match &sighting.answer {
+            Ok(Some(set)) => set,
+            Ok(None) => return Some(RunsStatus::unseen(sighting.at, key.absence().to_owned())),
             Err(why) => return Some(RunsStatus::unseen(sighting.at, why.clone())),
         };
-        let images = self.images.get(&view.task_definition).into_iter().flatten();
+        let images = self.images.get(&set.revision).into_iter().flatten();
         Some(RunsStatus {
             seen_at: sighting.at,
-            revision: Some(view.task_definition.as_str().to_owned()),
-            since: view.primary().and_then(|primary| primary.since),
-            desired: view.desired,
-            running: view.running,
+            revision: Some(set.revision.as_str().to_owned()),
+            since: set.since,
+            desired: set.desired,
+            running: set.running,
             containers: images
                 .map(|(name, image)| ContainerStatus { name: name.clone(), image: image.clone() })
                 .collect(),
@@ -102,7 +122,7 @@ impl ServiceCache {
                 if let Some(Ok(Some(Ok(view)))) = answers.get(&key.service)
                     && let Some(sighting) = self.seen.get_mut(key)
                 {
-                    *sighting = Sighting { at, answer: Ok(Some(view.clone())) };
+                    *sighting = Sighting { at, answer: Ok(Some(Setting::of(view))) };
                 }
             }
         }
@@ -190,15 +210,14 @@ async fn survey(
             }
             for (service, answer) in observer.services(&aws, &cluster, names).await {
                 let answer = match answer {
-                    Ok(Some(Ok(view))) => Ok(Some(view).filter(|view| view.active)),
+                    Ok(Some(Ok(view))) => Ok(view.active.then(|| Setting::of(&view))),
                     Ok(Some(Err(why))) => Err(why.to_string()),
                     Ok(None) => Ok(None),
                     Err(error) => Err(error.to_string()),
                 };
-                if let Ok(Some(view)) = &answer
-                    && !round.images.contains_key(&view.task_definition)
+                if let Ok(Some(Setting { revision, .. })) = &answer
+                    && !round.images.contains_key(revision)
                 {
-                    let revision = &view.task_definition;
                     let images = match known.get(revision) {
                         Some(images) => Some(images.clone()),
                         None => observer.images_of(&aws, revision).await,

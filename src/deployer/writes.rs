@@ -1,8 +1,11 @@
 //! The calls that change something in ECS. Each is made once: an attempt whose answer was lost may have had its effect, and the engine
 //! looks for that before it has the call made again.
 
+use serde_json::Value;
+
 use crate::aws::AwsError;
 use crate::domain::deployment::HookAction;
+use crate::domain::task::Started;
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{ContextName, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, RevisionWrite};
@@ -47,4 +50,18 @@ pub(super) async fn continue_deployment(
 /// Stops a deployment: ECS rolls it back to the last one that was complete.
 pub(super) async fn stop_deployment(observer: &Observer, key: &ServiceKey, arn: &str) -> Result<(), AwsError> {
     observer.context(&key.aws)?.ecs.stop_deployment(arn).await
+}
+
+/// Starts a one-off task.
+pub(super) async fn run_task(observer: &Observer, key: &ServiceKey, request: &Value) -> Result<Started, AwsError> {
+    observer.context(&key.aws)?.ecs.run_task(request).await
+}
+
+/// Stops a one-off task that has taken too long.
+pub(super) async fn stop_task(observer: &Observer, key: &ServiceKey, arn: &str) -> Result<(), AwsError> {
+    observer
+        .context(&key.aws)?
+        .ecs
+        .stop_task(&key.cluster, arn, "ecs-deployd: it has taken longer than its timeout")
+        .await
 }

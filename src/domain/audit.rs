@@ -47,7 +47,7 @@ impl EventName {
         }
     }
 
-    /// The name.
+    /// The name as CloudTrail writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -63,15 +63,15 @@ impl fmt::Display for EventName {
 /// One call to ECS that somebody made. The texts are short and printable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The event.
+    /// The event of CloudTrail that reported it.
     pub event: EventRef,
-    /// The call.
+    /// The name of the call.
     pub name: EventName,
     /// Who made it: an ARN, or an AWS service.
     pub who: String,
     /// From which address, or by which AWS service.
     pub source: String,
-    /// With which program.
+    /// The user agent of the program that made it.
     pub agent: String,
     /// What it was about: `web/shop`, `family:7`.
     pub target: String,

@@ -93,6 +93,12 @@ impl AwsError {
         about && lost.iter().any(|word| message.contains(word))
     }
 
+    /// The client token of a call stands for another one already.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.code == "ConflictException"
+    }
+
     /// A refusal that may pass although AWS calls it the caller's mistake: a role or a load balancer that was made just now is not seen
     /// everywhere at once. It is worth a few repetitions before it counts.
     #[must_use]

@@ -91,7 +91,9 @@ pub fn of_service(
             of_futile_policy(name, &repository.name, rule.policy.as_ref())
                 .or_else(|| of_policy(repository, name, snapshot)),
         ];
-        found.extend(of_repository.into_iter().flatten().map(|finding| (Some(repository.clone()), finding)));
+        let of_tasks = of_tasks(rule, name, snapshot);
+        let of_repository = of_repository.into_iter().flatten().chain(of_tasks);
+        found.extend(of_repository.map(|finding| (Some(repository.clone()), finding)));
     }
     found
 }
@@ -141,6 +143,22 @@ fn of_its_settings(
         found.push(Finding::new(Severity::Note, "no_health_check", name, doubt.reason, remedy));
     }
     found
+}
+
+/// One-off tasks whose command would run in a container that is not there.
+fn of_tasks(rule: &ServiceRule, name: &str, snapshot: &ServiceSnapshot) -> Vec<Finding> {
+    let Some(base) = &snapshot.base else { return Vec::new() };
+    let names: Vec<&str> = base.containers().map(|(container, _)| container).collect();
+    let tasks = rule.before.iter().chain(&rule.verify).filter(|task| task.family.is_none());
+    let lacking = tasks.filter_map(|task| Some((task, task.container.as_deref()?)));
+    lacking
+        .filter(|(_, wanted)| !names.contains(wanted))
+        .map(|(task, wanted)| {
+            let message = format!("the task `{task}` names the container {wanted}, which {} lacks", base.arn().short());
+            let remedy = nearest(wanted, &names).unwrap_or_else(|| "leave `container` out".to_owned());
+            Finding::new(Severity::Error, "unknown_container", name, message, remedy)
+        })
+        .collect()
 }
 
 fn of_container(
@@ -230,6 +248,7 @@ mod tests {
 
     use super::*;
     use crate::domain::policy::{Order, PatternPolicy, TagsPolicy, VersionPolicy};
+    use crate::domain::task::TaskSpec;
     use crate::domain::test_support::*;
     use crate::domain::view::{Controller, ServiceView};
 
@@ -318,6 +337,15 @@ mod tests {
         assert_eq!(codes(&futile, none_selected), [(Severity::Warning, "futile_policy")], "which says why");
         let named = ServiceRule { container: Some("ap".to_owned()), ..plain };
         assert_eq!(codes(&named, |_| {}), [(Severity::Error, "unknown_container")]);
+        let task = |container: &str| TaskSpec {
+            command: vec!["migrate".to_owned()],
+            container: Some(container.to_owned()),
+            timeout_seconds: 60,
+            family: None,
+        };
+        let rule = service_rule("a", tags_policy(&["latest"]));
+        let migrates = ServiceRule { before: vec![task("app")], verify: vec![task("ap")], ..rule };
+        assert_eq!(codes(&migrates, |_| {}), [(Severity::Error, "unknown_container")], "one of its tasks");
         assert_eq!(nearest("ap", &["envoy", "app"]).unwrap(), "the nearest name is app");
     }
 }

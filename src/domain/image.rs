@@ -142,9 +142,9 @@ impl<'a> ImageReference<'a> {
 /// What a container definition shall name: the digest itself, or the tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pin {
-    /// `name@sha256:...`
+    /// By digest: `name@sha256:...`.
     Digest(Digest),
-    /// `name:tag`
+    /// By tag, which may move: `name:tag`.
     Tag(Tag),
 }
 

@@ -1,6 +1,6 @@
 //! What to deploy, and why: the pure part.
 //!
-//! Nothing in here is async, names the AWS SDK, opens a file, reads a clock, logs or counts. `now` is an
+//! Nothing in here is async, names the AWS SDK, opens a file, reads a clock (decision 37), logs or counts. `now` is an
 //! argument; a decision is a value with a typed reason, and somebody else carries it out.
 
 pub mod artifact;
@@ -37,6 +37,7 @@ pub mod settings;
 pub mod skip;
 pub mod source;
 pub mod state;
+pub mod task;
 pub mod task_definition;
 #[cfg(test)]
 pub(crate) mod test_support;

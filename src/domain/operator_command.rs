@@ -31,7 +31,7 @@ pub struct Named {
 pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Timestamp) -> String {
     known.service_hold =
         Some(ServiceHold { since: now, by: by.to_owned(), reason: reason.unwrap_or_default().to_owned() });
-    let goes_on = |rollout: &Rollout| !rollout.is_forward() || matches!(rollout.phase, Phase::Rolling { .. });
+    let goes_on = |rollout: &Rollout| !rollout.is_forward() || rollout.phase.is_in_ecs();
     match &known.rollout {
         Some(rollout) if goes_on(rollout) => {
             "held; the rollout under way goes on, nothing new is begun until a release".to_owned()
@@ -40,7 +40,7 @@ pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Times
     }
 }
 
-/// Ends every hold. What was held back meanwhile is deployed, if the policies still select it.
+/// Ends every hold. What was held back meanwhile is deployed, if the policies still select it (decision 28).
 pub fn release(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) -> String {
     let was_held = known.service_hold.take().is_some() | !known.held.is_empty() | !known.refused.is_empty();
     known.held.clear();
@@ -156,7 +156,13 @@ pub fn rollback(
         (Some(rollout), _) if rollout.direction != Direction::Forward => {
             return Err(Refused("it is being rolled back already".to_owned()));
         }
-        (Some(rollout), _) if !matches!(rollout.phase, Phase::Rolling { .. }) => {
+        (Some(Rollout { phase: Phase::Task { rolled: None, run, .. }, .. }), _) => {
+            return Err(Refused(format!(
+                "the task `{}` runs before a rollout; try again when it has ended",
+                run.task.spec
+            )));
+        }
+        (Some(rollout), _) if !rollout.phase.is_in_ecs() => {
             return Err(Refused("a rollout is just being begun; try again in a moment".to_owned()));
         }
         (Some(rollout), _) => (rollout.targets.clone(), Some(rollout.rollback_target.clone())),

@@ -135,6 +135,9 @@ pub fn plan(
     let (Some(service), Some(current), Some(base)) = (&snapshot.service, &snapshot.current, &snapshot.base) else {
         let (reason, detail) = match &snapshot.unrollable {
             Some(why) => (SkipReason::Downtime, why.as_str()),
+            None if rules.values().any(|rule| rule.key.schedule().is_some()) => {
+                (SkipReason::ServiceMissing, "there is no such schedule or rule")
+            }
             None => (SkipReason::ServiceMissing, "there is no such service, or it is being deleted"),
         };
         for choice in selected {
@@ -143,7 +146,8 @@ pub fn plan(
         plan.refused.clone_from(&snapshot.unrollable);
         return plan;
     };
-    // The family's latest revision may be one that was made here, and undone since: it must not become the base of a new one.
+    // The family's latest revision may be one that was made here, and undone since: it must not become the base of a new one
+    // (decision 16).
     let base = if state.made(base.arn()) { current } else { base };
     let mut images = BTreeMap::new();
     let mut targets = BTreeMap::new();
@@ -163,7 +167,7 @@ pub fn plan(
         .any(|(name, image)| ImageReference::split(images.get(name).map_or(image, String::as_str)).is_movable());
     let mut supersedes = None;
     let rollback_target = match &state.rollout {
-        // It is not complete: what ran before *it* is what is known to be good.
+        // It is not complete: what ran before *it* is what is known to be good (decision 22).
         Some(superseded) => superseded.rollback_target.clone(),
         None => rollback_target_from(&mut plan, state, snapshot, current, &new_digests),
     };
@@ -291,7 +295,7 @@ fn changes(
     )
 }
 
-/// Whether the service runs the digest, or is being rolled to it.
+/// Whether the service runs the digest, or is being rolled to it. What it ran before does not count (decision 10).
 fn runs_already(choice: &Selected<'_>, state: &ServiceState, snapshot: &ServiceSnapshot) -> Option<String> {
     let (service, current) = (snapshot.service.as_ref()?, snapshot.current.as_ref()?);
     let digest = &choice.image.digest;
@@ -320,7 +324,7 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, snapshot: &ServiceS
 }
 
 /// Why this digest is not brought back, if somebody else took it away: it was deployed here, the service was set to something else since,
-/// and no push came after that. One image may be pushed under several tags, and their events come when they come.
+/// and no push came after that (decision 25). One image may be pushed under several tags, and their events come in any order.
 fn taken_away(choice: &Selected<'_>, state: &ServiceState, snapshot: &ServiceSnapshot) -> Option<String> {
     let service = snapshot.service.as_ref()?;
     let digest = &choice.image.digest;
@@ -337,7 +341,7 @@ fn taken_away(choice: &Selected<'_>, state: &ServiceState, snapshot: &ServiceSna
         .then(|| format!("somebody else set the service to {} after it was deployed", service.task_definition.short()))
 }
 
-/// Where to go back to should the rollout fail: the last deployment that completed, which is the one that the service is set to unless that
+/// Where to go back to should the rollout fail: the last deployment that completed (decision 39), which is the one that the service is set to unless that
 /// one is still being rolled out, or has failed.
 fn rollback_target_from(
     plan: &mut Plan,

@@ -25,9 +25,9 @@ pub const FRESH: Duration = Duration::from_secs(15 * 60);
 /// A part of the event history. Both ends belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// From here.
+    /// The first second that belongs to it.
     pub start: Timestamp,
-    /// To here.
+    /// The last second that belongs to it.
     pub end: Timestamp,
 }
 
@@ -51,7 +51,7 @@ pub struct Moment {
     pub elapsed: Duration,
 }
 
-/// One LookupEvents request.
+/// What one LookupEvents request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The part of the history that is asked for.

@@ -14,9 +14,9 @@ use super::view::{DeploymentView, Fate, RolloutState, ServiceView, Strategy};
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
 /// At most this many different lines of a service's log are quoted.
 const EVENTS_TOLD: usize = 3;
-/// How long ECS is given to begin its own rollback after it has given a deployment up.
+/// How long ECS is given to begin its own rollback after it has given a deployment up (decision 40).
 const OWN_ROLLBACK: SignedDuration = SignedDuration::from_mins(1);
-/// From when on an answer without my deployment is believed.
+/// From when on an answer without the rollout's deployment is believed (decision 17).
 const SETTLED_AFTER: Duration = Duration::from_secs(20);
 
 /// Where a rollout stands.
@@ -205,7 +205,8 @@ fn displaced(rollout: &Rollout, service: &ServiceView, revision: &TaskDefinition
     }
 }
 
-/// Whether a revision of the same family was registered before another one.
+/// Whether a revision of the same family was registered before another one. Somebody who sets a service to an older revision sets it back
+/// (decision 26).
 fn is_older(this: &TaskDefinitionArn, other: &TaskDefinitionArn) -> bool {
     this.family() == other.family() && this.revision() < other.revision()
 }

@@ -7,7 +7,7 @@
 //! What a schedule says is kept as the JSON that AWS sent, and is changed in the ARN of the task definition alone, so that a member which this
 //! program has never heard of survives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -72,6 +72,15 @@ impl ScheduleName {
         }
     }
 
+    /// The API that it is read from and written to, and the two operations.
+    #[must_use]
+    pub fn operations(&self) -> Operations {
+        match self {
+            Self::Scheduler { .. } => Operations { api: "scheduler", read: "GetSchedule", write: "UpdateSchedule" },
+            Self::Rule { .. } => Operations { api: "events", read: "ListTargetsByRule", write: "PutTargets" },
+        }
+    }
+
     /// Reads what [`Display`](fmt::Display) writes: `GROUP/NAME`, or `rule/BUS/NAME`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -80,6 +89,17 @@ impl ScheduleName {
             None => text.contains('/').then(|| Self::scheduler(text).ok()).flatten(),
         }
     }
+}
+
+/// How schedules of one kind are read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operations {
+    /// The API.
+    pub api: &'static str,
+    /// What reads one.
+    pub read: &'static str,
+    /// What writes one.
+    pub write: &'static str,
 }
 
 impl fmt::Display for ScheduleName {
@@ -113,6 +133,15 @@ impl Named {
         }
         let (_, family) = arn.split_once(":task-definition/")?;
         (!family.is_empty() && !family.contains(':')).then(|| Self::Family(family.to_owned()))
+    }
+
+    /// What DescribeTaskDefinition takes for it.
+    #[must_use]
+    pub fn which(&self) -> &str {
+        match self {
+            Self::Revision(arn) => arn.as_str(),
+            Self::Family(family) => family,
+        }
     }
 
     /// The family.
@@ -199,6 +228,16 @@ pub fn following(leading: &TaskDefinition, other: &TaskDefinition) -> Option<Reg
     });
     let changed: BTreeMap<String, String> = changed.collect();
     (!changed.is_empty()).then(|| other.with_images(&changed))
+}
+
+/// Whether both task definitions name images of a repository in ECR.
+#[must_use]
+pub fn share_a_repository(one: &TaskDefinition, other: &TaskDefinition) -> bool {
+    let of_one: BTreeSet<&str> = one.containers().map(|(_, image)| ImageReference::split(image).name).collect();
+    other
+        .containers()
+        .map(|(_, image)| ImageReference::split(image))
+        .any(|reference| reference.registry().is_some() && of_one.contains(reference.name))
 }
 
 /// Whether a task definition names an image in ECR.
@@ -338,5 +377,7 @@ mod tests {
             .collect();
         assert_eq!(images, [of(&new).as_str(), "envoy:1"]);
         assert_eq!(following(&leading, &leading), None);
+        assert!(share_a_repository(&leading, &other));
+        assert!(!share_a_repository(&leading, &definition(1, &[("side", "envoy:2")])), "it is in no ECR");
     }
 }

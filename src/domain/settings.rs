@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gate::Gates;
 use super::policy::Policy;
+use super::task::TaskSpec;
 use super::types::{ContextName, RepositoryName, ServiceKey};
 use super::words::words;
 
@@ -93,6 +94,10 @@ pub struct ServiceRule {
     pub policy: Arc<dyn Policy>,
     /// How it is rolled.
     pub deploy: DeploySettings,
+    /// The one-off tasks before it is updated, in this order.
+    pub before: Vec<TaskSpec>,
+    /// The one-off tasks after a rollout is complete, in this order.
+    pub verify: Vec<TaskSpec>,
     /// When it was found by its tag: what was pushed before is not deployed to it. `None` for a service that the file lists.
     pub known_since: Option<Timestamp>,
 }

@@ -10,7 +10,8 @@ use super::image::Pin;
 use super::monitor::Monitored;
 use super::policy::{By, Policy};
 use super::printable;
-use super::settings::RepositoryKey;
+use super::settings::{PinMode, RepositoryKey};
+use super::task::TaskRun;
 use super::types::{ContextName, DeploymentId, Digest, ServiceKey, TaskDefinitionArn};
 use super::waiting::Waiting;
 
@@ -69,6 +70,17 @@ impl State {
     pub fn note_decision(&mut self, decision: Decision) {
         self.decisions.push_front(decision);
         self.decisions.truncate(DECISIONS);
+    }
+
+    /// Forgets services that left the configuration, nothing has happened to for as long as CloudTrail remembers, and no operator holds. Where
+    /// services come and go, as those of branches do, the state does not grow with them.
+    pub fn forget_services(&mut self, configured: impl Fn(&ServiceKey) -> bool, now: Timestamp) {
+        let before = before(now, EVENT_HISTORY);
+        self.services.retain(|key, known| {
+            let is_busy = known.rollout.is_some() || !known.pending.is_empty();
+            let is_kept = known.service_hold.is_some() || known.discovered.is_some();
+            is_busy || is_kept || configured(key) || known.last_change().is_some_and(|last| last > before)
+        });
     }
 
     /// Forgets the oldest outcomes beyond the bound for all services together.
@@ -136,6 +148,9 @@ pub struct ServiceState {
     /// What a gate refused last: a release has it judged again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<RepositoryKey, GateRefusal>,
+    /// What the tasks before a rollout have succeeded for, by repository, until that rollout is complete: they do not run for it again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prepared: BTreeMap<RepositoryKey, Target>,
     /// What is known of the service because it was found by its tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovered: Option<Discovered>,
@@ -148,7 +163,8 @@ pub struct ServiceState {
 }
 
 impl ServiceState {
-    /// Adds a push that has to be decided. Several are kept, newest first: should the newest be gone from ECR, the next one counts.
+    /// Adds a push that has to be decided. Several are kept, newest first: should the newest be gone from ECR, the next one counts
+    /// (decision 4).
     pub fn add_pending(&mut self, repository: &RepositoryKey, push: PushRef) {
         let pending = self.pending.entry(repository.clone()).or_default();
         if pending.iter().any(|other| other.event == push.event) {
@@ -195,6 +211,17 @@ impl ServiceState {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.service_hold.is_some() || !self.held.is_empty()
+    }
+
+    /// When something last happened that is on record.
+    #[must_use]
+    pub fn last_change(&self) -> Option<Timestamp> {
+        let ended = self.history.iter().map(|outcome| outcome.ended_at);
+        let ordered = self.orders.iter().map(|order| order.at);
+        let held = self.held.values().map(|hold| hold.since);
+        let decided = self.decided.values().map(|push| push.at);
+        let deployed = self.deployed.iter().map(|deployed| deployed.since);
+        ended.chain(ordered).chain(held).chain(decided).chain(deployed).max()
     }
 
     /// Writes an outcome into the history.
@@ -351,10 +378,10 @@ pub enum Direction {
 /// The revision that ran before, and how to run just that again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackTarget {
-    /// The revision. It is never deregistered.
+    /// The revision. It is never deregistered (decision 29).
     pub revision: TaskDefinitionArn,
     /// Where that revision names an image in ECR by a tag, which may mean another image by then: the references, pinned to the digests
-    /// that ran, by container.
+    /// that ran, by container, whatever `pin` says (decision 23).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pinned: BTreeMap<String, String>,
     /// The digests that this program deployed with that revision, by repository.
@@ -362,7 +389,7 @@ pub struct RollbackTarget {
     pub targets: BTreeMap<RepositoryKey, Target>,
 }
 
-/// How far a rollout got. Each step is on disk before the next one is taken.
+/// How far a rollout got. Each step is on disk before the next one is taken (decision 13).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum Phase {
@@ -388,25 +415,55 @@ pub enum Phase {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         monitored: Option<Monitored>,
     },
+    /// A one-off task of the rollout runs: before the service is updated, or after ECS has completed it.
+    Task {
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// The deployment, where ECS has completed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rolled: Option<Rolled>,
+        /// The task.
+        run: Box<TaskRun>,
+    },
+}
+
+/// A deployment that ECS has completed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolled {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// When UpdateService was answered, or the deployment was found.
+    pub since: Timestamp,
 }
 
 impl Phase {
+    /// Whether ECS was told to roll the revision.
+    #[must_use]
+    pub fn is_in_ecs(&self) -> bool {
+        match self {
+            Self::Intended | Self::Registered { .. } | Self::Task { rolled: None, .. } => false,
+            Self::Rolling { .. } | Self::Task { rolled: Some(_), .. } => true,
+        }
+    }
+
     /// The revision, once it is known.
     #[must_use]
     pub fn revision(&self) -> Option<&TaskDefinitionArn> {
         match self {
             Self::Intended => None,
-            Self::Registered { revision } | Self::Rolling { revision, .. } => Some(revision),
+            Self::Registered { revision } | Self::Rolling { revision, .. } | Self::Task { revision, .. } => {
+                Some(revision)
+            }
         }
     }
 }
 
 /// What the new reference of a container shall pin, given the configuration's mode. Without a tag there is only the digest.
 #[must_use]
-pub fn pin_of(mode: super::settings::PinMode, target: &Target) -> Pin {
+pub fn pin_of(mode: PinMode, target: &Target) -> Pin {
     match (mode, &target.push.tag) {
-        (super::settings::PinMode::Tag, Some(tag)) => Pin::Tag(tag.clone()),
-        _ => Pin::Digest(target.digest.clone()),
+        (PinMode::Tag, Some(tag)) => Pin::Tag(tag.clone()),
+        (PinMode::Tag, None) | (PinMode::Digest, _) => Pin::Digest(target.digest.clone()),
     }
 }
 

@@ -99,6 +99,24 @@ impl TaskDefinition {
         containers.into_iter().flatten().any(checks)
     }
 
+    /// Whether each of its tasks has a network interface of its own, and with it subnets and security groups.
+    #[must_use]
+    pub fn has_own_network(&self) -> bool {
+        self.body.get("networkMode").is_some_and(|mode| mode == "awsvpc")
+    }
+
+    /// Where the `awslogs` driver writes the log of a container: its group, and what the names of its streams begin with.
+    #[must_use]
+    pub fn log_of(&self, container: &str) -> Option<(String, Option<String>)> {
+        let mut containers = self.body.get("containerDefinitions")?.as_array()?.iter();
+        let log = &containers.find(|one| one["name"] == container)?["logConfiguration"];
+        let option = |name: &str| log["options"][name].as_str().map(str::to_owned);
+        if log["logDriver"] != "awslogs" {
+            return None;
+        }
+        Some((option("awslogs-group")?, option("awslogs-stream-prefix")))
+    }
+
     /// The roles that whoever registers a copy passes to ECS, each as an ARN or as the bare name that ECS takes in place of one.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         ["taskRoleArn", "executionRoleArn"].into_iter().filter_map(|member| self.body.get(member)?.as_str())

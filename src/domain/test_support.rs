@@ -70,7 +70,16 @@ pub(crate) fn deploy_settings() -> DeploySettings {
 }
 
 pub(crate) fn service_rule(name: &str, policy: Arc<dyn Policy>) -> ServiceRule {
-    ServiceRule { key: service_key(name), container: None, policy, deploy: deploy_settings(), known_since: None }
+    let (before, verify, known_since) = (Vec::new(), Vec::new(), None);
+    ServiceRule {
+        key: service_key(name),
+        container: None,
+        policy,
+        deploy: deploy_settings(),
+        before,
+        verify,
+        known_since,
+    }
 }
 
 pub(crate) fn repository_rule(name: &str, services: Vec<ServiceRule>) -> RepositoryRule {

@@ -1,6 +1,7 @@
 //! The names and numbers of the field, each parsed once, at the edge.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ macro_rules! text_type {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Parses the text.
@@ -34,7 +35,7 @@ macro_rules! text_type {
             /// [`Malformed`] when the text does not have the form described on the type.
             pub fn parse(text: &str) -> Result<Self, Malformed> {
                 let valid: fn(&str) -> bool = $valid;
-                if valid(text) { Ok(Self(text.to_owned())) } else { Err(Malformed::new($kind, text)) }
+                if valid(text) { Ok(Self(Arc::from(text))) } else { Err(Malformed::new($kind, text)) }
             }
 
             /// The text itself.
@@ -53,7 +54,7 @@ macro_rules! text_type {
 
         impl From<$name> for String {
             fn from(value: $name) -> String {
-                value.0
+                value.0.as_ref().to_owned()
             }
         }
 
@@ -162,7 +163,7 @@ text_type!(
 /// The context that needs no table in the configuration: the ambient credentials and Region.
 impl Default for ContextName {
     fn default() -> Self {
-        Self("default".to_owned())
+        Self::of_default()
     }
 }
 
@@ -187,7 +188,7 @@ impl ContextName {
     /// `default`, the one context that needs no table in the configuration.
     #[must_use]
     pub fn of_default() -> Self {
-        Self("default".to_owned())
+        Self(Arc::from("default"))
     }
 }
 
@@ -195,7 +196,7 @@ impl EcsName {
     /// The schedule that is called so, if the cluster is the one that schedules stand in.
     #[must_use]
     pub fn schedule_in(&self, cluster: &Self) -> Option<ScheduleName> {
-        (cluster.0 == schedule::CLUSTER).then(|| ScheduleName::parse(&self.0)).flatten()
+        (cluster.as_str() == schedule::CLUSTER).then(|| ScheduleName::parse(&self.0)).flatten()
     }
 }
 
@@ -212,7 +213,7 @@ pub struct Principal {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskDefinitionArn {
-    text: String,
+    text: Arc<str>,
     family_at: usize,
     revision: u64,
 }
@@ -230,7 +231,7 @@ impl TaskDefinitionArn {
             return Err(malformed());
         }
         let revision = revision.parse().map_err(|_| malformed())?;
-        Ok(Self { text: text.to_owned(), family_at, revision })
+        Ok(Self { text: Arc::from(text), family_at, revision })
     }
 
     /// The whole ARN.
@@ -268,7 +269,7 @@ impl TryFrom<String> for TaskDefinitionArn {
 
 impl From<TaskDefinitionArn> for String {
     fn from(value: TaskDefinitionArn) -> String {
-        value.text
+        value.text.as_ref().to_owned()
     }
 }
 
@@ -309,7 +310,16 @@ impl ServiceKey {
     /// The key of a schedule.
     #[must_use]
     pub fn of_schedule(aws: ContextName, name: &ScheduleName) -> Self {
-        Self { aws, cluster: EcsName(schedule::CLUSTER.to_owned()), service: EcsName(name.to_string()) }
+        Self { aws, cluster: EcsName(Arc::from(schedule::CLUSTER)), service: EcsName(Arc::from(name.to_string())) }
+    }
+
+    /// What is said where AWS does not know it.
+    #[must_use]
+    pub fn absence(&self) -> &'static str {
+        match self.schedule() {
+            Some(_) => "there is no such schedule or rule",
+            None => "there is no such service in ECS",
+        }
     }
 
     /// The schedule, if it is one.

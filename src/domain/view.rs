@@ -50,7 +50,7 @@ pub struct ServiceView {
     pub events: Vec<ServiceEvent>,
 }
 
-/// Why a service cannot even be looked at as one that ECS rolls: it has no task definition.
+/// Why a service cannot even be looked at as one that ECS rolls: it has no task definition (decision 20).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unrollable(pub String);

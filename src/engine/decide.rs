@@ -108,7 +108,10 @@ impl Handler<'_> {
                 };
                 open && seen == Some(revision)
             }
-            Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => false,
+            Workflow::Verifying { .. }
+            | Workflow::Registering { .. }
+            | Workflow::Updating { .. }
+            | Workflow::Tasking { .. } => false,
         }
     }
 

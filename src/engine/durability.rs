@@ -107,7 +107,7 @@ impl Durability {
         self.required.0 += 1;
     }
 
-    /// There is progress of reading, which may be durable some time.
+    /// There is progress of reading. By itself it is committed once a minute (decision 2).
     pub(super) fn progressed(&mut self, now: Moment) {
         self.progress_since.get_or_insert(now);
     }
@@ -118,7 +118,7 @@ impl Durability {
         self.waiting.push_back((self.required, Waiting::Notify(notification)));
     }
 
-    /// Answers a command, once what the answer says is durable.
+    /// Answers a command, once what the answer says is durable (decision 33).
     pub(super) fn reply(&mut self, id: CommandId, answer: Answer) {
         self.changed();
         self.waiting.push_back((self.required, Waiting::Reply(id, answer)));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::deliveries::DeliveryId;
 use super::durability::{Durable, Snapshot};
@@ -107,6 +108,22 @@ pub enum Read {
         /// When that was.
         asked_at: Moment,
     },
+    /// What a one-off task needs: how the service is set up, and its task definition.
+    PrepareTask {
+        /// The rollout.
+        id: RolloutId,
+        /// The revision that the rollout brings.
+        revision: TaskDefinitionArn,
+        /// The task's own family, where it has one.
+        family: Option<String>,
+    },
+    /// How one-off tasks go: at most a hundred tasks of one cluster.
+    Tasks {
+        /// The cluster.
+        place: Place,
+        /// The rollouts, with the ARNs of their tasks.
+        tasks: Vec<(RolloutId, String)>,
+    },
     /// What ECR says of images whose scans or signatures a gate judges.
     Gates {
         /// The service.
@@ -177,6 +194,20 @@ pub enum Write {
         hook: Hook,
         /// What is done about it.
         action: HookAction,
+    },
+    /// RunTask.
+    RunTask {
+        /// The rollout.
+        id: RolloutId,
+        /// The request, with its client token.
+        request: Box<Value>,
+    },
+    /// StopTask.
+    StopTask {
+        /// The rollout.
+        id: RolloutId,
+        /// The task's ARN.
+        arn: String,
     },
     /// StopServiceDeployment, with a rollback.
     Stop {

@@ -15,6 +15,7 @@ use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
 use crate::domain::state::{OperatorCommand, Outcome, PushRef, Target};
+use crate::domain::task::{TaskKind, TaskOutcome};
 use crate::domain::types::{
     ContextName, DeploymentId, Digest, EventId, RepositoryName, ServiceKey, Tag, TaskDefinitionArn,
 };
@@ -284,6 +285,19 @@ pub enum ServiceEvent {
         /// The answer.
         answer: Result<String, Refused>,
     },
+    /// ECS has started a one-off task of a rollout.
+    TaskStarted {
+        /// When it runs.
+        kind: TaskKind,
+        /// Which of the tasks it is, from 1.
+        number: u32,
+        /// Its command.
+        command: String,
+        /// Its ARN.
+        arn: String,
+    },
+    /// A one-off task of a rollout ended.
+    TaskEnded(EndedTask),
     /// ECS has completed a rollout, which stays under watch for so long.
     MonitoringBegun(Duration),
     /// Tasks run a revision that was rolled out while the desired count was 0.
@@ -298,6 +312,27 @@ pub enum ServiceEvent {
     PendingDropped,
     /// The counts that are shown of the service.
     Counted(ServiceCounts),
+}
+
+/// A one-off task that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedTask {
+    /// When it ran.
+    pub kind: TaskKind,
+    /// Which of the tasks it was, from 1.
+    pub number: u32,
+    /// How it ended.
+    pub outcome: TaskOutcome,
+    /// Its command.
+    pub command: String,
+    /// Its ARN, if ECS has started it.
+    pub arn: Option<String>,
+    /// Where its log is, as far as that is known.
+    pub log: Option<String>,
+    /// The particulars.
+    pub why: String,
+    /// How long it ran.
+    pub took: Duration,
 }
 
 /// How far an unfinished rollout was found to be.

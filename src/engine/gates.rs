@@ -130,7 +130,8 @@ impl Engine {
             waits && service.workflow.intent().is_some_and(Intent::is_forward)
         };
         for key in self.keys(waits) {
-            if !self.rules.settings(&key).gates.are_open() {
+            // A rollout whose tasks have run has begun.
+            if !self.rules.settings(&key).gates.are_open() && !self.with(&key, now, |handler| handler.is_prepared()) {
                 self.with(&key, now, |handler| handler.judge_before_write());
             }
         }

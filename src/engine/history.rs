@@ -48,6 +48,8 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
         | ServiceEvent::PendingDropped
         | ServiceEvent::Proven(_)
         | ServiceEvent::MonitoringBegun(_)
+        | ServiceEvent::TaskStarted { .. }
+        | ServiceEvent::TaskEnded(_)
         | ServiceEvent::Waits(_)
         | ServiceEvent::WaitsLong(_)
         | ServiceEvent::WaitsNoLonger(_)

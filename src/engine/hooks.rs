@@ -212,7 +212,13 @@ impl Handler<'_> {
             HookAction::Rollback => {
                 let reason = match &command.order {
                     OperatorCommand::Reject { reason: Some(reason) } => format!("rejected by {}: {reason}", command.by),
-                    _ => format!("rejected by {}", command.by),
+                    OperatorCommand::Reject { reason: None }
+                    | OperatorCommand::Approve { .. }
+                    | OperatorCommand::Deploy
+                    | OperatorCommand::DeployNow
+                    | OperatorCommand::Hold { .. }
+                    | OperatorCommand::Release
+                    | OperatorCommand::Rollback { .. } => format!("rejected by {}", command.by),
                 };
                 self.rejected(&reason);
                 self.answer(command, Ok(format!("{reason}; ECS rolls the deployment back")));

@@ -17,6 +17,7 @@ use crate::domain::event::ParsedEvent;
 use crate::domain::gate::{Found, Question};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{AuditProgress, OperatorCommand, ReadingProgress};
+use crate::domain::task::{Prepared, Started, TaskView};
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, ServiceView};
 
@@ -103,6 +104,36 @@ pub enum Input {
         id: RolloutId,
         /// The answer.
         answer: Result<(), AwsError>,
+    },
+    /// What a one-off task needs.
+    TaskPrepared {
+        /// The rollout.
+        id: RolloutId,
+        /// The answer.
+        answer: Box<Result<Prepared, AwsError>>,
+    },
+    /// RunTask was answered, or not.
+    TaskStarted {
+        /// The rollout.
+        id: RolloutId,
+        /// The answer.
+        answer: Result<Started, AwsError>,
+    },
+    /// ECS stops a task, or does not.
+    TaskStopped {
+        /// The rollout.
+        id: RolloutId,
+        /// The answer.
+        answer: Result<(), AwsError>,
+    },
+    /// How one-off tasks go.
+    TasksSeen {
+        /// The cluster.
+        place: Place,
+        /// What was asked about: the rollouts, with the ARNs of their tasks.
+        tasks: Vec<(RolloutId, String)>,
+        /// The tasks that ECS knows.
+        answer: Result<Vec<TaskView>, AwsError>,
     },
     /// ECS stops a deployment, or does not.
     Stopped {

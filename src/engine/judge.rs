@@ -188,7 +188,7 @@ impl Handler<'_> {
                 self.emit(ServiceEvent::Unexplained { what: "whether the deployment still bakes", error });
                 self.completed_by_ecs(self.now.moment);
             }
-            // An error is no answer: it is asked again with the next look at the service.
+            // An error is no answer (decision 21): it is asked again with the next look at the service.
             Err(_) => watch.ending = if baking { Ending::Baking } else { Ending::NotYet },
         }
     }
@@ -201,9 +201,11 @@ impl Handler<'_> {
     pub(super) fn watch_mut(&mut self) -> Option<(&mut Watch, DeploymentId)> {
         match &mut self.service.workflow {
             Workflow::Rolling { watch, deployment, .. } => Some((watch, deployment.clone())),
-            Workflow::Idle | Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {
-                None
-            }
+            Workflow::Idle
+            | Workflow::Verifying { .. }
+            | Workflow::Registering { .. }
+            | Workflow::Updating { .. }
+            | Workflow::Tasking { .. } => None,
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::domain::rate_limit::{Bucket, Group};
 use crate::domain::state::{Direction, Intent};
 use crate::domain::types::{ContextName, ServiceKey};
 
-/// A write that was verified longer ago is verified again right before its turn: others may have gone on meanwhile.
+/// A write that was verified longer ago is verified again right before its turn, as others may have changed the service meanwhile, whether
+/// it waited for its rate limit (decision 18) or for a commit (decision 19).
 pub(super) const FRESH: Duration = Duration::from_secs(5);
 
 /// The place of a write in the line: going back comes before all, then the oldest push.
@@ -120,7 +121,7 @@ mod tests {
         let mut line = Line::default();
         let now = Moment::default();
         while line.take(&aws, Group::Register, now) {}
-        assert_eq!(line.wake(), Some(now.plus(Duration::from_secs(1))));
+        assert_eq!(line.wake(), Some(now.plus(Duration::from_millis(500))));
         line.begin();
         assert!(line.is_open(&aws, Group::ServiceWrites, now) && line.wake().is_none(), "the buckets are apart");
     }

@@ -35,6 +35,9 @@ mod schedule;
 mod service;
 mod settled;
 mod start;
+mod task_schedule;
+mod tasking;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod transition;
@@ -56,7 +59,7 @@ pub use comparison::BestImages;
 pub use deliveries::{Delivery, DeliveryId};
 pub use durability::{Durable, Receipt, Snapshot, Version};
 pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
-pub use event::{DiscoveryEvent, Event, Found, Missed, PushSkipped, ServiceCounts, ServiceEvent, Taken};
+pub use event::{DiscoveryEvent, EndedTask, Event, Found, Missed, PushSkipped, ServiceCounts, ServiceEvent, Taken};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
 pub use observation::{
@@ -101,6 +104,8 @@ pub struct Engine {
     /// The services whose revision no task has run.
     unproven: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
+    /// When the one-off tasks of a cluster are looked at.
+    task_watches: BTreeMap<Place, WatchRound>,
     comparison: Comparison,
     line: Line,
     out: Out,
@@ -126,6 +131,7 @@ impl Engine {
             pending: BTreeSet::new(),
             unproven: BTreeSet::new(),
             watches: BTreeMap::new(),
+            task_watches: BTreeMap::new(),
             comparison: Comparison::default(),
             line: Line::default(),
             out: Out::default(),
@@ -155,11 +161,14 @@ impl Engine {
         self.observe_pending(now);
         self.inspect_unverified(now);
         self.stop_unwanted(now);
+        self.end_late_tasks(now);
+        self.prepare_tasks(now);
         self.share_registrations(now);
         if let Some(permit) = self.out.durability.permit() {
             self.write(&permit, now);
         }
         self.watch_rollouts(now);
+        self.watch_tasks(now);
         self.compare_next(now);
         self.follow_touched(now);
         self.forget_idle();
@@ -181,7 +190,7 @@ impl Engine {
             .flat_map(|service| service.calls.wakes().chain(service.workflow.wake()))
             .chain(asks)
             .chain(gates)
-            .chain(self.watches.values().filter_map(WatchRound::wake))
+            .chain(self.watches.values().chain(self.task_watches.values()).filter_map(WatchRound::wake))
             .chain(self.line.wake())
             .chain(self.comparison.wake())
             .chain(self.out.durability.wake())
@@ -234,6 +243,25 @@ impl Engine {
             }
             Input::Continued { id, answer } => {
                 self.with(&id.service, now, |handler| handler.hook_answered(&id, answer));
+            }
+            Input::TaskPrepared { id, answer } => {
+                self.with(&id.service, now, |handler| handler.task_prepared(&id, *answer));
+            }
+            Input::TaskStarted { id, answer } => {
+                self.with(&id.service, now, |handler| handler.task_started(&id, answer));
+            }
+            Input::TaskStopped { id, answer } => {
+                self.with(&id.service, now, |handler| handler.task_stopped(&id, &answer));
+            }
+            Input::TasksSeen { place, tasks, answer } => {
+                if let Some(round) = self.task_watches.get_mut(&place) {
+                    round.answered();
+                }
+                for (id, arn) in tasks {
+                    let found = answer.as_ref().map(|seen| seen.iter().find(|one| one.arn == arn).cloned());
+                    let found = found.map_err(Clone::clone);
+                    self.with(&id.service, now, |handler| handler.task_seen(&id, found));
+                }
             }
             Input::AtGates { service, answers } => {
                 self.with(&service, now, |handler| handler.found_at_gates(answers));
@@ -399,6 +427,7 @@ impl Engine {
                 Workflow::Idle
                 | Workflow::Verifying { .. }
                 | Workflow::Registering { .. }
+                | Workflow::Tasking { .. }
                 | Workflow::Updating { .. } => None,
             };
             let seen = watch.and_then(|watch| watch.seen.as_ref());

@@ -66,7 +66,7 @@ impl Handler<'_> {
                 self.end_waiting();
                 self.emit(ServiceEvent::MonitoringBegun(monitor));
             }
-            Some(_) | None => self.completed(),
+            Some(_) | None => self.completed_but_for_tasks(),
         }
     }
 
@@ -90,7 +90,7 @@ impl Handler<'_> {
             let events = rollout::last_events(service, &rollout);
             self.diagnose(OutcomeKind::Failed, format!("{after} after ECS had completed it {why}{events}"));
         } else if watched >= time {
-            self.completed();
+            self.completed_but_for_tasks();
         }
     }
 }

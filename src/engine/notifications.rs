@@ -37,6 +37,8 @@ pub(super) fn of(event: &Event, rules: &Rules) -> Option<Notification> {
             | ServiceEvent::PendingDropped
             | ServiceEvent::Proven(_)
             | ServiceEvent::MonitoringBegun(_)
+            | ServiceEvent::TaskStarted { .. }
+            | ServiceEvent::TaskEnded(_)
             | ServiceEvent::WaitsNoLonger(_)
             | ServiceEvent::Counted(_) => None,
         },

@@ -39,6 +39,6 @@ impl Moment {
 pub struct Now {
     /// The wall clock: for records, and for times that AWS tells. It may jump.
     pub time: Timestamp,
-    /// The monotonic clock.
+    /// The monotonic clock, which never jumps.
     pub moment: Moment,
 }

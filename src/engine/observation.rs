@@ -34,8 +34,6 @@ pub struct ObservationRequest {
     pub decided: BTreeMap<RepositoryKey, Tag>,
     /// What a new revision is made from.
     pub base: Base,
-    /// A revision of which is known that it names every image in ECR by digest.
-    pub pinned: Option<TaskDefinitionArn>,
     /// Whether the rollback target is known already, because a rollout is being superseded: then what runs need not be asked.
     pub has_rollback_target: bool,
     /// The services that the service comes after.
@@ -50,8 +48,6 @@ impl ObservationRequest {
     pub fn of(config: &Config, key: &ServiceKey, known: &ServiceState, pushes: Pushes) -> Option<Self> {
         let rules = config.rules_of(key);
         let first = rules.values().next()?;
-        let pinned =
-            known.deployed.as_ref().filter(|deployed| !deployed.names_tags).map(|deployed| deployed.revision.clone());
         let decided =
             known.decided.iter().filter_map(|(repository, push)| Some((repository.clone(), push.tag.clone()?)));
         let base = first.deploy.base;
@@ -64,7 +60,6 @@ impl ObservationRequest {
             decided: decided.collect(),
             base,
             rules: rules.iter().map(rule).collect(),
-            pinned,
             has_rollback_target: known.rollout.is_some(),
             after: first.deploy.gates.after.clone(),
             promotable: BTreeMap::new(),

@@ -24,6 +24,7 @@ impl Engine {
     pub(super) fn page(&mut self, page: Page, now: Now) {
         let Page { context, parsed_events, progress, changes, audited } = page;
         self.changes(&context, changes, audited, now);
+        // Until a first scan has ended, what it finds was there before the start (decision 3).
         let told = Told { by: PushSource::CloudTrail, at: now.time, opening: self.is_opening(&context) };
         for parsed in &parsed_events {
             self.take_event(&context, parsed, told, now);

@@ -28,7 +28,7 @@ pub(super) fn unproven(known: &ServiceState) -> Option<(&Rollout, &DeploymentId)
     let rollout = known.deployed.as_ref()?.unproven.as_deref()?;
     match &rollout.phase {
         Phase::Rolling { deployment, .. } => Some((rollout, deployment)),
-        Phase::Intended | Phase::Registered { .. } => None,
+        Phase::Intended | Phase::Registered { .. } | Phase::Task { .. } => None,
     }
 }
 

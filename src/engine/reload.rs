@@ -20,6 +20,7 @@ impl Engine {
         discovery::forget_others(&mut self.state, &self.rules.configured().discover);
         self.rules.follow_found(&self.state);
         start::begin_contexts(&mut self.state, self.rules.config(), now.time);
+        self.state.forget_services(|key| self.rules.has(key), now.time);
         start::begin_services(&mut self.state, self.rules.config(), now.time);
         self.comparison.follow(self.rules.config(), now.moment);
         self.out.durability.changed();

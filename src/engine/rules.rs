@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::domain::notification::Named;
@@ -67,7 +68,7 @@ impl Rules {
 
     /// The rules of a service, by repository; empty for one that is not in the configuration.
     #[must_use]
-    pub fn of<'a>(&'a self, key: &'a ServiceKey) -> BTreeMap<RepositoryKey, &'a ServiceRule> {
+    pub fn of(&self, key: &ServiceKey) -> BTreeMap<RepositoryKey, &ServiceRule> {
         self.config.rules_of(key)
     }
 
@@ -80,7 +81,14 @@ impl Rules {
     /// How a service is rolled. One that left the configuration in the middle of a rollout is watched to the end by the defaults.
     #[must_use]
     pub fn settings(&self, key: &ServiceKey) -> DeploySettings {
-        self.of(key).values().next().map(|rule| rule.deploy.clone()).unwrap_or_default()
+        self.config.settings_of(key).cloned().unwrap_or_default()
+    }
+
+    /// The time between two looks at the rollout of a service.
+    #[must_use]
+    pub fn observe_interval(&self, key: &ServiceKey) -> Duration {
+        let settings = self.config.settings_of(key);
+        settings.map_or_else(|| DeploySettings::default().observe_interval, |settings| settings.observe_interval)
     }
 
     /// A service with its name.

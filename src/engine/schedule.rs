@@ -19,6 +19,10 @@ use crate::domain::plan::Pushes;
 use crate::domain::rate_limit::Group;
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey};
 
+/// When no more updates than these have been looked at again and wait for their turn, the next ones of the line are looked at. At five updates a
+/// second, which is what ECS takes, they last for as long as a look takes.
+const FEWEST_READY: usize = 2;
+
 /// DescribeServices takes at most 10 services of one cluster.
 pub const SERVICES_A_CALL: usize = 10;
 
@@ -58,6 +62,25 @@ pub(super) struct WatchRound {
 }
 
 impl WatchRound {
+    /// A round that begins to wait now, and is due at another moment.
+    pub(super) fn waiting(now: Moment, due: Moment) -> Self {
+        Self { begun: now, due, calls: 0 }
+    }
+
+    /// Begins the round, of so many calls, if it is due and none is under way. The next one is due at `next`.
+    pub(super) fn begin(&mut self, now: Moment, next: Moment, calls: usize) -> bool {
+        let begins = self.calls == 0 && self.due <= now;
+        if begins {
+            *self = Self { begun: now, due: next, calls };
+        }
+        begins
+    }
+
+    /// Whether a call of it is under way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.calls > 0
+    }
+
     /// A call was answered.
     pub(super) fn answered(&mut self) {
         self.calls = self.calls.saturating_sub(1);
@@ -141,7 +164,7 @@ impl Engine {
             if self.rules.region(&key.aws).is_none() {
                 continue;
             }
-            let interval = self.rules.settings(key).observe_interval;
+            let interval = self.rules.observe_interval(key);
             let place = (key.aws.clone(), key.cluster.clone());
             let watched = places.entry(place).or_insert_with(|| Watched::every(interval));
             watched.add(key, deployment, &service.calls.watch, now.moment);
@@ -192,6 +215,7 @@ impl Engine {
         self.answer_hooks(permit);
         self.register_next(permit, now);
         self.update_next(permit, now);
+        self.write_for_tasks(permit, now);
     }
 
     /// Tells ECS what operators have answered to its hooks, and which deployments to stop.
@@ -222,6 +246,7 @@ impl Engine {
                 Workflow::Registering { turn: Turn::Waiting { .. }, .. }
                     | Workflow::Updating { turn: Turn::Waiting { .. }, .. }
             );
+            let waits = waits || matches!(&service.workflow, Workflow::Tasking { tasking, .. } if tasking.is_unbegun());
             waits && service.workflow.intent().is_some_and(|intent| intent.is_forward())
         };
         for key in self.keys(waits) {
@@ -239,9 +264,19 @@ impl Engine {
         if self.out.registrations.is_empty() {
             return;
         }
-        let waits =
-            |service: &Service| matches!(service.workflow, Workflow::Registering { turn: Turn::Waiting { .. }, .. });
-        for key in self.keys(waits) {
+        let is_there = |key: &ServiceKey, service: &Service| match &service.workflow {
+            Workflow::Registering { intent, turn: Turn::Waiting { .. }, .. } => {
+                self.out.registrations.get(&key.aws, intent.as_ref()).is_some()
+            }
+            Workflow::Registering { .. }
+            | Workflow::Idle
+            | Workflow::Verifying { .. }
+            | Workflow::Tasking { .. }
+            | Workflow::Updating { .. }
+            | Workflow::Rolling { .. } => false,
+        };
+        let found = self.services.iter().filter(|(key, service)| is_there(key, service));
+        for key in found.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.with(&key, now, |handler| handler.share_registration());
         }
     }
@@ -261,7 +296,23 @@ impl Engine {
 
     /// Registers revisions, each once for all services that need it. Where somebody looks for the same revision, that is waited for.
     fn register_next(&mut self, permit: &Permit, now: Now) {
-        let mut busy: BTreeSet<RegistrationKey> = BTreeSet::new();
+        for keys in self.to_register(now.moment) {
+            let Some(first) = keys.first() else { continue };
+            if self.line.take(&first.aws, Group::Register, now.moment) {
+                self.register(permit, &keys, now.moment);
+            }
+        }
+    }
+
+    /// The services that wait for a revision, together those that need the same one, in the order of the line. A revision that is being
+    /// registered, or looked for, is left out.
+    fn to_register(&self, now: Moment) -> Vec<Vec<ServiceKey>> {
+        let is_it = |workflow: &Workflow| matches!(workflow, Workflow::Registering { turn: Turn::Waiting { .. }, .. });
+        let waiting = self.waiting(now, is_it);
+        if waiting.is_empty() {
+            return Vec::new();
+        }
+        let mut busy: BTreeSet<RegistrationKey<'_>> = BTreeSet::new();
         for (key, service) in &self.services {
             match &service.workflow {
                 Workflow::Verifying { intent, recorded: Recorded::Intended, inspection: Inspection::UnderWay }
@@ -272,26 +323,25 @@ impl Engine {
                 | Workflow::Verifying { .. }
                 | Workflow::Registering { .. }
                 | Workflow::Updating { .. }
+                | Workflow::Tasking { .. }
                 | Workflow::Rolling { .. } => {}
             }
         }
-        let is_it = |workflow: &Workflow| matches!(workflow, Workflow::Registering { turn: Turn::Waiting { .. }, .. });
-        let mut groups: Vec<(RegistrationKey, Vec<ServiceKey>)> = Vec::new();
-        for key in self.waiting(now.moment, is_it) {
-            let Some(intent) = self.services.get(&key).and_then(|service| service.workflow.intent()) else { continue };
+        let mut places: BTreeMap<RegistrationKey<'_>, usize> = BTreeMap::new();
+        let mut groups: Vec<Vec<ServiceKey>> = Vec::new();
+        for key in &waiting {
+            let Some(intent) = self.services.get(key).and_then(|service| service.workflow.intent()) else { continue };
             let shared = RegistrationKey::of(&key.aws, intent);
-            match groups.iter_mut().find(|(known, _)| *known == shared) {
-                Some((_, keys)) => keys.push(key),
-                None if busy.contains(&shared) => {}
-                None => groups.push((shared, vec![key])),
+            if busy.contains(&shared) {
+                continue;
+            }
+            let place = *places.entry(shared).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some(keys) => keys.push(key.clone()),
+                None => groups.push(vec![key.clone()]),
             }
         }
-        for (_, keys) in groups {
-            let Some(first) = keys.first() else { continue };
-            if self.line.take(&first.aws, Group::Register, now.moment) {
-                self.register(permit, &keys, now.moment);
-            }
-        }
+        groups
     }
 
     fn register(&mut self, permit: &Permit, keys: &[ServiceKey], now: Moment) {
@@ -318,7 +368,7 @@ impl Engine {
     fn update_next(&mut self, permit: &Permit, now: Now) {
         let is_it = |workflow: &Workflow| matches!(workflow, Workflow::Updating { turn: Turn::Waiting { .. }, .. });
         let mut recheck: BTreeMap<Place, Vec<ServiceKey>> = BTreeMap::new();
-        let mut ready = self.ready_updates(now.moment);
+        let mut room = self.room_for_updates(now.moment);
         for key in self.waiting(now.moment, is_it) {
             let Some(Workflow::Updating { intent, revision, by, turn }) =
                 self.services.get_mut(&key).map(|service| &mut service.workflow)
@@ -327,9 +377,9 @@ impl Engine {
             };
             let Turn::Waiting { verified_at } = *turn else { continue };
             if now.moment.since(verified_at) >= FRESH {
-                let ready = ready.entry(key.aws.clone()).or_default();
-                if *ready < SERVICES_A_CALL && self.line.is_open(&key.aws, Group::ServiceWrites, now.moment) {
-                    *ready += 1;
+                let room = room.entry(key.aws.clone()).or_insert(SERVICES_A_CALL);
+                if *room > 0 && self.line.is_open(&key.aws, Group::ServiceWrites, now.moment) {
+                    *room -= 1;
                     *turn = Turn::Rechecking;
                     recheck.entry((key.aws.clone(), key.cluster.clone())).or_default().push(key);
                 }
@@ -350,9 +400,10 @@ impl Engine {
         }
     }
 
-    /// How many updates of each AWS context need no further look before their turn, or are being looked at for it.
-    fn ready_updates(&self, now: Moment) -> BTreeMap<ContextName, usize> {
-        let mut ready = BTreeMap::new();
+    /// How many more updates of each AWS context are to be made ready for their turn. Those who are ready are used up before the next ones
+    /// are looked at: a look at one service costs as much as one at ten.
+    fn room_for_updates(&self, now: Moment) -> BTreeMap<ContextName, usize> {
+        let mut ready: BTreeMap<ContextName, usize> = BTreeMap::new();
         for (key, service) in &self.services {
             let Workflow::Updating { turn, .. } = &service.workflow else { continue };
             match *turn {
@@ -361,7 +412,8 @@ impl Engine {
                 Turn::UnderWay { .. } => {}
             }
         }
-        ready
+        let room = |ready: usize| if ready <= FEWEST_READY { SERVICES_A_CALL } else { 0 };
+        ready.into_iter().map(|(aws, ready)| (aws, room(ready))).collect()
     }
 
     /// The services of which something holds.

@@ -19,6 +19,7 @@ use super::settled::Unsettled;
 use super::workflow::{Turn, Workflow};
 use crate::domain::aws_error::AwsError;
 use crate::domain::gate;
+use crate::domain::schedule::Operations;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{OperatorCommand, ServiceState, State};
 use crate::domain::types::{Digest, ServiceKey};
@@ -80,7 +81,8 @@ pub(super) enum Question {
     AskAgain(Moment),
 }
 
-/// The kinds of calls about a service. Each fails and is tried again by itself, so that what needs one does not wait for another.
+/// The kinds of calls about a service. Each fails and is tried again by itself, so that what needs one does not wait for another
+/// (decision 30).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call<'a> {
     /// What ECS says of the service, to decide its pushes.
@@ -95,6 +97,10 @@ pub(super) enum Call<'a> {
     Watch,
     /// The stages of a rollout, where ECS tells them.
     Stages,
+    /// What a one-off task needs, and its start and stop.
+    Task,
+    /// How a one-off task goes.
+    TaskWatch,
     /// What ECR says of an image that waits at a gate.
     Gates,
 }
@@ -108,6 +114,8 @@ pub(super) struct Calls {
     pub(super) write: Backoff,
     pub(super) watch: Backoff,
     pub(super) stages: Backoff,
+    pub(super) task: Backoff,
+    pub(super) task_watch: Backoff,
     pub(super) gates: Backoff,
 }
 
@@ -120,14 +128,25 @@ impl Calls {
             Call::Write => &mut self.write,
             Call::Watch => &mut self.watch,
             Call::Stages => &mut self.stages,
+            Call::Task => &mut self.task,
+            Call::TaskWatch => &mut self.task_watch,
             Call::Gates => &mut self.gates,
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Backoff> {
-        [&self.write, &self.watch, &self.inspect, &self.observe, &self.stages, &self.gates]
-            .into_iter()
-            .chain(self.resolve.values())
+        [
+            &self.write,
+            &self.task,
+            &self.task_watch,
+            &self.watch,
+            &self.inspect,
+            &self.observe,
+            &self.stages,
+            &self.gates,
+        ]
+        .into_iter()
+        .chain(self.resolve.values())
     }
 
     /// The error that matters most, if calls fail.
@@ -138,7 +157,7 @@ impl Calls {
     /// Whether an operator has to change something before a call can succeed.
     pub(super) fn need_operator(&self) -> bool {
         // What the stages tell is not needed to go on.
-        [&self.write, &self.watch, &self.inspect, &self.observe, &self.gates]
+        [&self.write, &self.task, &self.task_watch, &self.watch, &self.inspect, &self.observe, &self.gates]
             .into_iter()
             .chain(self.resolve.values())
             .any(Backoff::needs_operator)
@@ -218,7 +237,10 @@ impl Handler<'_> {
                 self.service.refusals = 0;
                 self.service.ecs_goes_back_until = None;
             }
-            Workflow::Verifying { .. } | Workflow::Registering { .. } | Workflow::Updating { .. } => {}
+            Workflow::Verifying { .. }
+            | Workflow::Registering { .. }
+            | Workflow::Updating { .. }
+            | Workflow::Tasking { .. } => {}
         }
         self.service.workflow = workflow;
         let rollout = self.service.workflow.rollout();
@@ -260,8 +282,12 @@ impl Handler<'_> {
         self.service.absences = if missing { self.service.absences + 1 } else { 0 };
         let doubted = missing && self.service.absences < ABSENCES_BELIEVED;
         if doubted {
-            let message = "ECS does not know the service (MISSING); it is asked again before that is believed";
-            self.failed(call, &AwsError::unusable("ecs", "DescribeServices", message));
+            let (api, operation, what) = match self.key.schedule().map(|name| name.operations()) {
+                Some(Operations { api, read, .. }) => (api, read, "there is no such schedule or rule"),
+                None => ("ecs", "DescribeServices", "ECS does not know the service (MISSING)"),
+            };
+            let message = format!("{what}; it is asked again before that is believed");
+            self.failed(call, &AwsError::unusable(api, operation, message));
         }
         doubted
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::approvals;
 use super::event::ServiceEvent;
-use super::registrations::RegistrationKey;
 use super::service::Handler;
 use super::workflow::{Inspection, Recorded, Watch, Workflow};
 use crate::domain::plan;
@@ -16,7 +15,6 @@ use crate::domain::state::{
 };
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
-use crate::domain::view::RevisionWrite;
 
 /// The detail of a rollout that started no task.
 const UNPROVEN: &str = "updated, unproven: the desired count is 0, so no task has run the image yet";
@@ -26,13 +24,12 @@ impl Handler<'_> {
     pub(super) fn begin_forward(&mut self, intent: Intent, registration: Registration) {
         self.end_overtaken_holds(&intent);
         let turn = self.waiting();
-        let known = RegistrationKey::of(&self.key.aws, &intent);
+        let known = self.out.registrations.get(&self.key.aws, &intent).cloned();
         let intent = Box::new(intent);
-        let next = match self.out.registrations.get(&known).cloned() {
-            Some(revision) => Workflow::Updating { intent, revision, by: RevisionWrite::UpdateService, turn },
-            None => Workflow::Registering { intent, registration: Box::new(registration), turn },
-        };
-        self.enter(next);
+        match known {
+            Some(revision) => self.revision_is_there(intent, revision, turn),
+            None => self.enter(Workflow::Registering { intent, registration: Box::new(registration), turn }),
+        }
     }
 
     /// Begins to go back. ECS may have gone back by itself, so that it is looked at first.
@@ -177,6 +174,7 @@ impl Handler<'_> {
         }
         // What another repository brought is still there if nobody else changed the service since.
         let from_ours = rollout.replaces == rollout.rollback_target.revision || record.made(&rollout.replaces);
+        record.prepared.retain(|repository, _| !rollout.targets.contains_key(repository));
         let before = record
             .deployed
             .take()
@@ -252,8 +250,14 @@ impl Handler<'_> {
 
     /// Holds what the rollout under way brings.
     fn hold_digests(&mut self, reason: &str) {
+        if let Some(intent) = self.service.workflow.intent().filter(|intent| intent.is_forward()).cloned() {
+            self.hold_targets(&intent, reason);
+        }
+    }
+
+    /// Holds what a rollout brings.
+    pub(super) fn hold_targets(&mut self, intent: &Intent, reason: &str) {
         let now = self.now.time;
-        let Some(intent) = self.service.workflow.intent().filter(|intent| intent.is_forward()).cloned() else { return };
         let took = now.duration_since(intent.decided_at);
         for (repository, target) in &intent.targets {
             let hold = DigestHold::new(target, took, reason.to_owned(), now);

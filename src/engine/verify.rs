@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::effect::{Read, RolloutId};
 use super::event::{Found, ServiceEvent};
 use super::observation::Inspected;
-use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Turn, Workflow};
 use crate::domain::aws_error::{AwsError, Fault};
@@ -97,9 +96,11 @@ impl Handler<'_> {
             },
             Resume::Update(revision) => {
                 if rollout.is_forward() && rollout.phase == Phase::Intended {
-                    self.out.registrations.add(RegistrationKey::of(&self.key.aws, &rollout), revision.clone());
+                    self.out.registrations.add(&self.key.aws, &rollout, revision.clone());
+                    self.registered_before(revision);
+                } else {
+                    self.update_next(revision);
                 }
-                self.update_next(revision);
             }
             Resume::Watch(revision, deployment) => self.rolling(revision, deployment),
             Resume::Replan(why) => self.replan(why),
@@ -131,8 +132,8 @@ impl Handler<'_> {
     fn register_next(&mut self, registration: crate::domain::task_definition::Registration) {
         let turn = self.waiting();
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
-        match self.out.registrations.get(&RegistrationKey::of(&self.key.aws, &intent)).cloned() {
-            Some(revision) => self.update_next(revision),
+        match self.out.registrations.get(&self.key.aws, &intent).cloned() {
+            Some(revision) => self.registered_before(revision),
             None => self.enter(Workflow::Registering {
                 intent: Box::new(intent),
                 registration: Box::new(registration),
@@ -146,13 +147,20 @@ impl Handler<'_> {
         let Workflow::Registering { intent, turn: turn @ Turn::Waiting { .. }, .. } = &self.service.workflow else {
             return;
         };
-        let shared = RegistrationKey::of(&self.key.aws, intent.as_ref());
-        let Some(revision) = self.out.registrations.get(&shared).cloned() else { return };
-        let (intent, turn, by) = (intent.clone(), *turn, RevisionWrite::UpdateService);
-        self.enter(Workflow::Updating { intent, revision, by, turn });
+        let Some(revision) = self.out.registrations.get(&self.key.aws, intent.as_ref()).cloned() else { return };
+        let (intent, turn) = (intent.clone(), *turn);
+        self.revision_is_there(intent, revision, turn);
     }
 
-    /// The revision is there: the service is to be set to it, which was verified now.
+    /// The revision is there, and nothing was done with it yet: that was verified now.
+    fn registered_before(&mut self, revision: TaskDefinitionArn) {
+        let turn = self.waiting();
+        if let Some(intent) = self.service.workflow.intent().cloned() {
+            self.revision_is_there(Box::new(intent), revision, turn);
+        }
+    }
+
+    /// The service is to be set to the revision, which was verified now.
     pub(super) fn update_next(&mut self, revision: TaskDefinitionArn) {
         let turn = self.waiting();
         let Some(intent) = self.service.workflow.intent().cloned() else { return };

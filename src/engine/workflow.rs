@@ -6,9 +6,10 @@ use jiff::Timestamp;
 
 use super::monitor::Monitoring;
 use super::now::{Moment, Now};
+use super::tasking::Tasking;
 use crate::domain::deployment::{Milestones, ServiceDeploymentView};
 use crate::domain::rollout::Counts;
-use crate::domain::state::{Intent, OutcomeKind, Phase, Rollout};
+use crate::domain::state::{Intent, OutcomeKind, Phase, Rolled, Rollout};
 use crate::domain::task_definition::Registration;
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
 use crate::domain::view::RevisionWrite;
@@ -19,7 +20,9 @@ use crate::domain::waiting::Hook;
 /// ```text
 ///            plan                    registered              updated
 ///   Idle ----------> Registering ----------------> Updating ---------> Rolling --> Idle
-///                      ^     |                      ^    |               (completed, failed, superseded)
+///                      ^     |          |    ^      ^    |          |    (completed, failed, superseded)
+///                      |     |          v    |      |    |          v
+///                      |     |         Tasking      |    |       Tasking
 ///       start, lost    |     v                      |    v
 ///       answer:      Verifying{Intended}         Verifying{Registered}
 /// ```
@@ -56,6 +59,17 @@ pub(super) enum Workflow {
         by: RevisionWrite,
         /// The call.
         turn: Turn,
+    },
+    /// A one-off task of the rollout runs.
+    Tasking {
+        /// What was decided.
+        intent: Box<Intent>,
+        /// The revision.
+        revision: TaskDefinitionArn,
+        /// The deployment, where ECS has completed it: then the task verifies it. Otherwise the service is updated after the task.
+        rolled: Option<Rolled>,
+        /// The task.
+        tasking: Box<Tasking>,
     },
     /// ECS rolls the revision out.
     Rolling {
@@ -218,6 +232,10 @@ impl Workflow {
                 let watch = Box::new(Watch { before, progressed_at, monitoring, ..Watch::new(now) });
                 Self::Rolling { intent, revision, deployment, since, watch }
             }
+            Phase::Task { revision, rolled, run } => {
+                let tasking = Box::new(Tasking::resumed(*run, now));
+                Self::Tasking { intent, revision, rolled, tasking }
+            }
         }
     }
 
@@ -230,6 +248,10 @@ impl Workflow {
             }
             Self::Verifying { intent, recorded: Recorded::Registered(revision), .. }
             | Self::Updating { intent, revision, .. } => (intent, Phase::Registered { revision: revision.clone() }),
+            Self::Tasking { intent, revision, rolled, tasking } => {
+                let (revision, rolled, run) = (revision.clone(), rolled.clone(), Box::new(tasking.record()));
+                (intent, Phase::Task { revision, rolled, run })
+            }
             Self::Rolling { intent, revision, deployment, since, watch } => {
                 let (revision, deployment) = (revision.clone(), deployment.clone());
                 let (since, progressed_at) = (*since, watch.progressed_at);
@@ -247,6 +269,7 @@ impl Workflow {
             Self::Verifying { intent, .. }
             | Self::Registering { intent, .. }
             | Self::Updating { intent, .. }
+            | Self::Tasking { intent, .. }
             | Self::Rolling { intent, .. } => Some(intent),
         }
     }
@@ -255,7 +278,7 @@ impl Workflow {
     pub(super) fn may_decide(&self) -> bool {
         match self {
             Self::Idle | Self::Rolling { .. } => true,
-            Self::Verifying { .. } | Self::Registering { .. } | Self::Updating { .. } => false,
+            Self::Verifying { .. } | Self::Registering { .. } | Self::Updating { .. } | Self::Tasking { .. } => false,
         }
     }
 
@@ -263,13 +286,18 @@ impl Workflow {
     pub(super) fn is_inspection_due(&self, now: Moment) -> bool {
         match self {
             Self::Verifying { inspection, .. } => inspection.is_due(now),
-            Self::Idle | Self::Registering { .. } | Self::Updating { .. } | Self::Rolling { .. } => false,
+            Self::Idle
+            | Self::Registering { .. }
+            | Self::Updating { .. }
+            | Self::Tasking { .. }
+            | Self::Rolling { .. } => false,
         }
     }
 
-    /// When ECS is asked again how far the rollout got, if that waits.
+    /// When time alone makes a difference: ECS is asked again how far the rollout got, or a task has run for too long.
     pub(super) fn wake(&self) -> Option<Moment> {
         match self {
+            Self::Tasking { tasking, .. } => tasking.deadline(),
             Self::Verifying { inspection: Inspection::Again(at), .. } => Some(*at),
             Self::Idle
             | Self::Verifying { .. }
@@ -283,6 +311,7 @@ impl Workflow {
     pub(super) fn is_in_flight(&self) -> bool {
         match self {
             Self::Idle | Self::Rolling { .. } => false,
+            Self::Tasking { tasking, .. } => tasking.is_in_flight(),
             Self::Verifying { inspection, .. } => *inspection == Inspection::UnderWay,
             Self::Registering { turn, .. } | Self::Updating { turn, .. } => match turn {
                 Turn::Waiting { .. } => false,

@@ -3,13 +3,13 @@
 use super::effect::RolloutId;
 use super::event::ServiceEvent;
 use super::observation::Seen;
-use super::registrations::RegistrationKey;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
 use crate::domain::aws_error::{AwsError, Fault};
+use crate::domain::schedule::Operations;
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
-use crate::domain::view::{DeploymentView, RevisionWrite};
+use crate::domain::view::DeploymentView;
 
 /// Refusals of one rollout that are taken for passing ones.
 const REFUSALS_THAT_MAY_PASS: u32 = 3;
@@ -23,16 +23,20 @@ impl Handler<'_> {
         if !self.is_of_rollout(id) {
             return;
         }
-        let Workflow::Registering { intent, turn, .. } = &self.service.workflow else { return };
-        let (intent, turn) = (intent.clone(), *turn);
+        let (intent, turn) = match &self.service.workflow {
+            Workflow::Registering { intent, turn, .. } => (intent.clone(), *turn),
+            Workflow::Tasking { .. } => return self.task_registered(answer),
+            Workflow::Idle | Workflow::Verifying { .. } | Workflow::Updating { .. } | Workflow::Rolling { .. } => {
+                return;
+            }
+        };
         match answer {
             Ok(revision) => {
                 self.succeeded(Call::Write);
                 self.emit(ServiceEvent::RevisionRegistered(revision.clone()));
-                self.out.registrations.add(RegistrationKey::of(&self.key.aws, intent.as_ref()), revision.clone());
+                self.out.registrations.add(&self.key.aws, intent.as_ref(), revision.clone());
                 let turn = turn.next(self.now.moment);
-                let by = RevisionWrite::UpdateService;
-                self.enter(Workflow::Updating { intent, revision: revision.clone(), by, turn });
+                self.revision_is_there(intent, revision.clone(), turn);
             }
             Err(error) => self.write_failed(error),
         }
@@ -60,8 +64,12 @@ impl Handler<'_> {
             }
             // Somebody else was quicker, or the answer is an old one: what goes on is looked at, after a pause.
             Ok(primary) => {
-                let message = format!("its PRIMARY deployment rolls {}", primary.task_definition.short());
-                self.write_failed(&AwsError::unusable("ecs", "UpdateService", message));
+                let now = primary.task_definition.short();
+                let error = match self.key.schedule().map(|name| name.operations()) {
+                    Some(Operations { api, write, .. }) => AwsError::unusable(api, write, format!("it names {now}")),
+                    None => AwsError::unusable("ecs", "UpdateService", format!("its PRIMARY deployment rolls {now}")),
+                };
+                self.write_failed(&error);
             }
             Err(error) if error.fault == Fault::Refused && self.update_otherwise() => {}
             Err(error) => self.write_failed(&error),
@@ -103,7 +111,7 @@ impl Handler<'_> {
         let (intent, recorded) = match &self.service.workflow {
             Workflow::Registering { intent, .. } => (intent.clone(), Recorded::Intended),
             Workflow::Updating { intent, revision, .. } => (intent.clone(), Recorded::Registered(revision.clone())),
-            Workflow::Idle | Workflow::Verifying { .. } | Workflow::Rolling { .. } => return,
+            Workflow::Idle | Workflow::Verifying { .. } | Workflow::Tasking { .. } | Workflow::Rolling { .. } => return,
         };
         // The record says the same as before.
         self.service.workflow = Workflow::Verifying { intent, recorded, inspection: Inspection::Due };

@@ -32,16 +32,16 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Within this the first request has to be there.
 const ASK_WITHIN: Duration = Duration::from_secs(10);
 
-/// The listener.
+/// A listener that takes a bounded number of connections.
 #[derive(Debug)]
 pub(super) struct Bounded {
     listener: TcpListener,
-    room: Arc<Room>,
+    connections: Arc<Connections>,
 }
 
 impl Bounded {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, room: Arc::default() }
+        Self { listener, connections: Arc::default() }
     }
 }
 
@@ -52,7 +52,7 @@ impl Listener for Bounded {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let begun = clock::instant();
-        let (place, crowded) = self.room.admit(address, begun);
+        let (place, crowded) = self.connections.admit(address, begun);
         if crowded {
             // Who gave way shall close before another one comes, and who came shall be heard: else a crowd that comes at once would be
             // taken in as a whole, and nobody in it have the time to ask.
@@ -67,36 +67,36 @@ impl Listener for Bounded {
     }
 }
 
-/// Who is there.
+/// The connections that are open.
 #[derive(Debug, Default)]
-pub(super) struct Room {
-    guests: Mutex<Guests>,
+pub(super) struct Connections {
+    open: Mutex<Open>,
 }
 
 #[derive(Debug, Default)]
-struct Guests {
+struct Open {
     next: u64,
-    there: BTreeMap<u64, Guest>,
+    there: BTreeMap<u64, Entry>,
 }
 
 #[derive(Debug)]
-struct Guest {
+struct Entry {
     of_this_machine: bool,
     /// A request is complete, and nothing of its answer is written yet.
     has_asked: bool,
     /// Since when it waits: since it came, or since something was written to it last.
     since: Instant,
-    door: Arc<Door>,
+    closing: Arc<Closing>,
 }
 
-/// The way out.
+/// The signal that closes a connection.
 #[derive(Debug, Default)]
-struct Door {
+struct Closing {
     shown: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Door {
+impl Closing {
     fn show(&self) {
         self.shown.store(true, Ordering::Release);
         self.waker.wake();
@@ -109,66 +109,67 @@ impl Door {
     }
 }
 
-impl Room {
-    /// Takes somebody in, and tells whether somebody else had to give way.
+impl Connections {
+    /// Takes a connection in. True if another one is closed for it.
     pub(super) fn admit(self: &Arc<Self>, address: SocketAddr, now: Instant) -> (Place, bool) {
         let of_this_machine = address.ip().to_canonical().is_loopback();
-        let door = Arc::<Door>::default();
-        let (id, crowded) = self.change(|guests| {
-            let crowded = guests.make_room(of_this_machine);
-            let id = guests.next;
-            guests.next += 1;
-            let guest = Guest { of_this_machine, has_asked: false, since: now, door: Arc::clone(&door) };
-            guests.there.insert(id, guest);
+        let closing = Arc::<Closing>::default();
+        let (id, crowded) = self.change(|open| {
+            let crowded = open.make_room(of_this_machine);
+            let id = open.next;
+            open.next += 1;
+            let connection = Entry { of_this_machine, has_asked: false, since: now, closing: Arc::clone(&closing) };
+            open.there.insert(id, connection);
             (id, crowded)
         });
-        (Place { visit: Visit { id, room: Arc::clone(self) }, door }, crowded)
+        (Place { visit: Visit { id, connections: Arc::clone(self) }, closing }, crowded)
     }
 
     #[cfg(test)]
     pub(super) fn taken(&self) -> usize {
-        self.change(|guests| guests.there.len())
+        self.change(|open| open.there.len())
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Guests) -> T) -> T {
-        change(&mut self.guests.lock().unwrap_or_else(PoisonError::into_inner))
+    fn change<T>(&self, change: impl FnOnce(&mut Open) -> T) -> T {
+        change(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Guests {
-    /// Shows somebody the door, if it has to be: those without a complete request before those with one, and who has waited longest first.
+impl Open {
+    /// Closes a connection if there are too many: those without a complete request before those with one, and who has waited longest first.
     fn make_room(&mut self, for_this_machine: bool) -> bool {
-        let from_elsewhere = self.there.values().filter(|guest| !guest.of_this_machine).count();
+        let from_elsewhere = self.there.values().filter(|connection| !connection.of_this_machine).count();
         let among_unknown = !for_this_machine && from_elsewhere >= FROM_ELSEWHERE;
         if !among_unknown && self.there.len() < IN_ALL {
             return false;
         }
-        let candidates = self.there.iter().filter(|(_, guest)| !among_unknown || !guest.of_this_machine);
-        let longest = candidates.min_by_key(|(id, guest)| (guest.has_asked, guest.since, **id)).map(|(id, _)| *id);
-        if let Some(guest) = longest.and_then(|id| self.there.remove(&id)) {
-            guest.door.show();
+        let candidates = self.there.iter().filter(|(_, connection)| !among_unknown || !connection.of_this_machine);
+        let longest =
+            candidates.min_by_key(|(id, connection)| (connection.has_asked, connection.since, **id)).map(|(id, _)| *id);
+        if let Some(connection) = longest.and_then(|id| self.there.remove(&id)) {
+            connection.closing.show();
         }
         true
     }
 }
 
-/// A place in the room, which is free again when this is dropped.
+/// A place in the connections, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     visit: Visit,
-    door: Arc<Door>,
+    closing: Arc<Closing>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.visit.room.change(|guests| guests.there.remove(&self.visit.id));
+        self.visit.connections.change(|open| open.there.remove(&self.visit.id));
     }
 }
 
 impl Place {
     #[cfg(test)]
     pub(super) fn has_to_go(&self) -> bool {
-        self.door.shown.load(Ordering::Acquire)
+        self.closing.shown.load(Ordering::Acquire)
     }
 
     #[cfg(test)]
@@ -181,28 +182,28 @@ impl Place {
 #[derive(Debug, Clone)]
 pub(super) struct Visit {
     id: u64,
-    room: Arc<Room>,
+    connections: Arc<Connections>,
 }
 
 impl Visit {
     /// A request is complete: its answer is worth more than a place.
     pub(super) fn has_asked(&self) {
-        self.change(|guest| guest.has_asked = true);
+        self.change(|connection| connection.has_asked = true);
     }
 
     /// Something of an answer was taken.
     fn was_answered(&self) {
         let now = clock::instant();
-        self.change(|guest| (guest.has_asked, guest.since) = (false, now));
+        self.change(|connection| (connection.has_asked, connection.since) = (false, now));
     }
 
     /// An answer is there and is not taken.
     fn does_not_listen(&self) {
-        self.change(|guest| guest.has_asked = false);
+        self.change(|connection| connection.has_asked = false);
     }
 
-    fn change(&self, change: impl FnOnce(&mut Guest)) {
-        self.room.change(|guests| guests.there.get_mut(&self.id).map(change));
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
+        self.connections.change(|open| open.there.get_mut(&self.id).map(change));
     }
 }
 
@@ -224,7 +225,8 @@ pub(super) struct Connection {
 
 impl Connection {
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let over = self.place.door.is_shown(cx) || self.end.as_mut().is_none_or(|end| end.as_mut().poll(cx).is_ready());
+        let over =
+            self.place.closing.is_shown(cx) || self.end.as_mut().is_none_or(|end| end.as_mut().poll(cx).is_ready());
         if over {
             self.end = None;
         }

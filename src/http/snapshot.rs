@@ -36,17 +36,29 @@ impl Snapshot {
     }
 }
 
-/// The last moment.
+/// The last moment. With thousands of services it takes megabytes, so that it is kept no longer than it is shown.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     asks: mpsc::Sender<Request>,
-    last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
-    metrics: Mutex<Option<(Instant, Bytes)>>,
+    last: Kept<Arc<Snapshot>>,
+    metrics: Kept<Bytes>,
+}
+
+type Kept<T> = Arc<Mutex<Option<(Instant, T)>>>;
+
+/// Keeps something for as long as it is fresh.
+fn keep<T: Send + 'static>(kept: &Kept<T>, last: &mut Option<(Instant, T)>, value: T, fresh: Duration) {
+    *last = Some((clock::instant(), value));
+    let kept = Arc::clone(kept);
+    drop(tokio::spawn(async move {
+        clock::sleep(fresh).await;
+        kept.lock().await.take_if(|(taken, _)| taken.elapsed() >= fresh);
+    }));
 }
 
 impl Snapshots {
     pub(super) fn new(asks: mpsc::Sender<Request>) -> Self {
-        Self { asks, last: Mutex::new(None), metrics: Mutex::new(None) }
+        Self { asks, last: Kept::default(), metrics: Kept::default() }
     }
 
     /// The metrics, as they are or were a moment ago: with thousands of services it takes its time to write them.
@@ -58,7 +70,7 @@ impl Snapshots {
             return Ok(text.clone());
         }
         let text = Bytes::from(metrics.render()?);
-        *last = Some((clock::instant(), text.clone()));
+        keep(&self.metrics, &mut last, text.clone(), FRESH_METRICS);
         Ok(text)
     }
 
@@ -77,7 +89,7 @@ impl Snapshots {
         };
         let status = clock::within(ANSWER_WITHIN, asking).await.flatten()?;
         let snapshot = Arc::new(Snapshot { status, json: OnceLock::new() });
-        *last = Some((clock::instant(), Arc::clone(&snapshot)));
+        keep(&self.last, &mut last, Arc::clone(&snapshot), FRESH);
         Some(snapshot)
     }
 }

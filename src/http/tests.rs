@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::bounded::Room;
+use super::bounded::Connections;
 use super::*;
 use crate::config::Config;
 use crate::deployer::Request;
@@ -138,33 +138,33 @@ fn who_has_waited_longest_without_a_complete_request_gives_way() {
         second += 1;
         begun + Duration::from_secs(second)
     };
-    let room = Arc::new(Room::default());
-    let unknown_clients: Vec<_> = (0..64).map(|_| room.admit(unknown_client, now())).collect();
+    let connections = Arc::new(Connections::default());
+    let unknown_clients: Vec<_> = (0..64).map(|_| connections.admit(unknown_client, now())).collect();
     assert!(unknown_clients.iter().all(|(place, crowded)| !crowded && !place.has_to_go()));
-    let mut others: Vec<_> = (0..16).map(|_| room.admit(loopback, now())).collect();
+    let mut others: Vec<_> = (0..16).map(|_| connections.admit(loopback, now())).collect();
     assert!(
         others.iter().all(|(_, crowded)| !crowded),
         "connections from elsewhere do not take the places of this machine"
     );
-    assert_eq!(room.taken(), 80);
+    assert_eq!(connections.taken(), 80);
     // The first one has asked, so that the second one has waited longest.
     unknown_clients[0].0.visit().has_asked();
-    others.push(room.admit(mapped, now()));
+    others.push(connections.admit(mapped, now()));
     let gone = |all: &[(bounded::Place, bool)]| all.iter().filter(|(place, _)| place.has_to_go()).count();
-    assert_eq!((gone(&unknown_clients), gone(&others), room.taken()), (1, 0, 80));
+    assert_eq!((gone(&unknown_clients), gone(&others), connections.taken()), (1, 0, 80));
     assert!(unknown_clients[1].0.has_to_go());
     // An unknown client takes the place that became free in all, and the next one that of an unknown client.
-    let more: Vec<_> = (0..3).map(|_| room.admit(unknown_client, now())).collect();
-    assert_eq!((gone(&unknown_clients), gone(&others), gone(&more), room.taken()), (4, 0, 0, 80));
+    let more: Vec<_> = (0..3).map(|_| connections.admit(unknown_client, now())).collect();
+    assert_eq!((gone(&unknown_clients), gone(&others), gone(&more), connections.taken()), (4, 0, 0, 80));
     assert!(unknown_clients[2].0.has_to_go() && !unknown_clients[0].0.has_to_go());
     drop((unknown_clients, others, more));
-    assert_eq!(room.taken(), 0, "there is room again");
+    assert_eq!(connections.taken(), 0, "there is connections again");
     // Where everybody has asked, the oldest question gives way: nobody is turned away because the answers do not come.
-    let asking: Vec<_> = (0..80).map(|_| room.admit(loopback, now())).collect();
+    let asking: Vec<_> = (0..80).map(|_| connections.admit(loopback, now())).collect();
     for (place, _) in &asking {
         place.visit().has_asked();
     }
-    let _newest = room.admit(loopback, now());
+    let _newest = connections.admit(loopback, now());
     assert!(asking[0].0.has_to_go() && gone(&asking) == 1);
 }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
+use crate::domain::task::{TaskKind, TaskOutcome};
 use crate::domain::waiting::Gate;
 use crate::domain::words::described;
 
@@ -129,6 +130,11 @@ fn names(metric: &Metric) -> Vec<&'static str> {
 pub(super) struct Counter<const N: usize>(IntCounterVec);
 
 impl<const N: usize> Counter<N> {
+    /// Makes the series disappear.
+    pub(super) fn remove(&self, values: [&str; N]) {
+        let _ = self.0.remove_label_values(&values);
+    }
+
     /// The counter with these label values.
     pub(super) fn with(&self, values: [&str; N]) -> IntCounter {
         self.0.with_label_values(&values)
@@ -162,6 +168,11 @@ impl<const N: usize> Gauge<N> {
     pub(super) fn remove(&self, values: [&str; N]) {
         let _ = self.0.remove_label_values(&values);
     }
+
+    /// Makes all series disappear.
+    pub(super) fn clear(&self) {
+        self.0.reset();
+    }
 }
 
 impl<const N: usize> Family for Gauge<N> {
@@ -177,9 +188,19 @@ impl<const N: usize> Family for Gauge<N> {
 pub(super) struct Histogram<const N: usize>(HistogramVec);
 
 impl<const N: usize> Histogram<N> {
+    /// Makes the series disappear.
+    pub(super) fn remove(&self, values: [&str; N]) {
+        let _ = self.0.remove_label_values(&values);
+    }
+
     /// The histogram with these label values.
     pub(super) fn with(&self, values: [&str; N]) -> OneHistogram {
         self.0.with_label_values(&values)
+    }
+
+    /// Makes all series disappear.
+    pub(super) fn clear(&self) {
+        self.0.reset();
     }
 }
 
@@ -247,6 +268,8 @@ const SERVICE: Label = Label::bounded("service", "a service of the configuration
 const SCHEDULE: Label = Label::bounded("schedule", "a schedule or a rule, as the configuration names it");
 const SCHEDULE_OUTCOME: Label = Label::words("outcome", described::<ScheduleOutcome>);
 const REPOSITORY: Label = Label::bounded("repository", "a repository of the configuration, or `_other`");
+const REPOSITORIES: Label =
+    Label::bounded("repository", "a repository of the configuration, or `_all` without `[http] service_histograms`");
 const RECEIVER: Label = Label::bounded("receiver", "the name of a `[[notify]]`");
 const EVENT: Label = Label::bounded("event", "a name in `[audit] events`");
 const API: Label = Label::bounded("api", "an AWS service, such as `ecs`");
@@ -257,6 +280,8 @@ const SOURCE: Label = Label::words("source", described::<PushSource>);
 const PUSH_OUTCOME: Label = Label::words("outcome", push_outcomes);
 const DEPLOYMENT_OUTCOME: Label = Label::words("outcome", described::<OutcomeKind>);
 const CALL_OUTCOME: Label = Label::words("outcome", call_outcomes);
+const TASK_KIND: Label = Label::words("kind", described::<TaskKind>);
+const TASK_OUTCOME: Label = Label::words("outcome", described::<TaskOutcome>);
 const GATE: Label = Label::words("gate", described::<Gate>);
 const COMMIT_OUTCOME: Label = Label::words("outcome", described::<CommitOutcome>);
 const DELIVERY_OUTCOME: Label = Label::words("outcome", described::<DeliveryOutcome>);
@@ -279,9 +304,9 @@ families! {
     pushes_total: Counter[REPOSITORY, PUSH_OUTCOME],
         "Push events read, by what became of them: deployed, or the reason why not.",
         "A push counts once, whatever the number of its services: `deployed` if one of them deploys it, else the reason that was decided last. `duplicate` counts every re-reading, so it grows all the time. Pushes whose services leave the configuration before they are decided are not counted.";
-    push_delivery_seconds: Histogram[REPOSITORY] in PUSH,
+    push_delivery_seconds: Histogram[REPOSITORIES] in PUSH,
         "From the push to when CloudTrail was seen to tell of it.";
-    push_detection_seconds: Histogram[REPOSITORY, SOURCE] in DETECTION,
+    push_detection_seconds: Histogram[REPOSITORIES, SOURCE] in DETECTION,
         "From the push to when it was first seen, by the source that saw it first.",
         "The series of a source appears with the first push that it is the first to tell of.";
     queue_messages_total: Counter[AWS, MESSAGE_OUTCOME],
@@ -292,22 +317,28 @@ families! {
         "Absent until the first answer, and in contexts without a queue.";
     deployments_total: Counter[CLUSTER, SERVICE, DEPLOYMENT_OUTCOME],
         "Ended deployments, by outcome.",
-        "A failed deployment that is rolled back counts twice: as `failed` or `timed_out`, and as `rolled_back`.";
+        "A failed deployment that is rolled back counts twice: as `failed` or `timed_out`, and as `rolled_back`. With more than 200 services a series appears with its first count.";
     deployments_in_progress: Gauge[CLUSTER, SERVICE],
         "Deployments of the service that are under way.",
-        "0 or 1, unless two AWS contexts have clusters and services of the same names: those are counted together.";
+        "0 or 1, unless two AWS contexts have clusters and services of the same names: those are counted together. With more than 200 services absent while it is 0.";
     deployment_duration_seconds: Histogram[CLUSTER, SERVICE] in ROLLOUT,
-        "From the decision to the end of a deployment.";
+        "From the decision to the end of a deployment.",
+        "Absent without `[http] service_histograms`.";
     push_to_stable_seconds: Histogram[CLUSTER, SERVICE] in PUSH,
-        "From the push to when the service ran it completely.";
+        "From the push to when the service ran it completely.",
+        "Absent without `[http] service_histograms`.";
     held: Gauge[CLUSTER, SERVICE],
         "Services of this name for which a digest is held, or which an operator holds.",
-        "0 or 1, unless two AWS contexts have clusters and services of the same names: those are counted together.";
+        "0 or 1, unless two AWS contexts have clusters and services of the same names: those are counted together. With more than 200 services absent while it is 0.";
     undecided: Gauge[CLUSTER, SERVICE],
-        "Pushes to the service that wait for a decision: seconds, unless AWS cannot be asked.";
+        "Pushes to the service that wait for a decision: seconds, unless AWS cannot be asked.",
+        "With more than 200 services absent while it is 0.";
     waiting: Gauge[CLUSTER, SERVICE, GATE],
         "1 while something waits at the gate for the service.",
         "Absent while nothing waits.";
+    tasks_total: Counter[CLUSTER, SERVICE, TASK_KIND, TASK_OUTCOME],
+        "One-off tasks before and after deployments, by outcome.",
+        "A task counts once, when its end is seen.";
     aws_requests_total: Counter[API, OPERATION, CALL_OUTCOME],
         "Requests to AWS, by outcome.",
         "Before a rollback ECR may be asked about repositories that the role has no permission for: such a DescribeImages with the outcome `denied` is harmless.";

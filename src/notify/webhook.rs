@@ -23,11 +23,11 @@ type Https = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The client, shared by all webhooks.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
+pub(super) struct HttpClient {
     inner: Arc<Result<Https, String>>,
 }
 
-impl Client {
+impl HttpClient {
     pub(super) fn new() -> Self {
         let builder = HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(rustls::crypto::ring::default_provider())

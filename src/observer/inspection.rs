@@ -12,7 +12,7 @@ use crate::domain::types::{ContextName, Digest, RepositoryName, ServiceKey, Tag,
 use crate::domain::view::ImageView;
 use crate::engine::{Inspected, Location, Unlocated};
 
-/// Revisions that are looked at, newest first, for the one that a crash may have left.
+/// Revisions that are looked at, newest first, for the one that a crash may have left (decision 14).
 const NEWEST: usize = 10;
 
 impl Observer {
@@ -32,7 +32,7 @@ impl Observer {
                 let since = long_before(rollout.decided_at);
                 found.deployments = Some(with_retries(|| self.deployments(key, since)).await);
             }
-            Phase::Registered { .. } | Phase::Rolling { .. } => {}
+            Phase::Registered { .. } | Phase::Task { .. } | Phase::Rolling { .. } => {}
             Phase::Intended => self.find_revision(key, rollout, &mut found).await?,
         }
         Ok(found)
@@ -52,7 +52,8 @@ impl Observer {
         Ok(())
     }
 
-    /// Whether the tags that the revision before names still point to the digests that ran. What cannot be found out counts as moved.
+    /// Whether the tags that the revision before names still point to the digests that ran, at the time of the rollback (decision 24). What
+    /// cannot be found out counts as moved.
     async fn still_means_what_ran(&self, base: &TaskDefinition, rollout: &Rollout) -> bool {
         for (container, pinned) in &rollout.images {
             let Some(image) = base.image_of(container) else { return false };
@@ -102,7 +103,7 @@ impl Observer {
     }
 
     /// A revision; `None` if ECS does not know it (any more), which it says by a ClientException.
-    async fn definition(&self, aws: &ContextName, which: &str) -> Result<Option<TaskDefinition>, AwsError> {
+    pub(super) async fn definition(&self, aws: &ContextName, which: &str) -> Result<Option<TaskDefinition>, AwsError> {
         let context = self.context(aws)?;
         match with_retries(|| context.ecs.describe_task_definition(which)).await {
             Ok(definition) => Ok(Some(definition)),

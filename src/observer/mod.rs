@@ -7,6 +7,7 @@ mod gates;
 mod inspection;
 mod pending;
 mod retry;
+mod tasks;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -46,7 +47,7 @@ impl Observer {
     /// Describes at most 10 services of one cluster, each with an answer of its own.
     ///
     /// IAM denies the whole call where it denies one of the services: then each is asked about alone, so that a permission that is missing
-    /// for one does not keep the others from being seen.
+    /// for one does not keep the others from being seen (decision 31).
     pub async fn services(&self, aws: &ContextName, cluster: &EcsName, names: &[EcsName]) -> ByService<Option<Seen>> {
         match self.together(aws, cluster, names).await {
             Ok(found) => names.iter().map(|name| (name.clone(), Ok(found.get(name).cloned()))).collect(),

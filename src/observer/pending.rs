@@ -1,8 +1,8 @@
 //! What pending pushes need to be decided: what ECR says of the images, and what ECS says of the services.
 //!
-//! Round trips are what this costs, so all that can be asked at once is: first the images, the services and, where it is not known that the
-//! revision pins its images, the tasks; then the revisions. The reads of one round are shared over all its services and clusters: what a
-//! tag of a repository points to and what a revision says is asked once.
+//! Round trips are what this costs, so all that can be asked at once is: first the images and the services, then the revisions, and the tasks
+//! of those whose revision names an image by tag. The reads of one round are shared over all its services and clusters: what a tag of a
+//! repository points to and what a revision says is asked once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,11 +97,10 @@ impl Round {
         };
         let reader = Reader { round: &self, aws: &aws, context, cluster: &cluster };
         let images = self.images_for(&requests);
-        let (images, (services, tasks)) =
-            join(images, join(reader.services(&requests), reader.tasks_unless_pinned(&requests))).await;
-        let (definitions, running) = join(reader.definitions(&requests, &services), reader.running(tasks)).await;
+        let (images, services) = join(images, reader.services(&requests)).await;
+        let definitions = reader.definitions(&requests, &services).await;
         let snapshot = requests.into_iter().map(|request| {
-            let known = Known { images: &images, services: &services, definitions: &definitions, running: &running };
+            let known = Known { images: &images, services: &services, definitions: &definitions };
             async move {
                 let observation = match known.assemble(&request) {
                     Ok(observation) => reader.complete(&request, observation).await,
@@ -268,33 +267,12 @@ impl Reader<'_> {
         join_all(answers).await.into_iter().flatten().collect()
     }
 
-    async fn tasks_unless_pinned(self, requests: &[ObservationRequest]) -> ByService<Vec<String>> {
-        let unknown = requests.iter().filter(|request| request.pinned.is_none() && !request.has_rollback_target);
-        let answers = unknown.map(|request| async move {
-            let name = request.key.service.clone();
-            let tasks = self.list_tasks(&name).await;
-            (name, tasks)
-        });
-        join_all(answers).await.into_iter().collect()
-    }
-
     async fn list_tasks(self, service: &EcsName) -> Result<Vec<String>, AwsError> {
         match with_retries(|| self.context.ecs.list_running_tasks(self.cluster, service)).await {
             // DescribeServices says it better.
             Err(error) if error.fault == Fault::NotFound => Ok(Vec::new()),
             other => other,
         }
-    }
-
-    async fn running(self, tasks: ByService<Vec<String>>) -> ByService<RunningImages> {
-        let answers = tasks.into_iter().map(|(name, tasks)| async move {
-            let running = match tasks {
-                Ok(tasks) => self.describe_tasks(tasks).await,
-                Err(error) => Err(error),
-            };
-            (name, running)
-        });
-        join_all(answers).await.into_iter().collect()
     }
 
     async fn describe_tasks(self, tasks: Vec<String>) -> Result<RunningImages, AwsError> {
@@ -324,16 +302,15 @@ impl Reader<'_> {
         join_all(answers).await.into_iter().collect()
     }
 
-    /// A revision that the service runs may name an image by tag although it was taken not to: then the tasks have to be asked, too.
+    /// Where a revision that the service runs names an image by tag, only the tasks tell which one runs.
     async fn complete(
         self,
         request: &ObservationRequest,
         mut observation: Observation,
     ) -> Result<Observation, AwsError> {
         let snapshot = &mut observation.snapshot;
-        let asked = request.pinned.is_none() || request.has_rollback_target;
         let mut definitions = snapshot.current.iter().chain(&snapshot.completed);
-        if !asked && definitions.any(names_tags) {
+        if !request.has_rollback_target && definitions.any(names_tags) {
             let tasks = self.list_tasks(&request.key.service).await?;
             snapshot.running = self.describe_tasks(tasks).await?;
         }
@@ -434,7 +411,6 @@ struct Known<'a> {
     images: &'a Images,
     services: &'a ByService<Option<Seen>>,
     definitions: &'a Described,
-    running: &'a ByService<RunningImages>,
 }
 
 impl Known<'_> {
@@ -452,7 +428,7 @@ impl Known<'_> {
             unrollable,
             current: None,
             base: None,
-            running: self.running.get(name).cloned().transpose()?.unwrap_or_default(),
+            running: RunningImages::default(),
             images: BTreeMap::new(),
             completed: None,
             running_in_ecr: BTreeMap::new(),

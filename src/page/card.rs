@@ -32,6 +32,8 @@ fn step(step: Step) -> &'static str {
         Step::Intended => "about to register the revision",
         Step::Registered => "about to update the service",
         Step::Rolling => "rolling",
+        Step::Before => "a task runs before it",
+        Step::Verify => "complete in ECS, and a task verifies it",
         Step::Monitoring => "complete in ECS, and under watch",
     }
 }
@@ -161,6 +163,10 @@ fn rolling(rollout: &RolloutStatus, now: Timestamp) -> Markup {
             }
             span .faint { " for " (span(now.duration_since(rollout.decided_at))) ", " (step(rollout.phase)) (rollout.stage_and_traffic()) }
             @if let Some(because) = &rollout.because { div { (because) } }
+            @if let Some(task) = &rollout.task {
+                div { (task.text()) @if let Some(since) = task.since { " (" (ago(since, now)) ")" } }
+                @if let Some(log) = &task.log { div .faint { (log) } }
+            }
             @match counts {
                 Some(counts) => {
                     progress max=(counts.desired) value=(counts.running.clamp(0, counts.desired)) aria-label="New tasks that run" {}

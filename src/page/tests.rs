@@ -74,6 +74,7 @@ fn full() -> Status {
             tasks: Some(Counts { desired: 4, running: 1, pending: 2, failed: 1 }),
             stage: Some("POST_SCALE_UP".to_owned()),
             traffic: Some(10.0),
+            task: None,
         }),
         history: vec![outcome(OutcomeKind::Completed, 3000), outcome(OutcomeKind::Failed, 2000)],
         ..plain("rolls")

@@ -34,7 +34,7 @@ fn title(title: &str) -> String {
     format!("<!-- Generated from the declarations in the code. To write it anew: {COMMAND} -->\n\n# {title}\n")
 }
 
-/// A table.
+/// A table in Markdown.
 fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let line = |cells: [String; N]| format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     let mut text = format!("\n{}| {} |\n", line(headings.map(str::to_owned)), ["---"; N].join(" | "));

@@ -19,6 +19,7 @@ use crate::domain::operator_command::OperatorCommand;
 use crate::domain::rollout::Counts;
 use crate::domain::source::{FirstSeen, PushSource};
 use crate::domain::state::{CommandRecord, OutcomeKind, ServiceHold};
+use crate::domain::task::TaskKind;
 use crate::domain::types::{Digest, RepositoryName, Tag};
 use crate::domain::waiting::{Gate, Hook, Waiting};
 use crate::plan::{ImageChange, Preview, PushPreview, ServicePreview};
@@ -26,7 +27,7 @@ use crate::state_store;
 use crate::status::{
     ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, DiscoveredStatus,
     HoldStatus, ImageStatus, Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, QueueStatus, RolloutStatus,
-    Running, RunsStatus, ServiceStatus, Status, Step, Way,
+    Running, RunsStatus, ServiceStatus, Status, Step, TaskStatus, Way,
 };
 
 /// States enough that each optional member is there in one of them. They are the same in each run.
@@ -132,6 +133,16 @@ fn service() -> ServiceStatus {
             tasks: Some(Counts::default()),
             stage: some(),
             traffic: Some(10.0),
+            task: Some(TaskStatus {
+                kind: TaskKind::Before,
+                number: 1,
+                following: 1,
+                command: text(),
+                container: some(),
+                arn: some(),
+                since: Some(at()),
+                log: some(),
+            }),
         }),
         service_hold: Some(ServiceHold { since: at(), by: text(), reason: text() }),
         held: vec![HoldStatus { repository: text(), digest: text(), since: at(), reason: text() }],

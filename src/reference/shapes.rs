@@ -6,6 +6,7 @@ use crate::domain::deployment::HookTarget;
 use crate::domain::finding::Severity;
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
+use crate::domain::task::TaskKind;
 use crate::domain::waiting::Gate;
 use crate::domain::words::described;
 use crate::status::{Comparison, Origin, PushDecision, PushForecast, Step, Way};
@@ -257,6 +258,21 @@ static ROLLOUT: Shape = Shape {
             Optional(&Number),
             "The share of the production traffic that the new tasks get, in percent, where ECS moves traffic.",
         ),
+        ("task", Optional(&Object(&TASK)), "The one-off task that is under way."),
+    ],
+};
+
+static TASK: Shape = Shape {
+    name: "One-off task",
+    members: &[
+        ("kind", Word(described::<TaskKind>), "When it runs."),
+        ("number", Integer, "Which of the tasks of its kind it is, from 1."),
+        ("following", Integer, "How many tasks follow it."),
+        ("command", Text, "Its command."),
+        ("container", Optional(&Text), "The container that runs the command, once that is known."),
+        ("arn", Optional(&Text), "The ARN, once ECS has started it."),
+        ("since", Optional(&Time), "When ECS started it."),
+        ("log", Optional(&Text), "Where its log is, as far as that is known."),
     ],
 };
 

@@ -88,7 +88,7 @@ impl Auditor {
         self.begun + self.auditing.due()
     }
 
-    /// One request.
+    /// Sends one request for changes to ECS.
     pub(super) async fn step(&mut self, budget: &mut Budget) -> Result<(), Closed> {
         let Some((name, request)) = self.auditing.next(self.moment()) else { return Ok(()) };
         budget.spend();

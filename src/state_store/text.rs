@@ -11,15 +11,18 @@ use crate::domain::types::ServiceKey;
 /// The text of a state that was never rendered before.
 #[must_use]
 pub fn render(state: &State) -> Vec<u8> {
-    Text::default().render(state).to_vec()
+    Text::default().render(state)
 }
+
+/// Room for what stands beside the lines of the services.
+const REST: usize = 64 * 1024;
 
 /// The line of a service, and what it was made of.
 #[derive(Debug)]
 struct Line {
     key: Arc<ServiceKey>,
     known: Arc<ServiceState>,
-    text: Vec<u8>,
+    text: Box<[u8]>,
 }
 
 /// Makes the text. The lines of services that were not changed since the last time are taken from there: one push among ten thousand
@@ -27,15 +30,15 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Text {
     lines: Vec<Line>,
-    text: Vec<u8>,
 }
 
 impl Text {
-    /// The text of a state.
-    pub(super) fn render(&mut self, state: &State) -> &[u8] {
+    /// The text of a state. It is not kept: the lines are as large.
+    pub(super) fn render(&mut self, state: &State) -> Vec<u8> {
         self.renew(state);
-        let text = &mut self.text;
-        text.clear();
+        let all: usize = self.lines.iter().map(|line| line.text.len() + 2).sum();
+        let mut text = Vec::with_capacity(all + REST);
+        let text = &mut text;
         text.extend(format!("{{\n\"version\": {},\n", state::VERSION).bytes());
         member(text, "contexts", &state.contexts);
         text.extend(b",\n\"services\": {");
@@ -57,7 +60,7 @@ impl Text {
             text.push(b']');
         }
         text.extend(b"\n}\n");
-        text
+        std::mem::take(text)
     }
 
     /// Both the lines and the services are in the order of their keys.
@@ -75,7 +78,7 @@ impl Line {
     fn of(key: &Arc<ServiceKey>, known: &Arc<ServiceState>) -> Self {
         let mut text = Vec::new();
         entry(&mut text, key.as_ref(), known.as_ref());
-        Self { key: Arc::clone(key), known: Arc::clone(known), text }
+        Self { key: Arc::clone(key), known: Arc::clone(known), text: text.into_boxed_slice() }
     }
 }
 

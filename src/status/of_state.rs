@@ -4,12 +4,13 @@ use jiff::Timestamp;
 
 use super::{
     ContainerStatus, ContextStatus, DiscoveredStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus,
-    QueueStatus, RolloutStatus, Running, ServiceStatus, Status, Step, VERSION, Way,
+    QueueStatus, RolloutStatus, Running, ServiceStatus, Status, Step, TaskStatus, VERSION, Way,
 };
 use crate::config::Config;
 use crate::domain::discovery::Discovered;
 use crate::domain::printable::{LONGEST, printable};
-use crate::domain::state::{Direction, Outcome, Phase, Rollout, ServiceState, State, Target};
+use crate::domain::state::{Direction, Outcome, Phase, Rolled, Rollout, ServiceState, State, Target};
+use crate::domain::task::{RunningTask, TaskProgress, TaskRun};
 use crate::domain::types::ServiceKey;
 use crate::engine::Details;
 
@@ -148,8 +149,14 @@ fn rollout(rollout: &Rollout) -> RolloutStatus {
         Direction::Back { because } => Some(because.clone()),
     };
     let deployment = match &rollout.phase {
-        Phase::Intended | Phase::Registered { .. } => None,
-        Phase::Rolling { deployment, .. } => Some(deployment.to_string()),
+        Phase::Intended | Phase::Registered { .. } | Phase::Task { rolled: None, .. } => None,
+        Phase::Rolling { deployment, .. } | Phase::Task { rolled: Some(Rolled { deployment, .. }), .. } => {
+            Some(deployment.to_string())
+        }
+    };
+    let task = match &rollout.phase {
+        Phase::Task { run, .. } => Some(task(run)),
+        Phase::Intended | Phase::Registered { .. } | Phase::Rolling { .. } => None,
     };
     RolloutStatus {
         direction: Way::of_direction(&rollout.direction),
@@ -162,6 +169,24 @@ fn rollout(rollout: &Rollout) -> RolloutStatus {
         tasks: None,
         stage: None,
         traffic: None,
+        task,
+    }
+}
+
+fn task(run: &TaskRun) -> TaskStatus {
+    let running = match &run.progress {
+        TaskProgress::Running { running } => Some(running),
+        TaskProgress::Preparing | TaskProgress::Starting { .. } => None,
+    };
+    TaskStatus {
+        kind: run.kind,
+        number: run.number,
+        following: run.next.len(),
+        command: printable(&run.task.spec.to_string(), LONGEST),
+        container: running.map(|task| task.container.clone()),
+        arn: running.map(|task| task.arn.clone()),
+        since: running.map(|task| task.since),
+        log: running.and_then(RunningTask::log_text),
     }
 }
 

@@ -40,8 +40,10 @@ words! {
     pub enum Step {
         Intended = "intended", "It is decided, and the revision is about to be registered.";
         Registered = "registered", "The revision is registered, and the service is about to be updated.";
+        Before = "before", "A one-off task runs before the service is updated.";
         Rolling = "rolling", "ECS rolls it out.";
         Monitoring = "monitoring", "ECS has completed it, and it stays under watch.";
+        Verify = "verify", "ECS has completed it, and a one-off task verifies it.";
     }
 }
 
@@ -52,6 +54,8 @@ impl Step {
         match phase {
             Phase::Intended => Self::Intended,
             Phase::Registered { .. } => Self::Registered,
+            Phase::Task { rolled: None, .. } => Self::Before,
+            Phase::Task { rolled: Some(_), .. } => Self::Verify,
             Phase::Rolling { monitored: None, .. } => Self::Rolling,
             Phase::Rolling { monitored: Some(_), .. } => Self::Monitoring,
         }

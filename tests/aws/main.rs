@@ -37,4 +37,5 @@ mod runbook;
 mod running;
 mod starting;
 mod targets;
+mod tasks;
 mod wrong_clock;

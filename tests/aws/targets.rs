@@ -114,7 +114,7 @@ fn a_schedule_and_a_rule_follow_the_image_and_keep_all_else() {
     let definition = scene.client.describe_task_definition(revision.as_str().unwrap()).unwrap();
     let image = definition["taskDefinition"]["containerDefinitions"][0]["image"].as_str().unwrap();
     assert_eq!(image, format!("{}@{digest}", scene.uri));
-    expected["Target"]["EcsParameters"]["TaskDefinitionArn"] = revision.clone();
+    expected["Target"]["EcsParameters"]["TaskDefinitionArn"] = revision;
     for one in [&mut expected, &mut after] {
         one.as_object_mut().unwrap().remove("LastModificationDate");
     }

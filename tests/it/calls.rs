@@ -57,6 +57,34 @@ async fn a_push_to_300_services_stays_within_the_buckets_of_ecs() {
     assert_eq!((scene.world.count()["UpdateService"], scene.world.refused_by_limits()), (600, 0));
 }
 
+/// Whoever waits for ECS's rate limits is looked at once more right before it is updated, ten services a call, and nothing else is repeated.
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_line_is_looked_at_again_ten_services_a_call() {
+    let services = 200;
+    // No rollout is watched meanwhile: what is left are the looks before the updates.
+    let scene = many(services).with("[deploy]\nobserve_interval = \"10m\"").started().await;
+    scene.push("v1");
+    pass(1000).await;
+    scene.world.forget_calls();
+    scene.push("v2");
+    scene.until("all are updated", 60, |scene| scene.world.count().get("UpdateService") == Some(&services)).await;
+    let calls = scene.world.calls();
+    let at = |operation| {
+        let times = calls.iter().filter(move |call| call.operation == operation).map(|call| call.at);
+        times.clone().min().zip(times.max())
+    };
+    let ((first, _), (_, last)) = (at("DescribeImages").unwrap(), at("UpdateService").unwrap());
+    let shortest = 30.0;
+    assert!((last - first).as_secs_f64() < shortest * 1.05, "{:?} from the event to the last update", last - first);
+    let counts = counts(&scene);
+    // The first 49 need no other look.
+    let (decided, again) = (services / 10, (services - 49) / 10 + 1);
+    assert!((decided..=decided + again + 3).contains(&counts["DescribeServices"]), "{counts:?}");
+    let once =
+        ["DescribeImages", "DescribeTaskDefinition", "RegisterTaskDefinition"].map(|operation| counts[operation]);
+    assert_eq!((once, counts.get("ListTasks")), ([1, 1, 1], None), "{counts:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn watching_is_one_call_for_ten_services_in_an_interval() {
     let scene = many(25).started().await;
@@ -77,14 +105,14 @@ async fn an_idle_poll_is_one_request_however_many_repositories_there_are() {
     assert_eq!(scene.world.count(), BTreeMap::from([("LookupEvents", 10)]));
 }
 
-/// UpdateService is the fourth round trip after the answer that holds the event, and nothing of this program's own stands between.
+/// UpdateService is the fourth round trip after the answer that holds the event, and nothing of this program's own stands between. Where the
+/// revision names a tag, the tasks have to be listed and described as well: once, since the next revision is pinned.
 #[tokio::test(start_paused = true)]
 async fn from_the_event_to_the_update_there_are_four_round_trips() {
-    for (name, images) in
-        [("by tag", ":latest".to_owned()), ("by digest", format!("@{}", crate::world::manifest_digest("x")))]
-    {
+    let pinned = format!("@{}", crate::world::manifest_digest("x"));
+    for (name, images, round_trips) in [("by tag", ":latest", 6), ("by digest", pinned.as_str(), 4)] {
         let scene = Scene::hello();
-        let revision = scene.revision(&images, &[]);
+        let revision = scene.revision(images, &[]);
         let scene = scene.running(&revision);
         let latency = Duration::from_millis(400);
         scene.world.set_latency(latency);
@@ -97,7 +125,7 @@ async fn from_the_event_to_the_update_there_are_four_round_trips() {
         let seen = calls.iter().take_while(|call| call.operation != "DescribeImages").last().unwrap();
         assert_eq!(seen.operation, "LookupEvents");
         let answered = seen.at + latency;
-        assert_eq!(update.at + latency - answered, latency * 4, "{name}: {calls:#?}");
+        assert_eq!(update.at + latency - answered, latency * round_trips, "{name}: {calls:#?}");
     }
 }
 

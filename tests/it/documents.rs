@@ -216,6 +216,33 @@ fn the_readme_is_short() {
     assert!(bytes <= README_BYTES, "README.md has {bytes} bytes, {README_BYTES} are allowed");
 }
 
+/// The numbers and titles of all decisions.
+fn decisions() -> BTreeMap<usize, String> {
+    let number = Regex::new(r"^## (\d+)\. (.+)$").unwrap();
+    let folder = Path::new("docs/decisions");
+    let of_folder = documents().into_iter().filter(|document| document.path.parent() == Some(folder));
+    let lines = of_folder.flat_map(|document| document.lines);
+    lines
+        .filter_map(|(_, text)| number.captures(&text).map(|one| (one[1].parse().unwrap(), one[2].to_owned())))
+        .collect()
+}
+
+#[test]
+fn each_decision_is_cited_where_the_code_keeps_it() {
+    let citation = Regex::new(r"\bdecisions? (\d+)").unwrap();
+    let mut files_of_code = Vec::new();
+    files(Path::new("src"), &mut files_of_code);
+    let mut cited = BTreeSet::new();
+    for path in files_of_code.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
+        cited.extend(citation.captures_iter(&text_of(path)).map(|one| one[1].parse::<usize>().unwrap()));
+    }
+    let decisions = decisions();
+    let unknown: Vec<_> = cited.iter().filter(|number| !decisions.contains_key(number)).collect();
+    assert!(unknown.is_empty(), "there is no decision {unknown:?}");
+    let nowhere: Vec<_> = decisions.iter().filter(|(number, _)| !cited.contains(number)).collect();
+    assert!(nowhere.is_empty(), "no comment below src/ cites \"decision N\" for {nowhere:?}");
+}
+
 #[test]
 fn decisions_are_numbered_without_a_gap_and_all_are_listed() {
     let number = Regex::new(r"^## (\d+)\. (.+)$").unwrap();

@@ -33,6 +33,7 @@ mod scene;
 mod scheduling;
 mod simulation;
 mod simulation_of_gates;
+mod tasks;
 mod versions;
 mod waiting;
 mod world;

@@ -14,6 +14,7 @@ use crate::domain::deployment::{HookAction, HookTarget, HookView, Lifecycle, Lif
 use crate::domain::event::shorten;
 use crate::domain::monitor;
 use crate::domain::printable::{LONGEST, printable};
+use crate::domain::task::{TaskContainer, TaskView};
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
 use crate::domain::view::{
     Controller, DeploymentView, Fate, Management, RolloutState, Scheduling, ServiceEvent, ServiceView, Strategy,
@@ -29,6 +30,23 @@ pub(super) fn fate_of(status: Option<&ServiceDeploymentStatus>) -> Fate {
         Some(ServiceDeploymentStatus::Successful) => Fate::Successful,
         _ => Fate::GivenUp,
     }
+}
+
+pub(super) fn task_view(task: &Task) -> Option<TaskView> {
+    let container = |container: &Container| {
+        Some(TaskContainer {
+            name: container.name()?.to_owned(),
+            exit_code: container.exit_code(),
+            reason: container.reason().map(shorten).unwrap_or_default(),
+        })
+    };
+    Some(TaskView {
+        arn: task.task_arn()?.to_owned(),
+        status: task.last_status().unwrap_or_default().to_owned(),
+        stop_code: task.stop_code().map(|code| code.as_str().to_owned()).unwrap_or_default(),
+        stopped_reason: task.stopped_reason().map(shorten).unwrap_or_default(),
+        containers: task.containers().iter().filter_map(container).collect(),
+    })
 }
 
 /// Why a task stopped: what ECS says ("Task failed ELB health checks ..."), and what its containers say ("CannotPullContainerError: ...").

@@ -49,6 +49,10 @@ pub struct Usage {
     pub schedule_roles: BTreeSet<String>,
     /// The ARNs of the roles that targets of rules are carried out with.
     pub rule_roles: BTreeSet<String>,
+    /// The clusters of services with one-off tasks.
+    pub task_clusters: BTreeSet<EcsName>,
+    /// The families that one-off tasks run from.
+    pub task_families: BTreeSet<String>,
     /// The ARN of the queue that is read for pushes.
     pub queue: Option<String>,
     /// The ARNs of the topics that are published to from here.
@@ -79,6 +83,8 @@ impl Usage {
             rules: BTreeSet::new(),
             schedule_roles: BTreeSet::new(),
             rule_roles: BTreeSet::new(),
+            task_clusters: BTreeSet::new(),
+            task_families: BTreeSet::new(),
             queue: None,
             topics: BTreeSet::new(),
             assumed_roles: BTreeSet::new(),
@@ -175,6 +181,8 @@ pub enum Use {
     RevisionTags,
     /// The task definitions of the services name roles.
     TaskRoles,
+    /// One-off tasks run before or after deployments.
+    OneOffTasks,
     /// Notifications are published to topics.
     Topics,
     /// Roles of other contexts are assumed.
@@ -204,6 +212,7 @@ impl Use {
             Self::ExpressMode => !usage.express.is_empty(),
             Self::RevisionTags => !usage.tagged_families.is_empty() || !usage.discovers.is_empty(),
             Self::TaskRoles => !usage.roles.is_empty(),
+            Self::OneOffTasks => !usage.task_clusters.is_empty(),
             Self::Topics => !usage.topics.is_empty(),
             Self::OtherRoles => !usage.assumed_roles.is_empty(),
             Self::Names => false,
@@ -236,6 +245,10 @@ pub enum Scope {
     ExpressServices,
     /// The tasks of the services' clusters: the ids of tasks are not known beforehand.
     Tasks,
+    /// One-off tasks: the tasks of the clusters that they run in.
+    OneOffTasks,
+    /// The families that one-off tasks run from.
+    TaskFamilies,
     /// The families of the services' task definitions.
     Families,
     /// The families of which revisions have tags.
@@ -273,6 +286,8 @@ impl Scope {
             Self::Tasks => {
                 usage.clusters().into_iter().map(|name| usage.arn("ecs", &format!("task/{name}/*"))).collect()
             }
+            Self::OneOffTasks => tasks_of(usage, &usage.task_clusters),
+            Self::TaskFamilies => usage.of_families(&usage.task_families),
             Self::Families => usage.of_families(&usage.families),
             Self::TaggedFamilies => usage.of_families(&usage.tagged_families),
             Self::TaskRoles => usage.roles.iter().cloned().collect(),
@@ -295,6 +310,10 @@ impl Scope {
             Self::OtherRoles => usage.assumed_roles.iter().cloned().collect(),
         }
     }
+}
+
+fn tasks_of(usage: &Usage, clusters: &BTreeSet<EcsName>) -> Vec<String> {
+    clusters.iter().map(|name| usage.arn("ecs", &format!("task/{name}/*"))).collect()
 }
 
 /// The services that are listed, and whatever may be found.
@@ -320,8 +339,12 @@ pub enum Condition {
     Region,
     /// The clusters of the services.
     Clusters,
+    /// The clusters of services with one-off tasks.
+    TaskClusters,
     /// While a revision is being registered.
     WhileRegistering,
+    /// While a task is being started.
+    WhileStarting,
     /// Roles that ECS tasks get.
     PassedToTasks,
     /// Roles that EventBridge Scheduler gets.
@@ -341,6 +364,12 @@ impl Condition {
                 let arns = clusters.map(|name| usage.arn("ecs", &format!("cluster/{name}"))).collect();
                 Some(("ArnEquals", "ecs:cluster", arns))
             }
+            Self::TaskClusters => {
+                let clusters = usage.task_clusters.iter();
+                let arns = clusters.map(|name| usage.arn("ecs", &format!("cluster/{name}"))).collect();
+                Some(("ArnEquals", "ecs:cluster", arns))
+            }
+            Self::WhileStarting => Some(("StringEquals", "ecs:CreateAction", vec!["RunTask".to_owned()])),
             Self::WhileRegistering => {
                 Some(("StringEquals", "ecs:CreateAction", vec!["RegisterTaskDefinition".to_owned()]))
             }
@@ -449,6 +478,9 @@ pub const GRANTS: &[Grant] = &[
         Scope::TaggedFamilies,
         Condition::WhileRegistering,
     ),
+    grant("RunOneOffTasks", "ecs:RunTask", Use::OneOffTasks, Scope::TaskFamilies, Condition::TaskClusters),
+    grant("StopOneOffTasks", "ecs:StopTask", Use::OneOffTasks, Scope::OneOffTasks, Condition::None),
+    grant("TagOneOffTasks", "ecs:TagResource", Use::OneOffTasks, Scope::OneOffTasks, Condition::WhileStarting),
     grant("PassRolesOfTasks", "iam:PassRole", Use::TaskRoles, Scope::TaskRoles, Condition::PassedToTasks),
     grant("ReadAndWriteSchedules", "scheduler:GetSchedule", Use::Schedules, Scope::Schedules, Condition::None),
     grant("ReadAndWriteSchedules", "scheduler:UpdateSchedule", Use::Schedules, Scope::Schedules, Condition::None),

@@ -55,7 +55,7 @@ fn file(name: &str) -> String {
 #[test]
 fn each_use_brings_its_actions_and_no_others() {
     assert_eq!(granted(&none()), Vec::<&str>::new());
-    let cases: [(Edit, &[&str]); 9] = [
+    let cases: [(Edit, &[&str]); 10] = [
         (|usage| usage.reads_events = true, &["cloudtrail:LookupEvents"]),
         (
             |usage| usage.queue = Some(usage.arn_of_queue(&queue())),
@@ -78,6 +78,10 @@ fn each_use_brings_its_actions_and_no_others() {
             ],
         ),
         (|usage| usage.tagged_families = texts(&["hello"]), &["ecs:TagResource"]),
+        (
+            |usage| usage.task_clusters = BTreeSet::from([service("hello").0]),
+            &["ecs:RunTask", "ecs:StopTask", "ecs:TagResource"],
+        ),
         (|usage| usage.roles = texts(&["arn:aws:iam::111111111111:role/task"]), &["iam:PassRole"]),
         (
             |usage| usage.schedules = BTreeSet::from([("default".to_owned(), "nightly".to_owned())]),
@@ -134,7 +138,8 @@ fn grants_of_one_statement_stand_together_and_agree() {
             let between = &GRANTS[at.min(index)..=at.max(index)];
             assert!(between.iter().all(|one| one.statement == grant.statement), "{} is split", grant.statement);
         }
-        let same = GRANTS.iter().filter(|other| other.action == grant.action).count();
+        let is_same = |other: &&Grant| (other.action, other.needed_for) == (grant.action, grant.needed_for);
+        let same = GRANTS.iter().filter(is_same).count();
         assert_eq!(same, 1, "{} is declared twice", grant.action);
     }
 }

@@ -131,7 +131,7 @@ impl<'a> Among<'_, 'a> {
     }
 
     /// The highest tag in the repository wins, if somebody pushed it: that a lower one was pushed is no reason to deploy a higher one that
-    /// was there before.
+    /// was there before (decision 7).
     ///
     /// Example: ECR holds 1.4.0, the service runs 1.2.0, and 1.3.0 is pushed. Nothing is deployed, as nobody pushed 1.4.0 now.
     fn highest(mut self, pushes: &[PushRef]) -> Option<Winner<'a>> {
@@ -172,8 +172,8 @@ impl<'a> Among<'_, 'a> {
 /// The push with the time from which it stands, given the image that it brings.
 ///
 /// Where the tag has moved on since the push, a later one brought the image: it stands as of that one, so that what was pushed in between
-/// does not follow it. A push without a tag, and a comparison with ECR, bring the best image that there is: they stand as of the push of
-/// that one, too. Nobody pushed when ECR was compared, so that time says nothing. The times of pushes are whole seconds.
+/// does not follow it (decision 6). A push without a tag, and a comparison with ECR, bring the best image that there is: they stand as of the push of
+/// that one, too. Nobody pushed when ECR was compared, so that time says nothing (decision 8). The times of pushes are whole seconds.
 ///
 /// Example: `v1` is pushed with A at 10:00, `v2` with B at 10:05, and `v1` with C at 10:10. The first event alone was read. It stands as of
 /// 10:10: C is deployed, and `v2` is superseded.

@@ -1,4 +1,5 @@
-//! Where what runs stands among the images that a policy selects from: what nobody ordered never goes down.
+//! Where what runs stands among the images that a policy selects from: what nobody ordered never goes down
+//! (decision 9).
 //!
 //! ECR may have lost what runs, or the tag that it was deployed by. What runs still counts as the highest that is known. Where that cannot be
 //! known, a comparison with ECR deploys nothing, and a push is followed: somebody wanted it.

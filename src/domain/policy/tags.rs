@@ -8,10 +8,13 @@ use crate::domain::types::Tag;
 
 /// Admits the tags that match one of the globs (`*`, `?`, `[...]`, `{a,b}`).
 #[derive(Debug)]
-pub struct TagsPolicy {
-    globs: GlobSet,
-    spec: String,
-    literals: Option<Vec<Tag>>,
+pub struct TagsPolicy(Matcher);
+
+/// Most policies name tags and no patterns: those need no automaton, of which thousands take their memory.
+#[derive(Debug)]
+enum Matcher {
+    Literals(Box<[Tag]>),
+    Globs(GlobSet, Box<[String]>),
 }
 
 impl TagsPolicy {
@@ -28,15 +31,21 @@ impl TagsPolicy {
             let compiled = GlobBuilder::new(glob).build().map_err(|error| (index, error.kind().to_string()))?;
             set.add(compiled);
         }
-        let globs_set = set.build().map_err(|error| (0, error.kind().to_string()))?;
-        let literals = globs.iter().map(|glob| Tag::parse(glob).ok()).collect();
-        Ok(Self { globs: globs_set, spec: format!("tags = {globs:?}"), literals })
+        // A tag has no character that means anything in a glob.
+        if let Some(literals) = globs.iter().map(|glob| Tag::parse(glob).ok()).collect() {
+            return Ok(Self(Matcher::Literals(literals)));
+        }
+        set.build().map(|set| Self(Matcher::Globs(set, globs.into()))).map_err(|error| (0, error.kind().to_string()))
     }
 }
 
 impl Policy for TagsPolicy {
     fn rank(&self, tag: &Tag, pushed_at: Timestamp) -> Option<Rank> {
-        self.globs.is_match(tag.as_str()).then_some(Rank::Pushed(pushed_at))
+        let admits = match &self.0 {
+            Matcher::Literals(tags) => tags.contains(tag),
+            Matcher::Globs(globs, _) => globs.is_match(tag.as_str()),
+        };
+        admits.then_some(Rank::Pushed(pushed_at))
     }
 
     fn order(&self) -> By {
@@ -44,11 +53,17 @@ impl Policy for TagsPolicy {
     }
 
     fn spec(&self) -> String {
-        self.spec.clone()
+        match &self.0 {
+            Matcher::Literals(tags) => format!("tags = {:?}", tags.iter().map(Tag::as_str).collect::<Vec<_>>()),
+            Matcher::Globs(_, globs) => format!("tags = {globs:?}"),
+        }
     }
 
     fn literals(&self) -> Option<&[Tag]> {
-        self.literals.as_deref()
+        match &self.0 {
+            Matcher::Literals(tags) => Some(tags),
+            Matcher::Globs(..) => None,
+        }
     }
 }
 

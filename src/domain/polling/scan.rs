@@ -66,7 +66,7 @@ impl Scan {
         !self.touched
     }
 
-    /// The next request.
+    /// The request for its next page.
     pub(super) fn ask(&mut self, limit: u8, elapsed: Duration) -> Request {
         if self.run.as_ref().is_some_and(|run| elapsed.saturating_sub(run.at) > TOKEN_FRESH) {
             self.interrupt();

@@ -19,24 +19,24 @@ pub use remark::{Obstacle, Remark};
 /// What there is in an account and Region.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Where that is.
+    /// The registry of the account that was asked.
     pub home: Registry,
     /// Where AWS was asked, if not where it usually is.
     pub endpoint_url: Option<String>,
     /// The profile that it was asked with, if one was named.
     pub profile: Option<String>,
-    /// The services.
+    /// The services that were found.
     pub services: Vec<Found>,
     /// The registries that their images come from, and what was learnt of them.
-    pub registries: BTreeMap<Registry, Shelf>,
+    pub registries: BTreeMap<Registry, RegistryView>,
 }
 
 /// A service that was found.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Its cluster.
+    /// The cluster that it runs in.
     pub cluster: EcsName,
-    /// Its name.
+    /// The name of the service.
     pub service: EcsName,
     /// How it is, and the revision that it runs; or why ECS rolls nothing there.
     pub state: Result<(ServiceView, TaskDefinition), String>,
@@ -45,15 +45,15 @@ pub struct Found {
 /// The registry of an account and Region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Registry {
-    /// The account.
+    /// The id of the account.
     pub account: AccountId,
-    /// The Region.
+    /// The Region of the account.
     pub region: Region,
 }
 
 /// What was learnt of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shelf {
+pub struct RegistryView {
     /// How it is reached.
     pub reach: Reach,
     /// Its repositories; nothing where they could not be listed.
@@ -76,11 +76,11 @@ pub enum Reach {
 /// An image that a revision names in a private registry of ECR.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedImage {
-    /// The registry.
+    /// The registry that holds the repository.
     pub registry: Registry,
-    /// The repository.
+    /// The repository of the image.
     pub repository: RepositoryName,
-    /// What of it.
+    /// Which image of the repository it is.
     pub which: Which,
 }
 
@@ -89,7 +89,7 @@ pub struct NamedImage {
 pub enum Which {
     /// What the tag points to.
     Tag(Tag),
-    /// One image.
+    /// One image, which no push replaces.
     Digest(Digest),
 }
 
@@ -112,7 +112,7 @@ impl NamedImage {
     }
 }
 
-/// What is proposed.
+/// The configuration that `init` proposes.
 #[derive(Debug, Clone)]
 pub struct Proposal {
     snapshot: Snapshot,
@@ -182,8 +182,8 @@ impl Proposal {
                             .push((label, format!("no image from a private repository of ECR: {}", named.join(", "))));
                     }
                     for ((registry, name), containers) in images {
-                        let shelf = snapshot.registries.get(&registry);
-                        let service = Service::of(found, view, definition, &name, &containers, shelf);
+                        let registry_view = snapshot.registries.get(&registry);
+                        let service = Service::of(found, view, definition, &name, &containers, registry_view);
                         let services: &mut Vec<Service> = repositories.entry((registry, name)).or_default();
                         services.push(service);
                     }
@@ -193,8 +193,8 @@ impl Proposal {
         let repositories: Vec<Repository> = repositories
             .into_iter()
             .map(|((registry, name), services)| {
-                let shelf = snapshot.registries.get(&registry);
-                Repository::of(registry, name, services, shelf)
+                let registry_view = snapshot.registries.get(&registry);
+                Repository::of(registry, name, services, registry_view)
             })
             .collect();
         let contexts = contexts(&snapshot.home, &repositories);

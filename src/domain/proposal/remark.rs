@@ -1,6 +1,6 @@
 //! What keeps a service from being followed, and what its owner should know of one that is.
 
-use super::{Found, Reach, Registry, Repository, Service, Shelf, Which};
+use super::{Found, Reach, Registry, RegistryView, Repository, Service, Which};
 use crate::domain::downtime;
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{Digest, RepositoryName, Tag};
@@ -129,11 +129,11 @@ impl Service {
         definition: &TaskDefinition,
         repository: &RepositoryName,
         containers: &[(&str, Which)],
-        shelf: Option<&Shelf>,
+        registry_view: Option<&RegistryView>,
     ) -> Self {
         let controller = downtime::not_ours_to_roll(view).map(Obstacle::Controller);
         let interrupted = downtime::of_replacing(view).map(|downtime| Obstacle::Downtime(downtime.reason));
-        let (tag, unclear) = tag_of(repository, containers, shelf);
+        let (tag, unclear) = tag_of(repository, containers, registry_view);
         let mut remarks: Vec<Remark> = Vec::new();
         remarks.extend(downtime::of_daemons(view).map(|doubt| Remark::Daemons(doubt.reason)));
         remarks.extend(downtime::of_unproven(view, definition).map(|_| Remark::NoHealthCheck));
@@ -154,7 +154,7 @@ impl Service {
 fn tag_of(
     repository: &RepositoryName,
     containers: &[(&str, Which)],
-    shelf: Option<&Shelf>,
+    registry_view: Option<&RegistryView>,
 ) -> (Option<Tag>, Option<Obstacle>) {
     let named: Vec<(String, Tag)> = containers
         .iter()
@@ -168,7 +168,8 @@ fn tag_of(
         Which::Tag(_) => None,
     });
     if let Some(digest) = pinned {
-        let tags = shelf.and_then(|shelf| shelf.tags.get(&(repository.clone(), digest.clone())));
+        let tags =
+            registry_view.and_then(|registry_view| registry_view.tags.get(&(repository.clone(), digest.clone())));
         return (None, Some(Obstacle::Pinned { digest, tags: tags.cloned().unwrap_or_default() }));
     }
     match named.first() {
@@ -184,9 +185,14 @@ fn version_of(tag: &Tag) -> Option<semver::Version> {
 }
 
 impl Repository {
-    pub(super) fn of(registry: Registry, name: RepositoryName, services: Vec<Service>, shelf: Option<&Shelf>) -> Self {
-        let reach = shelf.map_or(&Reach::Unknown, |shelf| &shelf.reach);
-        let listed = shelf.and_then(|shelf| shelf.repositories.as_ref());
+    pub(super) fn of(
+        registry: Registry,
+        name: RepositoryName,
+        services: Vec<Service>,
+        registry_view: Option<&RegistryView>,
+    ) -> Self {
+        let reach = registry_view.map_or(&Reach::Unknown, |registry_view| &registry_view.reach);
+        let listed = registry_view.and_then(|registry_view| registry_view.repositories.as_ref());
         let there = listed.map(|all| all.iter().find(|one| one.name == name.as_str()));
         let obstacle = match (reach, there) {
             (Reach::Unknown, _) => Some(Obstacle::Unreachable(registry.clone())),

@@ -44,12 +44,12 @@ fn found_as(name: &str, containers: &[(&str, String)], edit: impl FnOnce(&mut Se
     }
 }
 
-fn shelf(reach: Reach) -> Shelf {
-    Shelf { reach, repositories: None, tags: BTreeMap::new() }
+fn registry_view(reach: Reach) -> RegistryView {
+    RegistryView { reach, repositories: None, tags: BTreeMap::new() }
 }
 
 fn snapshot(services: Vec<Found>) -> Snapshot {
-    let registries = BTreeMap::from([(home(), shelf(Reach::Ambient))]);
+    let registries = BTreeMap::from([(home(), registry_view(Reach::Ambient))]);
     Snapshot { home: home(), endpoint_url: None, profile: None, services, registries }
 }
 
@@ -117,8 +117,8 @@ fn what_a_person_has_to_decide_is_a_comment_with_the_reason() {
             let followed = others.len();
             let mut taken = snapshot(others.into_iter().chain([found_one.clone()]).collect());
             let tags = vec![tag("v7"), tag("stable")];
-            let shelf = taken.registries.get_mut(&home()).unwrap();
-            shelf.tags.insert((RepositoryName::parse("shop").unwrap(), digest('a')), tags);
+            let registry_view = taken.registries.get_mut(&home()).unwrap();
+            registry_view.tags.insert((RepositoryName::parse("shop").unwrap(), digest('a')), tags);
             let proposal = Proposal::of(taken);
             let text = proposal.to_string();
             assert_eq!(rules(&text).len(), followed, "{text}");
@@ -153,14 +153,14 @@ fn images_of_other_accounts_and_regions_become_contexts() {
         found("web/b", &[("app", image(&account, "base:2"))]),
     ];
     let mut taken = snapshot(services);
-    taken.registries.insert(region, shelf(Reach::Ambient));
+    taken.registries.insert(region, registry_view(Reach::Ambient));
     let unknown = text_of(taken.clone());
     let config = Config::parse("init", &unknown).unwrap();
     assert_eq!(config.aws.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["default", "us-east-1"]);
     assert_eq!(rules(&unknown), [rule("us-east-1/shop", "default/web/a", "1")]);
     assert!(unknown.contains("# [aws.account-222222222222]") && unknown.contains("# role_arn = "), "{unknown}");
 
-    taken.registries.insert(account, shelf(Reach::Profile("live \"x\"".to_owned())));
+    taken.registries.insert(account, registry_view(Reach::Profile("live \"x\"".to_owned())));
     let text = text_of(taken);
     let config = Config::parse("init", &text).unwrap();
     let settings = &config.aws[&ContextName::parse("account-222222222222").unwrap()];
@@ -255,7 +255,7 @@ proptest! {
         let services: Vec<Found> =
             services.into_iter().filter(|one| names.insert((one.cluster.clone(), one.service.clone()))).collect();
         let mut taken = snapshot(services);
-        taken.registries.insert(registry("222222222222", "cn-north-1"), shelf(reach));
+        taken.registries.insert(registry("222222222222", "cn-north-1"), registry_view(reach));
         let proposal = Proposal::of(taken.clone());
         let text = proposal.to_string();
         let config = Config::parse("init", &text);

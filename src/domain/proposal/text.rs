@@ -87,7 +87,8 @@ impl Page {
 
     fn context(&mut self, proposal: &Proposal, registry: &Registry, name: &ContextName) {
         let Registry { account, region } = registry;
-        let reach = proposal.snapshot.registries.get(registry).map_or(&Reach::Unknown, |shelf| &shelf.reach);
+        let reach =
+            proposal.snapshot.registries.get(registry).map_or(&Reach::Unknown, |registry_view| &registry_view.reach);
         let is_home = *registry == proposal.snapshot.home;
         let commented = !is_home && *reach == Reach::Unknown;
         self.space();

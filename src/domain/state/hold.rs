@@ -75,7 +75,7 @@ impl DigestHold {
     #[must_use]
     pub fn new(target: &Target, took: SignedDuration, reason: String, now: Timestamp) -> Self {
         let pushed_at = target.image_pushed_at.map_or(target.push.at, |at| at.max(target.push.at));
-        // CloudTrail's clock goes by itself: if this machine's is behind, a push from before the failure must not look as if it came after.
+        // CloudTrail's clock goes by itself (decision 27): if this machine's is behind, a push from before the failure must not look as if it came after.
         let tried_until = pushed_at.checked_add(took).map_or(now, |tried| tried.max(now));
         Self {
             digest: target.digest.clone(),

@@ -15,7 +15,7 @@ use super::Target;
 /// How a rollout ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The end.
+    /// How the rollout ended.
     pub result: OutcomeKind,
     /// The revision, if one was registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,7 +24,7 @@ pub struct Outcome {
     pub targets: BTreeMap<RepositoryKey, Target>,
     /// When it was decided.
     pub decided_at: Timestamp,
-    /// When it ended.
+    /// When the rollout ended.
     pub ended_at: Timestamp,
     /// What to know about it.
     #[serde(default, deserialize_with = "printable::text", skip_serializing_if = "String::is_empty")]

@@ -64,7 +64,7 @@ impl PushRef {
     ///
     /// CloudTrail's times are whole seconds and its events come in any order, so of two pushes in one second nobody can say which was
     /// first. The answer must not depend on which event came first either: the longer tag, then the greater one, counts as the newer
-    /// (`release-10` after `release-9`).
+    /// (`release-10` after `release-9`; decision 5).
     #[must_use]
     pub fn is_older_than(&self, other: &Self) -> bool {
         self.rank() < other.rank()

@@ -99,7 +99,11 @@ impl Scene {
         let place = self.writes.iter().position(|write| matches!(write, Write::Register { .. }));
         match self.writes.remove(place.expect("no registration is under way")) {
             Write::Register { ids, registration, .. } => (ids, registration),
-            Write::Update { .. } | Write::Continue { .. } | Write::Stop { .. } => unreachable!(),
+            Write::Update { .. }
+            | Write::Continue { .. }
+            | Write::RunTask { .. }
+            | Write::StopTask { .. }
+            | Write::Stop { .. } => unreachable!(),
         }
     }
 
@@ -129,7 +133,11 @@ impl Scene {
         let place = self.writes.iter().position(|write| matches!(write, Write::Update { .. }));
         match self.writes.remove(place.expect("no update is under way")) {
             Write::Update { id, revision, by: _ } => (id, revision),
-            Write::Register { .. } | Write::Continue { .. } | Write::Stop { .. } => unreachable!(),
+            Write::Register { .. }
+            | Write::Continue { .. }
+            | Write::RunTask { .. }
+            | Write::StopTask { .. }
+            | Write::Stop { .. } => unreachable!(),
         }
     }
 

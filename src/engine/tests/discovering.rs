@@ -100,6 +100,7 @@ fn a_look_of_another_configuration_counts_for_nothing_and_a_reload_forgets_what_
     assert!(scene.engine.rules().has(&service_key("hello")), "it is found on");
     scene.reload(super::OTHER);
     scene.all_committed();
-    assert_eq!(scene.known("hello").discovered, None);
+    let known = scene.engine.state().services.get(&service_key("hello"));
+    assert!(known.is_none(), "nothing else is known of it: {known:?}");
     assert_eq!(scene.handle([look(&[("hello", "stable")], &["hello"])]), NOTHING_FOLLOWS);
 }

@@ -2,11 +2,12 @@
 
 use crate::domain::deployment::HookAction;
 use crate::domain::state::{Outcome, Phase, PushRef};
+use crate::domain::task::TaskOutcome;
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::RevisionWrite;
 use crate::engine::{
-    Answer, CommandId, DiscoveryEvent, Effect, Event, Found, ObservationRequest, PushSkipped, Read, RolloutId,
-    ServiceCounts, ServiceEvent, Taken, Write,
+    Answer, CommandId, DiscoveryEvent, Effect, EndedTask, Event, Found, ObservationRequest, PushSkipped, Read,
+    RolloutId, ServiceCounts, ServiceEvent, Taken, Write,
 };
 
 /// One effect as a line, without the parts that are the same in every test: the account, the Region, and digests in full.
@@ -40,6 +41,7 @@ fn of_read(read: &Read) -> String {
                 Phase::Intended => "intended".to_owned(),
                 Phase::Registered { revision } => format!("registered {}", revision.short()),
                 Phase::Rolling { revision, .. } => format!("rolling {}", revision.short()),
+                Phase::Task { revision, .. } => format!("task of {}", revision.short()),
             };
             format!("inspect {} ({phase})", name(&id.service))
         }
@@ -50,6 +52,13 @@ fn of_read(read: &Read) -> String {
             format!("watch {}", joined(services.iter().map(watched)))
         }
         Read::Stages { service, deployment, .. } => format!("stages of {} {deployment}", name(service)),
+        Read::PrepareTask { id, revision, family } => {
+            let family = family.as_ref().map(|family| format!(" from {family}")).unwrap_or_default();
+            format!("task for {} of {}{family}", name(&id.service), revision.short())
+        }
+        Read::Tasks { place: _, tasks } => {
+            format!("tasks {}", joined(tasks.iter().map(|(id, arn)| format!("{} {arn}", name(&id.service)))))
+        }
         Read::Gates { service, questions } => {
             let images: Vec<&str> = questions.iter().map(|one| &one.digest.as_str()[7..8]).collect();
             format!("gates of {} about {}", name(service), images.join("+"))
@@ -106,6 +115,12 @@ fn of_write(write: &Write) -> String {
             };
             format!("{action} {} at {}", name(&id.service), hook.id)
         }
+        Write::RunTask { id, request } => {
+            let command = &request["overrides"]["containerOverrides"][0]["command"];
+            let from = request["taskDefinition"].as_str().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default();
+            format!("run {command} for {} from {from}", name(&id.service))
+        }
+        Write::StopTask { id, arn } => format!("stop task {arn} for {}", name(&id.service)),
         Write::Stop { service, arn } => format!("stop {arn} of {}", name(service)),
     }
 }
@@ -204,6 +219,13 @@ fn of_service_event(event: &ServiceEvent) -> String {
         ServiceEvent::CommandAnswered { order, by, answer } => {
             let result = if answer.is_ok() { "carried out" } else { "refused" };
             format!("{} by {by} {result}", order.as_str())
+        }
+        ServiceEvent::TaskStarted { kind, number, command: _, arn } => {
+            format!("started {} task {number} as {arn}", kind.as_str())
+        }
+        ServiceEvent::TaskEnded(EndedTask { kind, number, outcome, why, .. }) => {
+            let why = if *outcome == TaskOutcome::Succeeded { String::new() } else { format!(": {why}") };
+            format!("{} task {number} {}{why}", kind.as_str(), outcome.as_str())
         }
         ServiceEvent::MonitoringBegun(time) => format!("is monitored for {} s", time.as_secs()),
         ServiceEvent::Proven(counts) => format!("proven, {} of {} run", counts.running, counts.desired),

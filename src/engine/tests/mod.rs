@@ -24,6 +24,7 @@ mod resuming;
 mod retrying;
 mod samples;
 mod stage;
+mod tasks;
 mod watching;
 mod writing;
 

@@ -129,7 +129,7 @@ fn one_that_was_not_superseded_after_all_is_watched_further() {
     scene.push("latest", 'c');
     scene.observed("hello");
     scene.all_committed();
-    scene.not_registered(crate::aws::Fault::Refused);
+    scene.not_registered(crate::domain::aws_error::Fault::Refused);
     scene.all_committed();
     assert!(
         scene.engine.services[&crate::domain::test_support::service_key("hello")]

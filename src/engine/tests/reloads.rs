@@ -109,6 +109,22 @@ fn what_cannot_be_reached_any_more_is_ended() {
 }
 
 #[test]
+fn what_is_long_gone_is_forgotten() {
+    let mut scene = Scene::at(Stage::Rolling);
+    scene.rolls("hello", RolloutState::Completed);
+    scene.watched();
+    scene.all_committed();
+    let days = |days: u64| days * 24 * 60 * 60;
+    let knows = |scene: &Scene| scene.engine.state().services.keys().any(|key| key.service.as_str() == "hello");
+    for (after, config, known) in [(0, OTHER, true), (89, OTHER, true), (2, HELLO, true), (0, OTHER, false)] {
+        scene.pass(days(after));
+        scene.reload(config);
+        scene.all_committed();
+        assert_eq!(knows(&scene), known, "{after} days later");
+    }
+}
+
+#[test]
 fn a_service_that_comes_back_goes_on_where_it_is() {
     let mut scene = Scene::at(Stage::Rolling);
     scene.reload(OTHER);

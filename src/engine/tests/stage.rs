@@ -72,6 +72,7 @@ impl Stage {
                 Turn::Rechecking => Self::UpdateRechecking,
                 Turn::UnderWay { .. } => Self::UpdateUnderWay,
             },
+            Workflow::Tasking { .. } => panic!("tasks have tests of their own"),
             Workflow::Rolling { watch, .. } => match watch.ending {
                 Ending::NotYet => Self::Rolling,
                 Ending::Confirming { .. } => Self::Confirming,

@@ -5,6 +5,7 @@ use super::{COMMAND_RECORD, Document, FIRST_SEEN, SERVICE_HOLD, Shape, WAITING};
 use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
+use crate::domain::task::TaskKind;
 use crate::domain::words::described;
 use crate::status::{Step, Way};
 
@@ -159,6 +160,11 @@ static SERVICE_STATE: Shape = Shape {
             Optional(&Map("AWS/REPOSITORY", &Object(&GATE_REFUSAL))),
             "What a gate refused last: a release has it judged again.",
         ),
+        (
+            "prepared",
+            Optional(&Map("AWS/REPOSITORY", &Object(&TARGET))),
+            "What the tasks before a rollout have succeeded for, until that rollout is complete.",
+        ),
         ("discovered", Optional(&Object(&DISCOVERED_STATE)), "What is known of it because it was found by its tag."),
         ("history", Optional(&List(&Object(&OUTCOME_STATE))), "The last outcomes, newest first."),
         ("orders", Optional(&List(&Object(&COMMAND_RECORD))), "The last orders of operators, newest first."),
@@ -295,14 +301,103 @@ static PHASE: Shape = Shape {
         ("deployment", Optional(&Text), "The id of the deployment, once there is one."),
         ("since", Optional(&Time), "When UpdateService was answered, or the deployment was found."),
         ("progressed_at", Optional(&Time), "When it was last seen to make progress."),
+        ("rolled", Optional(&Object(&ROLLED)), "Of a task that verifies the rollout: the deployment."),
+        ("run", Optional(&Object(&TASK_RUN)), "The one-off task that is under way."),
         ("monitored", Optional(&Object(&MONITORED)), "The watch over it since ECS has completed it."),
     ],
 };
 
-/// A rollout that is monitored is one that rolls, with a member of its own.
 fn phases() -> Vec<(&'static str, &'static str)> {
-    described::<Step>().into_iter().filter(|(word, _)| *word != Step::Monitoring.as_str()).collect()
+    let of_state =
+        |word: &str| [Step::Intended, Step::Registered, Step::Rolling].iter().any(|step| step.as_str() == word);
+    let mut words: Vec<_> = described::<Step>().into_iter().filter(|(word, _)| of_state(word)).collect();
+    words.push(("task", "A one-off task runs, before the service is updated or after ECS has completed the rollout."));
+    words
 }
+
+fn progress() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("preparing", "What it needs is being found out."),
+        ("starting", "RunTask may have been called."),
+        ("running", "ECS has started it."),
+    ]
+}
+
+static ROLLED: Shape = Shape {
+    name: "Complete deployment",
+    members: &[
+        ("deployment", Text, "The id of the deployment."),
+        ("since", Time, "When UpdateService was answered, or the deployment was found."),
+    ],
+};
+
+static TASK_RUN: Shape = Shape {
+    name: "One-off task of the state",
+    members: &[
+        ("kind", Word(described::<TaskKind>), "When it runs."),
+        ("number", Integer, "Which of the tasks of its kind it is, from 1."),
+        ("task", Object(&PLANNED_TASK), "The task."),
+        ("next", Optional(&List(&Object(&PLANNED_TASK))), "Those that follow it."),
+        ("progress", Object(&TASK_PROGRESS), "How far it got."),
+    ],
+};
+
+static PLANNED_TASK: Shape = Shape {
+    name: "Planned task",
+    members: &[
+        ("repository", Text, "The repository whose image brings it, as AWS/REPOSITORY."),
+        ("spec", Object(&TASK_SPEC), "The task as the configuration has it."),
+    ],
+};
+
+static TASK_SPEC: Shape = Shape {
+    name: "Task of the configuration",
+    members: &[
+        ("command", Optional(&List(&Text)), "The command, in place of the image's own."),
+        ("container", Optional(&Text), "The container that runs the command."),
+        ("timeout_seconds", Integer, "How long it may take."),
+        ("family", Optional(&Text), "Its own family of task definitions."),
+    ],
+};
+
+static TASK_PROGRESS: Shape = Shape {
+    name: "Progress of a task",
+    members: &[
+        ("is", Word(progress), "How far it got."),
+        ("request", Optional(&Object(&TASK_REQUEST)), "What is sent to RunTask."),
+        ("attempt", Optional(&Integer), "How often RunTask was tried, from 1."),
+        ("short_since", Optional(&Time), "Since when ECS lacks the resources for it."),
+        ("running", Optional(&Object(&RUNNING_TASK)), "The task, once ECS has started it."),
+    ],
+};
+
+static TASK_REQUEST: Shape = Shape {
+    name: "Request for a task",
+    members: &[
+        ("body", Text, "The request as JSON, without its client token."),
+        ("container", Text, "The container that runs the command."),
+        ("log", Optional(&Object(&LOG_LOCATION)), "Where its log is."),
+    ],
+};
+
+static RUNNING_TASK: Shape = Shape {
+    name: "Running task",
+    members: &[
+        ("arn", Text, "Its ARN."),
+        ("container", Text, "The container that runs the command."),
+        ("log", Optional(&Object(&LOG_LOCATION)), "Where its log is."),
+        ("since", Time, "When RunTask was answered."),
+        ("late_since", Optional(&Time), "Since when it is to stop because it has taken too long."),
+    ],
+};
+
+static LOG_LOCATION: Shape = Shape {
+    name: "Log of a task",
+    members: &[
+        ("group", Text, "The CloudWatch log group."),
+        ("prefix", Optional(&Text), "What the names of its streams begin with."),
+    ],
+};
 
 static MONITORED: Shape = Shape {
     name: "Watch over a complete rollout",

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::life::{Life, PAUSES, Pushed, REPOSITORIES, SERVICES, ServiceOf};
 use crate::harness::pass;
 use crate::world::rng::Rng;
-use crate::world::{Health, Weather};
+use crate::world::{Health, TaskEnd, Weather};
 
 impl Life {
     pub(super) async fn happen(&mut self) {
@@ -124,6 +124,8 @@ impl Life {
         };
         // Behind a Classic Load Balancer ECS reports no failure; the deadline does.
         self.world.set_health(&digest, health);
+        let after = Duration::from_secs(5 + u64::from(digest.as_bytes()[9]));
+        self.world.set_task_end(&digest, TaskEnd::Exits { code: 0, after });
         self.say(&format!("push {number} of {repository}:{tag}: {digest} {health:?}, reported after {late:?}"));
         let (good, at) = (matches!(health, Health::After(_)), self.world.now());
         self.pushed.get_mut(repository).unwrap().push(Pushed { digest, good, rank, at });

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::life::{Kind, Life, PAUSES, Pushed, SERVICES, ServiceOf};
-use crate::world::Started;
+use super::life::{Kind, Life, MIGRATED, PAUSES, Pushed, SERVICES, ServiceOf};
+use crate::world::{Job, Started};
 
 /// The topic of which everything is told.
 const EVERYTHING: &str = "arn:aws:sns:eu-west-1:111111111111:everything";
@@ -86,7 +86,7 @@ impl Life {
     }
 
     /// After the life.
-    pub(super) fn judge(&self) {
+    pub(super) fn judge(&mut self) {
         let state = self.disk.state().unwrap();
         for (cluster, name, containers) in SERVICES {
             let key = format!("default/{cluster}/{name}").try_into().unwrap();
@@ -113,6 +113,8 @@ impl Life {
                 self.judge_hold(cluster, name, container, repository, held);
             }
         }
+        self.judge_jobs();
+        self.judge_timetable();
         self.judge_told();
         self.judge_waiting();
         self.judge_lookups();
@@ -251,7 +253,12 @@ impl Life {
             return if bad { Way::Undone } else { Way::Same };
         }
         // Back to what ran before the bad one; or before those that it superseded, which were never seen to work.
-        let patience = if self.waits_long(name) { 48 * 60 } else { 25 };
+        // A rollout under `monitor` is not complete before its time is over, however long the daemon was away meanwhile.
+        let patience = match () {
+            () if self.kind.monitors => 365 * 24 * 60,
+            () if self.waits_long(name) => 48 * 60,
+            () => 25,
+        };
         let recent = |before: &&Started| recently(started, before, patience);
         // Who may not ask whether it bakes takes it for complete when its tasks run.
         let ran = log.iter().rev().take_while(recent).any(|before| {
@@ -272,6 +279,44 @@ impl Life {
             let pushes = pushed.iter().filter(|push| push.digest == bad.digest).count();
             let tried = tried(&bad.digest);
             assert!(tried <= pushes, "{name}: {} was pushed {pushes} times and tried {tried} times", bad.digest);
+        }
+    }
+
+    /// A migration runs before the image goes live, and no more often than the image was pushed.
+    fn judge_jobs(&self) {
+        // Where the state was lost, or nobody knows what was pushed, it may run again.
+        if !self.kind.migrates || self.kind.forgetful || self.kind.away {
+            return;
+        }
+        let jobs = self.world.jobs();
+        for (cluster, name, containers) in SERVICES.into_iter().filter(|(_, name, _)| MIGRATED.contains(name)) {
+            if self.ordered.contains(name) || !self.world.has_service(cluster, name) {
+                continue;
+            }
+            let (container, repository) = containers[0];
+            let of_service = |job: &&Job| job.request["overrides"]["containerOverrides"][0]["command"][1] == name;
+            let mine: Vec<&Job> = jobs.iter().filter(of_service).collect();
+            for job in &mine {
+                let digest = job.digests[container].as_ref().unwrap();
+                let ran = mine.iter().filter(|other| other.digests[container].as_ref() == Some(digest)).count();
+                let pushes = self.pushed[repository].iter().filter(|push| &push.digest == digest).count();
+                assert!(
+                    ran <= pushes,
+                    "{name}: {digest} was pushed {pushes} times and migrated {ran} times: {mine:#?}"
+                );
+            }
+            if self.meddlings.contains_key(name) {
+                continue;
+            }
+            let first = &self.pushed[repository][0].digest;
+            for started in self.world.log_of(cluster, name) {
+                let digest = &started.digests[container];
+                let prepared = mine.iter().any(|job| &job.digests[container] == digest && job.at <= started.at);
+                assert!(
+                    prepared || digest.as_ref() == Some(first),
+                    "{name}: {started:?} without a migration: {mine:#?}"
+                );
+            }
         }
     }
 

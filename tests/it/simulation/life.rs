@@ -7,6 +7,7 @@ use std::time::Duration;
 use ecs_deployd::domain::deployment::{HookAction, HookTarget};
 use jiff::SignedDuration;
 
+use super::timetable::Timetable;
 use crate::harness::{Disk, Process, pass, start};
 use crate::world::rng::Rng;
 use crate::world::{LifecycleHook, QUEUE, World, image_uri};
@@ -59,6 +60,8 @@ pub(super) const SERVICES: [ServiceOf; 5] = [
     ("web", "both", &[("main", "app"), ("helper", "side")]),
 ];
 
+/// Services with a migration, in lives that have some.
+pub(super) const MIGRATED: [&str; 3] = ["a", "b", "s"];
 /// The service that may have a PAUSE hook.
 pub(super) const PAUSES: (&str, &str) = ("batch", "v");
 
@@ -100,6 +103,8 @@ pub(super) struct Kind {
     pub(super) hesitates: bool,
     /// Rollouts stay under watch after ECS has completed them: `monitor = "2m"`. Some bad images are complete in ECS's eyes.
     pub(super) monitors: bool,
+    /// The services in [`MIGRATED`] have a migration before each rollout, which succeeds.
+    pub(super) migrates: bool,
     /// Service `a` has CloudWatch alarms, for which ECS waits longer than the timeout.
     pub(super) alarmed: bool,
     /// Service `v` has a PAUSE hook.
@@ -110,6 +115,8 @@ pub(super) struct Kind {
     pub(super) express: bool,
     /// A queue tells of pushes, too: late, out of order, twice or not at all.
     pub(super) queued: bool,
+    /// A schedule and a rule follow two of the repositories.
+    pub(super) scheduled: bool,
 }
 
 impl Kind {
@@ -129,12 +136,14 @@ impl Kind {
             expires: is(10, 60),
             hesitates: is(11, 30),
             monitors: is(12, 40),
+            migrates: is(13, 40),
             // The numbers leave the lives in which a promise was broken once as they were.
             alarmed: is(18, 40),
             pauses: is(35, 40),
             calls: is(30, 40),
             express: is(33, 40),
             queued: is(13, 50),
+            scheduled: is(50, 40),
         }
     }
 }
@@ -148,6 +157,8 @@ pub(super) struct Life {
     pub(super) world: World,
     pub(super) disk: Arc<Disk>,
     pub(super) process: Option<Process>,
+    /// Scheduled tasks, in lives that have some.
+    pub(super) timetable: Option<Timetable>,
     /// By repository, in the order of the pushes; the first one ran before the daemon came.
     pub(super) pushed: BTreeMap<&'static str, Vec<Pushed>>,
     /// The rank of the best push of each of its repositories when somebody else changed a service, the last time.
@@ -192,6 +203,7 @@ impl Life {
             world,
             disk: Arc::default(),
             process: None,
+            timetable: None,
             pushed,
             meddled: BTreeMap::new(),
             meddlings: BTreeMap::new(),
@@ -208,10 +220,16 @@ impl Life {
         for service in SERVICES {
             life.create(service);
         }
+        life.timetable = kind.scheduled.then(|| {
+            let first = |repository: &str| life.pushed[repository][0].digest.clone();
+            Timetable::new(seed, &life.world, first)
+        });
         life.world.set_page_size(usize::try_from(2 + life.rng.below(8)).unwrap());
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
         life.disk.set_slow(kind.slow_disk.then(|| Rng::new(!seed)));
+        // Whoever is away for longer than ECS tells of a task cannot know how it ended.
+        life.world.tell_of_tasks_for(SignedDuration::from_hours(24 * 365));
         if kind.queued {
             life.world.set_queue_way(Some(Rng::new(!seed ^ (13 << 32))));
             life.world.fill_queue();
@@ -303,8 +321,18 @@ impl Life {
         };
         let monitor = if self.kind.monitors { "monitor = \"2m\"\n" } else { "" };
         let on_failure = if self.kind.leaves { "leave" } else { "rollback" };
+        let mut services = CONFIG.to_owned();
+        for name in MIGRATED.iter().filter(|_| self.kind.migrates) {
+            let line = format!("service = \"{name}\"\n");
+            let task =
+                format!("[[repository.service.before]]\ncommand = [\"migrate\", \"{name}\"]\ntimeout = \"5m\"\n");
+            services = services.replace(&line, &format!("{line}{task}"));
+        }
+        if self.kind.scheduled {
+            services = Timetable::configured(services);
+        }
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{CONFIG}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{services}"
         )
     }
 
@@ -319,18 +347,21 @@ impl Life {
             }
             self.happen().await;
             self.answer_hook(40).await;
+            self.reschedule();
             let span = *self.rng.pick(&[0, 1, 5, 7, 30, 60, 240, 900, 3600]);
             ecs_deployd::clock::sleep(Duration::from_millis(span * 1000 + self.rng.below(1000))).await;
             if self.rng.percent(80) {
                 self.start();
             }
             self.check();
+            self.check_timetable();
         }
     }
 
     /// Faults stop, and time passes until every event was delivered and every rollout has ended.
     pub(super) async fn end_well(&mut self) {
         self.world.set_weather(None);
+        self.mend_timetable();
         self.world.set_clock_ahead(SignedDuration::ZERO);
         self.start();
         self.say("faults stop");

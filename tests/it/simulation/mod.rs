@@ -9,6 +9,7 @@ mod happenings;
 mod judge;
 mod life;
 mod onlookers;
+mod timetable;
 
 use std::time::Instant;
 

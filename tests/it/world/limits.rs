@@ -26,7 +26,7 @@ fn bucket(operation: &str) -> Option<(&'static str, f64, f64)> {
         "ListServiceDeployments" | "DescribeServiceDeployments" | "DescribeServiceRevisions" => {
             ("service deployments", 50.0, 20.0)
         }
-        "ListTasks" | "DescribeTasks" => ("tasks", 100.0, 20.0),
+        "ListTasks" | "DescribeTasks" | "RunTask" | "StopTask" => ("tasks", 100.0, 20.0),
         _ => return None,
     })
 }

@@ -10,6 +10,7 @@ mod faults;
 mod gates;
 mod inventory;
 mod limits;
+mod one_off;
 mod queue;
 pub mod rng;
 mod schedules;
@@ -31,6 +32,7 @@ pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
+pub use one_off::{Job, TaskEnd};
 pub use queue::{QUEUE, edited};
 
 pub const ACCOUNT: &str = "111111111111";
@@ -75,6 +77,7 @@ pub struct Inner {
     schedules: BTreeMap<(String, String), serde_json::Map<String, Value>>,
     /// The targets of rules, by bus and name.
     rules: BTreeMap<(String, String), Vec<Value>>,
+    one_off: one_off::OneOff,
     queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
     tags: BTreeMap<(String, String), BTreeMap<String, String>>,
@@ -119,6 +122,7 @@ impl World {
             topics: BTreeMap::new(),
             schedules: BTreeMap::new(),
             rules: BTreeMap::new(),
+            one_off: one_off::OneOff::default(),
             queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
             at_gates: gates::AtGates::default(),

@@ -46,6 +46,10 @@ tags = ["{TAG}"]
 [[repository.service]]
 cluster = "{CLUSTER}"
 service = "{SERVICE}"
+
+# The local AWS runs no containers: it ends the task after a second, with exit code 0.
+[[repository.service.before]]
+command = ["./manage.py", "migrate"]
 "#
     )
 }

@@ -61,6 +61,7 @@ pub(crate) fn tell(once: bool, screen: &Screen, interrupt: &Interrupt) -> Result
     let metrics_after = wait_for_count(&mut daemon, interrupt)?;
 
     screen.step(6, "what happened");
+    screen.note("the migration ran once, from the new revision, before the service was updated");
     report::roll(screen, &before, &after);
     report::metrics(screen, &metrics_before, &metrics_after);
 

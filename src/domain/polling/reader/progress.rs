@@ -80,8 +80,8 @@ impl Reader {
                     span.to = to;
                 }
             }
-            (_, true) => self.progress.reread = None,
-            (_, false) => {
+            (Part::Reread | Part::Peek | Part::Sweep, true) => self.progress.reread = None,
+            (Part::Reread | Part::Peek | Part::Sweep, false) => {
                 if let Some(span) = &mut self.progress.reread {
                     span.to = to;
                 }

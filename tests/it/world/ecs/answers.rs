@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use ecs_deployd::aws::{AwsError, Ecs, Fault, Services};
 use ecs_deployd::domain::deployment::{HookAction, ServiceDeploymentView};
 use ecs_deployd::domain::state::{Phase, Rollout};
+use ecs_deployd::domain::task::{Started, TaskView};
 use ecs_deployd::domain::task_definition::{Registration, TaskDefinition};
 use ecs_deployd::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use ecs_deployd::domain::view::{
@@ -197,8 +198,13 @@ impl Ecs for World {
                 rollout.base.family() == body["family"]
                     && rollout.images.iter().all(|(container, image)| names(container, image))
             };
+            // A task may have a family of its own.
+            let for_task = |rollout: &Rollout| match &rollout.phase {
+                Phase::Task { run, .. } => run.task.spec.family.as_deref() == body["family"].as_str(),
+                Phase::Intended | Phase::Registered { .. } | Phase::Rolling { .. } => false,
+            };
             inner.assert_intended(
-                |_, rollout| rollout.phase == Phase::Intended && intends(rollout),
+                |_, rollout| (rollout.phase == Phase::Intended && intends(rollout)) || for_task(rollout),
                 "RegisterTaskDefinition",
             );
             let arn = inner.add_revision(body);
@@ -285,6 +291,33 @@ impl Ecs for World {
             Ok(arns.iter().filter_map(|arn| inner.service_deployment(arn)).collect())
         })
         .await
+    }
+
+    async fn describe_service_json(&self, cluster: &EcsName, service: &EcsName) -> Result<Option<Value>, AwsError> {
+        let fate = self.call("DescribeServices", format!("{cluster} [{service}] as JSON")).await;
+        with_fate(fate, "ecs", "DescribeServices", || {
+            let mut inner = self.lock();
+            inner.check_permission("DescribeServices", cluster.as_str(), &[service.as_str()])?;
+            inner.turn();
+            Ok(inner.service_json(cluster.as_str(), service.as_str()))
+        })
+        .await
+    }
+
+    async fn run_task(&self, request: &Value) -> Result<Started, AwsError> {
+        let fate = self.call("RunTask", request.to_string()).await;
+        with_fate(fate, "ecs", "RunTask", || self.lock().run_task(request)).await
+    }
+
+    async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError> {
+        assert!((1..=100).contains(&tasks.len()), "DescribeTasks takes 1 to 100 tasks");
+        let fate = self.call("DescribeTasks", format!("{cluster} {tasks:?}")).await;
+        with_fate(fate, "ecs", "DescribeTasks", || Ok(self.lock().one_off_tasks(tasks))).await
+    }
+
+    async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError> {
+        let fate = self.call("StopTask", format!("{cluster} {task} {reason}")).await;
+        with_fate(fate, "ecs", "StopTask", || self.lock().stop_one_off(task, reason)).await
     }
 
     async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {

@@ -30,7 +30,7 @@ impl Inner {
         arn
     }
 
-    pub(super) fn body(&self, which: &str) -> Option<&Value> {
+    pub(in crate::world) fn body(&self, which: &str) -> Option<&Value> {
         let short = which.rsplit('/').next().unwrap();
         match short.split_once(':') {
             Some((family, revision)) => self.families.get(family)?.get(revision.parse::<usize>().ok()? - 1),
@@ -105,7 +105,7 @@ impl Inner {
     }
 
     /// What is written to ECS must be on the disk as an intention.
-    pub(super) fn assert_intended(&self, is: impl Fn(&ServiceKey, &Rollout) -> bool, operation: &str) {
+    pub(in crate::world) fn assert_intended(&self, is: impl Fn(&ServiceKey, &Rollout) -> bool, operation: &str) {
         let Some(disk) = &self.witness else { return };
         let state = disk.durable_state().unwrap_or_else(|| panic!("{operation} without a durable state"));
         let intended =

@@ -1,0 +1,634 @@
+//! One-off tasks before and after rollouts: each is run once, whatever dies.
+
+use serde_json::{Value, json};
+
+use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error, image_of};
+use crate::domain::aws_error::{AwsError, Fault};
+use crate::domain::rollout::Counts;
+use crate::domain::state::{OperatorCommand, Phase, State};
+use crate::domain::task::{Prepared, Started, TaskContainer, TaskProgress, TaskView};
+use crate::domain::task_definition::TaskDefinition;
+use crate::domain::test_support::{arn, digest, repository_key, service_key};
+use crate::domain::types::ServiceKey;
+use crate::domain::view::RolloutState;
+use crate::engine::{Engine, Input, Read, RolloutId, Write};
+
+const MIGRATES: &str = "[[repository.service.before]]\ncommand = [\"migrate\"]\ntimeout = \"5m\"\n";
+const VERIFIES: &str = "[[repository.service.verify]]\ncommand = [\"smoke\"]\n";
+const PREPARES: &str = "read: task for web/hello of hello:2";
+const RUNS: &str = "write: run [\"migrate\"] for web/hello from hello:2";
+const STARTED: &str = "event: web/hello started before task 1 as task/t1";
+const COMPLETED: &str = "event: web/hello ended completed hello:2";
+
+fn with(tables: &str) -> String {
+    format!("{HELLO}{tables}")
+}
+
+/// What the log of the container is, and its network.
+fn definition(scene: &Scene, revision: u64) -> TaskDefinition {
+    let mut body = json!({
+        "taskDefinitionArn": arn(revision).as_str(), "family": "hello", "networkMode": "awsvpc",
+        "containerDefinitions": [],
+    });
+    let containers = scene.revisions[&revision].iter().map(|(name, image)| {
+        let options = json!({"awslogs-group": "/ecs/hello", "awslogs-stream-prefix": "web"});
+        json!({"name": name, "image": image, "logConfiguration": {"logDriver": "awslogs", "options": options}})
+    });
+    body["containerDefinitions"] = containers.collect();
+    TaskDefinition::from_answer(json!({ "taskDefinition": body })).unwrap()
+}
+
+fn service() -> Value {
+    json!({
+        "serviceName": "hello", "status": "ACTIVE", "launchType": "FARGATE", "platformVersion": "1.4.0",
+        "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}, "enableExecuteCommand": true,
+        "tags": [{"key": "team", "value": "a"}, {"key": "aws:x", "value": "y"}],
+    })
+}
+
+impl Scene {
+    /// `web/hello`, whose new revision 2 of digest `b` is registered.
+    fn of_tasks(tables: &str) -> Self {
+        let mut scene = Self::of(&with(tables));
+        scene.push("latest", 'b');
+        scene.committed();
+        scene.observed("hello");
+        scene.committed();
+        scene
+    }
+
+    /// The same, with its task prepared, and RunTask about to be called.
+    fn about_to_run(tables: &str) -> Self {
+        let mut scene = Self::of_tasks(tables);
+        scene.registered(2);
+        scene.all_committed();
+        scene.prepared();
+        scene
+    }
+
+    /// The same, with its task started.
+    fn running(tables: &str) -> Self {
+        let mut scene = Self::about_to_run(tables);
+        scene.all_committed();
+        scene.started("task/t1");
+        scene.all_committed();
+        scene
+    }
+
+    fn prepared(&mut self) -> Vec<String> {
+        self.prepared_as(|_| {})
+    }
+
+    fn prepared_as(&mut self, change: impl FnOnce(&mut Prepared)) -> Vec<String> {
+        let Read::PrepareTask { id, .. } = self.read(|read| matches!(read, Read::PrepareTask { .. })) else {
+            unreachable!()
+        };
+        let mut prepared = Prepared { service: Some(service()), revision: definition(self, 2), family: None };
+        change(&mut prepared);
+        self.handle([Input::TaskPrepared { id, answer: Box::new(Ok(prepared)) }])
+    }
+
+    fn run_task(&mut self) -> (RolloutId, Value) {
+        let place = self.writes.iter().position(|write| matches!(write, Write::RunTask { .. }));
+        match self.writes.remove(place.expect("no task is being started")) {
+            Write::RunTask { id, request } => (id, *request),
+            _ => unreachable!(),
+        }
+    }
+
+    fn started(&mut self, arn: &str) -> Vec<String> {
+        self.started_as(Ok(Started::Task(arn.to_owned())))
+    }
+
+    fn started_as(&mut self, answer: Result<Started, AwsError>) -> Vec<String> {
+        let (id, _) = self.run_task();
+        self.handle([Input::TaskStarted { id, answer }])
+    }
+
+    /// DescribeTasks is answered.
+    fn tasks(&mut self, answer: Result<Vec<TaskView>, AwsError>) -> Vec<String> {
+        while !self.reads.iter().any(|read| matches!(read, Read::Tasks { .. })) {
+            self.after(5);
+        }
+        let Read::Tasks { place, tasks } = self.read(|read| matches!(read, Read::Tasks { .. })) else { unreachable!() };
+        self.handle([Input::TasksSeen { place, tasks, answer }])
+    }
+
+    fn stops(&mut self, code: Option<i32>, reason: &str) -> Vec<String> {
+        let view = seen("STOPPED", code, reason);
+        self.tasks(Ok(vec![view]))
+    }
+
+    /// The process dies, and another one starts.
+    fn restarted(&self, config: &str) -> Self {
+        let state: State = self.engine.state().clone();
+        let mut again = Self::resumed(config, state.clone());
+        again.services.clone_from(&self.services);
+        again.revisions.clone_from(&self.revisions);
+        again.images.clone_from(&self.images);
+        again.now.time = self.now.time;
+        again.engine = Engine::new(super::rules(config, &["default"]), state, again.now);
+        again
+    }
+
+    fn progress(&self) -> TaskProgress {
+        match &self.known("hello").rollout.as_ref().unwrap().phase {
+            Phase::Task { run, .. } => run.progress.clone(),
+            other => panic!("no task runs: {other:?}"),
+        }
+    }
+}
+
+fn seen(status: &str, code: Option<i32>, reason: &str) -> TaskView {
+    let container = |name: &str, exit_code| TaskContainer { name: name.to_owned(), exit_code, reason: String::new() };
+    TaskView {
+        arn: "task/t1".to_owned(),
+        status: status.to_owned(),
+        stop_code: "EssentialContainerExited".to_owned(),
+        stopped_reason: reason.to_owned(),
+        containers: vec![container("sidecar", code.map(|_| 137)), container("app", code)],
+    }
+}
+
+#[test]
+fn a_task_runs_from_the_new_revision_before_the_service_is_updated() {
+    let mut scene = Scene::of_tasks(MIGRATES);
+    assert_eq!(scene.registered(2), ["event: web/hello registered hello:2", PREPARES, "commit"]);
+    scene.committed();
+    assert_eq!(scene.prepared(), ["commit"], "it is on the disk before ECS is told");
+    assert_eq!(scene.committed(), [RUNS]);
+    let request = scene.writes.iter().find_map(|write| match write {
+        Write::RunTask { request, .. } => Some(request.as_ref().clone()),
+        _ => None,
+    });
+    let mut request = request.unwrap();
+    let token = request["clientToken"].take();
+    assert_eq!(token.as_str().unwrap().len(), 64);
+    assert_eq!(
+        request,
+        json!({
+            "cluster": "web", "taskDefinition": arn(2).as_str(), "count": 1, "startedBy": "ecs-deployd", "clientToken": null,
+            "launchType": "FARGATE", "platformVersion": "1.4.0", "enableExecuteCommand": true,
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
+            "tags": [{"key": "team", "value": "a"}],
+            "overrides": {"containerOverrides": [{"name": "app", "command": ["migrate"]}]},
+        })
+    );
+    assert_eq!(scene.started("task/t1"), [STARTED, "commit"]);
+    scene.committed();
+    assert_eq!(scene.after(5), ["read: tasks web/hello task/t1"]);
+    assert_eq!(scene.tasks(Ok(vec![seen("RUNNING", None, "")])), NOTHING_FOLLOWS);
+    assert_eq!(
+        scene.stops(Some(0), "Essential container in task exited"),
+        ["event: web/hello before task 1 succeeded", "read: recheck web/hello", "commit"]
+    );
+    scene.committed();
+    assert_eq!(scene.rechecked(), ["write: update web/hello to hello:2"]);
+    scene.updated();
+    scene.all_committed();
+    scene.rolls("hello", RolloutState::Completed);
+    assert!(scene.watched().contains(&COMPLETED.to_owned()));
+    assert!(scene.known("hello").prepared.is_empty(), "nothing is left of it");
+}
+
+#[test]
+fn a_task_that_fails_holds_the_digest_and_leaves_the_service_alone() {
+    let mut scene = Scene::running(MIGRATES);
+    let why = "exit code 1; Essential container in task exited";
+    let ended = format!(
+        "event: web/hello ended failed hello:2: the before task `migrate` failed: {why} (container app, task t1, log group /ecs/hello, stream web/app/t1)"
+    );
+    assert_eq!(
+        scene.stops(Some(1), "Essential container in task exited"),
+        [
+            format!("event: web/hello before task 1 failed: {why}").as_str(),
+            &ended,
+            "event: web/hello holds hello@b",
+            "commit"
+        ]
+    );
+    assert_eq!(scene.committed(), ["notify: web/hello: deployment failed (hello:latest)"]);
+    assert_eq!(scene.known("hello").held[&repository_key("hello")].digest, digest('b'));
+    assert_eq!(scene.after(60), NOTHING_FOLLOWS, "the service is not touched");
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_fails_it() {
+    let mut scene = Scene::running(MIGRATES);
+    let lines = scene.stops(None, "CannotPullContainerError: no");
+    assert_eq!(lines[0], "event: web/hello before task 1 failed: no exit code; CannotPullContainerError: no");
+}
+
+#[test]
+fn a_task_that_takes_too_long_is_stopped_and_the_rollout_timed_out() {
+    let mut scene = Scene::running(MIGRATES);
+    scene.pass(290);
+    scene.tasks(Ok(vec![seen("RUNNING", None, "")]));
+    let lines = scene.after(10);
+    assert_eq!(lines, ["read: tasks web/hello task/t1", "commit"], "that it is to stop is on the disk first");
+    assert_eq!(scene.committed(), ["write: stop task task/t1 for web/hello"]);
+    let Write::StopTask { id, .. } = scene.writes.remove(0) else { unreachable!() };
+    assert_eq!(scene.handle([Input::TaskStopped { id, answer: Ok(()) }]), NOTHING_FOLLOWS);
+    let stopped = TaskView { stop_code: "UserInitiated".to_owned(), ..seen("STOPPED", Some(0), "too long") };
+    let lines = scene.tasks(Ok(vec![stopped]));
+    assert_eq!(lines[0], "event: web/hello before task 1 timed_out: exit code 0; too long");
+    assert!(
+        lines[1].contains("ended timed_out hello:2: the before task `migrate` was stopped at its timeout of 5m"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_task_that_does_not_stop_is_given_up() {
+    let mut scene = Scene::running(MIGRATES);
+    scene.after(301);
+    scene.all_committed();
+    let lines = scene.after(301);
+    assert_eq!(lines[0], "event: web/hello before task 1 timed_out: it was told to stop, and has not stopped since");
+}
+
+#[test]
+fn resources_that_are_short_for_a_moment_are_waited_for_until_the_timeout() {
+    let mut scene = Scene::about_to_run(MIGRATES);
+    scene.all_committed();
+    let short = || Ok(Started::Nothing(vec!["RESOURCE:MEMORY".to_owned()]));
+    let (_, first) = scene
+        .writes
+        .iter()
+        .find_map(|write| match write {
+            Write::RunTask { id, request } => Some((id.clone(), request.clone())),
+            _ => None,
+        })
+        .unwrap();
+    assert_eq!(scene.started_as(short()), ["event: web/hello call failed, next in 1 s", "commit"]);
+    scene.committed();
+    assert_eq!(scene.after(1), [RUNS]);
+    let (id, second) = scene.run_task();
+    assert_ne!(first["clientToken"], second["clientToken"], "nothing was started by the first one");
+    scene.handle([Input::TaskStarted { id, answer: short() }]);
+    scene.all_committed();
+    scene.after(300);
+    let lines = scene.started_as(short());
+    assert_eq!(lines[0], "event: web/hello before task 1 not_started: RESOURCE:MEMORY");
+    assert!(
+        lines[1].contains("ended failed hello:2: the before task `migrate` was not started: RESOURCE:MEMORY"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn other_failures_are_final() {
+    for answer in [
+        Ok(Started::Nothing(vec!["INACTIVE".to_owned()])),
+        Err(error(Fault::Refused)),
+        Err(AwsError { code: "ConflictException".to_owned(), ..error(Fault::Unavailable) }),
+    ] {
+        let mut scene = Scene::about_to_run(MIGRATES);
+        scene.all_committed();
+        let lines = scene.started_as(answer.clone());
+        assert!(lines[0].starts_with("event: web/hello before task 1 not_started"), "{answer:?}: {lines:?}");
+    }
+}
+
+#[test]
+fn after_an_answer_that_was_lost_the_same_is_sent_again() {
+    for fault in [Fault::Unavailable, Fault::Throttled, Fault::Denied, Fault::Credentials] {
+        let mut scene = Scene::about_to_run(MIGRATES);
+        scene.all_committed();
+        let (id, first) = scene.run_task();
+        let answer = Err(error(fault));
+        assert_eq!(scene.handle([Input::TaskStarted { id, answer }]).len(), 1);
+        assert_eq!(scene.after(60), [RUNS]);
+        assert_eq!(scene.run_task().1, first, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_restart_takes_each_step_up_where_it_was() {
+    let config = with(MIGRATES);
+    let mut scene = Scene::of_tasks(MIGRATES);
+    scene.registered(2);
+    scene.all_committed();
+    assert_eq!(scene.progress(), TaskProgress::Preparing);
+    let mut again = scene.restarted(&config);
+    assert_eq!(again.begun(), [PREPARES, "commit"]);
+
+    scene.prepared();
+    scene.all_committed();
+    let (_, first) = scene.run_task();
+    let mut again = scene.restarted(&config);
+    again.begun();
+    assert_eq!(again.committed(), [RUNS]);
+    assert_eq!(again.run_task().1, first, "the same request with the same token");
+    // Another configuration does not change what is on its way.
+    let mut again = scene.restarted(&with("[[repository.service.before]]\ncommand = [\"other\"]\n"));
+    again.begun();
+    again.committed();
+    assert_eq!(again.run_task().1, first);
+
+    let mut scene = Scene::running(MIGRATES);
+    let mut again = scene.restarted(&config);
+    again.begun();
+    assert_eq!(again.all_committed(), NOTHING_FOLLOWS, "a task whose ARN is known is never run again");
+    assert_eq!(again.after(5), ["read: tasks web/hello task/t1"]);
+    assert_eq!(again.stops(Some(0), "")[0], "event: web/hello before task 1 succeeded");
+
+    scene.stops(Some(0), "");
+    scene.all_committed();
+    let mut again = scene.restarted(&config);
+    assert_eq!(again.begun(), ["read: inspect web/hello (registered hello:2)", "commit"]);
+    again.inspected(Some(2));
+    assert_eq!(again.all_committed(), ["write: update web/hello to hello:2"], "the task is not run again");
+}
+
+#[test]
+fn a_task_that_ecs_does_not_know_any_more_has_failed() {
+    let mut scene = Scene::running(MIGRATES);
+    for _ in 0..3 {
+        let lines = scene.tasks(Ok(Vec::new()));
+        assert!(lines[0].starts_with("event: web/hello call failed"), "one answer is not believed: {lines:?}");
+        scene.pass(30);
+    }
+    let lines = scene.tasks(Ok(Vec::new()));
+    assert!(lines[0].contains("before task 1 failed: ECS does not know the task any more"), "{lines:?}");
+    assert!(lines[1].contains("ended failed"), "{lines:?}");
+}
+
+#[test]
+fn a_newer_push_waits_for_the_end_of_a_task() {
+    let mut scene = Scene::running(MIGRATES);
+    scene.push("latest", 'c');
+    scene.all_committed();
+    assert_eq!(scene.tasks(Ok(vec![seen("RUNNING", None, "")])), NOTHING_FOLLOWS);
+    let lines = scene.stops(Some(1), "");
+    assert!(lines.contains(&"read: observe web/hello for hello:latest".to_owned()), "{lines:?}");
+    let decided = "event: web/hello decided hello:latest@c, from hello:1, back to hello:1";
+    assert_eq!(scene.observed("hello")[0], decided);
+}
+
+#[test]
+fn a_task_that_failed_beside_a_rollout_under_way_leaves_that_one_alone() {
+    let mut scene = Scene::of(HELLO);
+    scene.push("latest", 'b');
+    scene.committed();
+    scene.observed("hello");
+    scene.all_committed();
+    scene.registered(2);
+    scene.all_committed();
+    scene.updated();
+    scene.all_committed();
+    scene.reload(&with(MIGRATES));
+    scene.all_committed();
+    scene.push("latest", 'c');
+    scene.committed();
+    scene.observed("hello");
+    scene.all_committed();
+    scene.registered(3);
+    scene.all_committed();
+    scene.prepared_as(|prepared| prepared.service = None);
+    assert_eq!(scene.known("hello").held[&repository_key("hello")].digest, digest('c'), "the hold stays");
+    scene.all_committed();
+    assert_eq!(scene.after(5), ["read: watch web/hello d2"], "what ECS rolls is watched");
+}
+
+#[test]
+fn what_has_run_for_a_push_does_not_run_for_it_again() {
+    let mut scene = Scene::running(MIGRATES);
+    // Somebody changes the service while the task runs.
+    scene.interfered("hello", 1);
+    scene.ecs("hello").task_definition = arn(7);
+    scene.revisions.insert(7, vec![("app".to_owned(), image_of(&repository_key("hello"), 'a'))]);
+    scene.stops(Some(0), "");
+    scene.all_committed();
+    assert_eq!(scene.rechecked(), ["read: inspect web/hello (registered hello:2)"]);
+    let lines = scene.inspected(None);
+    assert!(lines.iter().any(|line| line.contains("ended superseded")), "{lines:?}");
+    scene.all_committed();
+    let decided = "event: web/hello decided hello:latest@b, from hello:7, back to hello:7";
+    assert_eq!(scene.observed("hello")[0], decided);
+    scene.all_committed();
+    scene.registered(8);
+    assert_eq!(scene.all_committed(), ["write: update web/hello to hello:8"], "no second migration");
+}
+
+#[test]
+fn the_same_image_pushed_again_runs_it_again() {
+    let mut scene = Scene::running(MIGRATES);
+    scene.stops(Some(0), "");
+    scene.all_committed();
+    scene.rechecked();
+    scene.updated();
+    scene.all_committed();
+    scene.rolls("hello", RolloutState::Completed);
+    scene.watched();
+    scene.all_committed();
+    scene.pass(60);
+    for (letter, revision) in [('a', 3), ('b', 4)] {
+        scene.push("latest", letter);
+        scene.committed();
+        scene.observed("hello");
+        scene.all_committed();
+        let lines = scene.registered(revision);
+        assert!(lines.contains(&format!("read: task for web/hello of hello:{revision}")), "{lines:?}");
+        scene.all_committed();
+        scene.prepared();
+        scene.all_committed();
+        scene.started("task/t1");
+        scene.all_committed();
+        scene.stops(Some(0), "");
+        scene.all_committed();
+        scene.rechecked();
+        scene.updated();
+        scene.all_committed();
+        scene.rolls("hello", RolloutState::Completed);
+        scene.watched();
+        scene.all_committed();
+        scene.pass(60);
+    }
+}
+
+#[test]
+fn several_tasks_run_one_after_the_other() {
+    let second = MIGRATES.replace("migrate", "seed");
+    let mut scene = Scene::running(&format!("{MIGRATES}{second}"));
+    let lines = scene.stops(Some(0), "");
+    assert_eq!(lines, ["event: web/hello before task 1 succeeded", PREPARES, "commit"]);
+    scene.all_committed();
+    scene.prepared();
+    assert_eq!(scene.all_committed(), ["write: run [\"seed\"] for web/hello from hello:2"]);
+    assert_eq!(scene.started("task/t2")[0], "event: web/hello started before task 2 as task/t2");
+}
+
+#[test]
+fn a_hold_stops_what_no_task_has_begun_and_waits_for_what_one_has() {
+    let hold = || OperatorCommand::Hold { reason: None };
+    let mut scene = Scene::of_tasks(MIGRATES);
+    scene.command(hold());
+    scene.all_committed();
+    let lines = scene.registered(2);
+    assert!(
+        lines.iter().any(|line| line.contains("ended superseded hello:2: an operator holds the service")),
+        "{lines:?}"
+    );
+
+    let mut scene = Scene::running(MIGRATES);
+    scene.command(hold());
+    scene.all_committed();
+    assert_eq!(scene.tasks(Ok(vec![seen("RUNNING", None, "")])), NOTHING_FOLLOWS);
+    scene.stops(Some(0), "");
+    scene.all_committed();
+    let lines = scene.rechecked();
+    assert!(
+        lines.iter().any(|line| line.contains("ended superseded hello:2: an operator holds the service")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_service_that_leaves_the_configuration_is_left_when_its_task_has_ended() {
+    let mut scene = Scene::running(MIGRATES);
+    assert_eq!(scene.reload(OTHER), ["commit"]);
+    scene.all_committed();
+    scene.stops(Some(0), "");
+    scene.all_committed();
+    let lines = scene.rechecked();
+    assert!(lines[0].contains("ended superseded hello:2: the service left the configuration"), "{lines:?}");
+}
+
+#[test]
+fn a_rollback_that_is_ordered_waits_for_a_task_before_a_rollout() {
+    let mut scene = Scene::running(MIGRATES);
+    scene.command(OperatorCommand::Rollback { to: None });
+    scene.all_committed();
+    scene.located();
+    let refused = "reply 1: refused: the task `migrate` runs before a rollout; try again when it has ended";
+    assert_eq!(scene.all_committed(), [refused]);
+}
+
+#[test]
+fn a_task_of_another_family_gets_a_revision_with_the_image() {
+    let tables = "[[repository.service.before]]\ncommand = [\"migrate\"]\nfamily = \"jobs\"\n";
+    let family = |letter, revision| {
+        let containers = json!([
+            {"name": "helper", "image": "busybox"},
+            {"name": "job", "image": image_of(&repository_key("hello"), letter)},
+        ]);
+        let name = format!("arn:aws:ecs:eu-west-1:111111111111:task-definition/jobs:{revision}");
+        let body = json!({"taskDefinitionArn": name, "family": "jobs", "containerDefinitions": containers});
+        TaskDefinition::from_answer(json!({ "taskDefinition": body })).unwrap()
+    };
+    let mut scene = Scene::of_tasks(tables);
+    assert!(scene.registered(2).contains(&format!("{PREPARES} from jobs")));
+    scene.all_committed();
+    assert_eq!(scene.prepared_as(|prepared| prepared.family = Some(Some(family('a', 4)))), ["commit"]);
+    assert_eq!(scene.all_committed(), ["write: register for web/hello: helper=busybox job=hello@b"]);
+    let (ids, _) = scene.registration();
+    let registered: crate::domain::types::TaskDefinitionArn = family('b', 5).arn().clone();
+    let lines = scene.handle([Input::Registered { ids, answer: Ok(registered) }]);
+    assert_eq!(lines, ["event: web/hello registered jobs:5", "commit"]);
+    assert_eq!(scene.all_committed(), ["write: run [\"migrate\"] for web/hello from jobs:5"]);
+    let (_, request) = scene.run_task();
+    assert_eq!(request["overrides"]["containerOverrides"][0]["name"], "job");
+    assert_eq!(request["networkConfiguration"], Value::Null, "it has no network of its own");
+
+    // An answer that was lost: what was registered is found.
+    let mut scene = Scene::of_tasks(tables);
+    scene.registered(2);
+    scene.all_committed();
+    scene.prepared_as(|prepared| prepared.family = Some(Some(family('b', 5))));
+    assert_eq!(scene.all_committed(), ["write: run [\"migrate\"] for web/hello from jobs:5"]);
+
+    for (family, why) in [
+        (None, "ECS knows no task definition family jobs"),
+        (Some(definition(&scene, 1)), "no container of hello:1 takes its image from hello"),
+    ] {
+        let mut scene = Scene::of_tasks(tables);
+        scene.registered(2);
+        scene.all_committed();
+        scene.revisions.insert(1, vec![("app".to_owned(), "nginx".to_owned())]);
+        let family = family.map(|_| definition(&scene, 1));
+        let lines = scene.prepared_as(|prepared| prepared.family = Some(family));
+        assert_eq!(lines[0], format!("event: web/hello before task 1 not_started: {why}"));
+    }
+}
+
+#[test]
+fn a_verification_runs_when_the_rollout_is_complete() {
+    let mut scene = Scene::of_tasks(VERIFIES);
+    scene.registered(2);
+    scene.all_committed();
+    scene.updated();
+    scene.all_committed();
+    scene.rolls("hello", RolloutState::Completed);
+    assert_eq!(scene.watched(), [PREPARES, "commit"]);
+    scene.all_committed();
+    scene.prepared();
+    assert_eq!(scene.all_committed(), ["write: run [\"smoke\"] for web/hello from hello:2"]);
+    assert_eq!(scene.started("task/t1")[0], "event: web/hello started verify task 1 as task/t1");
+    scene.all_committed();
+    let mut failing = scene.restarted(&with(VERIFIES));
+    failing.begun();
+    failing.all_committed();
+    assert!(scene.stops(Some(0), "").contains(&COMPLETED.to_owned()));
+    assert_eq!(scene.all_committed(), ["notify: web/hello: deployed (hello:latest)"]);
+
+    let lines = failing.stops(Some(3), "");
+    assert_eq!(lines[0], "event: web/hello verify task 1 failed: exit code 3");
+    assert_eq!(lines[1], "event: web/hello holds hello@b");
+    assert!(lines[2].contains("ended failed hello:2: the verify task `smoke` failed: exit code 3"), "{lines:?}");
+    assert_eq!(lines[3], "event: web/hello goes back to hello:1");
+    failing.all_committed();
+    failing.inspected(Some(1));
+    assert_eq!(failing.all_committed(), ["write: update web/hello to hello:1"], "a way back runs no tasks");
+}
+
+#[test]
+fn monitoring_comes_before_the_verification() {
+    let mut scene = Scene::of_tasks(&format!("monitor = \"10s\"\n{VERIFIES}"));
+    scene.registered(2);
+    scene.all_committed();
+    scene.updated();
+    scene.all_committed();
+    scene.rolls("hello", RolloutState::Completed);
+    assert_eq!(scene.watched(), ["event: web/hello is monitored for 10 s", "commit"]);
+    scene.all_committed();
+    scene.watched();
+    assert_eq!(scene.watched(), [PREPARES, "commit"]);
+}
+
+#[test]
+fn a_service_without_tasks_is_not_verified() {
+    let mut scene = Scene::of_tasks(VERIFIES);
+    scene.registered(2);
+    scene.all_committed();
+    scene.updated();
+    scene.all_committed();
+    scene.rolls("hello", RolloutState::Completed);
+    scene.ecs("hello").deployments[0].desired = 0;
+    let lines = scene.watched();
+    assert!(lines.iter().any(|line| line.contains("ended completed hello:2: updated, unproven")), "{lines:?}");
+}
+
+#[test]
+fn a_service_of_two_repositories_runs_what_both_have_in_common_once() {
+    let service = "[[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n";
+    let repository =
+        |name: &str| format!("[[repository]]\nname = \"{name}\"\ntags = [\"latest\"]\n{service}{MIGRATES}");
+    let mut scene = Scene::of(&(repository("hello") + &repository("side")));
+    let pages = vec![scene.pushed("hello", "latest", 'b'), scene.pushed("side", "latest", 'c')];
+    scene.page(pages);
+    scene.committed();
+    scene.observed("hello");
+    scene.all_committed();
+    scene.registered(2);
+    scene.all_committed();
+    scene.prepared();
+    scene.all_committed();
+    scene.started("task/t1");
+    scene.all_committed();
+    assert!(scene.stops(Some(0), "").contains(&"read: recheck web/hello".to_owned()), "there is no second one");
+    let key: ServiceKey = service_key("hello");
+    assert_eq!(scene.engine.state().services[&key].prepared.len(), 2);
+    assert_eq!(scene.engine.details().count(), 1);
+    assert_eq!(scene.engine.details().next().unwrap().1.counts, None::<Counts>);
+}
