@@ -70,6 +70,8 @@ def refusal(headers, action):
     message = f"User: arn:aws:sts::111111111111:assumed-role/test is not authorized to perform: {action} on resource: *"
     if "x-amz-target" in headers:
         return 400, "application/x-amz-json-1.1", json.dumps({"__type": "AccessDeniedException", "message": message})
+    if action.startswith("scheduler:"):
+        return 403, "application/json", json.dumps({"__type": "AccessDeniedException", "Message": message})
     error = f"<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{message}</Message></Error>"
     return 403, "text/xml", f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"
 

@@ -3,7 +3,7 @@
 use local_aws::ECS;
 use serde_json::{Value, json};
 
-use crate::daemon::{Home, wait_for};
+use crate::daemon::{Home, wait_for, wait_within};
 use crate::scene::{ACCOUNT, REGION, Scene, name};
 
 const EVENTS: &str = "AWSEvents";
@@ -75,6 +75,83 @@ fn a_service_that_is_listed_otherwise_than_its_tag_says_is_an_error_at_the_start
     let (code, log) = home.run(&["run"]);
     assert_eq!(code, 2, "{log}");
     assert!(log.contains("web/hello-0") && log.contains("\"stable\"") && log.contains("other tags"), "{log}");
+}
+
+/// A schedule that runs tasks of a revision, or something else.
+fn create_schedule(scene: &Scene, name: &str, runs: &Value) {
+    let cluster = format!("arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/web");
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/schedules");
+    let schedule = json!({
+        "ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": cluster, "RoleArn": role, "EcsParameters": {"TaskDefinitionArn": runs}},
+    });
+    scene.client.rest("scheduler", "POST", &format!("/schedules/{name}"), &schedule).unwrap();
+}
+
+fn follows(scene: &Scene, names: &[&str]) -> String {
+    let schedules = names.iter().map(|name| format!("[[repository.schedule]]\nscheduler = \"{name}\"\n"));
+    head(scene) + "[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n" + &schedules.collect::<String>()
+}
+
+#[test]
+fn a_schedule_that_cannot_follow_is_found_by_check_and_refused() {
+    let scene = Scene::new(1);
+    let revision = scene.client.describe_service("web", &name(0)).unwrap()["taskDefinition"].clone();
+    create_schedule(&scene, "nightly", &revision);
+    create_schedule(&scene, "lambda", &json!("arn:aws:lambda:eu-west-1:111111111111:function:x"));
+    let home = Home::new(&follows(&scene, &["nightly", "lambda", "nightli"]));
+    let file = std::fs::read_to_string(home.path("config.toml")).unwrap();
+    let line_of = |name: &str| file.lines().position(|line| line.contains(&format!("{name}\""))).unwrap() as u64;
+    let output = home.command(&["check", "--json"]).output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = found["findings"].as_array().unwrap().iter();
+    let errors: Vec<(&str, u64)> = findings
+        .filter(|finding| finding["severity"] == "error")
+        .map(|finding| (finding["code"].as_str().unwrap(), finding["line"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(errors, [("unrollable", line_of("lambda")), ("unknown_schedule", line_of("nightli"))], "{found:#}");
+    let daemon = home.start();
+    daemon.wait_until_ready();
+    scene.push("v1");
+    for (label, outcome) in [("nightly", "updated"), ("lambda", "refused"), ("nightli", "refused")] {
+        let series = format!("ecs_deployd_schedule_updates_total{{outcome=\"{outcome}\",schedule=\"{label}\"}}");
+        daemon.wait_for_metric(&series, 1.0);
+    }
+    daemon.wait_for_log("there is no such schedule or rule");
+    let status = home.command(&["status"]).output().unwrap();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("schedule/nightli") && status.contains("there is no such schedule or rule"), "{status}");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_schedule_that_may_not_be_written_is_written_once_it_may() {
+    let mut scene = Scene::new(1);
+    scene.denies = true;
+    let revision = scene.client.describe_service("web", &name(0)).unwrap()["taskDefinition"].clone();
+    create_schedule(&scene, "nightly", &revision);
+    let home = Home::new(&follows(&scene, &["nightly"]));
+    let allow = |denied: &str| {
+        let actions = ecs_deployd::domain::permission::GRANTS.iter().map(|grant| grant.action);
+        scene.aws.allow_only(actions.filter(|action| *action != denied)).unwrap();
+    };
+    allow("scheduler:GetSchedule");
+    let (code, _) = home.run(&["check"]);
+    assert_eq!(code, 1);
+    allow("scheduler:UpdateSchedule");
+    let daemon = home.start();
+    daemon.wait_until_ready();
+    scene.push("v1");
+    daemon.wait_for_metric(r#"ecs_deployd_schedule_updates_total{outcome="failed",schedule="nightly"}"#, 1.0);
+    daemon.wait_for_log("allow scheduler:UpdateSchedule");
+    allow("");
+    wait_within(std::time::Duration::from_secs(120), "the schedule is written", || {
+        let after =
+            scene.client.rest("scheduler", "GET", "/schedules/nightly?groupName=default", &Value::Null).unwrap();
+        (after["Target"]["EcsParameters"]["TaskDefinitionArn"] != revision).then_some(())
+    });
+    daemon.wait_for_metric(r#"ecs_deployd_schedule_updates_total{outcome="updated",schedule="nightly"}"#, 1.0);
+    assert!(daemon.stop().success());
 }
 
 #[test]

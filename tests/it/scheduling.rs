@@ -207,6 +207,30 @@ async fn what_somebody_else_changes_stays_changed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_schedule_waits_at_its_gates_for_a_service_to_run_the_image_and_for_an_operator() {
+    const SCHEDULE: &str = "[[repository.schedule]]\nscheduler = \"nightly\"\nafter = [\"web/hello\"]\nbake = \"5m\"\napproval = \"required\"\n";
+    let text = rule("hello", "tags = [\"latest\"]", "hello") + SCHEDULE;
+    let scene = Scene::hello().configured(&text);
+    let before = scene.world.register("job", &[("app", &format!("{}@{}", image_uri("hello"), scene.v0))]);
+    scene.world.set_schedule("default", "nightly", &schedule(&before));
+    let scene = scene.started().await;
+    let v1 = scene.push("v1");
+    let waits = |gate: &str| {
+        scene
+            .metric(&format!("ecs_deployd_waiting{{cluster=\"schedule\",gate=\"{gate}\",service=\"default/nightly\"}}"))
+    };
+    pass(120).await;
+    assert_eq!((scene.runs(), named(&scene.world), waits("after")), (Some(v1.clone()), before.clone(), 1.0));
+    pass(400).await;
+    assert_eq!((named(&scene.world), waits("approval")), (before, 1.0), "the service has run it for long enough");
+    let approve = OperatorCommand::Approve { image: None };
+    scene.process().order("schedule/nightly", approve).await.unwrap();
+    pass(30).await;
+    assert_eq!(image_named(&scene.world, &named(&scene.world)), v1);
+    assert_eq!(counted(&scene, "nightly", "updated"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn killed_at_every_moment_it_registers_one_revision_and_is_written() {
     for milliseconds in (0..60).map(|step| step * 50) {
         let mut scene = scheduled();
