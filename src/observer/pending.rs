@@ -1,7 +1,7 @@
 //! What pending pushes need to be decided: what ECR says of the images, and what ECS says of the services.
 //!
 //! Round trips are what this costs, so all that can be asked at once is: first the images and the services, then the revisions, and the tasks
-//! of those whose revision names an image by tag. The reads of one round are shared over all its services and clusters: what a tag of a
+//! of those whose revision names an image by tag (decision 12). The reads of one round are shared over all its services and clusters: what a tag of a
 //! repository points to and what a revision says is asked once.
 
 use std::collections::{BTreeMap, BTreeSet};
