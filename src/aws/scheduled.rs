@@ -71,14 +71,9 @@ impl WithSchedules {
     }
 
     /// The revision by which targets are judged: the lowest one of a family, as long as they differ; of several families, that of the first
-    /// one with an image in ECR.
+    /// one by name with an image in ECR, as the order of the targets is not the same in each answer.
     async fn judged_by(&self, named: &[Named]) -> Result<Option<TaskDefinitionArn>, AwsError> {
-        let mut families: Vec<&str> = Vec::new();
-        for one in named {
-            if !families.contains(&one.family()) {
-                families.push(one.family());
-            }
-        }
+        let families: BTreeSet<&str> = named.iter().map(Named::family).collect();
         let mut first = None;
         for family in &families {
             let of_family = named.iter().filter(|one| one.family() == *family);

@@ -153,6 +153,9 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         ServiceEvent::RevisionRegistered(revision) => {
             of_service!(info, key, %revision, "registered the new revision");
         }
+        ServiceEvent::ServiceUpdated { revision, .. } if key.schedule().is_some() => {
+            of_service!(info, key, %revision, "set the schedule to the revision, which its next task runs");
+        }
         ServiceEvent::ServiceUpdated { revision, deployment } => {
             of_service!(info, key, %revision, %deployment, "updated the service; ECS rolls it out");
         }

@@ -120,9 +120,9 @@ fn of_schedule(metrics: &Metrics, key: &ServiceKey, event: &ServiceEvent) {
             OutcomeKind::Refused | OutcomeKind::Failed | OutcomeKind::TimedOut => Some(ScheduleOutcome::Failed),
             OutcomeKind::RolledBack | OutcomeKind::Superseded => None,
         }
-    } else if let ServiceEvent::PushSkipped { reason, .. } = event {
+    } else if let ServiceEvent::PushSkipped { push, reason, .. } = event {
         let refused = [SkipReason::ServiceMissing, SkipReason::NoContainer, SkipReason::Downtime];
-        refused.contains(reason).then_some(ScheduleOutcome::Refused)
+        (refused.contains(reason) && !push.is_order()).then_some(ScheduleOutcome::Refused)
     } else if let ServiceEvent::CallFailed { error, repeated: false, .. } = event {
         let is_not_taken = error.fault != Fault::Throttled && not_taken.contains(&error.operation);
         is_not_taken.then_some(ScheduleOutcome::Failed)
