@@ -222,7 +222,8 @@ async fn running(
                     revisions.insert(key.clone(), view.task_definition.as_str().to_owned())
                 }
                 Some(Err(why)) => return Err(unknown(why.to_string())),
-                None => return Err(unknown(key.absence().to_owned())),
+                None if key.schedule().is_some() => return Err(unknown(key.absence().to_owned())),
+                None => return Err(unknown(format!("there is no such service in the cluster {}", key.cluster))),
             };
         }
     }

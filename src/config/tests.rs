@@ -106,7 +106,7 @@ fn a_schedule_stands_among_the_services_by_the_name_that_is_written() {
         ),
         (
             "scheduler = \"a\"\nmonitor = \"1m\"\n",
-            "c.toml:6: repository[0].schedule[0].monitor: unknown key; did you mean container?",
+            "c.toml:6: repository[0].schedule[0].monitor: unknown key; known here: after, approval, aws, bake, container, freeze, order, regex, rule, scan, scan_timeout, scheduler, semver, signed_by, tags, windows",
         ),
         (
             "scheduler = \"a\"\nafter = [\"web/hello\"]\n",

@@ -194,6 +194,26 @@ async fn operators_hold_release_deploy_and_go_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn receivers_are_told_of_a_schedule_by_its_name() {
+    const OPS: &str = "arn:aws:sns:eu-west-1:111111111111:ops";
+    let receiver =
+        |services: &str| format!("[[notify]]\nname = \"ops\"\nsns = \"{OPS}\"\nservices = [\"{services}\"]\n");
+    for (services, expected) in [("schedule/nightly", 1), ("schedule/default/*", 1), ("web/*", 0)] {
+        let scene = scheduled().with(&receiver(services)).started().await;
+        scene.push("v1");
+        pass(60).await;
+        let messages = scene.world.messages(OPS);
+        assert_eq!(messages.len(), expected, "{services}");
+        for message in messages {
+            let told: Value = serde_json::from_str(&message.text).unwrap();
+            let deployment = &told["deployment"];
+            let named = [&deployment["cluster"], &deployment["service"], &deployment["result"]];
+            assert_eq!(named, ["schedule", "default/nightly", "completed"], "{told:#}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_else_changes_stays_changed() {
     let scene = scheduled().started().await;
     scene.push("v1");
