@@ -506,6 +506,12 @@ mod tests {
         metrics.service_counts(&key, ServiceCounts { held: 1, configured: true, ..ServiceCounts::default() });
         metrics.polled(&second, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
         metrics.expect(&[&second], &[], &[], Detail::default());
+        // It leaves while it rolls, and its rollout ends afterwards.
+        for rolling in [1, 0] {
+            metrics.service_counts(&key, ServiceCounts { rolling, ..ServiceCounts::default() });
+            let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+            assert_eq!(text.contains("deployments_in_progress{"), rolling == 1, "{text}");
+        }
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
         for gone in ["timestamp_seconds{aws=\"first\"}", "held{", "in_progress{", "undecided{", "deployments_total{"] {
             assert!(!text.contains(gone), "{gone} is still in\n{text}");
