@@ -383,6 +383,11 @@ impl Inspection<'_> {
         if let Some(why) = &snapshot.unrollable {
             return Finding::new(Severity::Error, "unrollable", subject, why, "take it out of the configuration");
         }
+        if key.schedule().is_some() {
+            let message = "there is no such schedule or rule in this account and Region";
+            let remedy = "correct its name, with its group or event bus before it, or its `aws`";
+            return Finding::new(Severity::Error, "unknown_schedule", subject, message, remedy);
+        }
         let Some(context) = self.contexts.get(&key.aws) else {
             return Finding::new(Severity::Error, "unknown_service", subject, "its AWS context is not there", "add it");
         };

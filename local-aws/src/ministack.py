@@ -38,6 +38,8 @@ def actions(headers, scope, body):
         operation = headers["x-amz-target"].rsplit(".", 1)[-1]
     elif form:
         operation = urllib.parse.parse_qs(body.decode()).get("Action", ["?"])[0]
+    elif service == "scheduler":
+        operation = {"GET": "GetSchedule", "PUT": "UpdateSchedule"}.get(scope["method"], scope["method"])
     else:
         operation = f"{scope['method']} {scope['path']}"
     if operation == "TransactWriteItems":
@@ -48,7 +50,8 @@ def actions(headers, scope, body):
     # A batch needs the permission for what it has a batch of.
     if service == "sqs":
         operation = operation.removesuffix("Batch")
-    needed = [f"{service}:{operation}"]
+    # The name by which the API signs, and that of its actions.
+    needed = [f"{'tag' if service == 'tagging' else service}:{operation}"]
     if operation == "RegisterTaskDefinition":
         definition = json.loads(body)
         if definition.get("taskRoleArn") or definition.get("executionRoleArn"):
@@ -72,6 +75,8 @@ def refusal(headers, action):
     message = f"User: arn:aws:sts::111111111111:assumed-role/test is not authorized to perform: {action} on resource: *"
     if "x-amz-target" in headers:
         return 400, "application/x-amz-json-1.1", json.dumps({"__type": "AccessDeniedException", "message": message})
+    if action.startswith("scheduler:"):
+        return 403, "application/json", json.dumps({"__type": "AccessDeniedException", "Message": message})
     error = f"<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{message}</Message></Error>"
     return 403, "text/xml", f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"
 

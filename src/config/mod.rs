@@ -13,6 +13,7 @@ mod names;
 mod notify;
 mod places;
 mod reader;
+mod schedules;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -37,5 +37,6 @@ mod replicas;
 mod runbook;
 mod running;
 mod starting;
+mod targets;
 mod tasks;
 mod wrong_clock;

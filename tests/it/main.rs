@@ -31,6 +31,7 @@ mod polling;
 mod queue;
 mod replicas;
 mod scene;
+mod scheduling;
 mod simulation;
 mod simulation_of_gates;
 mod tasks;

@@ -13,6 +13,7 @@ mod limits;
 mod one_off;
 mod queue;
 pub mod rng;
+mod schedules;
 mod table;
 mod tagging;
 mod topics;
@@ -94,6 +95,10 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    /// Schedules, by group and name.
+    schedules: BTreeMap<(String, String), serde_json::Map<String, Value>>,
+    /// The targets of rules, by bus and name.
+    rules: BTreeMap<(String, String), Vec<Value>>,
     one_off: one_off::OneOff,
     queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
@@ -140,6 +145,8 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            rules: BTreeMap::new(),
             one_off: one_off::OneOff::default(),
             queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
@@ -184,6 +191,7 @@ impl World {
             queue: Arc::new(self.clone()),
             identity: Arc::new(self.clone()),
             tagging: Arc::new(self.clone()),
+            schedules: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }
