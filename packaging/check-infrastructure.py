@@ -27,6 +27,7 @@ TYPES = {
     "AWS::SQS::Queue": "aws_sqs_queue",
     "AWS::SQS::QueuePolicy": "aws_sqs_queue_policy",
     "AWS::Events::Rule": "aws_cloudwatch_event_rule",
+    "AWS::DynamoDB::Table": "aws_dynamodb_table",
 }
 # What is a property of something else in CloudFormation.
 PARTS = {"aws_iam_role_policy_attachment", "aws_efs_backup_policy", "aws_cloudwatch_event_target"}

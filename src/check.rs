@@ -17,7 +17,7 @@ use crate::aws::{
     self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectError, Contexts, Fault, LookupPage, Patience, Window,
 };
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Places};
+use crate::config::{Config, Places, StatePlace};
 use crate::daemon::SAFE_OVERLAP;
 use crate::discoverer::{self, LookedOnce};
 use crate::domain::discovery::Doubt;
@@ -31,7 +31,9 @@ use crate::domain::types::{ContextName, Digest, ServiceKey};
 use crate::domain::view::RepositoryView;
 use crate::engine::Observation;
 use crate::metrics::Metrics;
+use crate::place;
 use crate::plan;
+use crate::wording::chain;
 
 /// Services for which the calls are tried that hardly ever are made: one is like the next.
 const RARE_CALLS: usize = 20;
@@ -70,7 +72,23 @@ pub async fn inspect(config: &Arc<Config>, places: &Places) -> Result<Vec<Placed
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = Common::new(Arc::clone(&metrics), Arc::default(), Arc::default());
     let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
-    Ok(look(config, places, &contexts, now).await)
+    let mut found = of_table(config, &common).await;
+    found.extend(look(config, places, &contexts, now).await);
+    Ok(found)
+}
+
+/// Whether the table can hold the state, where there is one.
+async fn of_table(config: &Config, common: &Common) -> Vec<Placed> {
+    let Some(settings) = config.state.place.table() else { return Vec::new() };
+    let subject = format!("table {}", settings.name);
+    match place::look(config, settings, common).await {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            let remedy = "nothing is deployed before the table can be used";
+            let finding = Finding::new(Severity::Error, "table", subject, chain(&error), remedy);
+            vec![Placed { line: None, finding }]
+        }
+    }
 }
 
 /// The same with everything given.
@@ -127,7 +145,11 @@ impl Inspection<'_> {
             let remedy = "none needed, if that is meant: nothing can be changed there";
             self.add(None, Finding::new(Severity::Note, "listens_to_all", "http.listen", message, remedy));
         }
-        let folder = self.config.state.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let file = match &self.config.state.place {
+            StatePlace::File(path) => Some(path),
+            StatePlace::Table(_) => None,
+        };
+        let folder = file.and_then(|path| path.parent()).filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             let message = format!("there is no folder {}", folder.display());
             let remedy = "create it for the user that ecs-deployd runs as";
@@ -373,6 +395,11 @@ impl Inspection<'_> {
         let subject = self.config.name_of(key);
         if let Some(why) = &snapshot.unrollable {
             return Finding::new(Severity::Error, "unrollable", subject, why, "take it out of the configuration");
+        }
+        if key.schedule().is_some() {
+            let message = "there is no such schedule or rule in this account and Region";
+            let remedy = "correct its name, with its group or event bus before it, or its `aws`";
+            return Finding::new(Severity::Error, "unknown_schedule", subject, message, remedy);
         }
         let Some(context) = self.contexts.get(&key.aws) else {
             return Finding::new(Severity::Error, "unknown_service", subject, "its AWS context is not there", "add it");

@@ -5,10 +5,12 @@
 #![expect(clippy::disallowed_methods, reason = "this is the module that the others go through")]
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 pub use tokio::time::Instant;
 
 /// A source of wall-clock time.
@@ -89,6 +91,22 @@ impl Clock for CorrectedClock {
 #[must_use]
 pub fn instant() -> Instant {
     Instant::now()
+}
+
+/// For how long the machine was suspended since it was started, in tenths of a second. The monotonic clock stands still meanwhile, and the
+/// time of everybody else does not. It never shrinks.
+#[must_use]
+pub fn suspended() -> Duration {
+    static LONGEST: AtomicU64 = AtomicU64::new(0);
+    let tenths = |id| {
+        let time = clock_gettime(id);
+        u64::try_from(time.tv_sec).unwrap_or_default() * 10
+            + u64::try_from(time.tv_nsec / 100_000_000).unwrap_or_default()
+    };
+    // In this order, so that the time between the two readings is not taken for a suspension.
+    let since_boot = tenths(ClockId::Boottime);
+    let now = since_boot.saturating_sub(tenths(ClockId::Monotonic));
+    Duration::from_millis(100 * LONGEST.fetch_max(now, Ordering::Relaxed).max(now))
 }
 
 /// Sleeps for a while.

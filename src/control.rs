@@ -286,6 +286,12 @@ pub enum Unreachable {
     },
 }
 
+/// The user that this process runs as, by name where the machine's own list of users has one.
+#[must_use]
+pub fn this_user() -> PrintableText {
+    caller::of(rustix::process::getuid().as_raw())
+}
+
 /// Asks the daemon.
 ///
 /// # Errors

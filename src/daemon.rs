@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -13,32 +14,31 @@ use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
 use crate::admission;
-use crate::aws::{self, ConnectError, Contexts, Patience};
+use crate::aws::{self, ConnectError, Contexts};
 use crate::clock::{self, Clock, CorrectedClock};
-use crate::config::{Config, Source, WhenMissing};
+use crate::config::{Config, Source, StatePlace, WhenMissing};
 use crate::control::{NotOpened, Socket};
-use crate::deployer::{self, Deployer, Inbox, Parts, Reload};
+use crate::deployer::{self, Request};
 use crate::discoverer;
-use crate::domain::discovery::{Doubt, Look};
+use crate::domain::discovery::Doubt;
 use crate::domain::state::State;
-use crate::domain::types::{ContextName, ServiceKey};
+use crate::domain::types::ServiceKey;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::notify::Notifier;
-use crate::queue;
-use crate::scheduler::{self, Shared};
 use crate::signals::{self, Wish};
-use crate::state_store::{self, Found, StateStore, StateStoreError};
-use crate::wording::{chain, counted};
+use crate::state_store::{Found, StateStore, StateStoreError};
+use crate::wording::counted;
 
 mod connecting;
+mod replica;
+mod supervisor;
+mod work;
+
+use supervisor::{Kept, Supervisor};
+use work::Work;
 
 /// CloudTrail delivers within 15 minutes, as a rule.
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
-/// Pages of events that may wait for the deployer.
-const WAITING_PAGES: usize = 4;
-/// Looks at the tags of services that may wait for it.
-const WAITING_LOOKS: usize = 4;
 /// How long a start waits for the tags of services, which may contradict the configuration.
 const TAGS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a stop waits for notifications to be delivered.
@@ -95,8 +95,13 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
     let common = aws::Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
     let mut wishes = signals::listen().map_err(RunError::Signals)?;
     let config = Arc::new(config);
-    let (state_store, found) = StateStore::open(&config.state.path)?;
-    let state = begin(&config, found, clock.as_ref());
+    let file = match &config.state.place {
+        StatePlace::File(path) => {
+            let (store, found) = StateStore::open(path)?;
+            Some((path.clone(), store, begin(&config, found, clock.now())))
+        }
+        StatePlace::Table(_) => None,
+    };
     let listener = TcpListener::bind(config.http.listen)
         .await
         .map_err(|source| RunError::Listen { address: config.http.listen, source })?;
@@ -112,44 +117,68 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         stopped.clone(),
     ));
     let Some(contexts) = connecting::patiently(&config.aws, &common, &mut wishes).await? else { return Ok(()) };
-    compare_tags(&config, &contexts, &state).await?;
-    let (batches, pages) = mpsc::channel(WAITING_PAGES);
-    let (reloads, reloaded) = mpsc::channel(1);
-    let shared =
-        Shared { clock: Arc::clone(&clock), metrics: Arc::clone(&metrics), health: Arc::clone(&health), batches };
-    let (looks, looked) = mpsc::channel(WAITING_LOOKS);
-    let (sender, deliveries) = mpsc::channel(queue::WAITING_DELIVERIES);
-    let (of_queues, health_of_queues) = (Arc::clone(&metrics), Arc::clone(&health));
-    let queues =
-        queue::Shared { clock: Arc::clone(&clock), metrics: of_queues, health: health_of_queues, deliveries: sender };
-    let mut tasks = Tasks { shared, queues, looks, running: Vec::new() };
-    tasks.start(&config, &contexts, &state);
+    compare_tags(&config, &contexts, file.as_ref().map(|(_, _, state)| state)).await?;
     info!(
-        version = env!("CARGO_PKG_VERSION"), config = %source.name(), state = %config.state.path.display(), http = %address,
-        repositories = config.repositories.len(), services = config.services().count(), contexts = config.polled_contexts().len(), "started"
+        version = env!("CARGO_PKG_VERSION"), config = %source.name(), state = %config.state.place, http = %address,
+        repositories = config.repositories.len(), services = config.services().count(),
+        contexts = config.polled_contexts().len(), "started"
     );
     warn_of_doubtful(&config);
     tokio::spawn(admission::warn_of_policies(Arc::clone(&config), contexts.clone()));
-    let notifier = Notifier::start(&config.notify, &contexts, &metrics);
-    let parts = Parts {
-        config: Arc::clone(&config),
-        contexts,
-        state_store: Arc::new(state_store),
-        state,
-        clock,
-        metrics: Arc::clone(&metrics),
-        health: Arc::clone(&health),
-        notifier: notifier.clone(),
-    };
     if let Some(socket) = control {
-        drop(tokio::spawn(socket.serve(asks, stopped.clone())));
+        drop(tokio::spawn(socket.serve(asks, stopped)));
     }
-    let inbox = Inbox { batches: pages, deliveries, reloads: reloaded, looks: looked, requests, stop: stopped };
-    let deployer = tokio::spawn(Deployer::new(parts).run(inbox));
-    notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&config))]);
-    let state_path = config.state.path.clone();
-    let supervisor = Supervisor { source, config, state_path, tasks, reloads, common, metrics, health, notifier };
-    supervisor.supervise(&mut wishes, deployer, http, &stop).await
+    let mut process = Process { source, config, contexts, clock, common, metrics, health, wishes, requests, http };
+    let ended = match file {
+        Some((path, store, state)) => process.run_alone(path, store, state).await,
+        None => process.run_as_replica().await,
+    };
+    let _ = stop.send(true);
+    ended
+}
+
+/// What lives as long as the process does.
+#[derive(Debug)]
+struct Process {
+    source: Source,
+    config: Arc<Config>,
+    contexts: Contexts,
+    clock: Arc<dyn Clock>,
+    common: aws::Common,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    wishes: mpsc::UnboundedReceiver<Wish>,
+    requests: mpsc::Receiver<Request>,
+    http: JoinHandle<()>,
+}
+
+impl Process {
+    /// With a state file, which is this process's alone.
+    async fn run_alone(&mut self, path: PathBuf, store: StateStore, state: State) -> Result<(), RunError> {
+        self.metrics.leads(true);
+        let work = Work::begin(self, self.contexts.clone(), Arc::new(store), state);
+        self.tell_ready();
+        let mut supervisor = Supervisor { process: self, work, kept: Kept::File(path) };
+        supervisor.supervise().await?;
+        supervisor.stop(None).await
+    }
+
+    fn tell_ready(&self) {
+        notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&self.config))]);
+    }
+
+    /// Tells systemd's watchdog that every task goes through its loop.
+    fn feed_watchdog(&self) {
+        match self.health.alive() {
+            Ok(()) => notify(&[NotifyState::Watchdog]),
+            Err(text) => error!(reason = text, "systemd's watchdog is not fed"),
+        }
+    }
+}
+
+/// From one look at the tasks, and one word to systemd's watchdog, to the next.
+fn look_every() -> Duration {
+    sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |within| within / 3).max(Duration::from_millis(100))
 }
 
 /// Services that are listed in the configuration and found by their tag, with other values.
@@ -158,7 +187,9 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
 pub struct Contradiction(Vec<String>);
 
 /// Compares the tags of services with the list in the configuration, as far as AWS can be asked now. What comes up later is told in the log.
-async fn compare_tags(config: &Config, contexts: &Contexts, state: &State) -> Result<(), Contradiction> {
+async fn compare_tags(config: &Config, contexts: &Contexts, state: Option<&State>) -> Result<(), Contradiction> {
+    let nothing = State::default();
+    let state = state.unwrap_or(&nothing);
     match clock::within(TAGS_WITHIN, discoverer::doubts(config, contexts, state)).await {
         Some(Ok(doubts)) => refuse_contradictions(config, &doubts),
         Some(Err(error)) => {
@@ -197,12 +228,12 @@ async fn open_control(path: &Path) -> Result<Option<Socket>, RunError> {
 }
 
 /// The state to begin with, and a word about it.
-pub(crate) fn begin(config: &Arc<Config>, found: Found, clock: &dyn Clock) -> State {
+pub(crate) fn begin(config: &Arc<Config>, found: Found, now: Timestamp) -> State {
     let found = match found {
         Found::State(state) => Some(*state),
         Found::Missing => None,
     };
-    let beginning = deployer::begin(found, config, clock.now());
+    let beginning = deployer::begin(found, config, now);
     match (beginning.fresh, config.state.when_missing) {
         (true, WhenMissing::Ignore) => info!("there is no state yet: pushes made before this start are not deployed"),
         (true, WhenMissing::Reconcile) => {
@@ -249,180 +280,6 @@ fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         debug!(%error, "systemd could not be told");
     }
-}
-
-/// The sources of pushes, and what they need.
-#[derive(Debug)]
-struct Tasks {
-    shared: Shared,
-    queues: queue::Shared,
-    looks: mpsc::Sender<Look>,
-    running: Vec<(ContextName, JoinHandle<()>)>,
-}
-
-impl Tasks {
-    fn start(&mut self, config: &Config, contexts: &Contexts, state: &State) {
-        let polled = config.polled_contexts();
-        self.shared.health.expect(&polled, config.poll.interval);
-        self.shared.health.expect_queues(&config.contexts_with_queues());
-        for scheduler in scheduler::all(config, contexts, state, &self.shared) {
-            self.running.push((scheduler.context.clone(), tokio::spawn(scheduler.run())));
-        }
-        for auditor in scheduler::auditors(config, contexts, state, &self.shared) {
-            self.running.push((auditor.context().clone(), tokio::spawn(auditor.run())));
-        }
-        for reader in queue::readers(config, contexts, &self.queues) {
-            self.running.push((reader.context().clone(), tokio::spawn(reader.run())));
-        }
-        for discoverer in discoverer::all(config, contexts) {
-            self.running.push((discoverer.context().clone(), tokio::spawn(discoverer.run(self.looks.clone()))));
-        }
-    }
-
-    /// Ends the sources. They hold nothing that must be kept.
-    fn end(&mut self) {
-        for (_, task) in self.running.drain(..) {
-            task.abort();
-        }
-    }
-
-    fn ended(&self) -> bool {
-        self.running.iter().any(|(_, task)| task.is_finished())
-    }
-}
-
-/// Keeps the tasks running.
-#[derive(Debug)]
-struct Supervisor {
-    source: Source,
-    config: Arc<Config>,
-    /// The path in force, whatever a reload says.
-    state_path: PathBuf,
-    tasks: Tasks,
-    reloads: mpsc::Sender<Reload>,
-    common: aws::Common,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-    notifier: Notifier,
-}
-
-impl Supervisor {
-    async fn supervise(
-        mut self,
-        wishes: &mut mpsc::UnboundedReceiver<Wish>,
-        mut deployer: JoinHandle<()>,
-        mut http: JoinHandle<()>,
-        stop: &watch::Sender<bool>,
-    ) -> Result<(), RunError> {
-        let watchdog = sd_notify::watchdog_enabled()
-            .map_or(Duration::from_secs(10), |within| within / 3)
-            .max(Duration::from_millis(100));
-        loop {
-            tokio::select! {
-                wish = wishes.recv() => match wish {
-                    Some(Wish::Reload) => self.reload().await,
-                    Some(Wish::Stop) | None => break,
-                },
-                _ = &mut deployer => return Err(RunError::TaskEnded("deployer")),
-                _ = &mut http => return Err(RunError::TaskEnded("HTTP")),
-                () = clock::sleep(watchdog) => {
-                    if self.tasks.ended() {
-                        return Err(RunError::TaskEnded("scheduler"));
-                    }
-                    self.feed_watchdog();
-                }
-            }
-        }
-        notify(&[NotifyState::Stopping, NotifyState::Status("writing down what is under way")]);
-        info!("asked to stop");
-        self.tasks.end();
-        let _ = stop.send(true);
-        let notifier = self.notifier.clone();
-        let to_the_end = async {
-            let ended = deployer.await.map_err(|_| RunError::TaskEnded("deployer"));
-            notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;
-            ended
-        };
-        tokio::select! {
-            ended = to_the_end => ended,
-            _ = wishes_again(wishes) => Err(RunError::Forced),
-        }
-    }
-
-    fn feed_watchdog(&self) {
-        match self.health.alive() {
-            Ok(()) => notify(&[NotifyState::Watchdog]),
-            Err(text) => error!(reason = text, "systemd's watchdog is not fed"),
-        }
-    }
-
-    /// Reads the configuration again. A bad one changes nothing.
-    async fn reload(&mut self) {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => notify(&[NotifyState::Reloading, now]),
-            Err(_) => notify(&[NotifyState::Reloading]),
-        }
-        match self.replace().await {
-            Ok(()) => {
-                self.metrics.reloaded(Some(self.tasks.shared.clock.now()));
-                info!(
-                    repositories = self.config.repositories.len(),
-                    services = self.config.services().count(),
-                    "the configuration was reloaded"
-                );
-            }
-            Err(text) => {
-                self.metrics.reloaded(None);
-                error!(error = text, "the configuration was not reloaded: the one in force stays");
-            }
-        }
-        notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&self.config))]);
-    }
-
-    async fn replace(&mut self) -> Result<(), String> {
-        let source = self.source.clone();
-        let config = beside(move || source.load()).await?.map_err(|error| chain(&error))?;
-        let contexts = aws::connect(&config.aws, &self.common, Patience::Short).await.map_err(|error| chain(&error))?;
-        let path = self.state_path.clone();
-        let state = match beside(move || state_store::read(&path)).await?.map_err(|error| chain(&error))? {
-            Found::State(state) => *state,
-            Found::Missing => return Err("the state file is gone".to_owned()),
-        };
-        self.warn_of_fixed(&config);
-        warn_of_doubtful(&config);
-        let config = Arc::new(config);
-        let notifier = self.notifier.reload(&config.notify, &contexts, &self.metrics);
-        self.notifier = notifier.clone();
-        let reload = Reload { config: Arc::clone(&config), contexts, notifier };
-        // First the deployer, then the schedulers: what they read from here on is judged by the new configuration.
-        let contexts = reload.contexts.clone();
-        self.reloads.send(reload).await.map_err(|_| "the deployer has ended".to_owned())?;
-        self.tasks.end();
-        self.config = config;
-        self.tasks.start(&self.config, &contexts, &state);
-        Ok(())
-    }
-
-    /// What is taken up only at a start.
-    fn warn_of_fixed(&self, new: &Config) {
-        let fixed: [(&str, PathBuf, PathBuf); 2] = [
-            ("state.path", self.state_path.clone(), new.state.path.clone()),
-            ("control.socket", self.config.control.socket.clone(), new.control.socket.clone()),
-        ];
-        for (key, old, new) in fixed {
-            if old != new {
-                warn!(key, "a change of this key takes effect at the next start");
-            }
-        }
-        if self.config.http.listen != new.http.listen {
-            warn!(key = "http.listen", "a change of this key takes effect at the next start");
-        }
-    }
-}
-
-/// Does something on another thread: reading a large file takes its time, in which everything else goes on.
-async fn beside<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    tokio::task::spawn_blocking(read).await.map_err(|died| died.to_string())
 }
 
 /// Resolves when a stop is asked for again.

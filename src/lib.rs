@@ -17,12 +17,15 @@ pub mod domain;
 pub mod engine;
 pub mod health;
 pub mod http;
+pub mod lease;
 pub mod logging;
 pub mod metrics;
 pub mod notify;
 pub mod observer;
 pub mod once;
+pub mod orders;
 mod page;
+pub mod place;
 pub mod plan;
 pub mod queue;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 mod families;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +70,15 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of a push to a schedule.
+    pub enum ScheduleOutcome {
+        Updated = "updated", "The next task runs it.";
+        Refused = "refused", "There is no such schedule or rule, it runs no task of ECS, or none of its containers has an image of the repository.";
+        Failed = "failed", "AWS did not take it. It is tried again.";
+    }
+}
+
 /// What becomes of a push.
 fn push_outcomes() -> Vec<(&'static str, &'static str)> {
     [vec![(DEPLOYED, "A service is rolled to it.")], described::<SkipReason>()].concat()
@@ -94,6 +103,8 @@ struct Expected {
     contexts: BTreeSet<ContextName>,
     repositories: BTreeSet<RepositoryName>,
     services: BTreeSet<(EcsName, EcsName)>,
+    /// The schedules, as the configuration names them.
+    schedules: BTreeMap<ServiceKey, String>,
     queues: BTreeSet<ContextName>,
     detail: Detail,
 }
@@ -124,6 +135,7 @@ impl Metrics {
         let families = Families::register(&registry)?;
         families.build_info.with([version, commit]).set(1.0);
         families.clock_offset_seconds.with([]).set(0.0);
+        families.leader.with([]).set(0.0);
         for outcome in CommitOutcome::ALL {
             families.state_commits_total.appear([outcome.as_str()]);
         }
@@ -166,7 +178,8 @@ impl Metrics {
         let repositories = repositories.iter().map(|name| (*name).clone()).collect();
         let contexts = contexts.iter().map(|name| (*name).clone()).collect();
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Expected { contexts, repositories, services, queues: expected.queues.clone(), detail };
+        let (queues, schedules) = (expected.queues.clone(), expected.schedules.clone());
+        let now = Expected { contexts, repositories, services, schedules, queues, detail };
         let before = std::mem::replace(&mut *expected, now);
         if before.detail.histograms != detail.histograms {
             let Families {
@@ -203,6 +216,32 @@ impl Metrics {
             for source in PushSource::ALL {
                 self.families.push_detection_seconds.remove([repository.as_str(), source.as_str()]);
             }
+        }
+    }
+
+    /// Makes the series of the schedules appear, and those of what is not configured any more disappear.
+    pub fn expect_schedules(&self, schedules: &BTreeMap<ServiceKey, String>) {
+        let series = &self.families.schedule_updates_total;
+        for text in schedules.values() {
+            for outcome in ScheduleOutcome::ALL {
+                series.appear([text, outcome.as_str()]);
+            }
+        }
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut expected.schedules, schedules.clone());
+        let still: BTreeSet<&String> = schedules.values().collect();
+        for gone in before.values().filter(|text| !still.contains(text)) {
+            for outcome in ScheduleOutcome::ALL {
+                series.remove([gone, outcome.as_str()]);
+            }
+        }
+    }
+
+    /// Something became of a push to a schedule.
+    pub fn schedule_updated(&self, key: &ServiceKey, outcome: ScheduleOutcome) {
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = expected.schedules.get(key) {
+            self.families.schedule_updates_total.with([text, outcome.as_str()]).inc();
         }
     }
 
@@ -400,7 +439,12 @@ impl Metrics {
         self.families.audit_events_total.with([context.as_str(), event]).inc();
     }
 
-    /// The state file was written, or not.
+    /// Whether this replica is the active one.
+    pub fn leads(&self, leads: bool) {
+        self.families.leader.with([]).set(if leads { 1.0 } else { 0.0 });
+    }
+
+    /// The state was written, or not.
     pub fn committed(&self, ok: bool) {
         let outcome = if ok { CommitOutcome::Ok } else { CommitOutcome::Error };
         self.families.state_commits_total.with([outcome.as_str()]).inc();
@@ -468,6 +512,12 @@ mod tests {
         metrics.service_counts(&key, ServiceCounts { held: 1, configured: true, ..ServiceCounts::default() });
         metrics.polled(&second, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
         metrics.expect(&[&second], &[], &[], Detail::default());
+        // It leaves while it rolls, and its rollout ends afterwards.
+        for rolling in [1, 0] {
+            metrics.service_counts(&key, ServiceCounts { rolling, ..ServiceCounts::default() });
+            let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+            assert_eq!(text.contains("deployments_in_progress{"), rolling == 1, "{text}");
+        }
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
         for gone in ["timestamp_seconds{aws=\"first\"}", "held{", "in_progress{", "undecided{", "deployments_total{"] {
             assert!(!text.contains(gone), "{gone} is still in\n{text}");

@@ -14,10 +14,12 @@ use crate::daemon;
 use crate::deployer::{Deployer, Inbox, Parts, Request, Rest};
 use crate::discoverer;
 use crate::health::Health;
+use crate::lease;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::place::{self, Held, PlaceError};
 use crate::scheduler::{self, Shared};
-use crate::state_store::{StateStore, StateStoreError};
+use crate::state_store::StateStoreError;
 use crate::status::{ServiceStatus, Status, Step};
 
 /// From one look at the progress to the next.
@@ -68,6 +70,15 @@ pub enum OnceError {
     Defect,
 }
 
+impl From<PlaceError> for OnceError {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            PlaceError::StateStore(error) => Self::StateStore(error),
+            PlaceError::Connect(error) => Self::Connect(error),
+        }
+    }
+}
+
 /// Polls every context once, deploys, and waits until nothing is left to do. `show` gets the status once a second.
 ///
 /// # Errors
@@ -78,10 +89,13 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), clock.now())?);
     let health = Arc::new(Health::new());
     let config = Arc::new(config);
-    let (state_store, found) = StateStore::open(&config.state.path)?;
-    let mut state = daemon::begin(&config, found, clock.as_ref());
     let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
-    let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
+    let Held { store, found, lease: held } = place::take(&config, &common, Arc::clone(&clock)).await?;
+    let mut state = daemon::begin(&config, found, clock.now());
+    let mut contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
+    if let Some((_, tenure)) = &held {
+        contexts = aws::fenced(contexts, tenure);
+    }
     let looked = discoverer::look_once(&config, &contexts, &mut state, clock.now()).await;
     daemon::refuse_contradictions(&config, &looked.doubts)?;
     let (batches, pages) = mpsc::channel(4);
@@ -93,24 +107,22 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let (_reloads, reloads) = mpsc::channel(1);
     let (_looks, looks) = mpsc::channel(1);
     let (stop, stopped) = watch::channel(false);
+    if let Some((keeper, tenure)) = &held {
+        tokio::spawn(lease::stop_when_lost(keeper.standing(), tenure.fence().term, stop.clone()));
+    }
     let limit = limit(&config.with_discovered(&state));
     let notifier = Notifier::start(&config.notify, &contexts, &metrics);
-    let parts = Parts {
-        config,
-        contexts,
-        state_store: Arc::new(state_store),
-        state,
-        clock,
-        metrics,
-        health,
-        notifier: notifier.clone(),
-    };
+    let parts =
+        Parts { config, contexts, state_store: store, state, clock, metrics, health, notifier: notifier.clone() };
     // What a queue holds stays there for the daemon: CloudTrail tells of the same pushes.
     let (_, deliveries) = mpsc::channel(1);
     let inbox = Inbox { batches: pages, deliveries, reloads, looks, requests, stop: stopped };
     let polls = tokio::spawn(join_all(schedulers.into_iter().map(scheduler::Scheduler::poll_once)));
     let work = tokio::spawn(Deployer::new(parts).run_to_rest(inbox));
     let (rest, cut_off) = to_the_end(work, &asks, &stop, limit, show).await?;
+    if let Some((keeper, _)) = held {
+        keeper.give_back().await;
+    }
     notifier.finish(LAST_NOTIFICATIONS_WITHIN).await;
     let unread = polls.await.map_err(|_| OnceError::Defect)?.into_iter().filter_map(Result::err).collect();
     let unlooked = looked.errors.into_iter().map(|(_, error)| error).collect();

@@ -138,6 +138,13 @@ fn about(status: &Status, view: &View) -> Markup {
                 "Version " (daemon.program_version) " (" (daemon.commit) "), running for " (span(status.at.duration_since(daemon.started_at))) ". "
             }
             "As of " (time(status.at)) ". "
+            @if let Some(table) = &status.table {
+                "This replica stands by; "
+                @match &table.active { Some(active) => { strong { (active) } " is active. " } None => { strong { "no replica is active" } ". " } }
+                @if let Some(written) = table.written_at {
+                    "What follows is what the table says, as it was written " (ago(written, status.at)) ". "
+                } @else { "The table holds no state yet. " }
+            }
         }
         form .meta method="get" action="/" {
             @if !view.q.is_empty() { input type="hidden" name="q" value=(view.q); }

@@ -28,8 +28,9 @@ use crate::engine::{AtGates, Observation, ObservationRequest, names_of};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::observer::{Observer, Round};
+use crate::place::{self, PlaceError};
 use crate::scheduler::{self, Shared};
-use crate::state_store::{self, StateStoreError};
+use crate::state_store::StateStoreError;
 use crate::status::{Comparison, PushForecast};
 
 /// The version of the shape.
@@ -130,8 +131,12 @@ pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
     let now = clock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let config = Arc::new(config);
-    let state = daemon::begin(&config, state_store::read(&config.state.path)?, clock.as_ref());
     let common = Common::new(Arc::clone(&metrics), Arc::default(), corrected);
+    let found = place::read(&config, &common).await.map_err(|error| match error {
+        PlaceError::StateStore(error) => PreviewError::StateStore(error),
+        PlaceError::Connect(error) => PreviewError::Connect(error),
+    })?;
+    let state = daemon::begin(&config, found, clock.now());
     let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
     Ok(look(&config, &contexts, state, clock, metrics).await)
 }

@@ -5,6 +5,7 @@
 //! afresh", and nothing is ever overwritten because it could not be understood.
 
 mod folder;
+pub mod table;
 mod text;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -89,6 +90,9 @@ pub enum StateStoreError {
         /// Its version.
         found: u64,
     },
+    /// It is in a table, which cannot be used.
+    #[error(transparent)]
+    Table(#[from] table::TableError),
     /// It cannot be read.
     #[error("cannot read the state {path}", path = .path.display())]
     Unreadable {

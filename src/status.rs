@@ -34,6 +34,9 @@ pub struct Status {
     /// The running daemon.
     #[serde(default)]
     pub daemon: Option<DaemonStatus>,
+    /// The table that this was read from, where that is the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableStatus>,
     /// How far CloudTrail was read.
     pub contexts: Vec<ContextStatus>,
     /// The services, in the order of their keys: those of the configuration, and those that left it in the middle of something.
@@ -104,6 +107,15 @@ pub struct DaemonStatus {
     /// Why changes to ECS cannot be read, where they are followed and cannot: by AWS context.
     #[serde(default)]
     pub audit_trouble: BTreeMap<String, String>,
+}
+
+/// The table of several replicas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableStatus {
+    /// Who holds the lease: the active replica, unless it has just died.
+    pub active: Option<String>,
+    /// When the state was written last, by the clock of the replica that wrote it.
+    pub written_at: Option<Timestamp>,
 }
 
 /// A push, and what was decided about it.

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::asking::{again, each};
-use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, Patience};
+use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, Patience, Schedules};
 use crate::config::{AwsSettings, Config, Receiver};
 use crate::discoverer;
 use crate::domain::deployment::HookTarget;
 use crate::domain::gate::{Gates, ScanLevel};
 use crate::domain::image::{ImageReference, RegistryHost};
 use crate::domain::permission::{Usage, role_arn};
+use crate::domain::schedule::{self, ScheduleName, Target};
 use crate::domain::settings::{Base, ServiceRule};
 use crate::domain::state::State;
 use crate::domain::task_definition::TaskDefinition;
@@ -97,18 +98,32 @@ pub async fn look(
         rules.iter().filter(|rule| rule.deploy.base == Base::Latest).map(|rule| &rule.key).collect();
     let keys: BTreeSet<ServiceKey> = rules.iter().map(|rule| rule.key.clone()).collect();
     let running = running(config, context.ecs.as_ref(), &keys, &mut usage).await?;
+    let of_rules = note_schedules(config, name, context.schedules.as_ref(), &mut usage).await?;
     let of_latest = running.iter().filter(|(key, _)| latest.contains(key)).map(|(_, which)| family_of(which));
     let of_tasks = note_tasks(&mut usage, &rules, &running);
     let wanted: BTreeSet<String> = running.values().cloned().chain(of_latest).chain(of_tasks).collect();
-    let definitions = each(wanted, |which| async move {
-        let read = again(|| context.ecs.describe_task_definition(&which)).await;
-        read.map_err(asking(format!("the task definition {}", crate::wording::short_revision(&which))))
-    })
-    .await?;
-    for definition in &definitions {
+    let definitions = definitions(context.ecs.as_ref(), wanted).await?;
+    for definition in definitions.values() {
         add(&mut usage, definition);
     }
+    for (key, families) in of_rules {
+        let leading = running.get(&key).and_then(|which| definitions.get(which));
+        let of_rule = self::definitions(context.ecs.as_ref(), families).await?;
+        let follows = |other: &&TaskDefinition| leading.is_some_and(|one| schedule::share_a_repository(one, other));
+        for definition in of_rule.values().filter(follows) {
+            add(&mut usage, definition);
+        }
+    }
     Ok(usage)
+}
+
+async fn definitions(ecs: &dyn Ecs, wanted: BTreeSet<String>) -> Result<BTreeMap<String, TaskDefinition>, UsageError> {
+    let read = each(wanted, |which| async move {
+        let read = again(|| ecs.describe_task_definition(&which)).await;
+        let about = || format!("the task definition {}", crate::wording::short_revision(&which));
+        read.map_err(|error| asking(about())(error)).map(|definition| (which.clone(), definition))
+    });
+    read.await.map(|all| all.into_iter().collect())
 }
 
 /// What one-off tasks run from, and where. Gives the families of their own.
@@ -146,7 +161,7 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
         signed: gated(config, name, |gates| !gates.signed_by.is_empty()),
         services: config
             .services()
-            .filter(|(_, rule)| is_here(&rule.key.aws))
+            .filter(|(_, rule)| is_here(&rule.key.aws) && rule.key.schedule().is_none())
             .map(|(_, rule)| (rule.key.cluster.clone(), rule.key.service.clone()))
             .collect(),
         discovers: config
@@ -156,6 +171,14 @@ fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usa
             .flat_map(|rule| rule.clusters.clone())
             .collect(),
         topics: topics.collect(),
+        tables: config
+            .state
+            .place
+            .table()
+            .filter(|table| is_here(&table.aws))
+            .map(|table| table.name.clone())
+            .into_iter()
+            .collect(),
         assumed_roles: config.aws.get(name).map(|own| assumed_with(config, own)).unwrap_or_default(),
         ..none
     }
@@ -207,11 +230,44 @@ async fn running(
                     revisions.insert(key.clone(), view.task_definition.as_str().to_owned())
                 }
                 Some(Err(why)) => return Err(unknown(why.to_string())),
+                None if key.schedule().is_some() => return Err(unknown(key.absence().to_owned())),
                 None => return Err(unknown(format!("there is no such service in the cluster {}", key.cluster))),
             };
         }
     }
     Ok(revisions)
+}
+
+/// The schedules and rules, and the roles that they are carried out with. Gives what the targets of each rule run.
+async fn note_schedules(
+    config: &Config,
+    name: &ContextName,
+    schedules: &dyn Schedules,
+    usage: &mut Usage,
+) -> Result<BTreeMap<ServiceKey, BTreeSet<String>>, UsageError> {
+    let mut of_rules = BTreeMap::new();
+    for key in config.names.schedules().keys().filter(|key| &key.aws == name) {
+        let about = || asking(config.name_of(key));
+        match key.schedule() {
+            Some(ScheduleName::Scheduler { group, name }) => {
+                let found = again(|| schedules.schedule(&group, &name)).await.map_err(about())?;
+                let target = found.map(|schedule| Target::of_schedule(&schedule));
+                usage.schedule_roles.extend(target.and_then(|target| target.role().map(str::to_owned)));
+                usage.schedules.insert((group, name));
+            }
+            Some(ScheduleName::Rule { bus, name }) => {
+                let found = again(|| schedules.targets(&bus, &name, None)).await.map_err(about())?;
+                let targets = found.unwrap_or_default().targets.into_iter().map(Target::of_rule);
+                let of_tasks: Vec<Target> = targets.filter(|target| target.runs().is_some()).collect();
+                usage.rule_roles.extend(of_tasks.iter().filter_map(|target| target.role().map(str::to_owned)));
+                let runs = of_tasks.iter().filter_map(Target::runs).map(|named| named.which().to_owned());
+                of_rules.insert(key.clone(), runs.collect());
+                usage.rules.insert((bus, name));
+            }
+            None => {}
+        }
+    }
+    Ok(of_rules)
 }
 
 /// What a service uses beside what all do.

@@ -9,6 +9,7 @@ locals {
   is_service = var.mode == "service"
   services   = local.is_service ? 1 : 0
   queues     = var.with_queue ? 1 : 0
+  tables     = var.table_name != "" ? 1 : 0
   region     = data.aws_region.current.name
   account    = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition
@@ -292,11 +293,12 @@ resource "aws_ecs_service" "daemon" {
   cluster         = var.cluster_name
   task_definition = aws_ecs_task_definition.daemon[0].arn
   launch_type     = "FARGATE"
-  desired_count   = 1
+  desired_count   = local.tables == 1 ? 2 : 1
 
-  # The state is one process's: the old task ends before the new one starts. Pushes made meanwhile are found afterwards.
-  deployment_minimum_healthy_percent = 0
-  deployment_maximum_percent         = 100
+  # A state file is one process's: the old task ends before the new one starts. Pushes made meanwhile are found afterwards. With a table
+  # one task after the other is replaced.
+  deployment_minimum_healthy_percent = local.tables == 1 ? 50 : 0
+  deployment_maximum_percent         = local.tables == 1 ? 150 : 100
 
   deployment_circuit_breaker {
     enable   = true
@@ -317,6 +319,58 @@ resource "aws_ecs_service" "daemon" {
   }
 
   depends_on = [aws_efs_mount_target.state, aws_iam_role_policy.keep_the_state]
+}
+
+# --- The table --------------------------------------------------------------------------------------
+# The state of several replicas.
+
+resource "aws_dynamodb_table" "state" {
+  count        = local.tables
+  name         = var.table_name
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "pk"
+  range_key    = "sk"
+
+  attribute {
+    name = "pk"
+    type = "S"
+  }
+
+  attribute {
+    name = "sk"
+    type = "S"
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}
+
+data "aws_iam_policy_document" "use_the_table" {
+  count = local.tables
+
+  statement {
+    actions = [
+      "dynamodb:DescribeTable",
+      "dynamodb:GetItem",
+      "dynamodb:Query",
+      "dynamodb:PutItem",
+      "dynamodb:DeleteItem",
+      "dynamodb:ConditionCheckItem",
+    ]
+    resources = [aws_dynamodb_table.state[0].arn]
+  }
+}
+
+resource "aws_iam_role_policy" "use_the_table" {
+  count  = local.tables
+  name   = "use-the-table"
+  role   = aws_iam_role.daemon.id
+  policy = data.aws_iam_policy_document.use_the_table[0].json
 }
 
 # --- The queue --------------------------------------------------------------------------------------

@@ -27,3 +27,8 @@ output "dead_letter_queue_url" {
   description = "Events that could not be delivered or read. It is empty as long as all is well."
   value       = one(aws_sqs_queue.dead_letters[*].url)
 }
+
+output "table_name" {
+  description = "The table, for the configuration, [state] table."
+  value       = one(aws_dynamodb_table.state[*].name)
+}

@@ -26,6 +26,12 @@ variable "with_queue" {
   default     = false
 }
 
+variable "table_name" {
+  description = "If given, a DynamoDB table of this name is made for the state, and the mode \"service\" runs two tasks, of which one is active. Put the name into the configuration, [state] table, in place of path."
+  type        = string
+  default     = ""
+}
+
 variable "image" {
   description = "The image of ecs-deployd, with its tag or digest. Needed for the mode \"service\"."
   type        = string

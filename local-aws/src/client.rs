@@ -115,6 +115,33 @@ impl Client {
         understand(operation, status, &body)
     }
 
+    /// Calls an operation of an API that speaks REST, such as `scheduler`.
+    ///
+    /// # Errors
+    /// The service refused it, or gave no answer.
+    pub fn rest(&self, service: &str, method: &str, path: &str, body: &Value) -> Result<Value, CallError> {
+        let operation = format!("{method} {path}");
+        let attempt = || {
+            let request = ureq::http::Request::builder()
+                .method(method)
+                .uri(format!("{}{path}", self.endpoint))
+                .header("Content-Type", "application/json")
+                .header("Authorization", self.authorization(service))
+                .header("User-Agent", USER_AGENT);
+            let mut answer = match body.is_null() {
+                true => self.agent.run(request.body(())?)?,
+                false => self.agent.run(request.body(body.to_string())?)?,
+            };
+            let status = answer.status().as_u16();
+            Ok((status, answer.body_mut().read_to_string()?))
+        };
+        let (status, text) = attempt().map_err(|source: ureq::Error| CallError::NoAnswer {
+            operation: operation.clone(),
+            source: Box::new(source),
+        })?;
+        understand(&operation, status, &text)
+    }
+
     /// MiniStack reads the account and the region off this header and checks neither date nor signature.
     fn authorization(&self, service_target: &str) -> String {
         let service = match service_target {

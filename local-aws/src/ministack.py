@@ -40,8 +40,15 @@ def actions(headers, scope, body):
         operation = headers["x-amz-target"].rsplit(".", 1)[-1]
     elif form:
         operation = urllib.parse.parse_qs(body.decode()).get("Action", ["?"])[0]
+    elif service == "scheduler":
+        operation = {"GET": "GetSchedule", "PUT": "UpdateSchedule"}.get(scope["method"], scope["method"])
     else:
         operation = f"{scope['method']} {scope['path']}"
+    if operation == "TransactWriteItems":
+        # There is no action of that name: each part of the transaction needs its own.
+        named = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem"}
+        parts = {part for item in json.loads(body)["TransactItems"] for part in item}
+        return [f"{service}:{named.get(part, part)}" for part in sorted(parts)]
     # A batch needs the permission for what it has a batch of.
     if service == "sqs":
         operation = operation.removesuffix("Batch")
@@ -74,6 +81,8 @@ def refusal(headers, action, resource):
     )
     if "x-amz-target" in headers:
         return 400, "application/x-amz-json-1.1", json.dumps({"__type": "AccessDeniedException", "message": message})
+    if action.startswith("scheduler:"):
+        return 403, "application/json", json.dumps({"__type": "AccessDeniedException", "Message": message})
     error = f"<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{message}</Message></Error>"
     return 403, "text/xml", f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"
 

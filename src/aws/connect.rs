@@ -24,6 +24,7 @@ use super::inventory::SdkInventory;
 use super::partition;
 use super::queue::{self, SdkQueue};
 use super::region::{self, Found};
+use super::schedules::SdkSchedules;
 use super::tagging::SdkTagging;
 use super::topics::SdkTopics;
 use super::{AwsContext, Common, Contexts, Identity};
@@ -120,7 +121,7 @@ pub(super) struct Base {
 }
 
 /// What the clients of each context are made from.
-async fn bases(
+pub(super) async fn bases(
     settings: &BTreeMap<ContextName, AwsSettings>,
     common: &Common,
     patience: Patience,
@@ -208,6 +209,8 @@ async fn context(name: &ContextName, base: &Base, common: &Common) -> Result<Aws
     let ecr = aws_sdk_ecr::config::Builder::from(config).interceptor(date.clone()).build();
     let ecs = aws_sdk_ecs::config::Builder::from(config).interceptor(date.clone()).build();
     let sns = aws_sdk_sns::config::Builder::from(config).interceptor(date.clone()).build();
+    let scheduler = aws_sdk_scheduler::config::Builder::from(config).interceptor(date.clone()).build();
+    let events = aws_sdk_eventbridge::config::Builder::from(config).interceptor(date.clone()).build();
     let tagging = aws_sdk_resourcegroupstagging::config::Builder::from(config).interceptor(date.clone()).build();
     let sqs = aws_sdk_sqs::config::Builder::from(config).timeout_config(queue::time_outs(config));
     let sqs = sqs.interceptor(date.clone()).build();
@@ -222,6 +225,12 @@ async fn context(name: &ContextName, base: &Base, common: &Common) -> Result<Aws
     let context = AwsContext {
         region: region.clone(),
         inventory,
+        schedules: Arc::new(SdkSchedules {
+            scheduler: aws_sdk_scheduler::Client::from_conf(scheduler),
+            events: aws_sdk_eventbridge::Client::from_conf(events),
+            scheduler_caller: caller("scheduler"),
+            events_caller: caller("events"),
+        }),
         queue: Arc::new(SdkQueue { client: aws_sdk_sqs::Client::from_conf(sqs), caller: caller("sqs") }),
         identity: identity::of(base, common),
         tagging: Arc::new(SdkTagging {

@@ -57,6 +57,9 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
         "RequestLimitExceeded",
         "SlowDown",
         "LimitExceededException",
+        // DynamoDB's own. The last one is of a write that meets another one.
+        "ProvisionedThroughputExceededException",
+        "TransactionConflictException",
     ];
     const DENIED: &[&str] = &[
         "AccessDenied",
@@ -88,6 +91,7 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
         "ServiceNotActiveException",
         "ImageNotFoundException",
         "RepositoryNotFoundException",
+        "ResourceNotFoundException",
         // SQS's, in its two protocols.
         "QueueDoesNotExist",
         "AWS.SimpleQueueService.NonExistentQueue",

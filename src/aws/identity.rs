@@ -33,6 +33,12 @@ impl Identity for SdkIdentity {
             _ => Err(self.caller.unusable(OPERATION, "the answer names no account or no ARN")),
         }
     }
+
+    async fn arn(&self) -> Result<String, AwsError> {
+        const OPERATION: &str = "GetCallerIdentity";
+        let answer = self.caller.call(OPERATION, self.client.get_caller_identity().send()).await?;
+        answer.arn.ok_or_else(|| self.caller.unusable(OPERATION, "the answer names no ARN"))
+    }
 }
 
 /// The client that tells whose the credentials of a context are.

@@ -9,10 +9,12 @@ mod cloudtrail;
 mod connect;
 mod credentials;
 mod date;
+mod dynamodb;
 mod ecr;
 mod ecr_gates;
 mod ecs;
 mod error;
+mod fenced;
 mod identity;
 mod inventory;
 mod partition;
@@ -21,7 +23,10 @@ mod profile;
 mod queue;
 mod rate_limited;
 mod region;
+mod scheduled;
+mod schedules;
 mod sources;
+pub mod table;
 mod tagging;
 mod topics;
 
@@ -31,7 +36,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::clock::CorrectedClock;
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
@@ -53,6 +58,8 @@ pub use crate::domain::aws_error::{AwsError, Fault};
 pub use crate::domain::polling::Window;
 pub use connect::{ConnectError, Patience, connect, connect_known};
 pub use date::AwsTime;
+pub use dynamodb::connect_table;
+pub use fenced::fenced;
 pub use identity::profiles;
 
 /// The clients of every AWS context.
@@ -100,13 +107,17 @@ pub struct AwsContext {
     pub identity: Arc<dyn Identity>,
     /// The tags of services.
     pub tagging: Arc<dyn Tagging>,
+    /// Schedules and rules.
+    pub schedules: Arc<dyn Schedules>,
 }
 
 impl AwsContext {
-    /// The same, with every call to ECS kept within its rate limits.
+    /// The same, with every call to ECS kept within its rate limits, and with the schedules among the services.
     #[must_use]
     pub fn rate_limited(self) -> Self {
-        Self { ecs: Arc::new(rate_limited::RateLimited::new(self.ecs)), ..self }
+        let ecs: Arc<dyn Ecs> = Arc::new(rate_limited::RateLimited::new(self.ecs));
+        let schedules = Arc::clone(&self.schedules);
+        Self { ecs: Arc::new(scheduled::WithSchedules { ecs, schedules }), ..self }
     }
 }
 
@@ -266,6 +277,31 @@ pub trait Topics: fmt::Debug + Send + Sync {
     async fn publish(&self, topic: &str, message: &Message) -> Result<(), AwsError>;
 }
 
+/// One page of a rule's targets.
+#[derive(Debug, Clone, Default)]
+pub struct TargetPage {
+    /// As AWS sent them.
+    pub targets: Vec<Value>,
+    /// More to come.
+    pub next: Option<String>,
+}
+
+/// Amazon EventBridge Scheduler, and the rules of Amazon EventBridge.
+#[async_trait]
+pub trait Schedules: fmt::Debug + Send + Sync {
+    /// A schedule, losslessly; `None` if there is no such schedule.
+    async fn schedule(&self, group: &str, name: &str) -> Result<Option<Map<String, Value>>, AwsError>;
+
+    /// Replaces a schedule as a whole: what the body leaves out is set back to its default. The body names the group. May be repeated.
+    async fn update_schedule(&self, name: &str, body: &Value) -> Result<(), AwsError>;
+
+    /// One page of a rule's targets, losslessly; `None` if there is no such rule.
+    async fn targets(&self, bus: &str, rule: &str, next: Option<String>) -> Result<Option<TargetPage>, AwsError>;
+
+    /// Replaces at most 10 targets of a rule, by their ids, and leaves the others as they are. May be repeated.
+    async fn put_targets(&self, bus: &str, rule: &str, targets: &[Value]) -> Result<(), AwsError>;
+}
+
 /// A message of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueMessage {
@@ -334,4 +370,7 @@ pub trait Inventory: fmt::Debug + Send + Sync {
 pub trait Identity: fmt::Debug + Send + Sync {
     /// Whose the credentials of a context are. AWS denies this to nobody.
     async fn principal(&self) -> Result<Principal, AwsError>;
+
+    /// The ARN of the identity behind them: `arn:aws:sts::111111111111:assumed-role/ROLE/SESSION`.
+    async fn arn(&self) -> Result<String, AwsError>;
 }

@@ -10,6 +10,7 @@ mod notify;
 mod once;
 mod plan;
 mod run;
+mod state;
 pub(crate) mod status;
 mod steer;
 mod table;
@@ -74,9 +75,9 @@ enum Command {
     Plan(plan::Options),
     /// Polls once, deploys, and waits until all is stable: 0 if it is, 1 if a rollout failed
     Once,
-    /// Shows what runs, what rolls and what is held: from the running daemon, else from the state file
+    /// Shows what runs, what rolls and what is held: from the running daemon, else from the state file; or from the table
     Status(status::Options),
-    /// Shows what happened: from the running daemon, else from the state file
+    /// Shows what happened: from the running daemon, else from the state file; or from the table
     History(status::HistoryOptions),
     /// Rolls a service to what its policies select in ECR now: 0 if it is on its way or runs it, 1 if refused
     Deploy(steer::DeployOptions),
@@ -90,6 +91,8 @@ enum Command {
     Approve(steer::ApproveOptions),
     /// Holds what waits for an approval; a deployment that pauses at a hook of ECS is rolled back
     Reject(steer::HoldOptions),
+    /// Moves the state between a file and a table: 0, 1 if refused, 3 for a state that cannot be used
+    State(state::Options),
     /// Asks ECS which services there are and prints a configuration for them: 0, or 1 if AWS could not be asked
     Init(init::Options),
     /// Prints the least-privilege IAM policy for the configuration: 0, or 1 if AWS could not be asked
@@ -140,6 +143,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Rollback(options) => steer::rollback(&config, options),
         Command::Approve(options) => steer::approve(&config, options),
         Command::Reject(options) => steer::reject(&config, options),
+        Command::State(options) => state::execute(&config, &options),
         Command::Init(options) => init::execute(&options),
         Command::Iam(options) => iam::execute(&std::sync::Arc::new(config), &options),
         Command::Notify(options) => notify::execute(&config, &options),
@@ -164,6 +168,7 @@ fn quiet_enough(command: &Command) -> LogLevel {
         | Command::Rollback(_)
         | Command::Approve(_)
         | Command::Reject(_)
+        | Command::State(_)
         | Command::Init(_)
         | Command::Iam(_)
         | Command::Notify(_)

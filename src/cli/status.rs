@@ -8,17 +8,20 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::table::{Cell, Table, Tone, bar, colour, listed, paint, show};
 use super::{Exit, block_on, fail};
+use crate::aws::{Common, ConnectError};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, StatePlace};
 use crate::control::{self, Ask, Told, Unreachable};
 use crate::domain::finding::Severity;
 use crate::domain::printable::{LONGEST, PrintableText, printable};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::ServiceKey;
+use crate::metrics::Metrics;
+use crate::place::{self, PlaceError};
 use crate::state_store::{self, Found, StateStoreError};
 use crate::status::{
     ContainerStatus, ContextStatus, DeliveryStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus,
-    Standing, Status, Step, Way,
+    Standing, Status, Step, TableStatus, Way,
 };
 use crate::wording::{ago, counted, in_general, short_digest, short_revision, span};
 
@@ -49,6 +52,10 @@ enum StatusError {
     StateStore(#[from] StateStoreError),
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("cannot make the metrics")]
+    Metrics(#[from] prometheus::Error),
     #[error("the daemon answered something else: {0}")]
     Strange(PrintableText),
 }
@@ -122,7 +129,17 @@ fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCod
         Err(code) => code,
         Ok(Ok(status)) => show(&status, time_of(&status, now)),
         Ok(Err(error @ StatusError::StateStore(_))) => fail(&error, Exit::BadState),
+        Ok(Err(error @ StatusError::Connect(_))) => fail(&error, Exit::BadConfiguration),
         Ok(Err(error)) => fail(&error, Exit::Failure),
+    }
+}
+
+impl From<PlaceError> for StatusError {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            PlaceError::StateStore(error) => Self::StateStore(error),
+            PlaceError::Connect(error) => Self::Connect(error),
+        }
     }
 }
 
@@ -130,16 +147,25 @@ fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCod
 fn time_of(status: &Status, now: Timestamp) -> Timestamp {
     match status.source {
         Origin::Daemon => status.at,
-        Origin::StateFile => now,
+        Origin::StateFile | Origin::Table => now,
     }
 }
 
 async fn obtain(config: &Config, now: Timestamp) -> Result<Status, StatusError> {
+    let path = match &config.state.place {
+        StatePlace::File(path) => path,
+        StatePlace::Table(settings) => {
+            let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
+            let common = Common::new(metrics, Arc::default(), Arc::default());
+            let (contents, active) = place::look(config, settings, &common).await?;
+            return Ok(Status::of_table(&Arc::new(config.clone()), &contents, active, now));
+        }
+    };
     match control::ask(&config.control.socket, &Ask::Status).await {
         Ok(Told::Status(status)) => Ok(*status),
         Ok(Told::Done(text) | Told::Refused(text)) => Err(StatusError::Strange(text)),
         Err(Unreachable::Absent(_)) => {
-            let state = match state_store::read(&config.state.path)? {
+            let state = match state_store::read(path)? {
                 Found::State(state) => *state,
                 Found::Missing => Default::default(),
             };
@@ -157,11 +183,24 @@ fn print_json(value: &impl serde::Serialize) {
     }
 }
 
+/// Who is active, and how old what the table says is.
+fn of_table(table: &TableStatus, now: Timestamp, colour: bool) -> String {
+    let written = table.written_at.map_or_else(
+        || "the table holds no state yet".to_owned(),
+        |at| format!("the table was written {}", ago(at, now)),
+    );
+    match &table.active {
+        Some(active) => format!("{active} is active; {written}\n\n"),
+        None => paint(&format!("no replica is active; {written}\n\n"), Tone::Warning, colour),
+    }
+}
+
 /// How things are, for people.
 fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     let mut text = match status.source {
         Origin::Daemon => String::new(),
         Origin::StateFile => paint("no daemon answers; this is what the state file says\n\n", Tone::Warning, colour),
+        Origin::Table => status.table.as_ref().map_or_else(String::new, |table| of_table(table, now, colour)),
     };
     let mut table = Table::new(&["SERVICE", "RUNS", "REVISION", "SINCE", "STATE"]);
     let mut notes = Notes::default();

@@ -1,14 +1,21 @@
 //! `deploy`, `hold`, `release`, `rollback`, `approve`, `reject`: orders to the running daemon.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::table::show;
 use super::{Exit, block_on, fail};
-use crate::config::Config;
+use crate::aws::{self, AwsError, Common, ConnectError, Patience};
+use crate::clock::{Clock as _, CorrectedClock};
+use crate::config::{Config, StatePlace, TableSettings};
 use crate::control::{self, Ask, Told};
 use crate::domain::operator_command::OperatorCommand;
+use crate::lease;
+use crate::metrics::Metrics;
+use crate::orders::{self, Unanswered};
+use crate::place::{self, PlaceError};
 
 #[derive(Debug, Args)]
 pub(super) struct Service {
@@ -84,23 +91,75 @@ pub(super) fn rollback(config: &Config, options: RollbackOptions) -> ExitCode {
 
 fn order(config: &Config, service: String, order: OperatorCommand) -> ExitCode {
     let name = service.clone();
+    if let StatePlace::Table(settings) = &config.state.place {
+        return through_table(config, settings, &name, order);
+    }
     let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service: service.into(), order })) {
         Err(code) => return code,
         Ok(Err(error)) => return fail(&error, Exit::Failure),
         Ok(Ok(told)) => told,
     };
     match told {
-        Told::Done(text) => {
-            show(&format!("{name}: {text}\n"));
-            ExitCode::SUCCESS
-        }
-        Told::Refused(text) => {
-            eprintln!("ecs-deployd: {name}: refused: {text}");
-            ExitCode::from(Exit::Failure)
-        }
+        Told::Done(text) => done(&name, &text),
+        Told::Refused(text) => refused(&name, &text),
         Told::Status(_) => {
             eprintln!("ecs-deployd: the daemon answered something else");
             ExitCode::from(Exit::Failure)
         }
     }
+}
+
+fn done(name: &str, text: &str) -> ExitCode {
+    show(&format!("{name}: {text}\n"));
+    ExitCode::SUCCESS
+}
+
+fn refused(name: &str, text: &str) -> ExitCode {
+    eprintln!("ecs-deployd: {name}: refused: {text}");
+    ExitCode::from(Exit::Failure)
+}
+
+/// Why an order could not be given through a table.
+#[derive(Debug, thiserror::Error)]
+enum NotGiven {
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error("cannot make the metrics")]
+    Metrics(#[from] prometheus::Error),
+    #[error("cannot ask AWS who gives the order")]
+    Identity(#[source] AwsError),
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+}
+
+fn through_table(config: &Config, settings: &TableSettings, name: &str, order: OperatorCommand) -> ExitCode {
+    match block_on(give(config, settings, name.to_owned(), order)) {
+        Err(code) => code,
+        Ok(Ok(orders::Told::Done(text))) => done(name, &text),
+        Ok(Ok(orders::Told::Refused(text))) => refused(name, &text),
+        Ok(Err(error @ NotGiven::Place(PlaceError::Connect(_)))) => fail(&error, Exit::BadConfiguration),
+        Ok(Err(error @ NotGiven::Place(PlaceError::StateStore(_)))) => fail(&error, Exit::BadState),
+        Ok(Err(error)) => fail(&error, Exit::Failure),
+    }
+}
+
+/// Has the active replica carry an order out. Who gives it is told by AWS, and by this machine.
+async fn give(
+    config: &Config,
+    settings: &TableSettings,
+    service: String,
+    order: OperatorCommand,
+) -> Result<orders::Told, NotGiven> {
+    let corrected = Arc::new(CorrectedClock::default());
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), corrected.now())?);
+    let common = Common::new(metrics, Arc::default(), Arc::clone(&corrected));
+    let table = place::table(config, settings, &common).await?;
+    let aws = config.aws.get(&settings.aws).ok_or_else(|| ConnectError::NoRegion(settings.aws.clone()));
+    let aws = aws.map_err(PlaceError::from)?;
+    let connected = aws::connect_known(&settings.aws, aws, &common, Patience::Short).await;
+    let (_, identity) = connected.map_err(PlaceError::from)?;
+    let arn = identity.arn().await.map_err(NotGiven::Identity)?;
+    let by = format!("{arn} ({})", control::this_user());
+    let id = lease::this_process(corrected.as_ref());
+    Ok(orders::give(table.as_ref(), settings.lease, &id, service, order, by).await?)
 }

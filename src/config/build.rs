@@ -10,7 +10,8 @@ use super::gates::{self, Promotion, Promotions};
 use super::keys;
 use super::reader::{Finding, Findings, Found, Setting, Table, Texts, is_http};
 use super::{
-    AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StateSettings,
+    AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StatePlace,
+    StateSettings, TableSettings, schedules,
 };
 use crate::domain::audit::EventName;
 use crate::domain::gate::Gates;
@@ -22,6 +23,8 @@ use crate::domain::types::{ContextName, ServiceKey};
 
 /// CloudTrail keeps its event history for 90 days.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// A shorter lease would end between two renewals wherever an answer takes a second.
+const SHORTEST_LEASE: Duration = Duration::from_secs(5);
 /// LookupEvents requests per second that CloudTrail allows in an account and Region.
 const MOST_LOOKUPS: f64 = 2.0;
 /// Event names that are followed at most.
@@ -48,7 +51,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     let mut aws = contexts(&root.table(keys::Aws::SECTION));
     let mut promotions = Promotions::default();
     let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION), &mut promotions);
-    let mut repositories = repositories(root, findings, &mut aws, &deploy, &mut promotions);
+    let (mut repositories, schedules) = repositories(root, findings, &mut aws, &deploy, &mut promotions);
     let mut policies = super::discover::policies(&root.table(keys::NamedPolicy::SECTION), &deploy, &mut promotions);
     let discover = super::discover::rules(root.tables(keys::Discover::SECTION), |table, name| {
         context_named(table, name, &mut aws)
@@ -57,12 +60,13 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
         context_named(table, name, &mut aws)
     });
     let audit = audit(&root.table(keys::Audit::SECTION));
-    let names = ServiceNames::new(&repositories);
+    let state = state(&root.table(keys::State::SECTION), &mut aws);
+    let names = ServiceNames::new(&repositories, schedules);
     promotions.settle(&mut repositories, &mut policies, &names, findings);
     let config = Config {
         aws,
         poll: poll(&root.table(keys::Poll::SECTION)),
-        state: state(&root.table(keys::State::SECTION)),
+        state,
         http: http(&root.table(keys::Http::SECTION)),
         control: control(&root.table(keys::Control::SECTION)),
         repositories,
@@ -151,10 +155,32 @@ fn poll(table: &Table<'_>) -> PollSettings {
     PollSettings { interval: interval.value, overlap: overlap.value, reconcile: reconcile.value.0 }
 }
 
-fn state(table: &Table<'_>) -> StateSettings {
-    let keys::State { path, when_missing } = keys::State::read(table);
+fn state(table: &Table<'_>, aws: &mut BTreeMap<ContextName, AwsSettings>) -> StateSettings {
+    let keys::State { path, table: named, aws: context, lease, when_missing } = keys::State::read(table);
     table.report_unknown();
-    StateSettings { path: path.value, when_missing: when_missing.value }
+    if let Some(at) = lease.at
+        && lease.value < SHORTEST_LEASE
+    {
+        table.wrong(at, "lease", format!("must be at least 5s, found {}", humantime::format_duration(lease.value)));
+    }
+    let Some(named) = named else {
+        return StateSettings { place: StatePlace::File(path.value), when_missing: when_missing.value };
+    };
+    if path.at.is_some() {
+        table.wrong(named.at, "table", "stands beside path: the state is in a table or in a file; remove one of them");
+    }
+    if !is_table_name(&named.value) {
+        let wrong = format!("expected a table's name: 3 to 255 letters, digits, _, - and ., found {:?}", named.value);
+        table.wrong(named.at, "table", wrong);
+    }
+    let aws = context_named(table, context, aws);
+    let place = StatePlace::Table(TableSettings { name: named.value, aws, lease: lease.value });
+    StateSettings { place, when_missing: when_missing.value }
+}
+
+/// Amazon DynamoDB Developer Guide, "Supported data types and naming rules".
+fn is_table_name(text: &str) -> bool {
+    (3..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 fn http(table: &Table<'_>) -> HttpSettings {
@@ -202,9 +228,9 @@ fn deploy_defaults(table: &Table<'_>, promotions: &mut Promotions) -> DeploySett
 }
 
 pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySettings, Promotion) {
-    let keys = keys::Deploy::read(table);
-    let (gates, given) = gates::read(table, &keys, &inherited.gates);
-    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor, .. } = keys;
+    let keys::Deploy { pin, timeout, observe_interval, on_failure, downtime, base, monitor } =
+        keys::Deploy::read(table);
+    let (gates, given) = gates::read(table, &inherited.gates);
     let at = observe_interval.at.or(timeout.at);
     let pin_at = pin.at;
     let settings = DeploySettings {
@@ -247,12 +273,13 @@ fn repositories(
     aws: &mut BTreeMap<ContextName, AwsSettings>,
     deploy: &DeploySettings,
     promotions: &mut Promotions,
-) -> Rules {
+) -> (Rules, BTreeMap<ServiceKey, String>) {
     let mut rules = Rules::new();
+    let mut schedules = BTreeMap::new();
     let mut settled = Settled::default();
     for table in root.tables(keys::Repository::SECTION) {
         let at = table.span.start;
-        let Some(rule) = repository(&table, aws, deploy, &mut settled, promotions) else { continue };
+        let Some(rule) = repository(&table, aws, deploy, &mut settled, promotions, &mut schedules) else { continue };
         let key = rule.key();
         if rules.contains_key(&key) {
             findings.add(
@@ -267,7 +294,7 @@ fn repositories(
         }
         rules.insert(key, rule);
     }
-    rules
+    (rules, schedules)
 }
 
 /// The context that a key `aws` names, or stands for without being written. `default` needs no table: it is the ambient credentials and
@@ -298,6 +325,7 @@ fn repository(
     deploy: &DeploySettings,
     settled: &mut Settled,
     promotions: &mut Promotions,
+    known: &mut BTreeMap<ServiceKey, String>,
 ) -> Option<RepositoryRule> {
     let keys::Repository { name, aws: named } = keys::Repository::read(table);
     let context = context_named(table, named, aws);
@@ -306,17 +334,30 @@ fn repository(
     let mut services: Vec<ServiceRule> = Vec::new();
     let mut listed: BTreeSet<ServiceKey> = BTreeSet::new();
     let below = table.tables(keys::Service::SECTION);
-    if below.is_empty() && !table.has("service") {
+    if below.is_empty() && !table.has("service") && !table.has("schedule") {
         table.missing("service", "is missing: name at least one service under [[repository.service]]");
     }
+    let mut read = Vec::new();
     for below in below {
         let (at, key_name) = (below.span.start, below.name("service"));
         let Some((service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
         promotions.of(&service.key, given, below.name(""));
+        read.push((at, key_name, service));
+    }
+    for below in table.tables(keys::Schedule::SECTION) {
+        let (at, key_name) = (below.span.start, below.name("scheduler"));
+        let inherited = schedules::Inherited { context: &context, policy: policy.as_ref(), deploy };
+        let named = |table: &Table<'_>, name| context_named(table, name, aws);
+        let Some((schedule, given)) = schedules::schedule(&below, named, &inherited, known) else { continue };
+        promotions.of(&schedule.key, given, below.name(""));
+        read.push((at, key_name, schedule));
+    }
+    for (at, key_name, service) in read {
         if !listed.insert(service.key.clone()) {
+            let list = if service.key.schedule().is_some() { "schedule" } else { "service" };
             table.wrong(
                 at,
-                "service",
+                list,
                 format!(
                     "{} is listed twice under this repository; leave out container to match every container",
                     service.key

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Config, ServiceNames};
+use super::Config;
 use crate::domain::discovery::{Discovered, Doubt};
 use crate::domain::policy::Policy;
 use crate::domain::settings::{DeploySettings, RepositoryKey, RepositoryRule, ServiceRule};
@@ -50,7 +50,7 @@ impl Config {
                 effective.repositories.entry(repository).or_insert_with(new).services.push(rule);
             }
         }
-        effective.names = ServiceNames::new(&effective.repositories);
+        effective.names = self.names.with(&effective.repositories);
         Arc::new(effective)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::given;
 use super::reader::{Form, Found, Table, Texts};
 use crate::domain::queue_url::QueueUrl;
+use crate::domain::schedule::ScheduleName;
 use crate::domain::types::{ContextName, EcsName, Region, RepositoryName};
 use crate::domain::words::{Word, described};
 
@@ -182,6 +183,12 @@ parsed! {
     ClusterName: "name, not an ARN", |text| given::cluster(text).map(Self);
     ServiceName: "name, not an ARN", |text| given::service(text).map(Self);
     ContainerName: "name of a container", |text| given::container(text).map(Self);
+    SchedulerName: "GROUP/NAME or NAME", |text| given::schedule(text).and_then(|text| {
+        ScheduleName::scheduler(text).map(|name| Self { name, text: text.to_owned() })
+    });
+    RuleName: "BUS/NAME or NAME", |text| given::schedule(text).and_then(|text| {
+        ScheduleName::rule(text).map(|name| Self { name, text: text.to_owned() })
+    });
     FamilyName: "name of a task definition family", |text| given::family(text).map(Self);
 }
 
@@ -193,6 +200,30 @@ pub(super) struct ServiceName(pub(super) EcsName);
 
 /// The name of a container, as it stands in the task definition.
 pub(super) struct ContainerName(pub(super) String);
+
+/// A schedule of EventBridge Scheduler, and how it is written.
+pub(super) struct SchedulerName {
+    pub(super) name: ScheduleName,
+    pub(super) text: String,
+}
+
+/// A rule of EventBridge, and how it is written.
+pub(super) struct RuleName {
+    pub(super) name: ScheduleName,
+    pub(super) text: String,
+}
+
+impl SchedulerName {
+    fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl RuleName {
+    fn as_str(&self) -> &str {
+        &self.text
+    }
+}
 
 /// The name of a task definition family, without a revision.
 pub(super) struct FamilyName(pub(super) String);

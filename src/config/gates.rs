@@ -1,4 +1,4 @@
-//! The gates of `[deploy]` and `[[repository.service]]`.
+//! The gates of `[deploy]`, `[[repository.service]]` and `[[repository.schedule]]`.
 //!
 //! What services come `after` can be told apart only when all of them are read, so that it is settled last.
 
@@ -25,7 +25,8 @@ pub(super) struct Promotion {
 }
 
 /// Reads the gates of a table.
-pub(super) fn read(table: &Table<'_>, keys: &keys::Deploy, inherited: &Gates) -> (Gates, Promotion) {
+pub(super) fn read(table: &Table<'_>, inherited: &Gates) -> (Gates, Promotion) {
+    let keys = keys::Gates::read(table);
     let after = keys.after.at.map(|_| keys.after.value.0.clone());
     let bake_at = keys.bake.at.filter(|_| !keys.bake.value.0.is_zero());
     let digest_at = [

@@ -54,6 +54,16 @@ fn ecs_name<'a>(text: &'a str, of: impl Fn(&[&'a str]) -> Option<&'a str>) -> Re
     })
 }
 
+/// The name of a schedule or a rule, with its group or bus.
+pub(super) fn schedule(text: &str) -> Result<&str, String> {
+    match Arn::parse(text) {
+        Some(arn) => {
+            Err(arn.instead(arn.resource.strip_prefix("schedule/").or_else(|| arn.resource.strip_prefix("rule/"))))
+        }
+        None => Ok(text),
+    }
+}
+
 /// The name of a container, as it stands in the task definition.
 pub(super) fn container(text: &str) -> Result<String, String> {
     match Arn::parse(text) {

@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::forms::{ClusterName, ContainerName, Every, FamilyName, ServiceName, Span};
+use super::forms::{ClusterName, ContainerName, Every, FamilyName, RuleName, SchedulerName, ServiceName, Span};
 use super::reader::{Form, Found, Setting, Table, Texts};
-use super::{AwsSettings, HttpSettings, WhenMissing};
+use super::{AwsSettings, HttpSettings, TableSettings, WhenMissing};
 use crate::domain::audit::EventName;
-use crate::domain::gate::{Approvals, Gates, ScanLevel};
+use crate::domain::gate::{self, Approvals, ScanLevel};
 use crate::domain::notification::{Changes, Format};
 use crate::domain::policy::Order;
 use crate::domain::queue_url::QueueUrl;
@@ -171,7 +171,10 @@ configuration! {
     }
     State: Table "" / "state" [], "What must survive a restart." {
         default path: PathBuf = PathBuf::from("/var/lib/ecs-deployd/state.json"), "The state file. Its folder must be writable. A change takes effect at the next start.";
-        default when_missing: WhenMissing = WhenMissing::Ignore, "What a start without a state file means.";
+        optional table: String, "A DynamoDB table, in place of a file: for several replicas, of which one is active. Its partition key is `pk` and its sort key `sk`, both strings. A change takes effect at the next start.";
+        default aws: ContextName = ContextName::default(), "The AWS context whose account and Region hold the table.";
+        default lease: Duration = TableSettings::LEASE, "An active replica that is not heard of for so long is replaced: 5s or more. Only with a table.";
+        default when_missing: WhenMissing = WhenMissing::Ignore, "What a start without a state means.";
     }
     Http: Table "" / "http" [], "Where the status page, metrics and health are served." {
         default listen: SocketAddr = HttpSettings::default().listen, "An IP address and a port. There is no encryption and no authentication. A change takes effect at the next start.";
@@ -196,22 +199,24 @@ configuration! {
         default events: Texts = Texts::of(&EventName::DEFAULT), "The calls that are followed: 1 to 25 names.";
         default interval: Duration = Duration::from_mins(5), "The time from one look at all of them to the next.";
     }
-    Deploy: Table "" / "deploy" [], "How services are rolled: the defaults of every service." {
+    Deploy: Table "" / "deploy" [Gates], "How services are rolled: the defaults of every service." {
         default pin: PinMode = DeploySettings::default().pin, "What a new task definition revision names.";
         default timeout: Duration = DeploySettings::default().timeout, "The longest time that a rollout may go on without progress: no more tasks run, no more lifecycle stage is reached. A rollout that makes none for so long has failed.";
         default observe_interval: Duration = DeploySettings::default().observe_interval, "The time between two looks at a rollout. Not longer than `timeout`.";
         default on_failure: OnFailure = DeploySettings::default().on_failure, "What happens after a rollout failed or timed out. The digest is held either way.";
         default downtime: DowntimeMode = DeploySettings::default().downtime, "What happens to a service whose settings do not let ECS replace its tasks without downtime.";
         default base: Base = DeploySettings::default().base, "What a new revision is made from.";
+        default monitor: Span = Span(DeploySettings::default().monitor), "How long a rollout stays under watch after ECS has completed it: tasks that keep stopping or turn unhealthy fail it. `0s`: it is completed at once.";
+    }
+    Gates: Group "" / "gate" [], "What has to be so before a rollout begins. A push that may not begin yet waits." {
         default after: Texts = Texts::of(&[]), "Services of this file, as CLUSTER/SERVICE or AWS/CLUSTER/SERVICE, that have to run a digest first: completed, and not held.";
         default bake: Span = Span(Duration::ZERO), "How long they have to run it without a break. Only beside `after`.";
         default windows: Texts = Texts::of(&[]), "When rollouts may begin: days, hours and an IANA time zone, UTC without one. Without this key: at any time.";
         default freeze: Texts = Texts::of(&[]), "Days on which no rollout begins, first and last included, with an IANA time zone, UTC without one.";
         default approval: Approvals = Approvals::None, "Whether a rollout waits for an operator.";
         default scan: ScanLevel = ScanLevel::Off, "The findings of ECR's scan that an image is refused for.";
-        default scan_timeout: Duration = Gates::default().scan_timeout, "How long the end of the scan is waited for, and the signatures.";
+        default scan_timeout: Duration = gate::Gates::default().scan_timeout, "How long the end of the scan is waited for, and the signatures.";
         default signed_by: Texts = Texts::of(&[]), "ARNs of signing profiles: each must have signed the image by ECR's managed signing.";
-        default monitor: Span = Span(DeploySettings::default().monitor), "How long a rollout stays under watch after ECS has completed it: tasks that keep stopping or turn unhealthy fail it. `0s`: it is completed at once.";
     }
     Discover: List "" / "discover" [], "Services that opt in by a tag of theirs, whose value names a `[policy.NAME]`. A service that is listed is as it is listed." {
         default aws: ContextName = ContextName::default(), "The AWS context that is looked at. The services follow repositories of its own account and Region.";
@@ -219,7 +224,7 @@ configuration! {
         default clusters: Texts = Texts::of(&["*"]), "Globs for the names of the clusters.";
         default every: Duration = Duration::from_mins(5), "The time from one look at the tags to the next.";
     }
-    NamedPolicy: Named "" / "policy" [Tags, Deploy], "What services follow that are found by a tag with this name as its value. What is left out of the deployment is that of `[deploy]`." {
+    NamedPolicy: Named "" / "policy" [Tags, Deploy, Gates], "What services follow that are found by a tag with this name as its value. What is left out of the deployment is that of `[deploy]`." {
     }
     Tags: Group "" / "policy" [], "Which tags are deployed: exactly one of `tags`, `semver` and `regex`." {
         optional tags: Texts, "Globs (`* ? [a-z] {a,b}`) for the whole tag. The newest push wins.";
@@ -231,7 +236,7 @@ configuration! {
         required name: RepositoryName = "is missing: the exact name of the ECR repository", "The exact name of the repository, without the registry's host.";
         default aws: ContextName = ContextName::default(), "The AWS context that the repository lives in: the one whose CloudTrail is read.";
     }
-    Service: List "repository" / "service" [Tags, Deploy], "A service that runs images of the repository. What is left out of the policy is the repository's, and of the deployment that of `[deploy]`." {
+    Service: List "repository" / "service" [Tags, Deploy, Gates], "A service that runs images of the repository. What is left out of the policy is the repository's, and of the deployment that of `[deploy]`." {
         required cluster: ClusterName = "is missing", "The name of the cluster.";
         required service: ServiceName = "is missing", "The name of the service.";
         optional aws: ContextName, "The AWS context that the service runs in. Without it: the repository's.";
@@ -244,4 +249,10 @@ configuration! {
         optional family: FamilyName, "Another task definition family, which gets a revision of its own with the image changed in its matching containers.";
     }
     Verify: List "repository.service" / "verify" [Before], "A one-off task that runs after the rollout is complete. If it does not exit with 0, the service goes back." {}
+    Schedule: List "repository" / "schedule" [Tags, Gates], "A schedule of EventBridge Scheduler, or a rule of EventBridge, whose tasks run images of the repository. What is left out of the policy is the repository's, and of the gates that of `[deploy]`, of which the rest holds, too; nothing is kept under watch after it is written." {
+        optional scheduler: SchedulerName, "The schedule, as GROUP/NAME or NAME. Exactly one of `scheduler` and `rule`.";
+        optional rule: RuleName, "The rule, as BUS/NAME or NAME. Its targets that run tasks of ECS follow, and no others.";
+        optional aws: ContextName, "The AWS context that the schedule is in. Without it: the repository's.";
+        optional container: ContainerName, "The one container that gets the image. Without it: every container whose image comes from the repository.";
+    }
 }

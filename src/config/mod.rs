@@ -13,6 +13,7 @@ mod names;
 mod notify;
 mod places;
 mod reader;
+mod schedules;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,14 +125,59 @@ pub struct PollSettings {
 /// `[state]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSettings {
-    /// The state file.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: StatePlace,
     /// What to do when it is not there.
     pub when_missing: WhenMissing,
 }
 
+/// Where the state is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatePlace {
+    /// In a file.
+    File(PathBuf),
+    /// In a table.
+    Table(TableSettings),
+}
+
+/// A DynamoDB table that several replicas share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSettings {
+    /// Its name.
+    pub name: String,
+    /// The context whose account and Region hold it.
+    pub aws: ContextName,
+    /// An active replica that is not heard of for so long is replaced.
+    pub lease: Duration,
+}
+
+impl TableSettings {
+    /// The lease where nobody says otherwise.
+    pub const LEASE: Duration = Duration::from_secs(30);
+}
+
+impl StatePlace {
+    /// The table, if it is one.
+    #[must_use]
+    pub fn table(&self) -> Option<&TableSettings> {
+        match self {
+            Self::Table(settings) => Some(settings),
+            Self::File(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for StatePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Table(settings) => write!(f, "table:{}", settings.name),
+        }
+    }
+}
+
 words! {
-    /// What a start without a state file means.
+    /// What a start without a state means.
     pub enum WhenMissing {
         Ignore = "ignore", "Pushes made before the start are not deployed.";
         Reconcile = "reconcile", "What the policies select in ECR is compared with what the services run, and what differs is rolled.";

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Config;
 use crate::domain::routing::Rules;
+use crate::domain::schedule::CLUSTER;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::types::ServiceKey;
 
@@ -14,11 +15,13 @@ pub struct ServiceNames {
     /// Each service, with the repositories that it is listed under and its place there.
     all: BTreeMap<ServiceKey, Vec<(RepositoryKey, usize)>>,
     shared: BTreeSet<String>,
+    /// The schedules, as they are written.
+    schedules: BTreeMap<ServiceKey, String>,
 }
 
 impl ServiceNames {
     /// Names the services.
-    pub(super) fn new(repositories: &Rules) -> Self {
+    pub(super) fn new(repositories: &Rules, schedules: BTreeMap<ServiceKey, String>) -> Self {
         let mut all: BTreeMap<ServiceKey, Vec<(RepositoryKey, usize)>> = BTreeMap::new();
         for (repository, rule) in repositories {
             for (place, service) in rule.services.iter().enumerate() {
@@ -26,16 +29,40 @@ impl ServiceNames {
             }
         }
         all.values_mut().for_each(Vec::shrink_to_fit);
+        let mut names = Self { all, shared: BTreeSet::new(), schedules };
         let mut seen = BTreeSet::new();
-        let shared = all.keys().map(short).filter(|name| !seen.insert(name.clone())).collect();
-        Self { all, shared }
+        names.shared = names.all.keys().map(|key| names.short(key)).filter(|name| !seen.insert(name.clone())).collect();
+        names
+    }
+
+    /// The same schedules beside other services.
+    pub(super) fn with(&self, repositories: &Rules) -> Self {
+        Self::new(repositories, self.schedules.clone())
+    }
+
+    /// The schedules, as they are written.
+    #[must_use]
+    pub fn schedules(&self) -> &BTreeMap<ServiceKey, String> {
+        &self.schedules
+    }
+
+    /// `CLUSTER/SERVICE`, or `schedule/` and what is written.
+    fn short(&self, key: &ServiceKey) -> String {
+        match self.schedules.get(key) {
+            Some(text) => format!("{CLUSTER}/{text}"),
+            None => key.to_string(),
+        }
+    }
+
+    fn long(&self, key: &ServiceKey) -> String {
+        format!("{}/{}", key.aws, self.short(key))
     }
 
     /// What the service is called. No other one of the configuration is called the same.
     #[must_use]
     pub fn of(&self, key: &ServiceKey) -> String {
-        let short = short(key);
-        if self.shared.contains(&short) { long(key) } else { short }
+        let short = self.short(key);
+        if self.shared.contains(&short) { self.long(key) } else { short }
     }
 
     /// The repositories that a service is listed under, each with the place of the service in its list.
@@ -54,7 +81,7 @@ impl ServiceNames {
     /// # Errors
     /// What is wrong with the name, and which one may be meant.
     pub fn find(&self, named: &str) -> Result<&ServiceKey, String> {
-        let found: Vec<&ServiceKey> = self.all.keys().filter(|key| short(key) == named || long(key) == named).collect();
+        let found: Vec<&ServiceKey> = self.all.keys().filter(|key| self.is_called(key, named)).collect();
         match found[..] {
             [only] => Ok(only),
             [] => {
@@ -64,10 +91,19 @@ impl ServiceNames {
                 Err(format!("{named} is no CLUSTER/SERVICE of the configuration{hint}"))
             }
             _ => {
-                let names: Vec<String> = found.iter().map(|key| long(key)).collect();
+                let names: Vec<String> = found.iter().map(|key| self.long(key)).collect();
                 Err(format!("{named} is ambiguous: say {}", names.join(" or ")))
             }
         }
+    }
+}
+
+impl ServiceNames {
+    /// Whether somebody who says this means the service. A schedule may be called with its group or bus, too.
+    fn is_called(&self, key: &ServiceKey, named: &str) -> bool {
+        let plain = named.strip_prefix(key.aws.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(named);
+        let full = self.schedules.contains_key(key).then(|| key.to_string());
+        self.short(key) == named || self.long(key) == named || full.is_some_and(|full| full == plain)
     }
 }
 
@@ -77,14 +113,6 @@ impl Config {
     pub fn name_of(&self, key: &ServiceKey) -> String {
         self.names.of(key)
     }
-}
-
-fn short(key: &ServiceKey) -> String {
-    key.to_string()
-}
-
-fn long(key: &ServiceKey) -> String {
-    format!("{}/{key}", key.aws)
 }
 
 #[cfg(test)]
@@ -99,7 +127,7 @@ mod tests {
             ServiceRule { key: key(name), ..rule }
         });
         let rule = repository_rule("shop", services.into());
-        ServiceNames::new(&Rules::from([(rule.key(), rule)]))
+        ServiceNames::new(&Rules::from([(rule.key(), rule)]), BTreeMap::new())
     }
 
     fn key(text: &str) -> ServiceKey {

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::reader::line_of;
+use crate::domain::schedule::{CLUSTER, ScheduleName};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::types::ServiceKey;
 
@@ -40,6 +41,14 @@ impl Places {
                 let key = (format!("{aws}/{name}"), format!("{context}/{}/{}", of("cluster"), of("service")));
                 places.services.insert(key, line_of(text, service.start));
             }
+            for schedule in tables(table.table, "schedule") {
+                let of = |key| text_of(schedule.table, key);
+                let named = of("scheduler").map(ScheduleName::scheduler).or_else(|| of("rule").map(ScheduleName::rule));
+                let Some(Ok(named)) = named else { continue };
+                let context = of("aws").unwrap_or(aws);
+                let key = (format!("{aws}/{name}"), format!("{context}/{CLUSTER}/{named}"));
+                places.services.insert(key, line_of(text, schedule.start));
+            }
         }
         places
     }
@@ -56,7 +65,7 @@ impl Places {
         self.repositories.get(&(aws.to_owned(), name.to_owned())).copied()
     }
 
-    /// The line of a `[[repository.service]]`.
+    /// The line of a `[[repository.service]]`, or of a `[[repository.schedule]]`.
     #[must_use]
     pub fn service(&self, repository: &RepositoryKey, service: &ServiceKey) -> Option<usize> {
         self.services.get(&(repository.to_string(), String::from(service.clone()))).copied()
@@ -91,10 +100,11 @@ fn text_of<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::domain::test_support::repository_key;
+    use crate::domain::types::ContextName;
 
     #[test]
     fn each_table_has_its_line() {
-        let text = "[aws.default]\nregion = \"eu-west-1\"\n\n[[repository]]\nname = \"aa\"\ntags = [\"x\"]\n[[repository.service]]\ncluster = \"c\"\nservice = \"s\"\n[[repository.service]]\ncluster = \"c\"\nservice = \"s\"\naws = \"other\"\n[[repository]]\nname = \"bb\"\naws = \"other\"\n";
+        let text = "[aws.default]\nregion = \"eu-west-1\"\n\n[[repository]]\nname = \"aa\"\ntags = [\"x\"]\n[[repository.service]]\ncluster = \"c\"\nservice = \"s\"\n[[repository.service]]\ncluster = \"c\"\nservice = \"s\"\naws = \"other\"\n[[repository]]\nname = \"bb\"\naws = \"other\"\n[[repository.schedule]]\nscheduler = \"nightly\"\n[[repository.schedule]]\nrule = \"bus/hourly\"\n";
         let places = Places::of(text);
         assert_eq!(places.context("default"), Some(1));
         assert_eq!(places.context("other"), None);
@@ -102,5 +112,11 @@ mod tests {
         let service = |key: &str| places.service(&repository_key("aa"), &ServiceKey::try_from(key.to_owned()).unwrap());
         assert_eq!((service("default/c/s"), service("other/c/s")), (Some(7), Some(10)));
         assert_eq!(service("default/c/t"), None);
+        let of_other = |key: &str| {
+            let repository = RepositoryKey { aws: ContextName::parse("other").unwrap(), ..repository_key("bb") };
+            places.service(&repository, &ServiceKey::try_from(key.to_owned()).unwrap())
+        };
+        assert_eq!(of_other("other/schedule/default/nightly"), Some(17));
+        assert_eq!(of_other("other/schedule/rule/bus/hourly"), Some(19));
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::gate;
 
 fn errors(text: &str) -> Vec<String> {
     Config::parse("c.toml", text).unwrap_err().lines().to_vec()
@@ -26,7 +27,7 @@ fn the_defaults_are_those_that_are_documented() {
     let config = Config::parse("c.toml", GOOD).unwrap();
     let (interval, overlap) = (Duration::from_secs(30), Duration::from_secs(1800));
     assert_eq!(config.poll, PollSettings { interval, overlap, reconcile: None });
-    assert_eq!(config.state.path, PathBuf::from("/var/lib/ecs-deployd/state.json"));
+    assert_eq!(config.state.place, StatePlace::File(PathBuf::from("/var/lib/ecs-deployd/state.json")));
     assert_eq!(config.state.when_missing, WhenMissing::Ignore);
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:9797");
     assert_eq!(config.control.socket, PathBuf::from("/run/ecs-deployd/control.sock"));
@@ -62,6 +63,86 @@ fn what_is_copied_with_its_surroundings_is_refused_with_the_name() {
     ] {
         assert_eq!(errors(&text), [expected]);
     }
+}
+
+#[test]
+fn a_schedule_stands_among_the_services_by_the_name_that_is_written() {
+    let text = "[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.schedule]]\nscheduler = \"nightly\"\n\
+        [[repository.schedule]]\nrule = \"bus/hourly\"\ntags = [\"edge\"]\n";
+    let config = Config::parse("c.toml", text).unwrap();
+    let names: Vec<String> = config.services().map(|(_, rule)| config.name_of(&rule.key)).collect();
+    assert_eq!(names, ["schedule/nightly", "schedule/bus/hourly"]);
+    let keys: Vec<String> = config.services().map(|(_, rule)| String::from(rule.key.clone())).collect();
+    assert_eq!(keys, ["default/schedule/default/nightly", "default/schedule/rule/bus/hourly"]);
+    for (named, index) in [
+        ("schedule/nightly", 0),
+        ("schedule/default/nightly", 0),
+        ("default/schedule/nightly", 0),
+        ("schedule/bus/hourly", 1),
+        ("schedule/rule/bus/hourly", 1),
+    ] {
+        assert_eq!(config.names.find(named).map(|key| String::from(key.clone())), Ok(keys[index].clone()), "{named}");
+    }
+    for (keys, expected) in [
+        (
+            "",
+            "c.toml:4: repository[0].schedule[0].scheduler: is missing: name a schedule with exactly one of scheduler and rule",
+        ),
+        (
+            "scheduler = \"a\"\nrule = \"b\"\n",
+            "c.toml:6: repository[0].schedule[0].rule: stands beside scheduler: give exactly one of scheduler and rule",
+        ),
+        (
+            "scheduler = \"a/b/c\"\n",
+            "c.toml:5: repository[0].schedule[0].scheduler: expected a schedule as GROUP/NAME or NAME, found \"a/b/c\"",
+        ),
+        (
+            "rule = \"arn:aws:events:eu-west-1:111111111111:rule/hourly\"\n",
+            "c.toml:5: repository[0].schedule[0].rule: expected the name, not the ARN: \"hourly\"",
+        ),
+        (
+            "scheduler = \"a\"\n[[repository.schedule]]\nrule = \"a\"\n",
+            "c.toml:7: repository[0].schedule[1].scheduler: a schedule and a rule are both called a: write the group or the bus of one of them",
+        ),
+        (
+            "scheduler = \"a\"\nmonitor = \"1m\"\n",
+            "c.toml:6: repository[0].schedule[0].monitor: unknown key; known here: after, approval, aws, bake, container, freeze, order, regex, rule, scan, scan_timeout, scheduler, semver, signed_by, tags, windows",
+        ),
+        (
+            "scheduler = \"a\"\nafter = [\"web/hello\"]\n",
+            "c.toml:6: repository[0].schedule[0].after: web/hello is no CLUSTER/SERVICE of the configuration; the nearest one is schedule/a",
+        ),
+        (
+            "scheduler = \"a\"\nbake = \"5m\"\n",
+            "c.toml:6: repository[0].schedule[0].bake: needs services that a digest bakes in: add after, or remove it",
+        ),
+        (
+            "scheduler = \"a\"\n[[repository.schedule]]\nscheduler = \"default/a\"\n",
+            "c.toml:6: repository[0].schedule: schedule/default/a is listed twice under this repository; leave out container to match every container",
+        ),
+    ] {
+        let text = format!("[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.schedule]]\n{keys}");
+        assert_eq!(errors(&text), [expected]);
+    }
+}
+
+#[test]
+fn a_schedule_has_the_gates_of_the_defaults_or_its_own() {
+    let text = "[deploy]\nmonitor = \"5m\"\napproval = \"required\"\nscan = \"high\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n\
+        [[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n[[repository.schedule]]\nscheduler = \"nightly\"\n\
+        after = [\"web/hello\"]\nbake = \"10m\"\nwindows = [\"daily 01:00-02:00\"]\nfreeze = [\"2026-12-24/2026-12-26\"]\napproval = \"none\"\n\
+        scan_timeout = \"5m\"\nsigned_by = [\"arn:aws:signer:eu-west-1:111111111111:/signing-profiles/ci\"]\n";
+    let config = Config::parse("c.toml", text).unwrap();
+    let rules: Vec<_> = config.services().map(|(_, rule)| rule).collect();
+    let deploy = &rules[1].deploy;
+    let gates = &deploy.gates;
+    assert_eq!(
+        (gates.after.as_slice(), gates.bake, gates.scan_timeout),
+        (&[rules[0].key.clone()][..], Duration::from_mins(10), Duration::from_mins(5))
+    );
+    assert_eq!((gates.windows.len(), gates.freezes.len(), gates.signed_by.len()), (1, 1, 1));
+    assert_eq!((gates.approval, gates.scan), (gate::Approvals::None, gate::ScanLevel::High));
+    assert_eq!((rules[0].deploy.monitor, deploy.monitor), (Duration::from_mins(5), Duration::ZERO));
 }
 
 #[test]
@@ -176,6 +257,22 @@ fn every_error_is_one_line_with_its_place_and_its_remedy() {
         (
             with("[state]\nwhen_missing = \"deploy\""),
             "c.toml:2: state.when_missing: expected \"ignore\" or \"reconcile\", found \"deploy\"",
+        ),
+        (
+            with("[state]\npath = \"/state.json\"\ntable = \"ecs-deployd\""),
+            "c.toml:3: state.table: stands beside path: the state is in a table or in a file; remove one of them",
+        ),
+        (
+            with("[state]\ntable = \"a/b\""),
+            "c.toml:2: state.table: expected a table's name: 3 to 255 letters, digits, _, - and ., found \"a/b\"",
+        ),
+        (
+            with("[state]\ntable = \"ecs-deployd\"\nlease = \"4s\""),
+            "c.toml:3: state.lease: must be at least 5s, found 4s",
+        ),
+        (
+            with("[state]\ntable = \"ecs-deployd\"\naws = \"live\""),
+            "c.toml:3: state.aws: there is no table [aws.live]; known: default",
         ),
         (
             with("[aws.default]\nmax_lookups_per_second = 5"),

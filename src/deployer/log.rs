@@ -62,45 +62,31 @@ pub(super) fn tell(event: &Event) {
     }
 }
 
+/// What a service that is followed because of its tag has come to.
+macro_rules! of_discovered {
+    ($key:expr, $known:expr, $message:literal) => {
+        of_service!(info, $key, tag = $known.tag, policy = $known.policy, repositories = names($known), $message)
+    };
+}
+
 fn discovered(event: &DiscoveryEvent) {
-    let names = |known: &Discovered| known.repositories.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     match event {
-        DiscoveryEvent::Found(key, known) => {
-            let repositories = names(known);
-            of_service!(
-                info,
-                key,
-                tag = known.tag,
-                policy = known.policy,
-                repositories,
-                "found the service by its tag"
-            );
-        }
+        DiscoveryEvent::Found(key, known) => of_discovered!(key, known, "found the service by its tag"),
         DiscoveryEvent::Changed(key, known) => {
-            let repositories = names(known);
-            of_service!(
-                info,
-                key,
-                tag = known.tag,
-                policy = known.policy,
-                repositories,
-                "the service that was found by its tag has changed"
-            );
+            of_discovered!(key, known, "the service that was found by its tag has changed");
         }
         DiscoveryEvent::Gone(key, known) => {
-            of_service!(
-                info,
-                key,
-                tag = known.tag,
-                policy = known.policy,
-                "the service has the tag no longer: it is left as it is"
-            );
+            of_discovered!(key, known, "the service has the tag no longer: it is left as it is");
         }
         DiscoveryEvent::Doubted(key, doubt) => {
             of_service!(warn, key, remedy = doubt.remedy(), "{}", doubt.message());
         }
         DiscoveryEvent::Followed(..) => {}
     }
+}
+
+fn names(known: &Discovered) -> String {
+    known.repositories.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn push_skipped(skipped: &PushSkipped) {
@@ -152,6 +138,9 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         }
         ServiceEvent::RevisionRegistered(revision) => {
             of_service!(info, key, %revision, "registered the new revision");
+        }
+        ServiceEvent::ServiceUpdated { revision, .. } if key.schedule().is_some() => {
+            of_service!(info, key, %revision, "set the schedule to the revision, which its next task runs");
         }
         ServiceEvent::ServiceUpdated { revision, deployment } => {
             of_service!(info, key, %revision, %deployment, "updated the service; ECS rolls it out");

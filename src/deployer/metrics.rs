@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use crate::config::{Config, FEW_SERVICES};
+use crate::domain::aws_error::Fault;
+use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
-use crate::domain::types::RepositoryName;
+use crate::domain::state::OutcomeKind;
+use crate::domain::types::{RepositoryName, ServiceKey};
 use crate::engine::{DiscoveryEvent, Event, ServiceEvent, Taken};
-use crate::metrics::{Detail, MessageOutcome, Metrics};
+use crate::metrics::{Detail, MessageOutcome, Metrics, ScheduleOutcome};
 
 /// Makes the series of what is configured appear.
 pub(super) fn expect(metrics: &Metrics, config: &Config) {
     let contexts = config.polled_contexts();
     let repositories: Vec<_> = config.repositories.keys().map(|key| &key.name).collect();
-    let services: Vec<_> = config.services().map(|(_, rule)| &rule.key).collect();
+    let services = config.services().map(|(_, rule)| &rule.key).filter(|key| key.schedule().is_none());
+    let services: Vec<_> = services.collect();
     let detail = Detail { zeros: config.names.count() <= FEW_SERVICES, histograms: config.service_histograms() };
     metrics.expect(&contexts, &repositories, &services, detail);
+    metrics.expect_schedules(config.names.schedules());
     metrics.expect_queues(&config.contexts_with_queues());
     if let Some(audit) = &config.audit {
         metrics.expect_audits(&config.audited_contexts(), &audit.events);
@@ -50,13 +55,16 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
         Event::PushSettled { repository, skipped: Some(reason) } => metrics.push_skipped(Some(repository), *reason),
         Event::PushSettled { repository, skipped: None } => metrics.push_deployed(repository),
         Event::Changed { aws, change, .. } => metrics.audited(aws, change.name.as_str()),
+        // What waits and what is held is told of schedules as of services.
+        Event::Service(key, ServiceEvent::Counted(counts)) => metrics.service_counts(key, *counts),
+        Event::Service(key, event) if key.schedule().is_some() => of_schedule(metrics, key, event),
         Event::Service(key, event) => match event {
             ServiceEvent::RolloutEnded { outcome, took, .. } => metrics.deployment_ended(key, outcome.result, *took),
             ServiceEvent::Refused(_) => metrics.deployment_refused(key),
             ServiceEvent::TaskEnded(task) => metrics.task_ended(key, task.kind, task.outcome),
             ServiceEvent::PushStable(after) => metrics.push_stable(key, *after),
-            ServiceEvent::Counted(counts) => metrics.service_counts(key, *counts),
-            ServiceEvent::Waits(_)
+            ServiceEvent::Counted(_)
+            | ServiceEvent::Waits(_)
             | ServiceEvent::WaitsLong(_)
             | ServiceEvent::WaitsNoLonger(_)
             | ServiceEvent::PushSkipped { .. }
@@ -99,5 +107,29 @@ fn told(metrics: &Metrics, repository: &RepositoryName, source: PushSource, afte
     match source {
         PushSource::CloudTrail => metrics.push_delivered(repository, after),
         PushSource::Queue | PushSource::Reconcile => {}
+    }
+}
+
+/// Counts what became of pushes to a schedule: each once, and once more if it was taken after all.
+fn of_schedule(metrics: &Metrics, key: &ServiceKey, event: &ServiceEvent) {
+    // A target that names a family alone is written by registering a revision.
+    let not_taken = ["UpdateSchedule", "PutTargets", "RegisterTaskDefinition"];
+    let outcome = if let ServiceEvent::RolloutEnded { outcome, back: false, .. } = event {
+        match outcome.result {
+            OutcomeKind::Completed => Some(ScheduleOutcome::Updated),
+            OutcomeKind::Refused | OutcomeKind::Failed | OutcomeKind::TimedOut => Some(ScheduleOutcome::Failed),
+            OutcomeKind::RolledBack | OutcomeKind::Superseded => None,
+        }
+    } else if let ServiceEvent::PushSkipped { push, reason, .. } = event {
+        let refused = [SkipReason::ServiceMissing, SkipReason::NoContainer, SkipReason::Downtime];
+        (refused.contains(reason) && !push.is_order()).then_some(ScheduleOutcome::Refused)
+    } else if let ServiceEvent::CallFailed { error, repeated: false, .. } = event {
+        let is_not_taken = error.fault != Fault::Throttled && not_taken.contains(&error.operation);
+        is_not_taken.then_some(ScheduleOutcome::Failed)
+    } else {
+        None
+    };
+    if let Some(outcome) = outcome {
+        metrics.schedule_updated(key, outcome);
     }
 }

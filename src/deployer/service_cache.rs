@@ -95,7 +95,7 @@ impl ServiceCache {
         let sighting = self.seen.get(key)?;
         let set = match &sighting.answer {
             Ok(Some(set)) => set,
-            Ok(None) => return Some(RunsStatus::unseen(sighting.at, "there is no such service in ECS".to_owned())),
+            Ok(None) => return Some(RunsStatus::unseen(sighting.at, key.absence().to_owned())),
             Err(why) => return Some(RunsStatus::unseen(sighting.at, why.clone())),
         };
         let images = self.images.get(&set.revision).into_iter().flatten();
@@ -117,6 +117,16 @@ impl ServiceCache {
     /// Follows what is seen of services while they are rolled: what a round saw of them before is out of date.
     pub(super) fn follow(&mut self, inputs: &[Input], at: Timestamp) {
         for input in inputs {
+            if let Input::Updated { id, answer, .. } = input
+                && let Ok(written) = answer.as_ref()
+                && id.service.schedule().is_some()
+                && let Some(sighting) = self.seen.get_mut(&id.service)
+            {
+                // What was written is not looked at again.
+                let revision = written.task_definition.clone();
+                let setting = Setting { revision, since: None, desired: written.desired, running: written.running };
+                *sighting = Sighting { at, answer: Ok(Some(setting)) };
+            }
             let Input::Watched { services, answers, .. } = input else { continue };
             for (key, _) in services {
                 if let Some(Ok(Some(Ok(view)))) = answers.get(&key.service)

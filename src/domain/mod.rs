@@ -32,6 +32,7 @@ pub mod queue_url;
 pub mod rate_limit;
 pub mod rollout;
 pub mod routing;
+pub mod schedule;
 pub mod settings;
 pub mod skip;
 pub mod source;

@@ -135,6 +135,9 @@ pub fn plan(
     let (Some(service), Some(current), Some(base)) = (&snapshot.service, &snapshot.current, &snapshot.base) else {
         let (reason, detail) = match &snapshot.unrollable {
             Some(why) => (SkipReason::Downtime, why.as_str()),
+            None if rules.values().any(|rule| rule.key.schedule().is_some()) => {
+                (SkipReason::ServiceMissing, "there is no such schedule or rule")
+            }
             None => (SkipReason::ServiceMissing, "there is no such service, or it is being deleted"),
         };
         for choice in selected {
@@ -379,10 +382,14 @@ fn pins_of_what_runs<'a>(
             [digest] => {
                 pinned.insert(name.to_owned(), format!("{}@{digest}", reference.name));
             }
-            _ => plan.warnings.push(format!(
-                "container {name} of {} names {image}, and its running tasks do not agree on one digest for it: the rollback can only be \
-                 that tag",
-                good.arn().short()
+            ref found => plan.warnings.push(format!(
+                "container {name} of {} names {image}, and {} for it: the rollback can only be that tag",
+                good.arn().short(),
+                match found.is_empty() {
+                    // No task runs, or none whose image counts; those of a schedule that ran before tell nothing of the next one.
+                    true => "no running task tells the digest",
+                    false => "its running tasks do not agree on one digest",
+                }
             )),
         }
     }

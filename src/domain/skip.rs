@@ -181,8 +181,8 @@ reasons! {
         stands: true,
     }
     ServiceMissing = "service_missing" {
-        meaning: "There is no such service in the cluster, or it is being deleted.",
-        remedy: "Check `cluster`, `service` and `aws`.",
+        meaning: "There is no such service in the cluster, or it is being deleted; or there is no such schedule or rule.",
+        remedy: "Check `cluster`, `service` and `aws`, or `scheduler`, `rule` and `aws`.",
         level: Info,
         severity: Error,
         listed: true,

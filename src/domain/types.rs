@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::schedule::{self, ScheduleName};
+
 /// Why a text is not what it should be. Names the kind of thing and shows the text, shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {kind}")]
@@ -190,6 +192,14 @@ impl ContextName {
     }
 }
 
+impl EcsName {
+    /// The schedule that is called so, if the cluster is the one that schedules stand in.
+    #[must_use]
+    pub fn schedule_in(&self, cluster: &Self) -> Option<ScheduleName> {
+        (cluster.as_str() == schedule::CLUSTER).then(|| ScheduleName::parse(&self.0)).flatten()
+    }
+}
+
 /// Whose credentials are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -269,7 +279,8 @@ impl fmt::Display for TaskDefinitionArn {
     }
 }
 
-/// One service: the AWS context it runs in, its cluster and its name. Written `CONTEXT/CLUSTER/SERVICE`.
+/// One service: the AWS context it runs in, its cluster and its name. Written `CONTEXT/CLUSTER/SERVICE`. Or a schedule, which has its name in
+/// the cluster's and the service's place: see [`schedule`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceKey {
@@ -288,7 +299,33 @@ impl TryFrom<String> for ServiceKey {
         let (Some(aws), Some(cluster), Some(service)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(Malformed::new("CONTEXT/CLUSTER/SERVICE", &text));
         };
+        if let Some(name) = (cluster == schedule::CLUSTER).then(|| ScheduleName::parse(service)).flatten() {
+            return Ok(Self::of_schedule(ContextName::parse(aws)?, &name));
+        }
         Ok(Self { aws: ContextName::parse(aws)?, cluster: EcsName::parse(cluster)?, service: EcsName::parse(service)? })
+    }
+}
+
+impl ServiceKey {
+    /// The key of a schedule.
+    #[must_use]
+    pub fn of_schedule(aws: ContextName, name: &ScheduleName) -> Self {
+        Self { aws, cluster: EcsName(Arc::from(schedule::CLUSTER)), service: EcsName(Arc::from(name.to_string())) }
+    }
+
+    /// What is said where AWS does not know it.
+    #[must_use]
+    pub fn absence(&self) -> &'static str {
+        match self.schedule() {
+            Some(_) => "there is no such schedule or rule",
+            None => "there is no such service in ECS",
+        }
+    }
+
+    /// The schedule, if it is one.
+    #[must_use]
+    pub fn schedule(&self) -> Option<ScheduleName> {
+        self.service.schedule_in(&self.cluster)
     }
 }
 

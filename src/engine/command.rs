@@ -8,6 +8,7 @@ use super::workflow::{Recorded, Turn, Workflow};
 use crate::domain::operator_command::{self, Refused};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{Direction, OperatorCommand, OutcomeKind};
+use crate::domain::types::ServiceKey;
 
 impl Handler<'_> {
     /// Carries out a command, or begins to.
@@ -51,7 +52,8 @@ impl Handler<'_> {
 
     /// What the service runs is known: it is set back, if there is something to go back to.
     pub(super) fn located(&mut self, command: Command, answer: Result<Location, Unlocated>) {
-        let answer = answer.map_err(refused).and_then(|location| self.roll_back(&command.by, location));
+        let answer =
+            answer.map_err(|why| refused(self.key, why)).and_then(|location| self.roll_back(&command.by, location));
         self.answer(command, answer);
     }
 
@@ -114,9 +116,9 @@ impl Handler<'_> {
     }
 }
 
-fn refused(why: Unlocated) -> Refused {
+fn refused(key: &ServiceKey, why: Unlocated) -> Refused {
     match why {
-        Unlocated::NoService => Refused("there is no such service in ECS".to_owned()),
+        Unlocated::NoService => Refused(key.absence().to_owned()),
         Unlocated::NotARevision(refused) => refused,
         Unlocated::UnknownRevision(revision) => Refused(format!("ECS does not know {revision}")),
         Unlocated::Failed(error) => Refused(error.to_string()),

@@ -19,6 +19,7 @@ use super::settled::Unsettled;
 use super::workflow::{Turn, Workflow};
 use crate::domain::aws_error::AwsError;
 use crate::domain::gate;
+use crate::domain::schedule::Operations;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{OperatorCommand, ServiceState, State};
 use crate::domain::types::{Digest, ServiceKey};
@@ -281,8 +282,12 @@ impl Handler<'_> {
         self.service.absences = if missing { self.service.absences + 1 } else { 0 };
         let doubted = missing && self.service.absences < ABSENCES_BELIEVED;
         if doubted {
-            let message = "ECS does not know the service (MISSING); it is asked again before that is believed";
-            self.failed(call, &AwsError::unusable("ecs", "DescribeServices", message));
+            let (api, operation, what) = match self.key.schedule().map(|name| name.operations()) {
+                Some(Operations { api, read, .. }) => (api, read, "there is no such schedule or rule"),
+                None => ("ecs", "DescribeServices", "ECS does not know the service (MISSING)"),
+            };
+            let message = format!("{what}; it is asked again before that is believed");
+            self.failed(call, &AwsError::unusable(api, operation, message));
         }
         doubted
     }

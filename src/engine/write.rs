@@ -6,12 +6,16 @@ use super::observation::Seen;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
 use crate::domain::aws_error::{AwsError, Fault};
+use crate::domain::schedule::Operations;
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
 use crate::domain::view::DeploymentView;
 
 /// Refusals of one rollout that are taken for passing ones.
 const REFUSALS_THAT_MAY_PASS: u32 = 3;
+
+/// The services by which schedules are written.
+const WRITTEN_BY: [&str; 2] = ["scheduler", "events"];
 
 impl Handler<'_> {
     /// The revision was registered, or not.
@@ -53,11 +57,19 @@ impl Handler<'_> {
                 self.succeeded(Call::Write);
                 self.emit(ServiceEvent::ServiceUpdated { revision: revision.clone(), deployment: primary.id.clone() });
                 self.rolling(revision, primary.id);
+                if self.key.schedule().is_some() {
+                    // Nothing rolls: the next task runs what is written.
+                    self.completed();
+                }
             }
             // Somebody else was quicker, or the answer is an old one: what goes on is looked at, after a pause.
             Ok(primary) => {
-                let message = format!("its PRIMARY deployment rolls {}", primary.task_definition.short());
-                self.write_failed(&AwsError::unusable("ecs", "UpdateService", message));
+                let now = primary.task_definition.short();
+                let error = match self.key.schedule().map(|name| name.operations()) {
+                    Some(Operations { api, write, .. }) => AwsError::unusable(api, write, format!("it names {now}")),
+                    None => AwsError::unusable("ecs", "UpdateService", format!("its PRIMARY deployment rolls {now}")),
+                };
+                self.write_failed(&error);
             }
             Err(error) if error.fault == Fault::Refused && self.update_otherwise() => {}
             Err(error) => self.write_failed(&error),
@@ -119,6 +131,8 @@ impl Handler<'_> {
                 let passing = AwsError { fault: Fault::Unavailable, ..error.clone() };
                 self.failed(Call::Write, &passing);
             }
+            // EventBridge may take it when an operator has changed something: it is tried again as after a denial.
+            Fault::Refused | Fault::NotFound if WRITTEN_BY.contains(&error.api) => self.failed(Call::Write, error),
             Fault::Refused => self.abandon(OutcomeKind::Refused, error.to_string()),
             Fault::NotFound => self.abandon(OutcomeKind::Failed, error.to_string()),
             Fault::Denied | Fault::Credentials => {

@@ -7,7 +7,9 @@ use prometheus::{
     Opts, Registry,
 };
 
-use super::{CommitOutcome, DeliveryOutcome, MessageOutcome, PollOutcome, call_outcomes, push_outcomes};
+use super::{
+    CommitOutcome, DeliveryOutcome, MessageOutcome, PollOutcome, ScheduleOutcome, call_outcomes, push_outcomes,
+};
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
 use crate::domain::task::{TaskKind, TaskOutcome};
@@ -263,6 +265,8 @@ const COMMIT: Label = Label::bounded("commit", "the commit that it is built from
 const AWS: Label = Label::bounded("aws", "an AWS context of the configuration");
 const CLUSTER: Label = Label::bounded("cluster", "a cluster of the configuration");
 const SERVICE: Label = Label::bounded("service", "a service of the configuration");
+const SCHEDULE: Label = Label::bounded("schedule", "a schedule or a rule, as the configuration names it");
+const SCHEDULE_OUTCOME: Label = Label::words("outcome", described::<ScheduleOutcome>);
 const REPOSITORY: Label = Label::bounded("repository", "a repository of the configuration, or `_other`");
 const REPOSITORIES: Label =
     Label::bounded("repository", "a repository of the configuration, or `_all` without `[http] service_histograms`");
@@ -341,11 +345,17 @@ families! {
     aws_request_duration_seconds: Histogram[API, OPERATION, CALL_OUTCOME] in REQUEST,
         "From sending a request to AWS to its answer.";
     state_commits_total: Counter[COMMIT_OUTCOME],
-        "Writes of the state file, by outcome.";
+        "Writes of the state, by outcome.";
+    leader: Gauge[],
+        "1 on the active replica, 0 on the others.",
+        "A daemon whose state is a file is always the active one.";
     notifications_total: Counter[RECEIVER, DELIVERY_OUTCOME],
         "Notifications to receivers, by outcome: sent, failed (given up), dropped (too many waited, or the program stopped).";
     audit_events_total: Counter[AWS, EVENT],
         "Changes to ECS that were read, by the name of the call.";
+    schedule_updates_total: Counter[SCHEDULE, SCHEDULE_OUTCOME],
+        "Pushes to schedules and rules, by what became of them.",
+        "What failed is tried again, and counts as `updated` when it succeeds.";
     discovered_services: Gauge[AWS],
         "Services that are followed because they were found by a tag.",
         "Absent without a `[[discover]]`, and until the first look. A service that is listed, or whose tag names no policy, does not count.";

@@ -89,6 +89,7 @@ fn full() -> Status {
         version: 1,
         at: at(3600),
         source: Origin::Daemon,
+        table: None,
         daemon: Some(DaemonStatus {
             program_version: "1.2.3".to_owned(),
             commit: "abc".to_owned(),

@@ -20,7 +20,11 @@ pub(super) fn document() -> String {
             let groups =
                 section.groups.iter().map(|group| format!("[{0}](#{1})", heading(group), anchor(&heading(group))));
             let groups: Vec<String> = groups.collect();
-            text.push_str(&format!("\nIt may also have the keys of {}.\n", groups.join(" and ")));
+            let groups = match groups.split_last() {
+                Some((last, others @ [_, ..])) => format!("{} and {last}", others.join(", ")),
+                Some((_, [])) | None => groups.concat(),
+            };
+            text.push_str(&format!("\nIt may also have the keys of {groups}.\n"));
         }
         text.push_str(&table(["key", "type", "default", "meaning"], section.keys.iter().map(row)));
         for key in section.keys {

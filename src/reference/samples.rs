@@ -27,7 +27,7 @@ use crate::state_store;
 use crate::status::{
     ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, DiscoveredStatus,
     HoldStatus, ImageStatus, Origin, OutcomeStatus, PushDecision, PushForecast, PushStatus, QueueStatus, RolloutStatus,
-    Running, RunsStatus, ServiceStatus, Status, Step, TaskStatus, Way,
+    Running, RunsStatus, ServiceStatus, Status, Step, TableStatus, TaskStatus, Way,
 };
 
 /// States enough that each optional member is there in one of them. They are the same in each run.
@@ -179,6 +179,7 @@ fn status() -> Status {
             state_trouble: some(),
             audit_trouble: BTreeMap::from([(text(), text())]),
         }),
+        table: Some(TableStatus { active: some(), written_at: Some(at()) }),
         contexts: vec![ContextStatus {
             aws: text(),
             since: at(),

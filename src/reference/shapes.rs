@@ -61,7 +61,12 @@ pub(super) static STATUS: Document = Document {
             ("version", Integer, "The version of this shape: 1."),
             ("at", Time, "When this was so."),
             ("source", Word(described::<Origin>), "Where it comes from."),
-            ("daemon", OrNull(&Object(&DAEMON)), "The running daemon; null for a state file."),
+            ("daemon", OrNull(&Object(&DAEMON)), "The running daemon; null for a state file or a table."),
+            (
+                "table",
+                Optional(&Object(&TABLE)),
+                "The table that this was read from. Only where the source is `table`.",
+            ),
             ("contexts", List(&Object(&CONTEXT)), "How far CloudTrail was read, by AWS context."),
             (
                 "services",
@@ -86,6 +91,14 @@ static DAEMON: Shape = Shape {
         ("started_at", Time, "When it was started."),
         ("state_trouble", OrNull(&Text), "Why the state cannot be written. Nothing is deployed until it can."),
         ("audit_trouble", Map("AWS context", &Text), "Why changes to ECS cannot be read."),
+    ],
+};
+
+static TABLE: Shape = Shape {
+    name: "Table",
+    members: &[
+        ("active", OrNull(&Text), "The replica that holds the lease: the active one, unless it has just died."),
+        ("written_at", OrNull(&Time), "When the state was written last, by the clock of the replica that wrote it."),
     ],
 };
 

@@ -1,10 +1,12 @@
 //! The configuration and the state, in the shape of the status.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
     ContainerStatus, ContextStatus, DiscoveredStatus, HoldStatus, ImageStatus, Origin, OutcomeStatus, PushStatus,
-    QueueStatus, RolloutStatus, Running, ServiceStatus, Status, Step, TaskStatus, VERSION, Way,
+    QueueStatus, RolloutStatus, Running, ServiceStatus, Status, Step, TableStatus, TaskStatus, VERSION, Way,
 };
 use crate::config::Config;
 use crate::domain::discovery::Discovered;
@@ -13,6 +15,7 @@ use crate::domain::state::{Direction, Outcome, Phase, Rolled, Rollout, ServiceSt
 use crate::domain::task::{RunningTask, TaskProgress, TaskRun};
 use crate::domain::types::ServiceKey;
 use crate::engine::Details;
+use crate::state_store::table::Contents;
 
 impl Status {
     /// What the configuration and the state say.
@@ -50,11 +53,20 @@ impl Status {
             at: now,
             source: Origin::Daemon,
             daemon: None,
+            table: None,
             contexts: contexts.collect(),
             services: services.collect(),
             pushes: state.decisions.iter().map(|decision| PushStatus::of(decision, config)).collect(),
             changes: Vec::new(),
         }
+    }
+
+    /// What the configuration and a table say.
+    #[must_use]
+    pub fn of_table(config: &Arc<Config>, contents: &Contents, active: Option<String>, now: Timestamp) -> Self {
+        let table = TableStatus { active, written_at: contents.at };
+        let config = config.with_discovered(&contents.state);
+        Self { source: Origin::Table, table: Some(table), ..Self::of(&config, &contents.state, now) }
     }
 
     /// The entry of a service.

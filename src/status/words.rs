@@ -13,6 +13,7 @@ words! {
     pub enum Origin {
         Daemon = "daemon", "The running daemon.";
         StateFile = "state_file", "The state file: as things were when it was written.";
+        Table = "table", "The table of several replicas: as things were when it was written last.";
     }
 }
 

@@ -6,7 +6,7 @@ use local_aws::{ECS, Part};
 use serde_json::{Value, json};
 
 use crate::commands::run;
-use crate::daemon::{Home, wait_for};
+use crate::daemon::{Daemon, Home, wait_for};
 use crate::scene::{ACCOUNT, REGION, Scene, name};
 
 const EVENTS: &str = "AWSEvents";
@@ -102,12 +102,14 @@ fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
     value.get(name).unwrap_or_else(|| &value[pascal.as_str()])
 }
 
-#[test]
-fn the_stack_is_created_and_the_daemon_runs_as_it_says() {
-    let scene = Scene::new(1);
-    let home = scene.home(&scene.config(1));
-    let policy = policy(&scene, &home);
-    let ec2 = Query { scene: &scene, service: "ec2" };
+/// A stack with the daemon as a service of the cluster ops, and what that needs.
+fn service_stack(
+    scene: &Scene,
+    policy: &str,
+    configuration: &str,
+    with: (&'static str, &str),
+) -> Vec<(String, String)> {
+    let ec2 = Query { scene, service: "ec2" };
     let vpc = ec2.call("CreateVpc", "2016-11-15", &[("CidrBlock", "10.0.0.0/16")]);
     let vpc = between(&vpc, "vpcId")[0].to_owned();
     let subnet = |block: &str, zone: &str| {
@@ -120,21 +122,55 @@ fn the_stack_is_created_and_the_daemon_runs_as_it_says() {
     scene.client.create_cluster("ops").unwrap();
     let parameter = json!({"Name": "/ecs-deployd/config", "Type": "String", "Value": "in the end"});
     scene.client.call(SSM, "PutParameter", &parameter).unwrap();
-    let configuration = format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/ecs-deployd/config");
-    let outputs = stack(
-        &scene,
+    stack(
+        scene,
         "ecs-deployd",
         &[
-            ("PolicyArn", &policy),
-            ("WithQueue", "true"),
+            ("PolicyArn", policy),
+            with,
             ("Image", "ecs-deployd:0.1.0"),
-            ("Configuration", &configuration),
+            ("Configuration", configuration),
             ("ClusterName", "ops"),
             ("VpcId", &vpc),
             ("SubnetA", &a),
             ("SubnetB", &b),
         ],
-    );
+    )
+}
+
+/// The daemon as ECS would start it, with the configuration out of its parameter; and its address.
+fn start(home: &Home, container: &Value, content: &str) -> (Daemon, String) {
+    let daemon = home.start_with(&["run"], |command| {
+        for pair in container["environment"].as_array().unwrap() {
+            command.env(member(pair, "name").as_str().unwrap(), member(pair, "value").as_str().unwrap());
+        }
+        command.env_remove("ECS_DEPLOYD_CONFIG").env("ECS_DEPLOYD_CONFIG_CONTENT", content)
+    });
+    let address = wait_for("the address in the log", || {
+        let log = daemon.log();
+        log.split("\"http\":\"").nth(1)?.split('"').next().map(str::to_owned)
+    });
+    (daemon, address)
+}
+
+fn get(address: &str, path: &str) -> Option<(u16, String)> {
+    local_aws::http::get(&format!("http://{address}{path}"), std::time::Duration::from_secs(10)).ok()
+}
+
+/// The daemon may do what `iam` prints. ECS gives a task its role; here it is assumed, which the role's own policy has no need to allow.
+fn may_assume(scene: &Scene, home: &Home, role: &str) {
+    let printed: Value = serde_json::from_str(&run(home, &["iam"]).1).unwrap();
+    let assume = json!({"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}]});
+    scene.aws.settings().attach(Part::Daemon, &[printed, assume]).unwrap();
+}
+
+#[test]
+fn the_stack_is_created_and_the_daemon_runs_as_it_says() {
+    let scene = Scene::new(1);
+    let home = scene.home(&scene.config(1));
+    let policy = policy(&scene, &home);
+    let configuration = format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/ecs-deployd/config");
+    let outputs = service_stack(&scene, &policy, &configuration, ("WithQueue", "true"));
 
     // One task at a time: the state is one process's.
     let service = scene.client.describe_service("ops", "ecs-deployd").unwrap();
@@ -165,33 +201,59 @@ fn the_stack_is_created_and_the_daemon_runs_as_it_says() {
     let text = std::fs::read_to_string(home.path("config.toml")).unwrap();
     let role = output(&outputs, "RoleArn").unwrap();
     let value = text.replace("[aws.default]", &format!("[aws.default]\nrole_arn = \"{role}\""));
-    // ECS gives a task its role; here it is assumed, which the role's own policy has no need to allow.
-    let printed: Value = serde_json::from_str(&run(&home, &["iam"]).1).unwrap();
-    let assume = json!({"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}]});
-    scene.aws.settings().attach(Part::Daemon, &[printed, assume]).unwrap();
+    may_assume(&scene, &home, role);
     let parameter = json!({"Name": "/ecs-deployd/config", "Type": "String", "Value": value, "Overwrite": true});
     scene.client.call(SSM, "PutParameter", &parameter).unwrap();
     let kept = scene.client.call(SSM, "GetParameter", &json!({"Name": "/ecs-deployd/config"})).unwrap();
     let content = kept["Parameter"]["Value"].as_str().unwrap();
-    let daemon = home.start_with(&["run"], |command| {
-        for pair in container["environment"].as_array().unwrap() {
-            command.env(member(pair, "name").as_str().unwrap(), member(pair, "value").as_str().unwrap());
-        }
-        command.env_remove("ECS_DEPLOYD_CONFIG").env("ECS_DEPLOYD_CONFIG_CONTENT", content)
-    });
-    let address = wait_for("the address in the log", || {
-        let log = daemon.log();
-        log.split("\"http\":\"").nth(1)?.split('"').next().map(str::to_owned)
-    });
-    let ready = format!("http://{address}/readyz");
-    wait_for("readiness", || {
-        local_aws::http::get(&ready, std::time::Duration::from_secs(10))
-            .is_ok_and(|(status, _)| status == 200)
-            .then_some(())
-    });
+    let (daemon, address) = start(&home, container, content);
+    wait_for("readiness", || get(&address, "/readyz").is_some_and(|(status, _)| status == 200).then_some(()));
     let digest = scene.push("v1");
     scene.wait_for_image(&name(0), &digest);
     daemon.stop();
+}
+
+#[test]
+fn with_a_table_the_stack_has_a_second_replica() {
+    let scene = Scene::new(1);
+    let (one, other) = (Home::new(""), Home::new(""));
+    let of = |home: &Home, role: &str| {
+        format!(
+            "[state]\ntable = \"the-state\"\nlease = \"5s\"\n[control]\nsocket = {:?}\n[http]\nlisten = \"127.0.0.1:0\"\n{}",
+            home.path("control.sock"),
+            scene.config(1).replace("[aws.default]", &format!("[aws.default]\n{role}"))
+        )
+    };
+    std::fs::write(one.path("config.toml"), of(&one, "")).unwrap();
+    let policy = policy(&scene, &one);
+    let configuration = format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/ecs-deployd/config");
+    let outputs = service_stack(&scene, &policy, &configuration, ("TableName", "the-state"));
+    assert_eq!(output(&outputs, "TableName"), Some("the-state"));
+
+    // One task after the other is replaced.
+    let service = scene.client.describe_service("ops", "ecs-deployd").unwrap();
+    let deployment = &service["deploymentConfiguration"];
+    assert_eq!((&deployment["minimumHealthyPercent"], &deployment["maximumPercent"]), (&json!(50), &json!(150)));
+    assert_eq!(service["desiredCount"], 2);
+
+    // Two tasks as ECS would start them.
+    let definition = scene.client.describe_task_definition("ecs-deployd").unwrap()["taskDefinition"].clone();
+    let container = &definition["containerDefinitions"][0];
+    let role = output(&outputs, "RoleArn").unwrap();
+    may_assume(&scene, &one, role);
+    let role = format!("role_arn = \"{role}\"");
+    let (first, at_first) = start(&one, container, &of(&one, &role));
+    let leads =
+        |address: &str| get(address, "/metrics").is_some_and(|(_, text)| text.contains("\necs_deployd_leader 1"));
+    wait_for("an active replica", || leads(&at_first).then_some(()));
+    let (second, at_second) = start(&other, container, &of(&other, &role));
+    wait_for("a standby", || get(&at_second, "/readyz").is_some_and(|(status, _)| status == 200).then_some(()));
+    assert!(!leads(&at_second));
+    first.stop();
+    wait_for("the second one to be active", || leads(&at_second).then_some(()));
+    let digest = scene.push("v1");
+    scene.wait_for_image(&name(0), &digest);
+    second.stop();
 }
 
 #[test]

@@ -22,6 +22,8 @@ async fn a_rollback_goes_to_the_digest_that_ran_before_and_holds_what_ran() {
     let service = scene.service().await;
     let runs_now = service.deployed.as_ref().unwrap();
     assert!(runs_now.revision.contains("task-definition/hello:3"), "a copy of hello:1, pinned: {}", runs_now.revision);
+    let [container] = &runs_now.containers[..] else { panic!("which digest runs is told: {:?}", runs_now.containers) };
+    assert!(container.image.ends_with(&format!("@{}", scene.v0)), "{container:?}");
     assert_eq!(service.held[0].digest, v1);
     assert_eq!(service.history[0].result.as_str(), "rolled_back");
     assert_eq!((service.orders[0].by.as_str(), service.orders[0].order.as_str()), ("alice", "rollback"));

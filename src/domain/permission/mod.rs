@@ -41,6 +41,14 @@ pub struct Usage {
     pub tagged_families: BTreeSet<String>,
     /// The ARNs of the task roles and execution roles that the revisions name.
     pub roles: BTreeSet<String>,
+    /// The schedules of EventBridge Scheduler that are written here: group and name.
+    pub schedules: BTreeSet<(String, String)>,
+    /// The rules of EventBridge: bus and name.
+    pub rules: BTreeSet<(String, String)>,
+    /// The ARNs of the roles that schedules are carried out with.
+    pub schedule_roles: BTreeSet<String>,
+    /// The ARNs of the roles that targets of rules are carried out with.
+    pub rule_roles: BTreeSet<String>,
     /// The clusters of services with one-off tasks.
     pub task_clusters: BTreeSet<EcsName>,
     /// The families that one-off tasks run from.
@@ -49,6 +57,8 @@ pub struct Usage {
     pub queue: Option<String>,
     /// The ARNs of the topics that are published to from here.
     pub topics: BTreeSet<String>,
+    /// The names of the tables here that hold the state.
+    pub tables: BTreeSet<String>,
     /// The ARNs of the roles of other contexts that are assumed with the credentials of this one.
     pub assumed_roles: BTreeSet<String>,
 }
@@ -71,10 +81,15 @@ impl Usage {
             families: BTreeSet::new(),
             tagged_families: BTreeSet::new(),
             roles: BTreeSet::new(),
+            schedules: BTreeSet::new(),
+            rules: BTreeSet::new(),
+            schedule_roles: BTreeSet::new(),
+            rule_roles: BTreeSet::new(),
             task_clusters: BTreeSet::new(),
             task_families: BTreeSet::new(),
             queue: None,
             topics: BTreeSet::new(),
+            tables: BTreeSet::new(),
             assumed_roles: BTreeSet::new(),
         }
     }
@@ -149,6 +164,16 @@ pub enum Use {
     Signatures,
     /// Services are rolled.
     Services,
+    /// Revisions are made, for services or for schedules.
+    Revisions,
+    /// Schedules of EventBridge Scheduler are written.
+    Schedules,
+    /// Targets of EventBridge rules are written.
+    Rules,
+    /// Schedules are carried out with roles.
+    ScheduleRoles,
+    /// Targets of rules are carried out with roles.
+    RuleRoles,
     /// Services are looked for by their tag.
     Discovery,
     /// Deployments that wait at PAUSE hooks are continued.
@@ -163,6 +188,8 @@ pub enum Use {
     OneOffTasks,
     /// Notifications are published to topics.
     Topics,
+    /// The state is in a table.
+    Tables,
     /// Roles of other contexts are assumed.
     OtherRoles,
     /// `check` looks for the name that may be meant. The daemon never does.
@@ -178,6 +205,13 @@ impl Use {
             Self::Scans => !usage.scanned.is_empty(),
             Self::Signatures => !usage.signed.is_empty(),
             Self::Services => !usage.services.is_empty() || !usage.discovers.is_empty(),
+            Self::Revisions => {
+                Self::Services.is_made(usage) || Self::Schedules.is_made(usage) || Self::Rules.is_made(usage)
+            }
+            Self::Schedules => !usage.schedules.is_empty(),
+            Self::Rules => !usage.rules.is_empty(),
+            Self::ScheduleRoles => !usage.schedule_roles.is_empty(),
+            Self::RuleRoles => !usage.rule_roles.is_empty(),
             Self::Discovery => !usage.discovers.is_empty(),
             Self::PauseHooks => !usage.paused.is_empty(),
             Self::ExpressMode => !usage.express.is_empty(),
@@ -185,6 +219,7 @@ impl Use {
             Self::TaskRoles => !usage.roles.is_empty(),
             Self::OneOffTasks => !usage.task_clusters.is_empty(),
             Self::Topics => !usage.topics.is_empty(),
+            Self::Tables => !usage.tables.is_empty(),
             Self::OtherRoles => !usage.assumed_roles.is_empty(),
             Self::Names => false,
         }
@@ -226,8 +261,18 @@ pub enum Scope {
     TaggedFamilies,
     /// The roles of the task definitions.
     TaskRoles,
+    /// The schedules.
+    Schedules,
+    /// The rules.
+    Rules,
+    /// The roles of the schedules.
+    ScheduleRoles,
+    /// The roles of the rules' targets.
+    RuleRoles,
     /// The topics.
     Topics,
+    /// The tables.
+    Tables,
     /// The roles of other contexts.
     OtherRoles,
 }
@@ -254,7 +299,23 @@ impl Scope {
             Self::Families => usage.of_families(&usage.families),
             Self::TaggedFamilies => usage.of_families(&usage.tagged_families),
             Self::TaskRoles => usage.roles.iter().cloned().collect(),
+            Self::Schedules => {
+                let arn =
+                    |(group, name): &(String, String)| usage.arn("scheduler", &format!("schedule/{group}/{name}"));
+                usage.schedules.iter().map(arn).collect()
+            }
+            Self::Rules => {
+                // Rules of the default bus do not name it (Service Authorization Reference, Amazon EventBridge).
+                let arn = |(bus, name): &(String, String)| match bus.as_str() {
+                    "default" => usage.arn("events", &format!("rule/{name}")),
+                    bus => usage.arn("events", &format!("rule/{bus}/{name}")),
+                };
+                usage.rules.iter().map(arn).collect()
+            }
+            Self::ScheduleRoles => usage.schedule_roles.iter().cloned().collect(),
+            Self::RuleRoles => usage.rule_roles.iter().cloned().collect(),
             Self::Topics => usage.topics.iter().cloned().collect(),
+            Self::Tables => usage.tables.iter().map(|name| usage.arn("dynamodb", &format!("table/{name}"))).collect(),
             Self::OtherRoles => usage.assumed_roles.iter().cloned().collect(),
         }
     }
@@ -295,6 +356,10 @@ pub enum Condition {
     WhileStarting,
     /// Roles that ECS tasks get.
     PassedToTasks,
+    /// Roles that EventBridge Scheduler gets.
+    PassedToScheduler,
+    /// Roles that EventBridge gets.
+    PassedToEvents,
 }
 
 impl Condition {
@@ -319,6 +384,12 @@ impl Condition {
             }
             Self::PassedToTasks => {
                 Some(("StringEquals", "iam:PassedToService", vec!["ecs-tasks.amazonaws.com".to_owned()]))
+            }
+            Self::PassedToScheduler => {
+                Some(("StringEquals", "iam:PassedToService", vec!["scheduler.amazonaws.com".to_owned()]))
+            }
+            Self::PassedToEvents => {
+                Some(("StringEquals", "iam:PassedToService", vec!["events.amazonaws.com".to_owned()]))
             }
         }
     }
@@ -409,8 +480,8 @@ pub const GRANTS: &[Grant] = &[
     ),
     grant("FindRunningTasks", "ecs:ListTasks", Use::Services, Scope::Anything, Condition::Clusters),
     grant("ReadRunningDigests", "ecs:DescribeTasks", Use::Services, Scope::Tasks, Condition::None),
-    grant("ReadRevisions", "ecs:DescribeTaskDefinition", Use::Services, Scope::Anything, Condition::Region),
-    grant("RegisterRevisions", "ecs:RegisterTaskDefinition", Use::Services, Scope::Families, Condition::None),
+    grant("ReadRevisions", "ecs:DescribeTaskDefinition", Use::Revisions, Scope::Anything, Condition::Region),
+    grant("RegisterRevisions", "ecs:RegisterTaskDefinition", Use::Revisions, Scope::Families, Condition::None),
     grant(
         "CopyTagsOfRevisions",
         "ecs:TagResource",
@@ -422,7 +493,25 @@ pub const GRANTS: &[Grant] = &[
     grant("StopOneOffTasks", "ecs:StopTask", Use::OneOffTasks, Scope::OneOffTasks, Condition::None),
     grant("TagOneOffTasks", "ecs:TagResource", Use::OneOffTasks, Scope::OneOffTasks, Condition::WhileStarting),
     grant("PassRolesOfTasks", "iam:PassRole", Use::TaskRoles, Scope::TaskRoles, Condition::PassedToTasks),
+    grant("ReadAndWriteSchedules", "scheduler:GetSchedule", Use::Schedules, Scope::Schedules, Condition::None),
+    grant("ReadAndWriteSchedules", "scheduler:UpdateSchedule", Use::Schedules, Scope::Schedules, Condition::None),
+    grant("ReadAndWriteRules", "events:ListTargetsByRule", Use::Rules, Scope::Rules, Condition::None),
+    grant("ReadAndWriteRules", "events:PutTargets", Use::Rules, Scope::Rules, Condition::None),
+    grant(
+        "PassRolesOfSchedules",
+        "iam:PassRole",
+        Use::ScheduleRoles,
+        Scope::ScheduleRoles,
+        Condition::PassedToScheduler,
+    ),
+    grant("PassRolesOfRules", "iam:PassRole", Use::RuleRoles, Scope::RuleRoles, Condition::PassedToEvents),
     grant("Notify", "sns:Publish", Use::Topics, Scope::Topics, Condition::None),
+    grant("KeepTheState", "dynamodb:DescribeTable", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:GetItem", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:Query", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:PutItem", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:DeleteItem", Use::Tables, Scope::Tables, Condition::None),
+    grant("KeepTheState", "dynamodb:ConditionCheckItem", Use::Tables, Scope::Tables, Condition::None),
     grant("AssumeTheRolesOfOtherAccounts", "sts:AssumeRole", Use::OtherRoles, Scope::OtherRoles, Condition::None),
     grant("TellTheNameThatMayBeMeant", "ecs:ListClusters", Use::Names, Scope::Anything, Condition::Region),
     grant("TellTheNameThatMayBeMeant", "ecs:ListServices", Use::Names, Scope::Anything, Condition::Region),

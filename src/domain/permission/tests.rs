@@ -55,7 +55,7 @@ fn file(name: &str) -> String {
 #[test]
 fn each_use_brings_its_actions_and_no_others() {
     assert_eq!(granted(&none()), Vec::<&str>::new());
-    let cases: [(Edit, &[&str]); 9] = [
+    let cases: [(Edit, &[&str]); 11] = [
         (|usage| usage.reads_events = true, &["cloudtrail:LookupEvents"]),
         (
             |usage| usage.queue = Some(usage.arn_of_queue(&queue())),
@@ -93,6 +93,16 @@ fn each_use_brings_its_actions_and_no_others() {
             &["ecs:RunTask", "ecs:StopTask", "ecs:TagResource"],
         ),
         (|usage| usage.roles = texts(&["arn:aws:iam::111111111111:role/task"]), &["iam:PassRole"]),
+        (
+            |usage| usage.schedules = BTreeSet::from([("default".to_owned(), "nightly".to_owned())]),
+            &[
+                "ecs:DescribeTaskDefinition",
+                "ecs:RegisterTaskDefinition",
+                "scheduler:GetSchedule",
+                "scheduler:UpdateSchedule",
+            ],
+        ),
+        (|usage| usage.rule_roles = texts(&["arn:aws:iam::111111111111:role/events"]), &["iam:PassRole"]),
         (|usage| usage.topics = texts(&["arn:aws:sns:eu-west-1:111111111111:duty"]), &["sns:Publish"]),
     ];
     for (edit, expected) in cases {
@@ -147,9 +157,12 @@ fn grants_of_one_statement_stand_together_and_agree() {
 /// A call that is new in an adapter has to be declared here, or the daemon is denied it.
 #[test]
 fn every_call_of_the_adapters_is_declared_and_nothing_is_declared_that_is_never_called() {
-    // AWS denies this to nobody. The SDK assumes roles, registering with tags and roles needs two, and ECR asks Inspector by the last two.
-    const FREE: &[&str] = &["GetCallerIdentity"];
-    const IMPLIED: &[&str] = &["TagResource", "PassRole", "AssumeRole", "ListFindings", "ListCoverage"];
+    // AWS denies the first to nobody, and allows the second by the actions of the items in it.
+    const FREE: &[&str] = &["GetCallerIdentity", "TransactWriteItems"];
+    // Registering with tags and roles needs the first two, the SDK assumes roles, a transaction needs the fourth, and ECR asks Inspector by the
+    // last two.
+    const IMPLIED: &[&str] =
+        &["TagResource", "PassRole", "AssumeRole", "ConditionCheckItem", "ListFindings", "ListCoverage"];
     let mut called = BTreeSet::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws")];
     while let Some(folder) = folders.pop() {
@@ -213,4 +226,37 @@ fn a_policy_says_when_it_is_longer_than_aws_allows() {
     assert!(!is_too_long(&usage));
     usage.services = (0..100).map(|number| service(&format!("a-service-with-a-name-{number}"))).collect();
     assert!(is_too_long(&usage));
+}
+
+#[test]
+fn schedules_and_rules_are_named_and_their_roles_go_to_eventbridge_alone() {
+    let pair = |first: &str, second: &str| BTreeSet::from([(first.to_owned(), second.to_owned())]);
+    let usage = Usage {
+        schedules: pair("team", "nightly"),
+        rules: pair("default", "hourly"),
+        schedule_roles: texts(&["arn:aws:iam::111111111111:role/scheduler"]),
+        ..none()
+    };
+    let text = Policy::allowing(of_the_daemon(&usage), &usage).to_json().unwrap();
+    for part in [
+        "arn:aws:scheduler:eu-west-1:111111111111:schedule/team/nightly",
+        "arn:aws:events:eu-west-1:111111111111:rule/hourly",
+        "arn:aws:iam::111111111111:role/scheduler",
+        "scheduler.amazonaws.com",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("events.amazonaws.com"), "{text}");
+    let bus = Usage { rules: pair("aws.partner/x", "hourly"), ..none() };
+    assert!(Policy::allowing(of_the_daemon(&bus), &bus).to_json().unwrap().contains(":rule/aws.partner/x/hourly"));
+}
+
+#[test]
+fn what_is_found_by_its_tag_may_be_any_service_of_the_clusters() {
+    let usage = Usage { discovers: texts(&["web", "back{end,office}-[ab]*"]), ..minimal() };
+    let text = Policy::allowing(of_the_daemon(&usage), &usage).to_json().unwrap();
+    for part in ["tag:GetResources", ":service/web/*", ":service/back*-**/*", ":task-definition/*:*", ":repository/*"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("service/web/hello"), "the pattern covers it: {text}");
 }

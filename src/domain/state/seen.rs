@@ -46,6 +46,11 @@ impl Seen {
         self.parts.values().flat_map(|part| part.keys())
     }
 
+    /// The events by parts: a part that is the same one as in another copy was not changed since.
+    pub fn shared(&self) -> impl Iterator<Item = (i64, &Arc<BTreeMap<EventId, Timestamp>>)> {
+        self.parts.iter().map(|(part, events)| (*part, events))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

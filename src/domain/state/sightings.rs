@@ -139,6 +139,18 @@ impl Sightings {
         self.pushes.retain(|_, all| !all.is_empty());
     }
 
+    /// The events by repository, to keep them apart from the rest.
+    #[must_use]
+    pub fn by_repository(&self) -> &SharedMap<RepositoryName, Vec<Sighting>> {
+        &self.pushes
+    }
+
+    /// The same with other events.
+    #[must_use]
+    pub fn with(&self, pushes: SharedMap<RepositoryName, Vec<Sighting>>) -> Self {
+        Self { since: self.since, pushes }
+    }
+
     /// How many events are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -5,6 +5,7 @@
 //! count what others say already are left out; [`Scene::counts`] gives them.
 
 mod answers;
+mod bounded;
 mod commands;
 mod comparing;
 mod counting;

@@ -86,7 +86,7 @@ impl Life {
     }
 
     /// After the life.
-    pub(super) fn judge(&self) {
+    pub(super) fn judge(&mut self) {
         let state = self.disk.state().unwrap();
         for (cluster, name, containers) in SERVICES {
             let key = format!("default/{cluster}/{name}").try_into().unwrap();
@@ -114,6 +114,7 @@ impl Life {
             }
         }
         self.judge_jobs();
+        self.judge_timetable();
         self.judge_told();
         self.judge_waiting();
         self.judge_lookups();

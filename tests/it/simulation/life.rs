@@ -7,6 +7,7 @@ use std::time::Duration;
 use ecs_deployd::domain::deployment::{HookAction, HookTarget};
 use jiff::SignedDuration;
 
+use super::timetable::Timetable;
 use crate::harness::{Disk, Process, pass, start};
 use crate::world::rng::Rng;
 use crate::world::{LifecycleHook, QUEUE, World, image_uri};
@@ -114,6 +115,8 @@ pub(super) struct Kind {
     pub(super) express: bool,
     /// A queue tells of pushes, too: late, out of order, twice or not at all.
     pub(super) queued: bool,
+    /// A schedule and a rule follow two of the repositories.
+    pub(super) scheduled: bool,
 }
 
 impl Kind {
@@ -140,6 +143,7 @@ impl Kind {
             calls: is(30, 40),
             express: is(33, 40),
             queued: is(13, 50),
+            scheduled: is(50, 40),
         }
     }
 }
@@ -153,6 +157,8 @@ pub(super) struct Life {
     pub(super) world: World,
     pub(super) disk: Arc<Disk>,
     pub(super) process: Option<Process>,
+    /// Scheduled tasks, in lives that have some.
+    pub(super) timetable: Option<Timetable>,
     /// By repository, in the order of the pushes; the first one ran before the daemon came.
     pub(super) pushed: BTreeMap<&'static str, Vec<Pushed>>,
     /// The rank of the best push of each of its repositories when somebody else changed a service, the last time.
@@ -197,6 +203,7 @@ impl Life {
             world,
             disk: Arc::default(),
             process: None,
+            timetable: None,
             pushed,
             meddled: BTreeMap::new(),
             meddlings: BTreeMap::new(),
@@ -213,6 +220,10 @@ impl Life {
         for service in SERVICES {
             life.create(service);
         }
+        life.timetable = kind.scheduled.then(|| {
+            let first = |repository: &str| life.pushed[repository][0].digest.clone();
+            Timetable::new(seed, &life.world, first)
+        });
         life.world.set_page_size(usize::try_from(2 + life.rng.below(8)).unwrap());
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
@@ -317,6 +328,9 @@ impl Life {
                 format!("[[repository.service.before]]\ncommand = [\"migrate\", \"{name}\"]\ntimeout = \"5m\"\n");
             services = services.replace(&line, &format!("{line}{task}"));
         }
+        if self.kind.scheduled {
+            services = Timetable::configured(services);
+        }
         format!(
             "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{services}"
         )
@@ -333,18 +347,21 @@ impl Life {
             }
             self.happen().await;
             self.answer_hook(40).await;
+            self.reschedule();
             let span = *self.rng.pick(&[0, 1, 5, 7, 30, 60, 240, 900, 3600]);
             ecs_deployd::clock::sleep(Duration::from_millis(span * 1000 + self.rng.below(1000))).await;
             if self.rng.percent(80) {
                 self.start();
             }
             self.check();
+            self.check_timetable();
         }
     }
 
     /// Faults stop, and time passes until every event was delivered and every rollout has ended.
     pub(super) async fn end_well(&mut self) {
         self.world.set_weather(None);
+        self.mend_timetable();
         self.world.set_clock_ahead(SignedDuration::ZERO);
         self.start();
         self.say("faults stop");

@@ -5,10 +5,12 @@
 //! `SIMULATION_SEEDS=5000 cargo test --test it simulation` runs that many lives; `SIMULATION_SEED=17 cargo test --test it
 //! simulation -- --nocapture` lives one of them again, step by step.
 
+mod deaths;
 mod happenings;
 mod judge;
 mod life;
 mod onlookers;
+mod timetable;
 
 use std::time::Instant;
 

@@ -66,7 +66,7 @@ impl Life {
     }
 
     fn changes(&self) -> usize {
-        let changes = ["RegisterTaskDefinition", "UpdateService"];
+        let changes = ["RegisterTaskDefinition", "UpdateService", "UpdateSchedule", "PutTargets"];
         self.world.calls().iter().filter(|call| changes.contains(&call.operation)).count()
     }
 }

@@ -13,6 +13,8 @@ mod limits;
 mod one_off;
 mod queue;
 pub mod rng;
+mod schedules;
+mod table;
 mod tagging;
 mod topics;
 mod trail;
@@ -26,6 +28,7 @@ use ecs_deployd::clock::Instant;
 use ecs_deployd::domain::types::{ContextName, Region};
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::watch;
 
 pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
@@ -33,6 +36,7 @@ pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
 pub use one_off::{Job, TaskEnd};
 pub use queue::{QUEUE, edited};
+pub use table::{FrozenAt, LATEST, REAL_PAGE, SharedTable, TableWeather, Units};
 
 pub const ACCOUNT: &str = "111111111111";
 pub const REGION: &str = "eu-west-1";
@@ -43,6 +47,23 @@ pub struct World {
     inner: Arc<Mutex<Inner>>,
     /// Whose calls these are.
     others: bool,
+    /// The replica that makes them, where there are several.
+    door: Option<Door>,
+}
+
+/// A replica, as the world sees it.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub replica: usize,
+    /// Its process is stopped: what it has not begun to do, it does not begin.
+    pub frozen: watch::Receiver<bool>,
+}
+
+impl Door {
+    /// Waits until the process goes on.
+    pub async fn thawed(&self) {
+        let _ = self.frozen.clone().wait_for(|frozen| !*frozen).await;
+    }
 }
 
 #[derive(Debug)]
@@ -61,6 +82,8 @@ pub struct Inner {
     ahead: jiff::SignedDuration,
     limits: limits::Limits,
     witness: Option<Arc<Disk>>,
+    /// The replica that is frozen at its next call of these.
+    freezes: Option<(usize, &'static [&'static str], watch::Sender<bool>)>,
     trace: bool,
     serial: u64,
     events: Vec<trail::Stored>,
@@ -72,6 +95,10 @@ pub struct Inner {
     families: BTreeMap<String, Vec<Value>>,
     services: BTreeMap<(String, String), ecs::Service>,
     topics: BTreeMap<String, topics::Topic>,
+    /// Schedules, by group and name.
+    schedules: BTreeMap<(String, String), serde_json::Map<String, Value>>,
+    /// The targets of rules, by bus and name.
+    rules: BTreeMap<(String, String), Vec<Value>>,
     one_off: one_off::OneOff,
     queue: queue::PushQueue,
     /// The tags of services, by cluster and name.
@@ -87,6 +114,8 @@ pub struct Call {
     pub at: Duration,
     /// Somebody else's than the daemon's.
     pub others: bool,
+    /// The replica that made it, where there are several.
+    pub replica: Option<usize>,
 }
 
 impl World {
@@ -104,6 +133,7 @@ impl World {
             ahead: jiff::SignedDuration::ZERO,
             limits: limits::Limits::default(),
             witness: None,
+            freezes: None,
             trace: false,
             serial: 0,
             events: Vec::new(),
@@ -115,12 +145,14 @@ impl World {
             families: BTreeMap::new(),
             services: BTreeMap::new(),
             topics: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            rules: BTreeMap::new(),
             one_off: one_off::OneOff::default(),
             queue: queue::PushQueue::default(),
             tags: BTreeMap::new(),
             at_gates: gates::AtGates::default(),
         };
-        Self { inner: Arc::new(Mutex::new(inner)), others: false }
+        Self { inner: Arc::new(Mutex::new(inner)), others: false, door: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -130,6 +162,21 @@ impl World {
     /// The same world, for somebody else than the daemon.
     pub fn for_others(&self) -> Self {
         Self { others: true, ..self.clone() }
+    }
+
+    /// The same world, for one of several replicas.
+    pub fn for_replica(&self, door: Door) -> Self {
+        Self { door: Some(door), ..self.clone() }
+    }
+
+    /// Freezes a replica that has decided to make one of these calls, before that is sent.
+    pub fn freeze_at_call(&self, replica: usize, operations: &'static [&'static str], frozen: watch::Sender<bool>) {
+        self.lock().freezes = Some((replica, operations, frozen));
+    }
+
+    /// What was to be frozen is not.
+    pub fn freeze_nobody(&self) {
+        self.lock().freezes = None;
     }
 
     /// The doors to it.
@@ -144,6 +191,7 @@ impl World {
             queue: Arc::new(self.clone()),
             identity: Arc::new(self.clone()),
             tagging: Arc::new(self.clone()),
+            schedules: Arc::new(self.clone()),
         };
         Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
     }
@@ -198,11 +246,21 @@ impl World {
 
     /// Begins a call: it is written down, takes its time, and has its fate.
     async fn call(&self, operation: &'static str, detail: String) -> Option<Fate> {
+        if let Some(door) = &self.door {
+            let is_due = |(replica, operations, _): &mut (usize, &[&str], watch::Sender<bool>)| {
+                *replica == door.replica && operations.contains(&operation)
+            };
+            if let Some((.., frozen)) = self.lock().freezes.take_if(is_due) {
+                frozen.send_replace(true);
+            }
+            door.thawed().await;
+        }
         let (latency, fate) = {
             let mut inner = self.lock();
             let at = inner.begun.elapsed();
             let number = inner.calls.len();
-            inner.calls.push(Call { operation, detail, at, others: self.others });
+            let replica = self.door.as_ref().map(|door| door.replica);
+            inner.calls.push(Call { operation, detail, at, others: self.others, replica });
             let struck = inner.fates.iter().find(|(wanted, _)| *wanted == number).map(|(_, fate)| *fate);
             let broken = inner.broken.get(operation).copied();
             let refused = inner.limits.refuse(operation, at).or_else(|| inner.refuse_clock()).map(Fate::Fails);

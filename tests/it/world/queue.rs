@@ -214,6 +214,10 @@ impl Queue for World {
 
 #[async_trait]
 impl Identity for World {
+    async fn arn(&self) -> Result<String, AwsError> {
+        Ok(format!("arn:aws:sts::{ACCOUNT}:assumed-role/ecs-deployd/simulated"))
+    }
+
     async fn principal(&self) -> Result<Principal, AwsError> {
         let fate = self.call("GetCallerIdentity", String::new()).await;
         with_fate(fate, "sts", "GetCallerIdentity", || {

@@ -1,0 +1,146 @@
+//! Keeps writes to ECS within the lease: none is begun that could still be under way when the lease ends.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{AwsContext, AwsError, Contexts, Ecs, Fault, Services};
+use crate::clock;
+use crate::domain::deployment::{HookAction, ServiceDeploymentView};
+use crate::domain::task::{Started, TaskView};
+use crate::domain::task_definition::{Registration, TaskDefinition};
+use crate::domain::types::{DeploymentId, EcsName, TaskDefinitionArn};
+use crate::domain::view::{DeploymentView, Fate, RunningImages};
+use crate::lease::Tenure;
+
+/// Contexts whose writes to ECS end with a tenure.
+#[must_use]
+pub fn fenced(contexts: Contexts, tenure: &Arc<Tenure>) -> Contexts {
+    let fence = |context: AwsContext| AwsContext {
+        ecs: Arc::new(Fenced { ecs: Arc::clone(&context.ecs), tenure: Arc::clone(tenure) }),
+        ..context
+    };
+    contexts.into_iter().map(|(name, context)| (name, fence(context))).collect()
+}
+
+#[derive(Debug)]
+struct Fenced {
+    ecs: Arc<dyn Ecs>,
+    tenure: Arc<Tenure>,
+}
+
+impl Fenced {
+    /// Makes a write, if the lease leaves time for it, and gives it up before the lease ends. The end is looked at first: a process that was
+    /// stopped in the middle of this goes on with nothing.
+    async fn write<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, AwsError>>,
+    ) -> Result<T, AwsError> {
+        let Some(end) = self.tenure.end_of_a_write() else {
+            return Err(AwsError {
+                api: "ecs",
+                operation,
+                fault: Fault::Throttled,
+                code: String::new(),
+                message: "not begun, as the lease of this replica ends too soon".to_owned(),
+            });
+        };
+        tokio::select! {
+            biased;
+            () = clock::sleep_until(end) => Err(AwsError::timed_out("ecs", operation)),
+            answer = call => answer,
+        }
+    }
+}
+
+#[async_trait]
+impl Ecs for Fenced {
+    async fn describe_services(&self, cluster: &EcsName, services: &[EcsName]) -> Result<Services, AwsError> {
+        self.ecs.describe_services(cluster, services).await
+    }
+
+    async fn describe_task_definition(&self, which: &str) -> Result<TaskDefinition, AwsError> {
+        self.ecs.describe_task_definition(which).await
+    }
+
+    async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError> {
+        self.write("RegisterTaskDefinition", self.ecs.register_task_definition(registration)).await
+    }
+
+    async fn update_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        self.write("UpdateService", self.ecs.update_service(cluster, service, revision)).await
+    }
+
+    async fn update_express_service(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        service_arn: &str,
+        revision: &TaskDefinitionArn,
+    ) -> Result<DeploymentView, AwsError> {
+        let call = self.ecs.update_express_service(cluster, service, service_arn, revision);
+        self.write("UpdateExpressGatewayService", call).await
+    }
+
+    async fn deployed_since(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        since: Timestamp,
+    ) -> Result<Vec<(TaskDefinitionArn, Fate)>, AwsError> {
+        self.ecs.deployed_since(cluster, service, since).await
+    }
+
+    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
+        self.ecs.service_deployments(arns).await
+    }
+
+    async fn describe_service_json(&self, cluster: &EcsName, service: &EcsName) -> Result<Option<Value>, AwsError> {
+        self.ecs.describe_service_json(cluster, service).await
+    }
+
+    async fn run_task(&self, request: &Value) -> Result<Started, AwsError> {
+        self.write("RunTask", self.ecs.run_task(request)).await
+    }
+
+    async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError> {
+        self.ecs.describe_tasks(cluster, tasks).await
+    }
+
+    async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError> {
+        self.write("StopTask", self.ecs.stop_task(cluster, task, reason)).await
+    }
+
+    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {
+        self.write("ContinueServiceDeployment", self.ecs.continue_deployment(arn, hook, action)).await
+    }
+
+    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError> {
+        self.write("StopServiceDeployment", self.ecs.stop_deployment(arn)).await
+    }
+
+    async fn stopped_reasons(
+        &self,
+        cluster: &EcsName,
+        service: &EcsName,
+        deployment: &DeploymentId,
+    ) -> Result<Vec<String>, AwsError> {
+        self.ecs.stopped_reasons(cluster, service, deployment).await
+    }
+
+    async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError> {
+        self.ecs.list_running_tasks(cluster, service).await
+    }
+
+    async fn describe_running_images(&self, cluster: &EcsName, tasks: &[String]) -> Result<RunningImages, AwsError> {
+        self.ecs.describe_running_images(cluster, tasks).await
+    }
+}

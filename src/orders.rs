@@ -1,0 +1,314 @@
+//! Orders through the table: how operators steer the active replica from any machine that may write the table.
+//!
+//! An order is an item. Whoever gives it keeps it fresh as long as they wait; the active replica takes it under the fence of its lease,
+//! carries it out, and writes the answer into it. It is carried out once at most: one that was taken by a replica which is not there any more
+//! is not taken again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use crate::aws::table::{Attribute, Change, Condition, Item, ItemKey, Table, Written};
+use crate::aws::{AwsError, Fault};
+use crate::clock::{self, Instant};
+use crate::deployer::{OrderOf, Request};
+use crate::domain::operator_command::{OperatorCommand, Refused};
+use crate::domain::printable::PrintableText;
+use crate::lease::{self, Fence};
+
+/// The partition of the orders.
+const ORDERS: &str = "orders";
+/// From one look for orders to the next.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// An order that comes up between two looks so close to each other was given just now.
+const CLOSE: Duration = Duration::from_secs(10);
+/// An answer that nobody has fetched within this time is thrown away.
+const KEPT_FOR: Duration = Duration::from_secs(120);
+/// Within this an order is carried out: it may ask AWS first.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// From one look for the answer to the next, and from one sign of life to the next.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Beyond the lease: how long an answer is waited for at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is to be done, as it stands in the item.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Body {
+    service: PrintableText,
+    order: OperatorCommand,
+    by: PrintableText,
+}
+
+/// What came of it, likewise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// It is done, or on its way.
+    Done(PrintableText),
+    /// It is not done.
+    Refused(PrintableText),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// The table cannot be used.
+    #[error("the order cannot be given through the DynamoDB table {table}{}", .source.remedy().map_or_else(String::new, |remedy| format!(": {remedy}")))]
+    Table {
+        /// The table.
+        table: String,
+        /// Why.
+        source: AwsError,
+    },
+    /// Nobody took it.
+    #[error("no active replica answers within {}: the order is withdrawn, and nothing is done", humantime::format_duration(*.0))]
+    NobodyTookIt(Duration),
+    /// Somebody took it, and did not answer.
+    #[error(
+        "a replica took the order and has not answered in time: `ecs-deployd status` and its log tell what became of it"
+    )]
+    TakenAndSilent,
+    /// Whoever took it is not active any more.
+    #[error(
+        "the replica that took the order ended before it answered: look at `ecs-deployd status`, and give the order again if it was not carried out"
+    )]
+    TakenAndGone,
+}
+
+const WAITING: &str = "waiting";
+const TAKEN: &str = "taken";
+const ANSWERED: &str = "answered";
+
+/// An order as it is found.
+#[derive(Debug, Clone)]
+struct Found {
+    key: ItemKey,
+    body: String,
+    state: String,
+    beat: u64,
+    /// The term of the replica that took it.
+    term: Option<u64>,
+    answer: Option<String>,
+}
+
+impl Found {
+    fn of(item: &Item) -> Option<Self> {
+        Some(Self {
+            key: item.key.clone(),
+            body: item.text("body")?.to_owned(),
+            state: item.text("state")?.to_owned(),
+            beat: item.number("beat")?,
+            term: item.number("term"),
+            answer: item.text("answer").map(str::to_owned),
+        })
+    }
+
+    fn put(&self, only_if: Option<Condition>) -> Change {
+        let mut attributes = vec![
+            ("body", Attribute::Text(self.body.clone())),
+            ("state", Attribute::Text(self.state.clone())),
+            ("beat", Attribute::Number(self.beat)),
+        ];
+        attributes.extend(self.term.iter().map(|term| ("term", Attribute::Number(*term))));
+        attributes.extend(self.answer.iter().map(|answer| ("answer", Attribute::Text(answer.clone()))));
+        Change::Put(Item::new(self.key.clone(), attributes), only_if)
+    }
+
+    /// It is no further than it was.
+    fn no_further(&self) -> Condition {
+        Condition::Holds([("state", Attribute::Text(self.state.clone()))].into())
+    }
+}
+
+/// Gives an order, and waits for what the active replica answers. `id` is a name that no other order has.
+///
+/// # Errors
+/// The table cannot be used, or nobody answers.
+pub async fn give(
+    table: &dyn Table,
+    lease: Duration,
+    id: &str,
+    service: String,
+    order: OperatorCommand,
+    by: String,
+) -> Result<Told, Unanswered> {
+    let failed = |source| Unanswered::Table { table: table.name().to_owned(), source };
+    let body = Body { service: service.into(), order, by: by.into() };
+    let body = serde_json::to_string(&body)
+        .map_err(|error| failed(AwsError::unusable("dynamodb", "PutItem", error.to_string())))?;
+    let key = ItemKey::new(ORDERS, id);
+    let mut mine = Found { key: key.clone(), body, state: WAITING.to_owned(), beat: 0, term: None, answer: None };
+    match table.write(&mine.put(Some(Condition::Absent))).await {
+        // It may be there all the same, and is looked for.
+        Err(error) if error.fault != Fault::Unavailable => return Err(failed(error)),
+        Ok(_) | Err(_) => {}
+    }
+    let (begun, patience) = (clock::instant(), lease + PATIENCE);
+    let mut taken_at: Option<Instant> = None;
+    loop {
+        clock::sleep(ASK_EVERY).await;
+        // A table that does not answer once may do so the next time.
+        let found = table.get(&key).await.ok().flatten().as_ref().and_then(Found::of);
+        match found {
+            Some(found) if found.state == ANSWERED => {
+                let _ = table.write(&Change::Delete(key, None)).await;
+                let told = found.answer.as_deref().and_then(|answer| serde_json::from_str(answer).ok());
+                return told.ok_or(Unanswered::TakenAndSilent);
+            }
+            Some(found) if found.state == TAKEN => {
+                let since = *taken_at.get_or_insert_with(clock::instant);
+                if since.elapsed() > ANSWER_WITHIN + patience {
+                    return Err(Unanswered::TakenAndSilent);
+                }
+                if is_over(table, found.term).await {
+                    // It may have answered right before its end.
+                    let last = table.get(&key).await.ok().flatten().as_ref().and_then(Found::of);
+                    let told = last.and_then(|last| serde_json::from_str(last.answer.as_deref()?).ok());
+                    let _ = table.write(&Change::Delete(key, None)).await;
+                    return told.ok_or(Unanswered::TakenAndGone);
+                }
+                continue;
+            }
+            _ => {}
+        }
+        if begun.elapsed() > patience {
+            return withdraw(table, &mine, patience).await.map_err(failed)?;
+        }
+        // A sign of life, unless it is taken by now. It does not matter if one of them is lost.
+        mine.beat += 1;
+        let _ = table.write(&mine.put(Some(mine.no_further()))).await;
+    }
+}
+
+/// Whether the term of a replica is over, for sure.
+async fn is_over(table: &dyn Table, term: Option<u64>) -> bool {
+    match (lease::term_now(table).await, term) {
+        (Ok(Some(now)), Some(term)) => now != term,
+        (Ok(None) | Err(_), _) | (_, None) => false,
+    }
+}
+
+/// Takes an order back that nobody took.
+async fn withdraw(table: &dyn Table, mine: &Found, waited: Duration) -> Result<Result<Told, Unanswered>, AwsError> {
+    match table.write(&Change::Delete(mine.key.clone(), Some(mine.no_further()))).await? {
+        Written::Done => Ok(Err(Unanswered::NobodyTookIt(waited))),
+        Written::Unmet(_) | Written::Busy(_) => match table.get(&mine.key).await? {
+            None => Ok(Err(Unanswered::NobodyTookIt(waited))),
+            Some(_) => Ok(Err(Unanswered::TakenAndSilent)),
+        },
+    }
+}
+
+/// Takes orders and has them carried out, as long as this replica is the active one.
+pub async fn serve(table: Arc<dyn Table>, fence: Fence, asks: mpsc::Sender<Request>) {
+    let mut desk = Desk { table, fence, asks, known: BTreeMap::new(), looked: None, warned: false };
+    loop {
+        desk.look().await;
+        clock::sleep(LOOK_EVERY).await;
+    }
+}
+
+struct Desk {
+    table: Arc<dyn Table>,
+    fence: Fence,
+    asks: mpsc::Sender<Request>,
+    /// The orders that were there at the last look, with their signs of life and since when they are known.
+    known: BTreeMap<String, (u64, Instant)>,
+    looked: Option<Instant>,
+    warned: bool,
+}
+
+impl Desk {
+    async fn look(&mut self) {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            match self.table.query(ORDERS, after).await {
+                Ok(page) => {
+                    found.extend(page.items.iter().filter_map(Found::of));
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut self.warned, true) {
+                        warn!(%error, "orders of operators cannot be read");
+                    }
+                    return;
+                }
+            }
+        }
+        self.warned = false;
+        let now = clock::instant();
+        let close = self.looked.is_some_and(|before| now.duration_since(before) < CLOSE);
+        self.looked = Some(now);
+        let before = std::mem::take(&mut self.known);
+        for order in found {
+            let known = before.get(&order.key.sk);
+            let since = known.map_or(now, |(_, since)| *since);
+            self.known.insert(order.key.sk.clone(), (order.beat, since));
+            match order.state.as_str() {
+                // Somebody waits: it came up just now, or it shows a sign of life.
+                WAITING if known.map_or(close, |(beat, _)| *beat != order.beat) => self.take(order).await,
+                _ if now.duration_since(since) > KEPT_FOR => {
+                    if let Err(error) = self.table.write(&Change::Delete(order.key, None)).await {
+                        debug!(%error, "an order that is over cannot be deleted");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes an order, under the fence of the lease, and has it carried out beside this.
+    async fn take(&self, order: Found) {
+        let taken = Found { state: TAKEN.to_owned(), term: Some(self.fence.term), ..order.clone() };
+        let changes = [Change::Check(Fence::key(), self.fence.condition()), taken.put(Some(order.no_further()))];
+        match self.table.transact(&changes).await {
+            Ok(Written::Done) => {}
+            // Taken back meanwhile, or a sign of life came in between: the next look tells.
+            Ok(Written::Unmet(_) | Written::Busy(_)) => return,
+            Err(error) => return warn!(%error, "an order of an operator cannot be taken"),
+        }
+        let (table, asks) = (Arc::clone(&self.table), self.asks.clone());
+        tokio::spawn(async move {
+            let told = carry_out(&asks, &taken.body).await;
+            let answer = serde_json::to_string(&told).ok();
+            let answered = Found { state: ANSWERED.to_owned(), answer, ..taken.clone() };
+            for _ in 0..5 {
+                match table.write(&answered.put(Some(taken.no_further()))).await {
+                    Ok(Written::Done | Written::Unmet(_)) => return,
+                    Ok(Written::Busy(_)) | Err(_) => clock::sleep(ASK_EVERY).await,
+                }
+            }
+            warn!(order = taken.key.sk, "the answer to an order cannot be written");
+        });
+    }
+}
+
+async fn carry_out(asks: &mpsc::Sender<Request>, body: &str) -> Told {
+    let Body { service, order, by } = match serde_json::from_str(body) {
+        Ok(body) => body,
+        Err(error) => return Told::Refused(format!("not understood: {error}").into()),
+    };
+    let (answer, answered) = oneshot::channel();
+    let order = Request::Order(OrderOf { service: service.into(), order, by: by.into(), answer });
+    let asked = async {
+        asks.send(order).await.ok()?;
+        answered.await.ok()
+    };
+    match clock::within(ANSWER_WITHIN, asked).await {
+        Some(Some(Ok(text))) => Told::Done(text.into()),
+        Some(Some(Err(Refused(text)))) => Told::Refused(text.into()),
+        Some(None) => Told::Refused(
+            "this replica ended before it answered: look at `status`, and give the order again if it was not carried out"
+                .into(),
+        ),
+        None => Told::Refused("no answer in time; `status` and the log tell what became of it".into()),
+    }
+}
