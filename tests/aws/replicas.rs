@@ -165,8 +165,9 @@ fn a_migration_under_way_when_its_replica_is_killed_runs_once() {
         let (first, second) = (home_at(&scene, TABLE, &endpoint), home(&scene));
         for home in [&first, &second] {
             let config = fs::read_to_string(home.path("config.toml")).unwrap();
-            let migrates = "[[repository.service.before]]\ncommand = [\"exit\", \"0\"]\n";
-            fs::write(home.path("config.toml"), config + migrates).unwrap();
+            let config = config + "[[repository.service.before]]\ncommand = [\"exit\", \"0\"]\n";
+            fs::write(home.path("config.toml"), &config).unwrap();
+            crate::policy::print(home, &scene.aws.settings(), &config);
         }
         let (active, standby) = pair(&first, &second);
         gate.shut_later(shut, 0);
