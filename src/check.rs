@@ -47,7 +47,7 @@ const SAMPLE: SignedDuration = SignedDuration::from_hours(1);
 pub struct Placed {
     /// The line, from 1, where there is one.
     pub line: Option<usize>,
-    /// The finding.
+    /// What was found there.
     #[serde(flatten)]
     pub finding: Finding,
 }

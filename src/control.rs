@@ -38,26 +38,26 @@ const ATTEMPTS: usize = 3;
 /// How often it is looked whether another daemon has opened its socket in the same folder.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-/// What is asked.
+/// What a client of the socket asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// How things are.
+    /// The status of the daemon and its services.
     Status,
-    /// Something to do.
+    /// A command of an operator.
     Order {
-        /// `CLUSTER/SERVICE`.
+        /// The service, as `CLUSTER/SERVICE` or `AWS/CLUSTER/SERVICE`.
         service: PrintableText,
-        /// What.
+        /// The command that was given.
         order: OperatorCommand,
     },
 }
 
-/// What is answered.
+/// The answers of the daemon to a client of the socket.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    /// How things are.
+    /// The status of the daemon and its services.
     Status(Box<Status>),
     /// It is done, or on its way.
     Done(PrintableText),
@@ -110,9 +110,9 @@ pub enum NotOpened {
     /// It cannot be opened.
     #[error("the control socket {path} cannot be opened", path = .path.display())]
     Failed {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// Why.
+        /// Why that was not possible.
         source: io::Error,
     },
 }
@@ -270,18 +270,18 @@ async fn asked<T>(requests: &mpsc::Sender<Request>, request: Request, answered: 
 /// Why a daemon was not reached.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
-    /// There is none.
+    /// There is no socket at this path.
     #[error("no daemon answers on {path}", path = .0.display())]
     Absent(PathBuf),
     /// This user may not.
     #[error("the control socket {path} may not be opened by this user: its owner and its group may", path = .0.display())]
     Forbidden(PathBuf),
-    /// Something else.
+    /// Something else went wrong with the socket.
     #[error("the daemon on {path} cannot be talked to", path = .path.display())]
     Broken {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// What is wrong.
+        /// Why that was not possible.
         source: io::Error,
     },
 }

@@ -58,9 +58,9 @@ pub enum RunError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: choose another [http] listen, or end the process that has it")]
     Listen {
-        /// The address.
+        /// The address of the configuration.
         address: SocketAddr,
-        /// Why.
+        /// Why that was not possible.
         source: io::Error,
     },
     /// Another daemon has the control socket.

@@ -107,7 +107,7 @@ impl Discoverer {
         Self { rule, context, described: BTreeMap::new(), unnamed: BTreeSet::new(), undescribed: Vec::new() }
     }
 
-    /// The AWS context.
+    /// The AWS context whose services are discovered.
     #[must_use]
     pub fn context(&self) -> &ContextName {
         &self.rule.aws

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A context is ready when it was polled within this many intervals.
 const INTERVALS: u32 = 3;
 
-/// Signs of life.
+/// The signs of life of all tasks.
 #[derive(Debug)]
 pub struct Health {
     inner: Mutex<Inner>,

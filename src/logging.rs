@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written.
+    /// The bytes that a log has written.
     #[derive(Debug, Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 

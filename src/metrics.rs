@@ -89,7 +89,7 @@ fn call_outcomes() -> Vec<(&'static str, &'static str)> {
     [vec![(ANSWERED, "AWS answered.")], described::<Fault>()].concat()
 }
 
-/// The metrics.
+/// All metrics of the program.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -284,7 +284,7 @@ impl Metrics {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).detail
     }
 
-    /// A poll ended.
+    /// Counts a poll that has ended.
     pub fn polled(&self, context: &ContextName, outcome: PollOutcome, now: Timestamp) {
         self.families.polls_total.with([context.as_str(), outcome.as_str()]).inc();
         match outcome {
@@ -371,7 +371,7 @@ impl Metrics {
         }
     }
 
-    /// A deployment ended.
+    /// Counts a deployment that has ended.
     pub fn deployment_ended(&self, service: &ServiceKey, outcome: OutcomeKind, took: Duration) {
         let [cluster, name] = labels(service);
         self.families.deployments_total.with([cluster, name, outcome.as_str()]).inc();

@@ -184,7 +184,7 @@ pub async fn try_all(
     futures_util::future::join_all(sends).await
 }
 
-/// Where notifications go.
+/// Where the notifications of a receiver are sent.
 #[derive(Debug)]
 enum Client {
     Topic { topic: String, sns: Arc<dyn crate::aws::Topics> },

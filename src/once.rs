@@ -32,7 +32,7 @@ const SLACK: Duration = Duration::from_secs(5 * 60);
 /// What came of it.
 #[derive(Debug)]
 pub struct Report {
-    /// The rollouts.
+    /// What is left to do for rollouts.
     pub rest: Rest,
     /// Contexts in which CloudTrail could not be read.
     pub unread: Vec<AwsError>,

@@ -59,12 +59,12 @@ pub enum Unanswered {
     /// The table cannot be used.
     #[error("the order cannot be given through the DynamoDB table {table}{}", .source.remedy().map_or_else(String::new, |remedy| format!(": {remedy}")))]
     Table {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// Why.
+        /// How the call failed.
         source: AwsError,
     },
-    /// Nobody took it.
+    /// No active replica took the order in time.
     #[error("no active replica answers within {}: the order is withdrawn, and nothing is done", humantime::format_duration(*.0))]
     NobodyTookIt(Duration),
     /// Somebody took it, and did not answer.

@@ -50,7 +50,7 @@ pub(crate) fn content_security_policy() -> String {
     )
 }
 
-/// The page.
+/// The status page as HTML.
 pub(crate) fn render(status: &Status, view: &View) -> String {
     let now = status.at;
     let (shown, matching) = chosen(status, view);

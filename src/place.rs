@@ -77,7 +77,7 @@ pub async fn look(
 pub struct Held {
     /// Where it is made durable.
     pub store: Arc<dyn Store>,
-    /// What it was.
+    /// What was found there.
     pub found: Found,
     /// The lease, where it is in a table.
     pub lease: Option<(Keeper, Arc<Tenure>)>,

@@ -36,7 +36,7 @@ use crate::status::{Comparison, PushForecast};
 /// The version of the shape.
 const VERSION: u32 = 1;
 
-/// What would happen.
+/// What would happen with the pushes that are not decided.
 #[derive(Debug, Serialize)]
 pub struct Preview {
     /// The version of this shape.
@@ -54,13 +54,13 @@ pub struct Preview {
 /// A push, for one service that it concerns, or for none.
 #[derive(Debug, Serialize)]
 pub struct PushPreview {
-    /// The AWS context.
+    /// The name of the AWS context.
     pub aws: String,
-    /// The repository.
+    /// The repository, as far as the record names one.
     pub repository: Option<String>,
-    /// The tag.
+    /// The tag, as far as the record has it.
     pub tag: Option<String>,
-    /// The event.
+    /// The id of CloudTrail's event.
     pub event: String,
     /// When it was pushed.
     pub pushed_at: Timestamp,
@@ -68,18 +68,18 @@ pub struct PushPreview {
     pub service: Option<String>,
     /// What would be decided.
     pub decision: PushForecast,
-    /// The particulars.
+    /// What the reason alone does not say, for people.
     pub detail: String,
 }
 
 /// A service, and what its policies select in ECR.
 #[derive(Debug, Serialize)]
 pub struct ServicePreview {
-    /// The AWS context.
+    /// The name of the AWS context.
     pub aws: String,
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The service.
+    /// The name of the service.
     pub service: String,
     /// What it is called, here and in commands: `CLUSTER/SERVICE`, with the AWS context before it where another one is called the same.
     pub name: String,
@@ -87,7 +87,7 @@ pub struct ServicePreview {
     pub revision: Option<String>,
     /// How it compares with ECR.
     pub state: Comparison,
-    /// The particulars.
+    /// What the reason alone does not say, for people.
     pub detail: String,
     /// What waits, and where.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +99,7 @@ pub struct ServicePreview {
 /// A container's image, before and after.
 #[derive(Debug, Serialize)]
 pub struct ImageChange {
-    /// The container.
+    /// The container whose image changes.
     pub container: String,
     /// What the revision names now.
     pub from: String,

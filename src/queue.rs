@@ -42,7 +42,7 @@ pub const WAITING_DELIVERIES: usize = 4;
 pub struct Delivery {
     /// The AWS context of the queue.
     pub context: ContextName,
-    /// The pushes.
+    /// The pushes that the messages tell of.
     pub parsed_events: Vec<ParsedEvent>,
     /// Told when they are durable.
     pub receipt: oneshot::Sender<()>,
@@ -70,7 +70,7 @@ pub struct QueueReader {
 pub struct Shared {
     /// The time of day.
     pub clock: Arc<dyn Clock>,
-    /// Where they count.
+    /// The metrics that they count in.
     pub metrics: Arc<Metrics>,
     /// Where they say what is wrong.
     pub health: Arc<Health>,

@@ -77,7 +77,7 @@ pub enum StateStoreError {
         path = .path.display()
     )]
     Corrupt {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -85,9 +85,9 @@ pub enum StateStoreError {
     /// A newer program wrote it.
     #[error("the state {path} has version {found}, this program knows version {known}: run the newer ecs-deployd that wrote it", path = .path.display(), known = state::VERSION)]
     Newer {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its version.
+        /// The version that the file names.
         found: u64,
     },
     /// It is in a table, which cannot be used.
@@ -96,17 +96,17 @@ pub enum StateStoreError {
     /// It cannot be read.
     #[error("cannot read the state {path}", path = .path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// Why that was not possible.
         source: io::Error,
     },
     /// It cannot be written.
     #[error("cannot write the state {path}: check that its folder exists, belongs to the user that ecs-deployd runs as and has space left", path = .path.display())]
     Unwritable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// Why that was not possible.
         source: io::Error,
     },
 }

@@ -341,7 +341,7 @@ fn decision() -> impl Strategy<Value = Decision> {
     })
 }
 
-/// Any state.
+/// Any state that the program may write.
 pub(crate) fn state() -> impl Strategy<Value = State> {
     let seen = || {
         let one = ("[!-~]{1,40}".prop_map(|text| event_id(&text)), time());

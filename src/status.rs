@@ -22,7 +22,7 @@ pub use words::{Comparison, Origin, PushDecision, PushForecast, Step, Way};
 /// The version of the shape. What is added does not change it.
 const VERSION: u32 = 1;
 
-/// Everything.
+/// The status of the daemon and of all services.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The version of this shape.
@@ -31,7 +31,7 @@ pub struct Status {
     pub at: Timestamp,
     /// Where it comes from.
     pub source: Origin,
-    /// The running daemon.
+    /// The daemon, if one is running.
     #[serde(default)]
     pub daemon: Option<DaemonStatus>,
     /// The table that this was read from, where that is the source.
@@ -52,23 +52,23 @@ pub struct Status {
 /// A call to ECS that somebody made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChangeStatus {
-    /// The AWS context.
+    /// The name of the AWS context.
     pub aws: String,
-    /// The event.
+    /// The id of CloudTrail's event.
     pub event: String,
-    /// When.
+    /// When the call was made.
     pub at: Timestamp,
-    /// The call: `UpdateService`.
+    /// The name of the call: `UpdateService`.
     pub call: String,
     /// What it was about.
     pub target: String,
-    /// Who made it.
+    /// Who made the call.
     pub who: String,
     /// From which address, or by which AWS service.
     pub from: String,
-    /// With which program.
+    /// The user agent of the program that made it.
     pub agent: String,
-    /// Whom it concerns.
+    /// Whether it is the daemon's own, or about a configured service.
     pub concern: Concern,
     /// The error code, where AWS refused it.
     pub error: Option<String>,
@@ -96,7 +96,7 @@ impl ChangeStatus {
 /// The process that answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DaemonStatus {
-    /// Its version.
+    /// The version of the daemon.
     pub program_version: String,
     /// The commit that it was built from.
     pub commit: String,
@@ -123,11 +123,11 @@ pub struct TableStatus {
 pub struct PushStatus {
     /// The AWS context that the repository lives in.
     pub aws: String,
-    /// The repository.
+    /// The repository of the image.
     pub repository: Option<String>,
-    /// The tag.
+    /// The tag, as far as the record has it.
     pub tag: Option<String>,
-    /// The event.
+    /// The id of CloudTrail's event.
     pub event: String,
     /// When it was pushed.
     pub pushed_at: Timestamp,
@@ -135,9 +135,9 @@ pub struct PushStatus {
     pub decided_at: Timestamp,
     /// `CLUSTER/SERVICE`, unless it concerns none.
     pub service: Option<String>,
-    /// What was decided.
+    /// What was decided about the push.
     pub decision: PushDecision,
-    /// The particulars.
+    /// What the reason alone does not say, for people.
     pub detail: String,
     /// When it was first seen, and by which source, where the context has others beside CloudTrail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,10 +163,10 @@ impl PushStatus {
     }
 }
 
-/// One AWS context.
+/// How the reading of one AWS context stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContextStatus {
-    /// Its name.
+    /// The name of the AWS context.
     pub aws: String,
     /// Pushes before this are not deployed.
     pub since: Timestamp,
@@ -189,7 +189,7 @@ pub struct ContextStatus {
 /// A queue that is read for pushes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueueStatus {
-    /// Its URL.
+    /// The URL of the queue.
     pub url: String,
     /// When it last answered this process.
     #[serde(default)]
@@ -207,22 +207,22 @@ pub struct QueueStatus {
 pub struct DeliveryStatus {
     /// How many pushes it is about: the last ones, at most 50.
     pub pushes: usize,
-    /// The last one.
+    /// The time of the last push, in seconds.
     pub last_seconds: f64,
     /// Half of them took no longer.
     pub median_seconds: f64,
-    /// None took longer.
+    /// The longest time of these pushes, in seconds.
     pub longest_seconds: f64,
 }
 
-/// One service.
+/// How one service stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
-    /// The AWS context.
+    /// The name of the AWS context.
     pub aws: String,
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The service.
+    /// The name of the service.
     pub service: String,
     /// What it is called, here and in commands: `CLUSTER/SERVICE`, with the AWS context before it where another one is called the same.
     pub name: String,
@@ -272,13 +272,13 @@ pub struct DiscoveredStatus {
 pub struct RunsStatus {
     /// When ECS was asked: a minute ago at most, unless there are thousands of services.
     pub seen_at: Timestamp,
-    /// The revision's ARN.
+    /// The ARN of the revision.
     pub revision: Option<String>,
     /// When its deployment began, if ECS tells.
     pub since: Option<Timestamp>,
     /// Tasks that it shall run.
     pub desired: i32,
-    /// Tasks that run.
+    /// The number of tasks that run.
     pub running: i32,
     /// The containers of the revision.
     pub containers: Vec<ContainerStatus>,
@@ -305,7 +305,7 @@ impl RunsStatus {
 /// A container of a task definition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerStatus {
-    /// Its name.
+    /// The name of the container.
     pub name: String,
     /// The image that it names.
     pub image: String,
@@ -314,9 +314,9 @@ pub struct ContainerStatus {
 /// A revision that was deployed here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Running {
-    /// Its ARN.
+    /// The ARN of the revision.
     pub revision: String,
-    /// Since when.
+    /// Since when that is so.
     pub since: Timestamp,
     /// The images it brought.
     pub images: Vec<ImageStatus>,
@@ -339,11 +339,11 @@ impl Running {
 /// An image of one repository, and the push that asked for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageStatus {
-    /// The repository.
+    /// The repository of the image.
     pub repository: String,
     /// The tag that was pushed.
     pub tag: Option<String>,
-    /// The digest.
+    /// The digest of the image.
     pub digest: String,
     /// When it was pushed.
     pub pushed_at: Timestamp,
@@ -387,13 +387,13 @@ pub struct RolloutStatus {
 /// A one-off task of a rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskStatus {
-    /// When it runs.
+    /// Whether it runs before or after the rollout.
     pub kind: TaskKind,
     /// Which of the tasks of its kind it is, from 1.
     pub number: u32,
     /// How many tasks follow it.
     pub following: usize,
-    /// Its command.
+    /// The command that it runs.
     pub command: String,
     /// The container that runs the command, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -429,31 +429,31 @@ impl RolloutStatus {
     }
 }
 
-/// A held digest.
+/// A digest that is held.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HoldStatus {
-    /// The repository.
+    /// The repository of the image.
     pub repository: String,
-    /// The digest.
+    /// The digest of the image.
     pub digest: String,
-    /// Since when.
+    /// Since when that is so.
     pub since: Timestamp,
-    /// Why.
+    /// Why it is held, for people.
     pub reason: String,
 }
 
 /// How a rollout ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeStatus {
-    /// The end.
+    /// How the rollout ended.
     pub result: OutcomeKind,
     /// When it was decided.
     pub decided_at: Timestamp,
-    /// When it ended.
+    /// When the rollout ended.
     pub ended_at: Timestamp,
-    /// The revision.
+    /// The ARN of the revision, once it is registered.
     pub revision: Option<String>,
-    /// The images.
+    /// The images that it brought.
     pub images: Vec<ImageStatus>,
     /// What to know about it.
     pub detail: String,
@@ -468,7 +468,7 @@ pub enum Standing {
     Unseen,
     /// It is rolled back.
     Back,
-    /// Something is held.
+    /// The service or a digest of it is held.
     Held,
     /// The last deployment failed.
     Failed,
@@ -485,7 +485,7 @@ pub enum Standing {
 }
 
 impl ServiceStatus {
-    /// How it stands.
+    /// Which of the standings matters most.
     #[must_use]
     pub fn standing(&self) -> Standing {
         match &self.rollout {

@@ -25,7 +25,7 @@ const PROFILES: usize = 32;
 /// For so long a profile is asked.
 const PROFILE_WITHIN: Duration = Duration::from_secs(15);
 
-/// What is asked.
+/// What `init` asks AWS.
 #[derive(Debug, Clone, Default)]
 pub struct Question {
     /// The Region; without it the ambient one.
@@ -50,19 +50,19 @@ pub enum SurveyError {
     /// AWS did not say.
     #[error("cannot ask AWS about {about}{}", remedy.as_ref().map_or_else(String::new, |remedy| format!(" ({remedy})")))]
     Asking {
-        /// What about.
+        /// What the question was about.
         about: String,
         /// What can be done.
         remedy: Option<String>,
-        /// Why not.
+        /// Why AWS did not answer.
         source: AwsError,
     },
     /// A cluster that was named is not there.
     #[error("there is no cluster {name} in {region}{}", hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}")))]
     NoCluster {
-        /// The name.
+        /// The name of the cluster.
         name: EcsName,
-        /// The Region.
+        /// The Region that was asked.
         region: Region,
         /// The name that may be meant.
         hint: Option<String>,

@@ -37,11 +37,11 @@ pub enum UsageError {
     /// AWS did not say.
     #[error("cannot ask AWS about {about}{}", remedy.as_ref().map_or_else(String::new, |remedy| format!(" ({remedy})")))]
     Asking {
-        /// What about.
+        /// What the question was about.
         about: String,
         /// What can be done.
         remedy: Option<String>,
-        /// Why not.
+        /// Why AWS did not answer.
         source: AwsError,
     },
     /// A service is not there, or runs no task definition.
@@ -49,7 +49,7 @@ pub enum UsageError {
     Unknown {
         /// The service, as people call it.
         service: String,
-        /// Why.
+        /// Why it is not known.
         why: String,
     },
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 /// Whose calls are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// All.
+    /// The calls of all callers.
     Anyone,
     /// All but the [`Client`]s of this crate: those of the program under test.
     Others,

@@ -26,19 +26,19 @@ pub enum CallError {
     Refused {
         /// The operation that was called.
         operation: String,
-        /// The HTTP status.
+        /// The HTTP status of the answer.
         status: u16,
         /// The name of the exception, such as `RepositoryNotFoundException`.
         code: String,
         /// What the service says about it.
         message: String,
     },
-    /// No answer came.
+    /// The call got no answer.
     #[error("{operation} got no answer")]
     NoAnswer {
         /// The operation that was called.
         operation: String,
-        /// Why not.
+        /// Why no answer came.
         source: Box<ureq::Error>,
     },
     /// The answer lacks what it must have.
@@ -46,9 +46,9 @@ pub enum CallError {
     Unexpected {
         /// The operation that was called.
         operation: String,
-        /// What is missing.
+        /// The member that the answer lacks.
         wanted: String,
-        /// The whole answer.
+        /// The whole answer, for people.
         answer: String,
     },
 }
@@ -88,7 +88,7 @@ impl Client {
         &self.account
     }
 
-    /// The region.
+    /// The Region that the client calls.
     pub fn region(&self) -> &str {
         &self.region
     }

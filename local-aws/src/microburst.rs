@@ -61,7 +61,7 @@ impl Microburst {
         }
     }
 
-    /// Where it listens.
+    /// The address that the proxy listens on.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

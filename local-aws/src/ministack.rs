@@ -52,15 +52,15 @@ pub enum StartError {
     /// Its folder, its port or its process could not be had.
     #[error("cannot {what}")]
     Io {
-        /// What was tried.
+        /// What was tried, for people.
         what: String,
-        /// Why not.
+        /// Why it was not possible.
         source: io::Error,
     },
     /// It ended by itself.
     #[error("MiniStack ended while starting ({status}); the end of its log:\n{log}")]
     Ended {
-        /// How.
+        /// How the process ended.
         status: ExitStatus,
         /// The last lines of its log.
         log: String,
@@ -68,12 +68,12 @@ pub enum StartError {
     /// It runs and does not answer.
     #[error("MiniStack did not answer within {seconds} s; the end of its log:\n{log}")]
     Silent {
-        /// The deadline.
+        /// The seconds that it was given.
         seconds: u64,
         /// The last lines of its log.
         log: String,
     },
-    /// [`Hooks::cancelled`] said so.
+    /// The caller asked to stop, by [`Hooks::cancelled`].
     #[error("stopped before MiniStack answered")]
     Cancelled,
 }
@@ -138,7 +138,7 @@ impl MiniStack {
         Client::new(&self.endpoint(), account, region)
     }
 
-    /// Its log file.
+    /// The path of the file that the emulator logs to.
     pub fn log(&self) -> PathBuf {
         log_in(self.folder.path())
     }

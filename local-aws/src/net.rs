@@ -1,4 +1,4 @@
-//! Ports on loopback.
+//! Free ports on the loopback interface.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};

@@ -17,7 +17,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Every part.
+    /// Every part of the program that has permissions of its own.
     pub const ALL: [Self; 3] = [Self::Daemon, Self::Check, Self::Person];
 
     /// The value of `AWS_EXECUTION_ENV`, which the SDK puts into the user agent of each call, by which a call is told to be of this part.
@@ -43,7 +43,7 @@ impl Settings {
         Self { folder: folder.to_owned(), endpoint }
     }
 
-    /// Where MiniStack answers.
+    /// The address at which MiniStack answers.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint

@@ -1,4 +1,4 @@
-//! AWS CloudTrail: LookupEvents.
+//! The adapter of AWS CloudTrail: LookupEvents.
 
 use async_trait::async_trait;
 use aws_sdk_cloudtrail::Client;

@@ -56,7 +56,7 @@ impl Patience {
 /// Why there is no client for a context.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// No Region anywhere.
+    /// No Region is configured, and none was found elsewhere.
     #[error("aws context {0} has no Region: set region under [aws.{0}], or AWS_REGION, or a Region in the profile")]
     NoRegion(ContextName),
     /// The instance metadata gave no Region in time.
@@ -64,7 +64,7 @@ pub enum ConnectError {
         "aws context {context} has no Region: none is configured, and the EC2 instance metadata does not answer ({why}); set region under [aws.{context}], or AWS_REGION, or a Region in the profile; off EC2, AWS_EC2_METADATA_DISABLED=true spares the wait"
     )]
     NoAnswer {
-        /// The context.
+        /// The AWS context with that Region.
         context: ContextName,
         /// What was wrong with the last question.
         why: String,
@@ -72,9 +72,9 @@ pub enum ConnectError {
     /// The ambient Region is not one.
     #[error("aws context {context}: the ambient Region {region:?} is not an AWS Region")]
     NotARegion {
-        /// The context.
+        /// The AWS context with that Region.
         context: ContextName,
-        /// What it says.
+        /// The text that was found as the Region.
         region: String,
     },
 }

@@ -26,7 +26,7 @@ fn id(digest: &Digest) -> ImageIdentifier {
     ImageIdentifier::builder().image_digest(digest.as_str()).build()
 }
 
-/// DescribeImageScanFindings.
+/// Asks what the scan of an image found, by DescribeImageScanFindings.
 pub(super) async fn scan(
     client: &aws_sdk_ecr::Client,
     caller: &Caller,
@@ -144,7 +144,7 @@ fn images_of(index: &Value) -> Vec<Digest> {
     images.filter_map(|part| Digest::parse(part["digest"].as_str()?).ok()).collect()
 }
 
-/// DescribeImageSigningStatus.
+/// Asks for the signatures of an image, by DescribeImageSigningStatus.
 pub(super) async fn signatures(
     client: &aws_sdk_ecr::Client,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! Lists of names.
+//! The listings that `init` and discovery read.
 
 use async_trait::async_trait;
 use aws_sdk_ecr::types::ImageTagMutability;

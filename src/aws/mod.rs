@@ -91,11 +91,11 @@ impl Common {
 pub struct AwsContext {
     /// The Region it is in.
     pub region: Region,
-    /// The event history.
+    /// The event history of the account.
     pub cloudtrail: Arc<dyn CloudTrail>,
-    /// The image registry.
+    /// The image registry of the account.
     pub ecr: Arc<dyn Ecr>,
-    /// The services.
+    /// The services of the account.
     pub ecs: Arc<dyn Ecs>,
     /// What there is, for those who look for a name.
     pub inventory: Arc<dyn Inventory>,
@@ -107,7 +107,7 @@ pub struct AwsContext {
     pub identity: Arc<dyn Identity>,
     /// The tags of services.
     pub tagging: Arc<dyn Tagging>,
-    /// Schedules and rules.
+    /// The schedules and the rules of EventBridge.
     pub schedules: Arc<dyn Schedules>,
 }
 
@@ -124,25 +124,25 @@ impl AwsContext {
 /// One page of events.
 #[derive(Debug, Clone, Default)]
 pub struct LookupPage {
-    /// Newest first.
+    /// The events, newest first.
     pub records: Vec<Record>,
-    /// More to come.
+    /// The token of the next page; `None` on the last one.
     pub next: Option<String>,
 }
 
 /// One page of a repository's images.
 #[derive(Debug, Clone, Default)]
 pub struct ImagePage {
-    /// In no order.
+    /// The images, in no order.
     pub images: Vec<ImageView>,
-    /// More to come.
+    /// The token of the next page; `None` on the last one.
     pub next: Option<String>,
 }
 
 /// Services by name: as they are, or why they are none that could be rolled.
 pub type Services = BTreeMap<EcsName, Result<ServiceView, Unrollable>>;
 
-/// AWS CloudTrail.
+/// The calls to AWS CloudTrail.
 #[async_trait]
 pub trait CloudTrail: fmt::Debug + Send + Sync {
     /// One LookupEvents request for the events of a name, such as `PutImage`.
@@ -154,7 +154,7 @@ pub const REPOSITORY_NOT_FOUND: &str = "RepositoryNotFoundException";
 /// The code of the error for a cluster that is not there.
 pub const CLUSTER_NOT_FOUND: &str = "ClusterNotFoundException";
 
-/// Amazon ECR.
+/// The calls to Amazon ECR that decisions need.
 #[async_trait]
 pub trait Ecr: fmt::Debug + Send + Sync {
     /// What these tags (at most 100) point to now. A tag that is not there has no entry.
@@ -183,7 +183,7 @@ pub trait Ecr: fmt::Debug + Send + Sync {
     async fn signatures(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Signature>, AwsError>;
 }
 
-/// Amazon ECS.
+/// The calls to Amazon ECS.
 #[async_trait]
 pub trait Ecs: fmt::Debug + Send + Sync {
     /// At most 10 services of one cluster. A service that is not there has no entry; one that cannot be rolled has a reason instead.
@@ -233,7 +233,7 @@ pub trait Ecs: fmt::Debug + Send + Sync {
     /// These tasks (at most 100) of a cluster. One that ECS does not know has no entry.
     async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError>;
 
-    /// Stops a task.
+    /// Stops a task, by StopTask.
     async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError>;
 
     /// Continues a service deployment that waits at a PAUSE hook, or rolls it back.
@@ -262,7 +262,7 @@ pub trait Ecs: fmt::Debug + Send + Sync {
 pub struct Message {
     /// The subject of mails: at most 100 characters of ASCII.
     pub subject: String,
-    /// The message.
+    /// The text of the message.
     pub text: String,
     /// What subscribers can filter by. Values are not empty.
     pub attributes: Vec<(&'static str, String)>,
@@ -270,7 +270,7 @@ pub struct Message {
     pub id: String,
 }
 
-/// Amazon SNS.
+/// The calls to Amazon SNS.
 #[async_trait]
 pub trait Topics: fmt::Debug + Send + Sync {
     /// Publishes a message to a topic, by ARN. A repetition is a second message, unless the topic is FIFO.
@@ -282,7 +282,7 @@ pub trait Topics: fmt::Debug + Send + Sync {
 pub struct TargetPage {
     /// As AWS sent them.
     pub targets: Vec<Value>,
-    /// More to come.
+    /// The token of the next page; `None` on the last one.
     pub next: Option<String>,
 }
 
@@ -307,7 +307,7 @@ pub trait Schedules: fmt::Debug + Send + Sync {
 pub struct QueueMessage {
     /// What it is hidden and deleted by, until it is delivered again.
     pub receipt: String,
-    /// The message.
+    /// The text of the message.
     pub body: String,
 }
 
@@ -320,7 +320,7 @@ pub enum Waiting {
     Glance,
 }
 
-/// Amazon SQS.
+/// The calls to Amazon SQS.
 #[async_trait]
 pub trait Queue: fmt::Debug + Send + Sync {
     /// Messages, in no order, and some of them more than once.
@@ -338,7 +338,7 @@ pub trait Queue: fmt::Debug + Send + Sync {
 pub struct TaggedPage {
     /// ARN and the tag's value.
     pub services: Vec<(String, String)>,
-    /// More to come.
+    /// The token of the next page; `None` on the last one.
     pub next: Option<String>,
 }
 
@@ -365,7 +365,7 @@ pub trait Inventory: fmt::Debug + Send + Sync {
     async fn repositories(&self) -> Result<Vec<RepositoryView>, AwsError>;
 }
 
-/// AWS STS.
+/// The calls to AWS STS.
 #[async_trait]
 pub trait Identity: fmt::Debug + Send + Sync {
     /// Whose the credentials of a context are. AWS denies this to nobody.

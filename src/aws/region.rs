@@ -16,10 +16,10 @@ const METADATA: &str = "/latest/meta-data/placement/region";
 /// What messages call the last place where a Region is looked for.
 pub(super) const SOURCE: &str = "the EC2 instance metadata";
 
-/// What was found.
+/// What the search for a Region found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A Region.
+    /// The name of a Region.
     Region(String),
     /// There is none anywhere.
     Nothing,

@@ -19,9 +19,9 @@ pub const TRANSACTION_BYTES: usize = 3_500_000;
 /// The key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ItemKey {
-    /// The partition key.
+    /// The value of the partition key.
     pub pk: String,
-    /// The sort key.
+    /// The value of the sort key.
     pub sk: String,
 }
 
@@ -42,19 +42,19 @@ impl fmt::Display for ItemKey {
 /// The value of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attribute {
-    /// A string.
+    /// A string, type `S`.
     Text(String),
-    /// A number.
+    /// A number, type `N`.
     Number(u64),
 }
 
-/// Attributes by name.
+/// The attributes of an item, by name.
 pub type Attributes = BTreeMap<&'static str, Attribute>;
 
-/// An item.
+/// An item of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Its key.
+    /// The key of the item.
     pub key: ItemKey,
     /// Its other attributes. What is no string and no number was not written by this program and is left out.
     pub attributes: BTreeMap<String, Attribute>,

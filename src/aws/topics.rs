@@ -1,4 +1,4 @@
-//! Amazon SNS: Publish.
+//! The adapter of Amazon SNS: Publish.
 
 use async_trait::async_trait;
 use aws_sdk_sns::Client;

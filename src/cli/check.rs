@@ -53,7 +53,7 @@ fn count(found: &[Placed], severity: Severity) -> usize {
     found.iter().filter(|one| one.finding.severity == severity).count()
 }
 
-/// What `--json` writes.
+/// The findings as `--json` writes them.
 pub(crate) fn json(name: &str, found: &[Placed]) -> serde_json::Value {
     serde_json::json!({
         "version": 1,
@@ -70,7 +70,7 @@ pub(crate) fn json(name: &str, found: &[Placed]) -> serde_json::Value {
 /// A finding, and all that it holds for.
 struct Group<'a> {
     finding: &'a Finding,
-    /// Line and subject.
+    /// The lines and the subjects that have this finding.
     places: Vec<(Option<usize>, &'a str)>,
 }
 

@@ -103,7 +103,7 @@ enum Command {
     Health,
 }
 
-/// Executes a command.
+/// Executes the command that the command line names.
 #[must_use]
 pub fn execute(arguments: Arguments) -> ExitCode {
     let level = match arguments.log_level.unwrap_or_else(|| quiet_enough(&arguments.command)) {

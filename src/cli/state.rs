@@ -31,7 +31,7 @@ pub(super) struct Options {
 enum Direction {
     /// Writes the state of the table into a file that is not there yet
     Export {
-        /// The file
+        /// The file to read or to write
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },

@@ -37,7 +37,7 @@ pub(super) struct Options {
 
 #[derive(Debug, Args)]
 pub(super) struct HistoryOptions {
-    /// Only this service
+    /// Show this service only
     #[arg(value_name = "CLUSTER/SERVICE")]
     service: Option<String>,
 

@@ -102,7 +102,7 @@ pub(super) struct Promotions {
 }
 
 impl Promotions {
-    /// What `[deploy]` says.
+    /// Takes what `[deploy]` says for all services.
     pub(super) fn defaults(&mut self, given: Promotion) {
         self.defaults = given;
     }

@@ -108,7 +108,7 @@ pub(super) fn service_glob(text: &str) -> Result<&str, String> {
     }
 }
 
-/// `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`
+/// The parts of `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`.
 struct Arn<'a> {
     service: &'a str,
     resource: &'a str,

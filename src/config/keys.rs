@@ -24,13 +24,13 @@ use crate::domain::types::{ContextName, Region, RepositoryName};
 pub struct Section {
     /// The path of the table that it stands in; empty for the file itself.
     pub parent: &'static str,
-    /// Its name there.
+    /// The name that it has there.
     pub name: &'static str,
     /// How it is written.
     pub shape: Shape,
     /// What it is about.
     pub meaning: &'static str,
-    /// Its own keys.
+    /// The keys that stand in it directly.
     pub keys: &'static [Key],
     /// Groups of keys that may stand in it, too.
     pub groups: &'static [&'static Section],
@@ -39,11 +39,11 @@ pub struct Section {
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// `[name]`, once.
+    /// `[name]`, which may stand there once.
     Table,
     /// `[name.OWN]`, any number, each with a name of its own.
     Named,
-    /// `[[name]]`, any number.
+    /// `[[name]]`, of which there may be any number.
     List,
     /// Not at all: its keys stand in other tables.
     Group,
@@ -52,7 +52,7 @@ pub enum Shape {
 /// A key of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Its name.
+    /// The name as it is written.
     pub name: &'static str,
     /// The type of its value, for documents.
     pub form: &'static str,
@@ -60,7 +60,7 @@ pub struct Key {
     pub words: fn() -> Vec<(&'static str, &'static str)>,
     /// What holds without it.
     pub need: Need,
-    /// What it means.
+    /// What the key means, for the reference.
     pub meaning: &'static str,
 }
 
@@ -119,7 +119,7 @@ macro_rules! configuration {
             }
 
             impl $section {
-                /// The declaration.
+                /// The declaration of the table.
                 pub(super) const SECTION: &'static Section = &Section {
                     parent: $parent,
                     name: $name,

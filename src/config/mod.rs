@@ -42,7 +42,7 @@ pub const FEW_SERVICES: usize = 200;
 /// A configuration has at most this many bytes. One with 10,000 services has about 2 MB.
 const LARGEST: u64 = 8 << 20;
 
-/// A valid configuration.
+/// A configuration without an error.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The AWS contexts, by name.
@@ -69,7 +69,7 @@ pub struct Config {
     pub names: ServiceNames,
 }
 
-/// `[audit]`
+/// The settings of the table `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSettings {
     /// The calls that are followed.
@@ -111,7 +111,7 @@ impl Default for AwsSettings {
     }
 }
 
-/// `[poll]`
+/// The settings of the table `[poll]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollSettings {
     /// From one poll to the next.
@@ -122,10 +122,10 @@ pub struct PollSettings {
     pub reconcile: Option<Duration>,
 }
 
-/// `[state]`
+/// The settings of the table `[state]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSettings {
-    /// Where it is.
+    /// The place that the state is kept in.
     pub place: StatePlace,
     /// What to do when it is not there.
     pub when_missing: WhenMissing,
@@ -134,16 +134,16 @@ pub struct StateSettings {
 /// Where the state is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatePlace {
-    /// In a file.
+    /// A file on this machine.
     File(PathBuf),
-    /// In a table.
+    /// A table of DynamoDB.
     Table(TableSettings),
 }
 
 /// A DynamoDB table that several replicas share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSettings {
-    /// Its name.
+    /// The name of the table.
     pub name: String,
     /// The context whose account and Region hold it.
     pub aws: ContextName,
@@ -184,7 +184,7 @@ words! {
     }
 }
 
-/// `[http]`
+/// The settings of the table `[http]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
     /// The address to listen on.
@@ -199,10 +199,10 @@ impl Default for HttpSettings {
     }
 }
 
-/// `[control]`
+/// The settings of the table `[control]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlSettings {
-    /// The socket's path.
+    /// The path of the control socket.
     pub socket: PathBuf,
 }
 
@@ -286,7 +286,7 @@ impl Config {
 /// Where a configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A file.
+    /// A file, by its path.
     File(PathBuf),
     /// The text itself, from the environment.
     Text(String),
@@ -365,9 +365,9 @@ pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read the configuration {}; name another one with --config PATH or ECS_DEPLOYD_CONFIG", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// Why that was not possible.
         source: std::io::Error,
     },
     /// It is no configuration: nobody writes one of that size.

@@ -20,7 +20,7 @@ pub struct ServiceNames {
 }
 
 impl ServiceNames {
-    /// Names the services.
+    /// Collects the services, and the short names that several of them share.
     pub(super) fn new(repositories: &Rules, schedules: BTreeMap<ServiceKey, String>) -> Self {
         let mut all: BTreeMap<ServiceKey, Vec<(RepositoryKey, usize)>> = BTreeMap::new();
         for (repository, rule) in repositories {

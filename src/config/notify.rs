@@ -22,27 +22,27 @@ const LONGEST_URL: u64 = 64 * 1024;
 pub struct NotifySettings {
     /// Its name, in the log and in metrics.
     pub name: String,
-    /// Where it is.
+    /// Where its notifications are sent.
     pub receiver: Receiver,
     /// What it wants to hear.
     pub interest: Interest,
 }
 
-/// Where notifications go.
+/// Where the notifications of a receiver are sent.
 #[derive(Debug, Clone)]
 pub enum Receiver {
     /// An Amazon SNS topic.
     Topic {
-        /// Its ARN.
+        /// The ARN of the topic.
         arn: String,
-        /// Who publishes.
+        /// The AWS context that publishes.
         aws: ContextName,
     },
-    /// An HTTP address.
+    /// An address that takes notifications by HTTP.
     Webhook {
-        /// The address.
+        /// The address, or where it is read from.
         url: WebhookUrl,
-        /// What it understands.
+        /// The form of the body that it takes.
         format: Format,
     },
 }
@@ -50,7 +50,7 @@ pub enum Receiver {
 /// An address that is a secret, as those of chats are: it is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WebhookUrl {
-    /// The address itself.
+    /// The address as it stands in the configuration.
     Literal(String),
     /// A file that holds it, read for each notification.
     File(PathBuf),

@@ -32,7 +32,7 @@ pub(super) fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// Collects findings.
+/// Collects the findings of a whole file.
 #[derive(Debug, Default)]
 pub(super) struct Findings(RefCell<Vec<Finding>>);
 
@@ -46,7 +46,7 @@ impl Findings {
     }
 }
 
-/// One table.
+/// One table of the file, with its place.
 pub(super) struct Table<'a> {
     /// Its declaration; none for the file itself.
     section: Option<&'static Section>,

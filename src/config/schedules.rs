@@ -17,7 +17,7 @@ pub(super) struct Inherited<'a> {
     pub(super) context: &'a ContextName,
     /// The policy of the repository.
     pub(super) policy: Option<&'a Arc<dyn Policy>>,
-    /// `[deploy]`.
+    /// What `[deploy]` says for all services.
     pub(super) deploy: &'a DeploySettings,
 }
 

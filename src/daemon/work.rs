@@ -25,7 +25,7 @@ const WAITING_LOOKS: usize = 4;
 /// Requests that may wait for it beside those that wait for the process.
 const WAITING_REQUESTS: usize = 4;
 
-/// The tasks.
+/// The tasks that do the work of an active replica.
 #[derive(Debug)]
 pub(super) struct Work {
     shared: Shared,

@@ -24,7 +24,7 @@ use crate::wording::chain;
 /// A failed rollout does not wait for the reasons of its stopped tasks for longer than this.
 const REASONS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The executor.
+/// Carries out effects, each call as a job of its own.
 #[derive(Debug)]
 pub(super) struct Executor {
     observer: Observer,

@@ -26,7 +26,7 @@ pub(super) fn expect(metrics: &Metrics, config: &Config) {
     }
 }
 
-/// Counts what happened.
+/// Counts an event in the metrics that tell of it.
 pub(super) fn count(metrics: &Metrics, event: &Event) {
     match event {
         Event::PushSkipped(skipped) => {

@@ -44,17 +44,17 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// What the deployer works with.
 #[derive(Debug)]
 pub struct Parts {
-    /// The configuration.
+    /// The configuration in force.
     pub config: Arc<Config>,
     /// The clients of AWS.
     pub contexts: Contexts,
     /// Where the state is made durable.
     pub state_store: Arc<dyn Store>,
-    /// What it held.
+    /// The state that the store held at the start.
     pub state: State,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
-    /// Where it counts.
+    /// The metrics that it counts in.
     pub metrics: Arc<Metrics>,
     /// Where it shows that it lives.
     pub health: Arc<Health>,
@@ -65,7 +65,7 @@ pub struct Parts {
 /// A new configuration, and the clients that go with it.
 #[derive(Debug, Clone)]
 pub struct Reload {
-    /// The configuration.
+    /// The configuration in force.
     pub config: Arc<Config>,
     /// The clients of AWS.
     pub contexts: Contexts,
@@ -73,20 +73,20 @@ pub struct Reload {
     pub notifier: Notifier,
 }
 
-/// What comes in.
+/// The channels by which work comes in.
 #[derive(Debug)]
 pub struct Inbox {
-    /// Pages of events.
+    /// The pages of events that the schedulers read.
     pub batches: mpsc::Receiver<Batch>,
     /// What queues have delivered.
     pub deliveries: mpsc::Receiver<Delivery>,
-    /// New configurations.
+    /// The configurations that a reload brings.
     pub reloads: mpsc::Receiver<Reload>,
     /// Looks at the tags of services.
     pub looks: mpsc::Receiver<Look>,
     /// Questions and commands of operators.
     pub requests: mpsc::Receiver<Request>,
-    /// The end.
+    /// Becomes true when the daemon is to stop.
     pub stop: watch::Receiver<bool>,
 }
 
@@ -97,24 +97,24 @@ pub enum Request {
     Status(oneshot::Sender<Status>),
     /// How things are, without asking ECS.
     Glance(oneshot::Sender<Status>),
-    /// Something to do.
+    /// A command of an operator.
     Order(OrderOf),
 }
 
 /// A command, who gives it and for which service.
 #[derive(Debug)]
 pub struct OrderOf {
-    /// `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
+    /// The service, as `CLUSTER/SERVICE` or `AWS/CLUSTER/SERVICE`.
     pub service: String,
-    /// What to do.
+    /// The command that was given.
     pub order: OperatorCommand,
-    /// The operator.
+    /// The operator who gave the command.
     pub by: String,
     /// What came of it.
     pub answer: oneshot::Sender<Answer>,
 }
 
-/// The deployer.
+/// The loop around the engine.
 #[derive(Debug)]
 pub struct Deployer {
     engine: Engine,

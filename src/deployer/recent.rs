@@ -16,7 +16,7 @@ const CHANGES: usize = 100;
 /// Deliveries that are remembered of each context.
 const DELIVERIES: usize = 50;
 
-/// The memory.
+/// What happened of late, for the status page.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     deliveries: BTreeMap<(ContextName, PushSource), VecDeque<f64>>,
@@ -24,7 +24,7 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// Follows what happens.
+    /// Notes an event if the page shows it.
     pub(super) fn follow(&mut self, effect: &Effect) {
         match effect {
             Effect::Tell(

@@ -26,7 +26,7 @@ const UNHURRIED: Duration = Duration::from_millis(200);
 /// Whoever asks first waits for the first round, but not for longer than this.
 const FIRST_WITHIN: Duration = Duration::from_secs(2);
 
-/// What was seen.
+/// What the services ran when ECS was asked last.
 #[derive(Debug, Default)]
 pub(super) struct ServiceCache {
     begun: Option<Instant>,
@@ -203,7 +203,7 @@ impl Deployer {
     }
 }
 
-/// One round.
+/// Asks ECS once about all services.
 async fn survey(
     observer: Observer,
     places: BTreeMap<Place, BTreeSet<EcsName>>,

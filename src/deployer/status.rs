@@ -5,7 +5,7 @@ use crate::domain::source::PushSource;
 use crate::status::{DaemonStatus, Status};
 
 impl Deployer {
-    /// How things are.
+    /// The status of the daemon and its services.
     pub(super) fn status(&self) -> Status {
         let now = self.clock.now();
         let mut status = Status::of(self.engine.rules().config(), self.engine.state(), now);

@@ -12,7 +12,7 @@ use crate::domain::view::{DeploymentView, RevisionWrite};
 use crate::domain::waiting::Hook;
 use crate::observer::Observer;
 
-/// Registers a revision.
+/// Registers a revision of a task definition.
 pub(super) async fn register(
     observer: &Observer,
     aws: &ContextName,

@@ -10,11 +10,11 @@ use super::words::words;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{api}:{operation}: {}{message}", if code.is_empty() { String::new() } else { format!("{code}: ") })]
 pub struct AwsError {
-    /// The service: `ecs`.
+    /// The service as IAM writes it: `ecs`.
     pub api: &'static str,
     /// The operation: `UpdateService`. With the service it is the IAM action.
     pub operation: &'static str,
-    /// What it means.
+    /// What it means for the next call.
     pub fault: Fault,
     /// AWS's error code, where there is one.
     pub code: String,

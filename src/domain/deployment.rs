@@ -53,7 +53,7 @@ pub enum HookAction {
 /// A service deployment as DescribeServiceDeployments gives it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceDeploymentView {
-    /// Its ARN.
+    /// The ARN of the service deployment.
     pub arn: String,
     /// `status`, such as `IN_PROGRESS`.
     pub status: String,

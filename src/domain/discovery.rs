@@ -22,11 +22,11 @@ const ABSENCES_BELIEVED: u32 = 3;
 pub struct DiscoverRule {
     /// The AWS context that is looked at.
     pub aws: ContextName,
-    /// The tag's key.
+    /// The key of the tag.
     pub tag: String,
     /// The globs for the clusters, as they are written.
     pub clusters: Vec<String>,
-    /// The same, compiled.
+    /// The same patterns, compiled.
     pub admitted: GlobSet,
     /// From one look to the next.
     pub every: std::time::Duration,
@@ -43,7 +43,7 @@ impl DiscoverRule {
 /// A service that was found, as it stands in the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discovered {
-    /// The tag's key.
+    /// The key of the tag.
     pub tag: String,
     /// The tag's value: the name of a policy.
     pub policy: String,
@@ -64,9 +64,9 @@ fn is_zero(number: &u32) -> bool {
 /// What one complete look at the tags of a context found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// The AWS context.
+    /// The AWS context that the services are in.
     pub aws: ContextName,
-    /// The tag's key.
+    /// The key of the tag.
     pub tag: String,
     /// Every service that has the tag, with its value.
     pub tagged: BTreeMap<ServiceKey, String>,
@@ -165,7 +165,7 @@ pub fn forget_others(state: &mut State, rules: &[DiscoverRule]) {
 pub enum Doubt {
     /// The tag names no policy of the configuration. It is not followed.
     UnknownPolicy {
-        /// What it names.
+        /// The policy that the tag names.
         named: String,
         /// The policy that may be meant.
         nearest: Option<String>,
@@ -176,7 +176,7 @@ pub enum Doubt {
     ListedOtherwise {
         /// The policy that the tag names.
         policy: String,
-        /// What differs.
+        /// The keys whose values differ.
         differs: Vec<&'static str>,
     },
 }
@@ -210,7 +210,7 @@ impl Doubt {
         }
     }
 
-    /// What to do.
+    /// What a person can do about it.
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
@@ -229,13 +229,13 @@ impl Doubt {
 /// A service as its ARN names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedService {
-    /// The Region.
+    /// The Region of the account.
     pub region: Region,
-    /// The account.
+    /// The account of the service.
     pub account: AccountId,
-    /// The cluster.
+    /// The cluster of the service.
     pub cluster: EcsName,
-    /// The service.
+    /// The name of the service.
     pub service: EcsName,
 }
 

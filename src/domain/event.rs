@@ -55,11 +55,11 @@ pub struct EventRef {
 /// A push that was rejected while reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// The event.
+    /// The event of CloudTrail that reported it.
     pub event: EventRef,
     /// The repository, where the record names one.
     pub repository: Option<RepositoryName>,
-    /// Why.
+    /// Why it is not deployed.
     pub reason: SkipReason,
     /// The particulars: an error code, what is missing.
     pub detail: String,
@@ -87,10 +87,10 @@ pub struct Repeated {
     pub digest: Option<Digest>,
 }
 
-/// A successful push.
+/// A push that ECR took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
-    /// The event.
+    /// The event of CloudTrail that reported it.
     pub event: EventRef,
     /// The repository pushed to.
     pub repository: RepositoryName,
@@ -125,7 +125,7 @@ struct Body {
     resources: Value,
 }
 
-/// Reads one record.
+/// Reads one record of CloudTrail.
 #[must_use]
 pub fn read(record: &Record) -> ParsedEvent {
     let text = record.body.as_deref().unwrap_or("");

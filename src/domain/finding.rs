@@ -26,7 +26,7 @@ words! {
 
 words_in_json!(Severity);
 
-/// One finding.
+/// Something that is wrong, or worth saying, before a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
@@ -37,12 +37,12 @@ pub struct Finding {
     pub subject: String,
     /// What is the case.
     pub message: String,
-    /// What to do.
+    /// What the operator can do about it.
     pub remedy: String,
 }
 
 impl Finding {
-    /// A finding.
+    /// A finding with its severity and its remedy.
     #[must_use]
     pub fn new(
         severity: Severity,
@@ -58,7 +58,7 @@ impl Finding {
 /// Where a repository is: its images' names depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
-    /// The Region.
+    /// The Region of the account.
     pub region: Region,
     /// The account, where ECR showed an image.
     pub account: Option<AccountId>,

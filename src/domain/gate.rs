@@ -97,9 +97,9 @@ impl Gates {
 /// What a gate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Go on.
+    /// The gate is open: the rollout may begin.
     Open,
-    /// Not yet.
+    /// The gate is closed for now.
     Wait(Wait),
     /// Never: the push is skipped.
     Refuse(Refusal),
@@ -110,7 +110,7 @@ pub enum Verdict {
 /// A gate that is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
-    /// Which one.
+    /// The gate that is closed.
     pub gate: Gate,
     /// What is waited for, for people.
     pub why: String,
@@ -123,7 +123,7 @@ pub struct Wait {
 /// A gate that stays closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The skip reason.
+    /// The skip reason of the push.
     pub reason: SkipReason,
     /// The particulars, with the remedy.
     pub why: String,
@@ -132,9 +132,9 @@ pub struct Refusal {
 /// What is asked of ECR about one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The repository.
+    /// The repository that was pushed to.
     pub repository: RepositoryKey,
-    /// The digest.
+    /// The digest of the image.
     pub digest: Digest,
     /// Whether it is the digest of an index, the images of which are scanned one by one.
     pub index: bool,
@@ -153,12 +153,12 @@ pub struct Found {
     pub signatures: Vec<signature::Signature>,
 }
 
-/// What is judged.
+/// What the gates of a service judge.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// What operators call the service.
     pub service: &'a str,
-    /// The repository.
+    /// The repository of the image.
     pub repository: &'a RepositoryKey,
     /// The digest that would be rolled out.
     pub digest: &'a Digest,
@@ -188,7 +188,7 @@ pub struct Facts<'a> {
     pub approved: Option<&'a BTreeMap<RepositoryKey, Approval>>,
     /// Whether an operator has windows and freezes passed.
     pub passes_windows: Option<&'a WindowPass>,
-    /// What waits already.
+    /// What waits for this service already.
     pub waiting: Option<&'a Waiting>,
     /// What ECR said of images, and is fresh.
     pub found: BTreeMap<(RepositoryKey, Digest), Found>,

@@ -142,7 +142,7 @@ impl<'a> ImageReference<'a> {
 /// What a container definition shall name: the digest itself, or the tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pin {
-    /// By digest: `name@sha256:...`.
+    /// The image by its digest: `name@sha256:...`.
     Digest(Digest),
     /// By tag, which may move: `name:tag`.
     Tag(Tag),

@@ -12,7 +12,7 @@ use super::types::{AccountId, Digest, EventId, Region, RepositoryName, Tag};
 
 /// The source of the event.
 const SOURCE: &str = "aws.ecr";
-/// Its type.
+/// The `detail-type` of the events.
 const DETAIL_TYPE: &str = "ECR Image Action";
 
 /// What a queue is read for.
@@ -20,7 +20,7 @@ const DETAIL_TYPE: &str = "ECR Image Action";
 pub struct Home {
     /// The account of the AWS context.
     pub account: AccountId,
-    /// Its Region.
+    /// The Region of the repository.
     pub region: Region,
 }
 
@@ -41,7 +41,7 @@ enum No {
     Malformed(String),
 }
 
-/// Reads one message.
+/// Reads what one message of the queue says.
 #[must_use]
 pub fn read(body: &str, home: &Home) -> Message {
     match push(body, home) {

@@ -11,21 +11,21 @@ use super::types::{ContextName, Digest, EventId, RepositoryName, ServiceKey, Tag
 use super::waiting::Waiting;
 use super::words::words;
 
-/// Something to tell.
+/// One message to the receivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     /// The same for the same thing, also after a restart: who receives it can tell a repetition.
     pub id: String,
-    /// When it happened.
+    /// The time at which it happened.
     pub at: Timestamp,
-    /// What.
+    /// What it is about.
     pub about: About,
 }
 
 /// A service, and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// The service.
+    /// The service with its AWS context.
     pub key: ServiceKey,
     /// `CLUSTER/SERVICE`, with the AWS context before it where several have a service of that name.
     pub name: String,
@@ -34,11 +34,11 @@ pub struct Named {
 /// What a notification is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
-    /// A deployment ended.
+    /// A deployment that has ended.
     Deployment(Named, Outcome),
     /// Somebody changed something in ECS: a service of the configuration, or something else.
     Change(ContextName, Box<Change>, Option<Named>, Concern),
-    /// Something waits.
+    /// Something that waits for a service.
     Waiting(Named, Waiting),
     /// A push failed because ECR has the image already, and that image is held for a service.
     HeldPush(Named, HeldPush),
@@ -49,11 +49,11 @@ pub enum About {
 /// A push of an image that is held for a service. ECR has the image already, so the push failed, and nothing comes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldPush {
-    /// The repository.
+    /// The repository of the image.
     pub repository: RepositoryName,
     /// The tag, as far as the record has it.
     pub tag: Option<Tag>,
-    /// The digest.
+    /// The digest of the image.
     pub digest: Digest,
     /// The event that reported the push.
     pub event: EventId,
@@ -70,7 +70,7 @@ pub struct HeldPush {
 pub enum Severity {
     /// As it should be.
     Info,
-    /// Worth a look.
+    /// Somebody should look at it.
     Warning,
     /// Somebody has to do something.
     Error,
@@ -89,7 +89,7 @@ impl Severity {
 }
 
 impl Notification {
-    /// A deployment ended.
+    /// A deployment that has ended.
     #[must_use]
     pub fn of_deployment(service: Named, outcome: &Outcome) -> Self {
         let key = &service.key;
@@ -110,7 +110,7 @@ impl Notification {
         }
     }
 
-    /// Something waits.
+    /// Something that waits for a service.
     #[must_use]
     pub fn of_waiting(service: Named, waiting: &Waiting) -> Self {
         let key = &service.key;
@@ -135,7 +135,7 @@ impl Notification {
         }
     }
 
-    /// A test.
+    /// A notification that only tests the receivers.
     #[must_use]
     pub fn test(now: Timestamp) -> Self {
         Self { id: format!("test/{now}"), at: now, about: About::Test }
@@ -233,7 +233,7 @@ words! {
 pub struct Interest {
     /// Deployments that end like this.
     pub outcomes: BTreeSet<OutcomeKind>,
-    /// What waits.
+    /// Whether it is about something that waits.
     pub waiting: bool,
     /// Of images from these repositories; `None`: any.
     pub repositories: Option<GlobSet>,

@@ -21,7 +21,7 @@ pub struct Refused(pub String);
 /// A revision that an operator names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// The revision.
+    /// The revision of the task definition.
     pub revision: TaskDefinitionArn,
     /// The images that it names by a tag in ECR, and what those tags mean now, as far as that is known.
     pub tags: Vec<(String, Digest)>,

@@ -42,7 +42,7 @@ impl Answers {
         self.by_tag.values().chain(self.best.as_ref().map(|(_, image)| image))
     }
 
-    /// ECR knows nothing.
+    /// The answers of a repository of which ECR knows nothing.
     #[must_use]
     pub const fn none() -> Self {
         Self { by_tag: BTreeMap::new(), best: None, no_repository: false }
@@ -79,11 +79,11 @@ pub type Pushes = BTreeMap<RepositoryKey, Vec<PushRef>>;
 /// A push that is not deployed to this service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
-    /// The repository.
+    /// The repository that was pushed to.
     pub repository: RepositoryKey,
-    /// The push.
+    /// The push that is not deployed.
     pub push: PushRef,
-    /// Why.
+    /// Why it is not deployed.
     pub reason: SkipReason,
     /// The particulars, for people.
     pub detail: String,
@@ -110,7 +110,7 @@ pub struct Plan {
 pub struct Roll {
     /// What is written down.
     pub rollout: Rollout,
-    /// What is registered.
+    /// The revision that is registered for it.
     pub registration: Registration,
 }
 

@@ -76,7 +76,7 @@ impl PrintableText {
         Self(printable(text, LONGEST))
     }
 
-    /// The text.
+    /// The text as it is shown.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

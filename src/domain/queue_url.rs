@@ -42,7 +42,7 @@ impl QueueUrl {
         }
     }
 
-    /// The text itself.
+    /// The URL as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.url
@@ -54,7 +54,7 @@ impl QueueUrl {
         &self.account
     }
 
-    /// The queue's name.
+    /// The name of the queue.
     #[must_use]
     pub fn name(&self) -> &str {
         self.url.rsplit('/').next().unwrap_or_default()

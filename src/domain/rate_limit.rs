@@ -5,13 +5,13 @@ use std::time::Duration;
 /// The groups of calls that share a token bucket (Amazon ECS API Reference, "Request throttling for the Amazon ECS API").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// RegisterTaskDefinition.
+    /// The bucket that RegisterTaskDefinition takes from.
     Register,
-    /// DescribeTaskDefinition.
+    /// The bucket that DescribeTaskDefinition takes from.
     TaskDefinitions,
-    /// UpdateService.
+    /// The bucket that UpdateService takes from.
     ServiceWrites,
-    /// DescribeServices.
+    /// The bucket that DescribeServices takes from.
     ServiceReads,
     /// ListServiceDeployments, DescribeServiceDeployments and DescribeServiceRevisions.
     ServiceDeployments,
@@ -52,7 +52,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket.
+    /// The bucket of a group, full at first.
     #[must_use]
     pub fn new(group: Group, now: Duration) -> Self {
         Self { group, tokens: group.limits().0, filled: now }

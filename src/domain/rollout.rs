@@ -22,7 +22,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(20);
 /// Where a rollout stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// Not there yet.
+    /// The deployment is neither complete nor given up.
     InProgress(Counts),
     /// My deployment is complete.
     Completed(Counts),
@@ -45,7 +45,7 @@ pub enum Progress {
 pub struct Counts {
     /// Tasks it shall run.
     pub desired: i32,
-    /// Tasks that run.
+    /// The number of tasks that run.
     pub running: i32,
     /// Tasks that are starting.
     pub pending: i32,

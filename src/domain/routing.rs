@@ -18,7 +18,7 @@ pub type Rules = BTreeMap<RepositoryKey, RepositoryRule>;
 /// What became of one push event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The event.
+    /// The event of CloudTrail that reported it.
     pub event: EventRef,
     /// The repository, as far as the record names one.
     pub repository: Option<RepositoryName>,
@@ -42,9 +42,9 @@ pub struct Verdict {
 /// How an event was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    /// By which source.
+    /// The source that tells of it.
     pub by: PushSource,
-    /// When.
+    /// The time of the push.
     pub at: Timestamp,
     /// Whether the very first scan of the context's event history is not complete yet. What is told from the second of the start was there
     /// already when the program started, as nobody tells sooner than that.
@@ -54,9 +54,9 @@ pub struct Told {
 /// An image that is held for a service, and that somebody tried to push again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldImage {
-    /// The service.
+    /// The service that it is about.
     pub service: ServiceKey,
-    /// The digest.
+    /// The digest of the image.
     pub digest: Digest,
     /// Why it is held, for people.
     pub reason: String,
@@ -85,9 +85,9 @@ pub fn release_command(service: &str) -> String {
 pub enum Fate {
     /// It is not deployed.
     Skip {
-        /// Why.
+        /// Why it is not deployed.
         reason: SkipReason,
-        /// The particulars.
+        /// What the reason alone does not say, for people.
         detail: String,
     },
     /// These services have to be looked at.
@@ -194,7 +194,7 @@ enum Known {
     Told(PushSource, Vec<Sighting>),
     /// Nobody knows whether CloudTrail has told of it before.
     LeftToCloudTrail,
-    /// It is new.
+    /// The push is new, and is remembered.
     New(When, Vec<Sighting>),
 }
 

@@ -33,16 +33,16 @@ const READ_ONLY: [&str; 4] = ["Arn", "CreationDate", "LastModificationDate", "Na
 pub enum ScheduleName {
     /// A schedule of EventBridge Scheduler.
     Scheduler {
-        /// Its group.
+        /// The group of the schedule.
         group: String,
-        /// Its name.
+        /// The name of it.
         name: String,
     },
     /// A rule of EventBridge.
     Rule {
-        /// Its event bus.
+        /// The event bus of the rule.
         bus: String,
-        /// Its name.
+        /// The name of it.
         name: String,
     },
 }
@@ -94,11 +94,11 @@ impl ScheduleName {
 /// How schedules of one kind are read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operations {
-    /// The API.
+    /// The API that it belongs to.
     pub api: &'static str,
-    /// What reads one.
+    /// The operation that reads one.
     pub read: &'static str,
-    /// What writes one.
+    /// The operation that writes one.
     pub write: &'static str,
 }
 
@@ -120,7 +120,7 @@ fn is_name(text: &str) -> bool {
 /// The task definition that a target names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Named {
-    /// One revision.
+    /// One revision of a family.
     Revision(TaskDefinitionArn),
     /// A family: its tasks run the latest revision.
     Family(String),
@@ -144,7 +144,7 @@ impl Named {
         }
     }
 
-    /// The family.
+    /// The family of task definitions.
     #[must_use]
     pub fn family(&self) -> &str {
         match self {

@@ -55,7 +55,7 @@ pub struct DeploySettings {
     pub timeout: Duration,
     /// Between two looks at a rollout.
     pub observe_interval: Duration,
-    /// After a failure.
+    /// What follows after a failure.
     pub on_failure: OnFailure,
     /// Where there would be downtime.
     pub downtime: DowntimeMode,
@@ -86,7 +86,7 @@ impl Default for DeploySettings {
 /// One service under one repository.
 #[derive(Debug, Clone)]
 pub struct ServiceRule {
-    /// The service.
+    /// The service that it is about.
     pub key: ServiceKey,
     /// The container that gets the image; without it every container whose image comes from the repository.
     pub container: Option<String>,
@@ -115,9 +115,9 @@ impl ServiceRule {
 pub struct RepositoryRule {
     /// The context that the repository lives in, hence the one whose CloudTrail is asked.
     pub aws: ContextName,
-    /// The exact name.
+    /// The name of the repository in ECR.
     pub name: RepositoryName,
-    /// The services.
+    /// The services that run its images.
     pub services: Vec<ServiceRule>,
 }
 
@@ -127,7 +127,7 @@ pub struct RepositoryRule {
 pub struct RepositoryKey {
     /// The context that the repository lives in.
     pub aws: ContextName,
-    /// Its name.
+    /// The name of the repository in ECR.
     pub name: RepositoryName,
 }
 
@@ -152,7 +152,7 @@ impl fmt::Display for RepositoryKey {
 }
 
 impl RepositoryRule {
-    /// The rule's name.
+    /// The key by which state and plan name the repository.
     #[must_use]
     pub fn key(&self) -> RepositoryKey {
         RepositoryKey { aws: self.aws.clone(), name: self.name.clone() }

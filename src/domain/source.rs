@@ -33,9 +33,9 @@ impl PushSource {
 /// When a push was first seen, and by whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstSeen {
-    /// When.
+    /// The time at which it was seen.
     pub at: Timestamp,
-    /// By which source.
+    /// The source that saw it.
     pub by: PushSource,
 }
 

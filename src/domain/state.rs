@@ -236,7 +236,7 @@ impl ServiceState {
 pub struct Target {
     /// What runs, or shall run.
     pub digest: Digest,
-    /// Why.
+    /// The push that asked for it.
     pub push: PushRef,
     /// When ECR got it: later than the push that brought the tag, where that moved on since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,11 +246,11 @@ pub struct Target {
 /// A revision that was rolled out completely.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployed {
-    /// The revision.
+    /// The revision of the task definition.
     pub revision: TaskDefinitionArn,
     /// The digests it runs, by repository. More than one for a service under several repositories.
     pub targets: BTreeMap<RepositoryKey, Target>,
-    /// Since when.
+    /// When its rollout was complete.
     pub since: Timestamp,
     /// Whether the revision names an image in ECR by a tag, so that the tasks have to be asked what it means.
     #[serde(default)]
@@ -269,7 +269,7 @@ pub struct Deployed {
 /// A revision that failed, and that the service was left with: because the configuration says so, or because the rollback failed, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedInPlace {
-    /// The revision.
+    /// The revision of the task definition.
     pub revision: TaskDefinitionArn,
     /// The digests that it brought, by repository.
     pub targets: BTreeMap<RepositoryKey, Target>,
@@ -361,7 +361,7 @@ impl<P> Rollout<P> {
     }
 }
 
-/// Forward or back.
+/// Whether a rollout goes forward or back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum Direction {
@@ -397,12 +397,12 @@ pub enum Phase {
     Intended,
     /// The revision is there. The service may have been updated, if the process died then.
     Registered {
-        /// The revision.
+        /// The revision of the task definition.
         revision: TaskDefinitionArn,
     },
     /// ECS rolls it out.
     Rolling {
-        /// The revision.
+        /// The revision of the task definition.
         revision: TaskDefinitionArn,
         /// The deployment that UpdateService started, or that was found to roll the revision: its outcome is the rollout's.
         deployment: DeploymentId,
@@ -417,12 +417,12 @@ pub enum Phase {
     },
     /// A one-off task of the rollout runs: before the service is updated, or after ECS has completed it.
     Task {
-        /// The revision.
+        /// The revision of the task definition.
         revision: TaskDefinitionArn,
         /// The deployment, where ECS has completed it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rolled: Option<Rolled>,
-        /// The task.
+        /// The task that is under way.
         run: Box<TaskRun>,
     },
 }
@@ -430,7 +430,7 @@ pub enum Phase {
 /// A deployment that ECS has completed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rolled {
-    /// The deployment.
+    /// The deployment that is watched.
     pub deployment: DeploymentId,
     /// When UpdateService was answered, or the deployment was found.
     pub since: Timestamp,

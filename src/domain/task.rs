@@ -76,9 +76,9 @@ impl fmt::Display for TaskSpec {
 /// A one-off task of a rollout, and the repository whose image brings it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedTask {
-    /// The repository.
+    /// The repository that was pushed to.
     pub repository: RepositoryKey,
-    /// The task.
+    /// The task as it is configured.
     pub spec: TaskSpec,
 }
 
@@ -97,11 +97,11 @@ pub fn each_once(tasks: impl IntoIterator<Item = PlannedTask>) -> Vec<PlannedTas
 /// A one-off task that is under way, and those that follow it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskRun {
-    /// When it runs.
+    /// Whether it runs before or after the rollout.
     pub kind: TaskKind,
     /// Which of the tasks it is, from 1.
     pub number: u32,
-    /// The task.
+    /// The task that is planned.
     pub task: PlannedTask,
     /// Those that follow it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -118,7 +118,7 @@ pub enum TaskProgress {
     Preparing,
     /// RunTask may have been called.
     Starting {
-        /// What is sent.
+        /// The request that is sent to ECS.
         request: TaskRequest,
         /// How often RunTask was answered that nothing was started. Each attempt has a client token of its own.
         attempt: u32,
@@ -128,7 +128,7 @@ pub enum TaskProgress {
     },
     /// ECS has started it.
     Running {
-        /// The task.
+        /// The task that runs.
         running: RunningTask,
     },
 }
@@ -148,7 +148,7 @@ pub struct TaskRequest {
 /// A task that ECS has started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningTask {
-    /// Its ARN.
+    /// The ARN of the task.
     pub arn: String,
     /// The container that runs the command.
     pub container: String,
@@ -183,7 +183,7 @@ impl RunningTask {
 /// Where the `awslogs` driver writes a container's log (Amazon ECS Developer Guide, "Send Amazon ECS logs to CloudWatch").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLocation {
-    /// The log group.
+    /// The log group of CloudWatch Logs.
     pub group: String,
     /// What the names of its streams begin with. Without it they are ids that ECS does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,7 +209,7 @@ pub struct Unstartable(String);
 /// The task definition that a task runs from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// This revision.
+    /// The revision that the task is run from.
     Ready(TaskDefinitionArn),
     /// A revision of its own family, which is to be registered.
     Register(Registration),
@@ -360,10 +360,10 @@ pub fn client_token(service: &ServiceKey, decided_at: Timestamp, run: (TaskKind,
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-/// What RunTask answers.
+/// What ECS answers to RunTask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Started {
-    /// The task's ARN.
+    /// The ARN of the task that was started.
     Task(String),
     /// Nothing was started, for these reasons.
     Nothing(Vec<String>),
@@ -380,7 +380,7 @@ pub fn lacks_resources(reason: &str) -> bool {
 /// A task as DescribeTasks gives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskView {
-    /// Its ARN.
+    /// The ARN of the task.
     pub arn: String,
     /// `lastStatus`: `PENDING`, `RUNNING`, `STOPPED` and others.
     pub status: String,
@@ -388,14 +388,14 @@ pub struct TaskView {
     pub stop_code: String,
     /// `stoppedReason`, once it stops.
     pub stopped_reason: String,
-    /// Its containers.
+    /// The containers of the task.
     pub containers: Vec<TaskContainer>,
 }
 
 /// A container of a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskContainer {
-    /// Its name.
+    /// The name of the container.
     pub name: String,
     /// What it exited with; nothing, if it never ran.
     pub exit_code: Option<i32>,

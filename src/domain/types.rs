@@ -38,7 +38,7 @@ macro_rules! text_type {
                 if valid(text) { Ok(Self(Arc::from(text))) } else { Err(Malformed::new($kind, text)) }
             }
 
-            /// The text itself.
+            /// The text as AWS writes it.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -203,7 +203,7 @@ impl EcsName {
 /// Whose credentials are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The account.
+    /// The account that it belongs to.
     pub account: AccountId,
     /// The partition that the account belongs to.
     pub partition: Partition,
@@ -234,7 +234,7 @@ impl TaskDefinitionArn {
         Ok(Self { text: Arc::from(text), family_at, revision })
     }
 
-    /// The whole ARN.
+    /// The whole ARN as a text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -286,9 +286,9 @@ impl fmt::Display for TaskDefinitionArn {
 pub struct ServiceKey {
     /// The context whose credentials reach the service.
     pub aws: ContextName,
-    /// The cluster's name.
+    /// The name of the cluster.
     pub cluster: EcsName,
-    /// The service's name.
+    /// The name of the service.
     pub service: EcsName,
 }
 

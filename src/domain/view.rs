@@ -20,7 +20,7 @@ pub struct ServiceView {
     pub task_definition: TaskDefinitionArn,
     /// How many tasks the service shall run.
     pub desired: i32,
-    /// How many run.
+    /// The number of tasks that run.
     pub running: i32,
     /// Who carries deployments out.
     pub controller: Controller,
@@ -28,7 +28,7 @@ pub struct ServiceView {
     pub management: Management,
     /// How tasks are scheduled.
     pub scheduling: Scheduling,
-    /// `deploymentConfiguration.strategy`.
+    /// How ECS replaces tasks: `deploymentConfiguration.strategy`.
     pub strategy: Strategy,
     /// Whether a load balancer looks after its tasks.
     pub load_balanced: bool,
@@ -56,7 +56,7 @@ pub struct ServiceView {
 pub struct Unrollable(pub String);
 
 impl ServiceView {
-    /// The PRIMARY deployment.
+    /// The PRIMARY deployment, which ECS rolls or has rolled.
     #[must_use]
     pub fn primary(&self) -> Option<&DeploymentView> {
         self.deployments.iter().find(|deployment| deployment.primary)
@@ -86,22 +86,22 @@ impl ServiceView {
 /// One line of a service's event log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceEvent {
-    /// When.
+    /// When ECS logged it.
     pub at: Timestamp,
-    /// What ECS says.
+    /// The message that ECS logged.
     pub message: String,
 }
 
-/// `deploymentController.type`.
+/// What rolls the service: `deploymentController.type`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Controller {
-    /// ECS itself.
+    /// ECS itself rolls the service.
     Ecs,
     /// CODE_DEPLOY, EXTERNAL or one that is not known yet: UpdateService is refused.
     Other(String),
 }
 
-/// `resourceManagementType`.
+/// Who manages its resources: `resourceManagementType`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Management {
     /// Whoever created the service looks after its load balancer, scaling and the like.
@@ -135,14 +135,14 @@ impl Management {
 pub enum RevisionWrite {
     /// UpdateService, which ECS takes for every service of its own deployment controller.
     UpdateService,
-    /// UpdateExpressGatewayService.
+    /// UpdateExpressGatewayService, for an Express Mode service.
     UpdateExpressGatewayService {
         /// The ARN of the service.
         service_arn: String,
     },
 }
 
-/// `schedulingStrategy`.
+/// How its tasks are placed: `schedulingStrategy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheduling {
     /// A number of tasks.
@@ -151,7 +151,7 @@ pub enum Scheduling {
     Daemon,
 }
 
-/// `deploymentConfiguration.strategy`.
+/// How ECS replaces tasks: `deploymentConfiguration.strategy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Strategy {
     /// Tasks are replaced a few at a time.
@@ -163,7 +163,7 @@ pub enum Strategy {
 /// One deployment of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeploymentView {
-    /// Its id.
+    /// The id of the deployment.
     pub id: DeploymentId,
     /// Whether it is the PRIMARY one.
     pub primary: bool,
@@ -173,11 +173,11 @@ pub struct DeploymentView {
     pub since: Option<Timestamp>,
     /// `rolloutState`; ECS gives none behind a Classic Load Balancer.
     pub state: Option<RolloutState>,
-    /// `rolloutStateReason`.
+    /// Why it has that state: `rolloutStateReason`.
     pub reason: String,
     /// Tasks it shall run.
     pub desired: i32,
-    /// Tasks that run.
+    /// The number of tasks that run.
     pub running: i32,
     /// Tasks that are starting.
     pub pending: i32,
@@ -190,7 +190,7 @@ pub struct DeploymentView {
 pub enum RolloutState {
     /// `IN_PROGRESS`, and what ECS may add.
     InProgress,
-    /// `COMPLETED`
+    /// `COMPLETED`: ECS is done with it.
     Completed,
     /// `FAILED`: the circuit breaker or an alarm ended it.
     Failed,
@@ -214,11 +214,11 @@ pub struct ImageView {
     pub registry: Registry,
     /// The digest; of an image index for a multi-architecture image.
     pub digest: Digest,
-    /// Its tags now.
+    /// The tags that point to it now.
     pub tags: Vec<Tag>,
     /// When it was pushed.
     pub pushed_at: Option<Timestamp>,
-    /// `imageManifestMediaType`.
+    /// The media type of its manifest: `imageManifestMediaType`.
     pub manifest_type: Option<String>,
     /// `artifactMediaType`: the artifact type that the manifest names, or the media type of its configuration.
     pub artifact_type: Option<String>,
@@ -249,7 +249,7 @@ impl ImageView {
 /// A repository as DescribeRepositories gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryView {
-    /// Its name.
+    /// The name of the repository.
     pub name: String,
     /// Whether a tag in it can be pushed only once.
     pub immutable: bool,

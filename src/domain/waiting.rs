@@ -26,9 +26,9 @@ words_in_json!(Gate);
 /// Something that waits for one service. It is kept in the state, so that it is reported once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// Where.
+    /// The gate where it waits.
     pub gate: Gate,
-    /// Since when.
+    /// Since when it waits.
     pub since: Timestamp,
     /// The repository of what waits.
     pub repository: RepositoryName,
@@ -42,7 +42,7 @@ pub struct Waiting {
     /// When the waiting ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// ECS's lifecycle stage.
+    /// The lifecycle stage of ECS's deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
     /// The hook that ECS waits at.
@@ -56,7 +56,7 @@ pub struct Waiting {
 /// The hook that ECS waits at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// Its id.
+    /// The id that ContinueServiceDeployment takes.
     pub id: String,
     /// What acts at it.
     pub target: HookTarget,

@@ -31,7 +31,7 @@ pub(super) struct Delay {
 }
 
 impl Backoff {
-    /// Records a failure.
+    /// Records a failure, and gives the pause before the next attempt.
     pub(super) fn failed(&mut self, error: &AwsError, now: Moment) -> Delay {
         let retry_in = match error.fault {
             Fault::Denied | Fault::Refused => AFTER_DENIAL,

@@ -15,11 +15,11 @@ pub struct DeliveryId(pub u64);
 /// What the queue of a context has delivered at once.
 #[derive(Debug)]
 pub struct Delivery {
-    /// Its name.
+    /// The name by which the delivery is answered.
     pub id: DeliveryId,
     /// The AWS context of the queue.
     pub context: ContextName,
-    /// The events.
+    /// The events of the delivery that could be read.
     pub parsed_events: Vec<ParsedEvent>,
 }
 

@@ -31,7 +31,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The state.
+    /// The state that is to be written.
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state

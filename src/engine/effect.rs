@@ -25,7 +25,7 @@ use crate::domain::waiting::Hook;
 /// Names a rollout: the answer to a call that was made for it counts for no other one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RolloutId {
-    /// The service.
+    /// The service that it is about.
     pub service: ServiceKey,
     /// When the rollout was decided.
     pub decided_at: Timestamp,
@@ -56,7 +56,7 @@ pub enum Effect {
     Acknowledge(Durable<DeliveryId>),
     /// The answer to a command: after the commit of what it says, or to say that there is none.
     Reply(CommandId, Answer),
-    /// Something happened.
+    /// An event for the log, the metrics and the page.
     Tell(Event),
 }
 
@@ -67,28 +67,28 @@ pub enum Read {
     Observe {
         /// The configuration that it is asked under.
         generation: u64,
-        /// When.
+        /// When it is asked.
         asked_at: Moment,
         /// What has to be found out about each service.
         requests: Vec<ObservationRequest>,
     },
     /// How far an unfinished rollout got.
     Inspect {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
-        /// Its record.
+        /// The rollout as it is on record.
         rollout: Box<Rollout>,
     },
     /// What services are set to, right before they are updated: at most ten, of one cluster.
     Recheck {
-        /// The cluster.
+        /// The cluster of the services.
         place: Place,
-        /// The rollouts.
+        /// The rollouts that it is for.
         ids: Vec<RolloutId>,
     },
     /// How rollouts go: at most ten services of one cluster.
     Watch {
-        /// The cluster.
+        /// The cluster of the services.
         place: Place,
         /// When it is asked.
         asked_at: Moment,
@@ -97,7 +97,7 @@ pub enum Read {
     },
     /// The stage of a service deployment, and the hooks that it waits at. It is judged together with the service as it was seen.
     Stages {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
         /// The deployment that is watched.
         deployment: DeploymentId,
@@ -105,12 +105,12 @@ pub enum Read {
         arn: String,
         /// The service as it was seen.
         seen: Box<ServiceView>,
-        /// When that was.
+        /// When the service was seen so.
         asked_at: Moment,
     },
     /// What a one-off task needs: how the service is set up, and its task definition.
     PrepareTask {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
         /// The revision that the rollout brings.
         revision: TaskDefinitionArn,
@@ -119,46 +119,46 @@ pub enum Read {
     },
     /// How one-off tasks go: at most a hundred tasks of one cluster.
     Tasks {
-        /// The cluster.
+        /// The cluster of the services.
         place: Place,
         /// The rollouts, with the ARNs of their tasks.
         tasks: Vec<(RolloutId, String)>,
     },
     /// What ECR says of images whose scans or signatures a gate judges.
     Gates {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
         /// What is asked of each image.
         questions: Vec<Question>,
     },
     /// What the policies of services select in their repository.
     Compare {
-        /// The repository.
+        /// The repository that was pushed to.
         repository: RepositoryKey,
         /// The services, with their policies.
         policies: Vec<(ServiceKey, Arc<dyn Policy>)>,
     },
     /// Why tasks of a deployment stopped.
     StoppedTasks {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
-        /// The deployment.
+        /// The deployment that is asked about.
         deployment: DeploymentId,
     },
     /// The deployments of a service since a time, and how they fared.
     Deployments {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
         /// The deployment that it is asked for.
         deployment: DeploymentId,
-        /// Since when.
+        /// Deployments from before are left out.
         since: Timestamp,
     },
     /// What a service is set to, and what a revision that an operator names says.
     Locate {
         /// The command that needs it.
         command: CommandId,
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
         /// The revision, as the operator names it.
         to: Option<String>,
@@ -168,50 +168,50 @@ pub enum Read {
 /// A write to ECS.
 #[derive(Debug, Clone)]
 pub enum Write {
-    /// RegisterTaskDefinition.
+    /// Registers a revision by RegisterTaskDefinition.
     Register {
-        /// The AWS context.
+        /// The AWS context that it belongs to.
         aws: ContextName,
         /// The rollouts that wait for the revision.
         ids: Vec<RolloutId>,
-        /// The revision.
+        /// The revision that is registered or set.
         registration: Box<Registration>,
     },
     /// UpdateService, or what an Express Mode service has in its place.
     Update {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
-        /// The revision.
+        /// The revision that is registered or set.
         revision: TaskDefinitionArn,
-        /// By which operation.
+        /// The operation that sets the service to it.
         by: RevisionWrite,
     },
-    /// ContinueServiceDeployment.
+    /// Answers a hook by ContinueServiceDeployment.
     Continue {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
         /// The hook that ECS waits at.
         hook: Hook,
         /// What is done about it.
         action: HookAction,
     },
-    /// RunTask.
+    /// The call RunTask, which starts a one-off task.
     RunTask {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
         /// The request, with its client token.
         request: Box<Value>,
     },
-    /// StopTask.
+    /// The call StopTask, for a task whose time is over.
     StopTask {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
-        /// The task's ARN.
+        /// The ARN of the task.
         arn: String,
     },
     /// StopServiceDeployment, with a rollback.
     Stop {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
         /// The service deployment's ARN.
         arn: String,

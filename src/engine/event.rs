@@ -30,11 +30,11 @@ pub enum Event {
     PushSeen {
         /// The AWS context that the repository lives in.
         aws: ContextName,
-        /// The repository.
+        /// The repository of the image.
         repository: RepositoryName,
         /// The tag, as far as the record has it.
         tag: Option<Tag>,
-        /// The event's id.
+        /// The id of CloudTrail's event.
         event: EventId,
         /// When it was pushed.
         pushed_at: Timestamp,
@@ -49,9 +49,9 @@ pub enum Event {
     PushToldAgain {
         /// The AWS context that the repository lives in.
         aws: ContextName,
-        /// The repository.
+        /// The repository of the image.
         repository: RepositoryName,
-        /// The source.
+        /// The source that told of the push.
         source: PushSource,
         /// The time from the push to this moment.
         after: SignedDuration,
@@ -60,9 +60,9 @@ pub enum Event {
     PushMissed(Missed),
     /// ECR could not be asked for a comparison.
     NotCompared {
-        /// The repository.
+        /// The repository that was pushed to.
         repository: RepositoryKey,
-        /// Why not.
+        /// Why AWS did not answer.
         error: AwsError,
     },
     /// A message of a queue was taken that tells of a push.
@@ -74,27 +74,27 @@ pub enum Event {
     },
     /// The last service has decided about a push, or the first one deploys it: it counts once.
     PushSettled {
-        /// The repository.
+        /// The repository of the image.
         repository: RepositoryName,
         /// Why no service deploys it; `None` if one does.
         skipped: Option<SkipReason>,
     },
     /// What CloudTrail remembers does not reach back to what was read last.
     HistoryGap {
-        /// The AWS context.
+        /// The AWS context that it belongs to.
         aws: ContextName,
         /// Up to when it was read.
         since: Timestamp,
     },
     /// A call that changes ECS was read.
     Changed {
-        /// The AWS context.
+        /// The AWS context that it belongs to.
         aws: ContextName,
-        /// The call.
+        /// The call as CloudTrail reports it.
         change: Box<Change>,
         /// The service of the configuration that it is about.
         watched: Option<Named>,
-        /// Whose it is.
+        /// Whether it is the daemon's own, or about a configured service.
         concern: Concern,
     },
     /// The state could not be written: nothing is deployed until it can.
@@ -103,13 +103,13 @@ pub enum Event {
     StateWritable,
     /// A command names no service of the configuration.
     CommandUnknown {
-        /// The name.
+        /// The name that the operator gave.
         named: String,
-        /// The command.
+        /// The command that was given.
         order: OperatorCommand,
-        /// The operator.
+        /// The operator who gave the command.
         by: String,
-        /// The answer.
+        /// What the operator is answered.
         refused: Refused,
     },
     /// Services were looked for by their tag.
@@ -132,11 +132,11 @@ pub enum Taken {
 /// A push that no source had told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missed {
-    /// The repository.
+    /// The repository that was pushed to.
     pub repository: RepositoryKey,
     /// The tag by which it was found.
     pub tag: Option<Tag>,
-    /// The digest.
+    /// The digest of the image.
     pub digest: Digest,
     /// When ECR got it.
     pub pushed_at: Timestamp,
@@ -170,13 +170,13 @@ pub struct PushSkipped {
     pub configured: Option<RepositoryKey>,
     /// The tag, as far as the record has it.
     pub tag: Option<Tag>,
-    /// The event's id.
+    /// The id of CloudTrail's event.
     pub event: EventId,
     /// When it was pushed.
     pub pushed_at: Timestamp,
-    /// Why.
+    /// Why it is not deployed.
     pub reason: SkipReason,
-    /// The particulars.
+    /// What the reason alone does not say, for people.
     pub detail: String,
 }
 
@@ -185,13 +185,13 @@ pub struct PushSkipped {
 pub enum ServiceEvent {
     /// The service does not deploy a push.
     PushSkipped {
-        /// The repository.
+        /// The repository that was pushed to.
         repository: RepositoryKey,
-        /// The push.
+        /// The push that is not deployed.
         push: PushRef,
-        /// Why.
+        /// Why it is not deployed.
         reason: SkipReason,
-        /// The particulars.
+        /// What the reason alone does not say, for people.
         detail: String,
     },
     /// An image that is held for the service was to be pushed again. ECR has it already, so the push failed.
@@ -202,7 +202,7 @@ pub enum ServiceEvent {
     Refused(Outcome),
     /// A rollout to pushed images is decided.
     RolloutDecided {
-        /// What it brings.
+        /// The images that it brings, by repository.
         targets: BTreeMap<RepositoryKey, Target>,
         /// The revision that it replaces.
         from: TaskDefinitionArn,
@@ -217,7 +217,7 @@ pub enum ServiceEvent {
     RevisionRegistered(TaskDefinitionArn),
     /// The service is set to the new revision.
     ServiceUpdated {
-        /// The revision.
+        /// The revision of the task definition.
         revision: TaskDefinitionArn,
         /// The deployment that rolls it.
         deployment: DeploymentId,
@@ -228,14 +228,14 @@ pub enum ServiceEvent {
     RolloutProgressed {
         /// Whether it goes back.
         back: bool,
-        /// Its tasks.
+        /// The tasks of its deployment.
         counts: Counts,
         /// How long it has been rolling.
         elapsed: Duration,
     },
-    /// A rollout ended.
+    /// A rollout has come to its end.
     RolloutEnded {
-        /// How.
+        /// How the rollout ended.
         outcome: Outcome,
         /// Whether it went back.
         back: bool,
@@ -246,21 +246,21 @@ pub enum ServiceEvent {
     PushStable(Duration),
     /// A digest is not deployed to the service before a newer push or a release.
     DigestHeld {
-        /// The repository.
+        /// The repository of the image.
         repository: RepositoryName,
-        /// The digest.
+        /// The digest of the image.
         digest: Digest,
     },
     /// The service goes back to what ran before.
     RollbackBegun {
-        /// The revision.
+        /// The revision of the task definition.
         revision: TaskDefinitionArn,
         /// Its images by container, pinned to what ran.
         pinned: BTreeMap<String, String>,
     },
     /// A call to AWS failed.
     CallFailed {
-        /// The error.
+        /// How the call failed.
         error: AwsError,
         /// The pause before the next attempt.
         retry_in: Duration,
@@ -273,27 +273,27 @@ pub enum ServiceEvent {
     Unexplained {
         /// What is not known.
         what: &'static str,
-        /// The error.
+        /// How the call failed.
         error: AwsError,
     },
     /// A command was carried out, or refused.
     CommandAnswered {
-        /// The command.
+        /// The command that was given.
         order: OperatorCommand,
-        /// The operator.
+        /// The operator who gave the command.
         by: String,
-        /// The answer.
+        /// What the operator is answered.
         answer: Result<String, Refused>,
     },
     /// ECS has started a one-off task of a rollout.
     TaskStarted {
-        /// When it runs.
+        /// Whether it runs before or after the rollout.
         kind: TaskKind,
         /// Which of the tasks it is, from 1.
         number: u32,
-        /// Its command.
+        /// The command that it runs.
         command: String,
-        /// Its ARN.
+        /// The ARN of the task.
         arn: String,
     },
     /// A one-off task of a rollout ended.
@@ -317,19 +317,19 @@ pub enum ServiceEvent {
 /// A one-off task that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedTask {
-    /// When it ran.
+    /// Whether it ran before or after the rollout.
     pub kind: TaskKind,
     /// Which of the tasks it was, from 1.
     pub number: u32,
-    /// How it ended.
+    /// How the task ended.
     pub outcome: TaskOutcome,
-    /// Its command.
+    /// The command that it runs.
     pub command: String,
     /// Its ARN, if ECS has started it.
     pub arn: Option<String>,
     /// Where its log is, as far as that is known.
     pub log: Option<String>,
-    /// The particulars.
+    /// What the outcome alone does not say, for people.
     pub why: String,
     /// How long it ran.
     pub took: Duration,
@@ -355,7 +355,7 @@ pub enum Found {
 /// What is counted of the services of one cluster and name, in all AWS contexts together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServiceCounts {
-    /// Rollouts under way.
+    /// The number of rollouts under way.
     pub rolling: usize,
     /// Services of which something is held.
     pub held: usize,

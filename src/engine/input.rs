@@ -34,53 +34,53 @@ pub enum Input {
         generation: u64,
         /// When it was asked.
         asked_at: Moment,
-        /// The answers.
+        /// What AWS says of each of them.
         answers: Vec<(ObservationRequest, Result<Observation, AwsError>)>,
     },
     /// How far an unfinished rollout got.
     Inspected {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Box<Result<Inspected, AwsError>>,
     },
     /// What services are set to that are about to be updated.
     Rechecked {
-        /// The rollouts.
+        /// The rollouts that it is for.
         ids: Vec<RolloutId>,
-        /// The answers.
+        /// What AWS says of each of them.
         answers: ByService<Option<Seen>>,
     },
     /// A revision was registered, or not.
     Registered {
         /// The rollouts that wait for it.
         ids: Vec<RolloutId>,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<TaskDefinitionArn, AwsError>,
     },
     /// A service was updated, or not. The answer is its PRIMARY deployment.
     Updated {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
         /// The revision that it was to be set to.
         revision: TaskDefinitionArn,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Box<Result<DeploymentView, AwsError>>,
     },
-    /// How rollouts go.
+    /// How ECS says that rollouts go.
     Watched {
-        /// The cluster.
+        /// The cluster of the services.
         place: Place,
         /// When it was asked.
         asked_at: Moment,
         /// What was asked about.
         services: Vec<(ServiceKey, DeploymentId)>,
-        /// The answers.
+        /// What AWS says of each of them.
         answers: ByService<Option<Seen>>,
     },
     /// The stage of a service deployment.
     Staged {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
         /// The deployment that is watched.
         deployment: DeploymentId,
@@ -93,42 +93,42 @@ pub enum Input {
     },
     /// What ECR says of images whose scans or signatures a gate judges.
     AtGates {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
-        /// The answers.
+        /// What AWS says of each of them.
         answers: Vec<(Question, Result<Found, AwsError>)>,
     },
     /// ECS took the answer to a hook, or did not.
     Continued {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<(), AwsError>,
     },
     /// What a one-off task needs.
     TaskPrepared {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Box<Result<Prepared, AwsError>>,
     },
     /// RunTask was answered, or not.
     TaskStarted {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<Started, AwsError>,
     },
     /// ECS stops a task, or does not.
     TaskStopped {
-        /// The rollout.
+        /// The rollout that it is for.
         id: RolloutId,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<(), AwsError>,
     },
     /// How one-off tasks go.
     TasksSeen {
-        /// The cluster.
+        /// The cluster of the services.
         place: Place,
         /// What was asked about: the rollouts, with the ARNs of their tasks.
         tasks: Vec<(RolloutId, String)>,
@@ -137,64 +137,64 @@ pub enum Input {
     },
     /// ECS stops a deployment, or does not.
     Stopped {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<(), AwsError>,
     },
     /// What the policies of a repository select in ECR.
     Compared {
-        /// The repository.
+        /// The repository that was pushed to.
         repository: RepositoryKey,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<BestImages, AwsError>,
     },
     /// Why tasks of a deployment stopped; empty, if there are no reasons or they were not told in time.
     StoppedTasks {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
-        /// The deployment.
+        /// The deployment that is asked about.
         deployment: DeploymentId,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<Vec<String>, AwsError>,
     },
     /// How the deployments of a service fared.
     Deployments {
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
         /// The deployment that it was asked for.
         deployment: DeploymentId,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<Vec<(TaskDefinitionArn, Fate)>, AwsError>,
     },
     /// What a rollback needs to know.
     Located {
-        /// The command.
+        /// The command that needs it.
         command: CommandId,
-        /// The service.
+        /// The service that it is about.
         service: ServiceKey,
-        /// The answer.
+        /// What AWS says, or how the call failed.
         answer: Result<Location, Unlocated>,
     },
     /// The state is durable.
     Committed {
-        /// The proof.
+        /// The proof that this state is on the disk.
         receipt: Receipt,
     },
     /// The state could not be made durable.
     CommitFailed {
-        /// Why.
+        /// Why it could not be written.
         error: String,
     },
     /// A command of an operator.
     Command {
-        /// Its name.
+        /// The name by which its answer is given.
         id: CommandId,
-        /// `CLUSTER/SERVICE`, or `AWS/CLUSTER/SERVICE`.
+        /// The service, as `CLUSTER/SERVICE` or `AWS/CLUSTER/SERVICE`.
         service: String,
-        /// What to do.
+        /// The command that was given.
         order: OperatorCommand,
-        /// The operator.
+        /// The operator who gave the command.
         by: String,
     },
     /// AWS's answers have shown that the clock was wrong: this was added to it.
@@ -203,7 +203,7 @@ pub enum Input {
     Reload(Rules),
     /// The services that have a tag.
     Looked(Box<Look>),
-    /// Time has passed.
+    /// Nothing but time has passed.
     Time,
 }
 
@@ -216,7 +216,7 @@ pub struct Page {
     pub parsed_events: Vec<ParsedEvent>,
     /// How far the events are read, once the page is durable.
     pub progress: Option<ReadingProgress>,
-    /// Changes to ECS.
+    /// The changes to ECS that the page reports.
     pub changes: Vec<Change>,
     /// How far the changes are read, once they are durable.
     pub audited: Option<AuditProgress>,

@@ -92,7 +92,7 @@ pub struct Details<'a> {
     pub last_error: Option<&'a String>,
 }
 
-/// The state machine.
+/// The state machine, with the state and what is under way.
 #[derive(Debug)]
 pub struct Engine {
     rules: Rules,

@@ -18,7 +18,7 @@ pub(super) struct Monitoring {
     from: Moment,
     /// How long it was complete before that, by the wall clock. Nobody may have looked meanwhile, so at most half of `monitor` counts.
     before: Duration,
-    /// The last look.
+    /// When the service was looked at last.
     looked_at: Moment,
     monitor: Monitor,
 }

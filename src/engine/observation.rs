@@ -24,7 +24,7 @@ pub type ByService<T> = BTreeMap<EcsName, Result<T, AwsError>>;
 /// What has to be found out about one service.
 #[derive(Debug, Clone)]
 pub struct ObservationRequest {
-    /// The service.
+    /// The service that it is about.
     pub key: ServiceKey,
     /// The pushes to decide, by repository.
     pub pushes: Pushes,
@@ -83,7 +83,7 @@ impl ObservationRequest {
 /// What was found out about one service.
 #[derive(Debug, Clone)]
 pub struct Observation {
-    /// What was observed.
+    /// What AWS says of the service and its images.
     pub snapshot: ServiceSnapshot,
     /// Repositories that could not be asked: what was pushed to them cannot be decided yet, what was pushed to others can.
     pub unanswered: BTreeMap<RepositoryKey, AwsError>,
@@ -141,7 +141,7 @@ pub enum Unlocated {
     NotARevision(Refused),
     /// ECS has no such revision.
     UnknownRevision(String),
-    /// A call failed.
+    /// A call to AWS failed.
     Failed(AwsError),
 }
 

@@ -72,7 +72,7 @@ pub(super) struct Command {
 /// What is asked about the pending pushes of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Question {
-    /// Nothing.
+    /// Nothing is asked about them.
     #[default]
     Idle,
     /// It is being asked.
@@ -91,7 +91,7 @@ pub(super) enum Call<'a> {
     Resolve(&'a RepositoryKey),
     /// How far an unfinished rollout got.
     Inspect,
-    /// Registrations and updates.
+    /// Registrations of revisions and updates of the service.
     Write,
     /// How a rollout goes.
     Watch,
@@ -266,7 +266,7 @@ impl Handler<'_> {
         self.emit(ServiceEvent::CallFailed { error: error.clone(), retry_in, repeated });
     }
 
-    /// A call succeeded.
+    /// A call succeeded: its backoff is over.
     pub(super) fn succeeded(&mut self, call: Call<'_>) {
         if self.service.calls.of(call).succeeded() {
             self.emit(ServiceEvent::CallsRecovered);

@@ -13,7 +13,7 @@ use crate::domain::types::{ContextName, ServiceKey};
 /// The state to begin with, and what is to be said about it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Beginning {
-    /// The state.
+    /// The state to begin with.
     pub state: State,
     /// Whether there was none.
     pub fresh: bool,

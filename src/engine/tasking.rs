@@ -28,7 +28,7 @@ pub(super) enum Step {
     Preparing(TaskCall),
     /// A revision of its own family is registered for it.
     Registering { registration: Box<Registration>, prepared: Box<Prepared>, call: TaskCall },
-    /// RunTask is called.
+    /// The call RunTask is under way or about to begin.
     Starting { request: Box<TaskRequest>, attempt: u32, short_since: Option<Timestamp>, call: TaskCall },
     /// ECS has started it: it is looked at.
     Running { task: Box<RunningTask>, seen: Seen, stop: TaskCall },

@@ -33,7 +33,7 @@ pub(super) enum Workflow {
     Idle,
     /// A step may have been taken without a trace on the disk: ECS is asked how far the rollout got before anything is done.
     Verifying {
-        /// What was decided.
+        /// What was decided for the service, if something is under way.
         intent: Box<Intent>,
         /// How far the disk says that it got.
         recorded: Recorded,
@@ -42,40 +42,40 @@ pub(super) enum Workflow {
     },
     /// The new revision is to be registered.
     Registering {
-        /// What was decided.
+        /// What was decided for the service, if something is under way.
         intent: Box<Intent>,
-        /// The revision.
+        /// The revision that is registered or set.
         registration: Box<Registration>,
-        /// The call.
+        /// How far the call has come.
         turn: Turn,
     },
     /// The service is to be set to the new revision.
     Updating {
-        /// What was decided.
+        /// What was decided for the service, if something is under way.
         intent: Box<Intent>,
-        /// The revision.
+        /// The revision that is registered or set.
         revision: TaskDefinitionArn,
-        /// By which operation.
+        /// The operation that sets the service to it.
         by: RevisionWrite,
-        /// The call.
+        /// How far the call has come.
         turn: Turn,
     },
     /// A one-off task of the rollout runs.
     Tasking {
-        /// What was decided.
+        /// What was decided for the service, if something is under way.
         intent: Box<Intent>,
-        /// The revision.
+        /// The revision that is registered or set.
         revision: TaskDefinitionArn,
         /// The deployment, where ECS has completed it: then the task verifies it. Otherwise the service is updated after the task.
         rolled: Option<Rolled>,
-        /// The task.
+        /// The task that is under way.
         tasking: Box<Tasking>,
     },
     /// ECS rolls the revision out.
     Rolling {
-        /// What was decided.
+        /// What was decided for the service, if something is under way.
         intent: Box<Intent>,
-        /// The revision.
+        /// The revision that is registered or set.
         revision: TaskDefinitionArn,
         /// The deployment whose outcome is the rollout's.
         deployment: DeploymentId,
@@ -131,7 +131,7 @@ pub(super) enum Turn {
     UnderWay {
         /// When the service was last seen to run what the rollout replaces.
         verified_at: Moment,
-        /// Since when.
+        /// When the call was begun.
         since: Moment,
     },
 }
@@ -190,7 +190,7 @@ pub(super) enum Ending {
     },
     /// It has failed. Why its tasks stopped is being asked.
     Diagnosing {
-        /// How it failed.
+        /// The outcome that it will have.
         kind: OutcomeKind,
         /// What is known of the reason.
         why: String,
@@ -262,7 +262,7 @@ impl Workflow {
         Some(intent.as_ref().clone().with_phase(phase))
     }
 
-    /// What was decided.
+    /// What was decided for the service, if something is under way.
     pub(super) fn intent(&self) -> Option<&Intent> {
         match self {
             Self::Idle => None,

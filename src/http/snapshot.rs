@@ -18,7 +18,7 @@ const FRESH_METRICS: Duration = Duration::from_millis(100);
 /// The deployer answers at once, unless it hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// A moment.
+/// The status as of one moment.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     status: Status,

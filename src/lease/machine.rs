@@ -20,10 +20,10 @@ pub struct Lease {
     pub length: Duration,
 }
 
-/// What comes in.
+/// What the machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// Time has passed.
+    /// Time has passed, and nothing else happened.
     Time,
     /// The lease was read; nothing, if it could not be.
     Read(Option<Option<Lease>>),
@@ -31,14 +31,14 @@ pub enum Input {
     Written(Answer),
     /// A transaction was not made, as the lease is another one.
     Fenced,
-    /// The replica ends.
+    /// The replica is asked to end.
     Stop,
 }
 
 /// What came of a write of the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It is written.
+    /// The write has been made.
     Done,
     /// It is not: the lease is not as it was taken for.
     Unmet,
@@ -49,13 +49,13 @@ pub enum Answer {
 /// What is to be done. At most one read or write is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Read the lease.
+    /// The lease is to be read.
     Read,
     /// Write it, if term and renewal are still these; or if there is none yet.
     Write {
         /// Term and renewal of the lease that it takes the place of.
         over: Option<(u64, u64)>,
-        /// The lease.
+        /// The lease as it is to be.
         lease: Lease,
     },
     /// How this replica stands has changed.
@@ -72,7 +72,7 @@ pub enum Standing {
     },
     /// This one is active.
     Active {
-        /// Its term.
+        /// The term of the lease.
         term: u64,
         /// The end of its lease, unless that is renewed.
         until: Moment,
@@ -146,7 +146,7 @@ impl Machine {
         Self { me, length, phase, call: None, stopping: false, told: None }
     }
 
-    /// What follows.
+    /// What follows from an input.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {

@@ -9,7 +9,7 @@ use crate::clock::{self, Instant};
 /// What a transaction checks: that the lease is still the one that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fence {
-    /// The replica.
+    /// The replica that holds the lease.
     pub holder: String,
     /// The number of the term, which grows with each replica that takes the lease.
     pub term: u64,

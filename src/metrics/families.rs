@@ -45,9 +45,9 @@ impl Kind {
 /// A label, and where its values come from. They are bounded, so that nobody who pushes an image can make new series.
 #[derive(Debug, Clone, Copy)]
 pub struct Label {
-    /// Its name.
+    /// The name of the label.
     pub name: &'static str,
-    /// Its values.
+    /// The values that it may have.
     pub values: Values,
 }
 
@@ -75,11 +75,11 @@ impl Label {
 pub struct Metric {
     /// The name without the namespace.
     pub name: &'static str,
-    /// The type.
+    /// The type of the metric.
     pub kind: Kind,
     /// The labels, in the order in which values are given.
     pub labels: &'static [Label],
-    /// The help text.
+    /// The help text in the exposition.
     pub help: &'static str,
     /// What is to be known for queries. Empty where the help text is enough.
     pub note: &'static str,
@@ -109,7 +109,7 @@ impl Metric {
 
 /// A registered metric with `N` labels.
 pub(super) trait Family: Sized {
-    /// The type.
+    /// The type of the metric.
     const KIND: Kind;
 
     /// Makes it, and registers it.
@@ -227,7 +227,7 @@ macro_rules! families {
     (@buckets) => { &[] };
     (@buckets $buckets:ident) => { $buckets };
     ($($name:ident: $kind:ident[$($label:ident),*] $(in $buckets:ident)?, $help:literal $(, $note:literal)?;)+) => {
-        /// Every metric, registered.
+        /// Every metric, registered with its registry.
         #[derive(Debug)]
         pub(super) struct Families {
             $(pub(super) $name: $kind<{ <[&str]>::len(&[$(stringify!($label)),*]) }>,)+
@@ -371,7 +371,7 @@ families! {
 mod tests {
     use super::*;
 
-    /// <https://prometheus.io/docs/practices/naming/>
+    /// The rules are those of <https://prometheus.io/docs/practices/naming/>.
     #[test]
     fn names_follow_the_conventions_of_prometheus() {
         for metric in METRICS {

@@ -34,7 +34,7 @@ impl Observer {
         Self { contexts }
     }
 
-    /// The clients.
+    /// The clients of all AWS contexts.
     #[must_use]
     pub fn contexts(&self) -> &Contexts {
         &self.contexts

@@ -98,7 +98,7 @@ fn brought(ours: &Running) -> Markup {
     }
 }
 
-/// Draws it.
+/// Draws the card of one service.
 pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> Markup {
     let (word, class) = match one.standing() {
         Standing::Rolling if one.waiting.is_some() => ("waiting", "warn"),

@@ -1,4 +1,4 @@
-//! `command-line.md`.
+//! The page `command-line.md` of the reference.
 
 use clap::{Arg, Command, CommandFactory as _};
 

@@ -1,4 +1,4 @@
-//! `metrics.md`.
+//! The page `metrics.md` of the reference.
 
 use super::{code, table, title};
 use crate::metrics::{Label, METRICS, Metric, OTHER_REPOSITORIES, Values};

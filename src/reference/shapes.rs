@@ -35,13 +35,13 @@ pub(super) enum Type {
     Optional(&'static Type),
 }
 
-/// An object.
+/// An object, with its members.
 pub(super) struct Shape {
     pub(super) name: &'static str,
     pub(super) members: &'static [(&'static str, Type, &'static str)],
 }
 
-/// A document.
+/// A JSON document that a command writes.
 pub(super) struct Document {
     pub(super) title: &'static str,
     pub(super) about: &'static str,

@@ -1,4 +1,4 @@
-//! `skip-reasons.md` and `exit-codes.md`.
+//! The pages `skip-reasons.md` and `exit-codes.md` of the reference.
 
 use super::{code, table, title};
 use crate::cli::Exit;

@@ -40,15 +40,15 @@ pub enum TableError {
         "there is no DynamoDB table {table} in the account and Region of its AWS context: correct [state] table or aws, or create the table (partition key pk and sort key sk, both strings, on demand; config/cloudformation has it)"
     )]
     Missing {
-        /// The table.
+        /// The name of the table.
         table: String,
     },
     /// It is being made or deleted.
     #[error("the DynamoDB table {table} is {status}: wait until it is ACTIVE")]
     NotActive {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// Its status.
+        /// The status of the table.
         status: String,
     },
     /// Its keys are other ones.
@@ -56,17 +56,17 @@ pub enum TableError {
         "the DynamoDB table {table} has the keys {found}, and the state needs the partition key pk (S) and the sort key sk (S): the keys of a table cannot be changed, so name another table"
     )]
     WrongKeys {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// Its keys.
+        /// The keys that the table has.
         found: String,
     },
     /// The role may not.
     #[error("the DynamoDB table {table} may not be used{}", remedy(source))]
     Denied {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// What AWS says.
+        /// How the call failed.
         source: AwsError,
     },
     /// It takes no more just now.
@@ -74,31 +74,31 @@ pub enum TableError {
         "the DynamoDB table {table} is throttled: set it to on-demand capacity, or wait until others use it less; nothing is lost meanwhile"
     )]
     Throttled {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// What AWS says.
+        /// How the call failed.
         source: AwsError,
     },
     /// It cannot be reached, or not be used.
     #[error("the DynamoDB table {table} cannot be read or written{}", remedy(source))]
     Failed {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// What AWS says.
+        /// How the call failed.
         source: AwsError,
     },
     /// Others were faster, again and again.
     #[error("a transaction on the DynamoDB table {table} was put off for too long by others: {why}")]
     Busy {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// What AWS says.
+        /// What AWS says about it.
         why: String,
     },
     /// Another replica is active.
     #[error("the lease of the DynamoDB table {table} is not this replica's any more: nothing was written")]
     Fenced {
-        /// The table.
+        /// The name of the table.
         table: String,
     },
     /// Another process holds the lease.
@@ -106,9 +106,9 @@ pub enum TableError {
         "the lease of the DynamoDB table {table} is held by {holder}: stop that replica, or wait until its lease has ended"
     )]
     Held {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// Who.
+        /// The replica that holds the lease.
         holder: String,
     },
     /// An item is not what this program writes.
@@ -116,9 +116,9 @@ pub enum TableError {
         "the item {item} of the DynamoDB table {table} is corrupt: {reason}; restore the table, or name another one to start afresh"
     )]
     Corrupt {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// The item.
+        /// The key of the item.
         item: String,
         /// What is wrong with it.
         reason: String,
@@ -129,15 +129,15 @@ pub enum TableError {
         known = state::VERSION
     )]
     Newer {
-        /// The table.
+        /// The name of the table.
         table: String,
-        /// Its version.
+        /// The version that was found.
         found: u64,
     },
     /// It was written while it was read.
     #[error("the state in the DynamoDB table {table} changed each time that it was read: try again")]
     Moving {
-        /// The table.
+        /// The name of the table.
         table: String,
     },
     /// There is a state where one was to be imported.
@@ -145,7 +145,7 @@ pub enum TableError {
         "the DynamoDB table {table} holds a state already, which is not overwritten: name another table, or delete its items"
     )]
     Taken {
-        /// The table.
+        /// The name of the table.
         table: String,
     },
 }
@@ -291,7 +291,7 @@ impl TableStore {
         }
     }
 
-    /// Makes one transaction.
+    /// Makes one transaction of a batch of items.
     async fn send(&self, held: &mut Held, batch: &[Place], is_last: bool) -> Result<(), TableError> {
         let mut pause = FIRST_PAUSE;
         let mut why = String::new();

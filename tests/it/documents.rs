@@ -265,3 +265,39 @@ fn decisions_are_numbered_without_a_gap_and_all_are_listed() {
         assert!(entries.iter().any(|text| text.starts_with(&entry)), "{} has no entry {entry}", index.display());
     }
 }
+
+/// The texts of the doc comments of a file, each with the number of its first line.
+fn doc_comments(text: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut goes_on = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim_start();
+        let said = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+        match (said, found.last_mut()) {
+            (Some(said), Some((_, before))) if goes_on => *before += said,
+            (Some(said), _) => found.push((number, said.to_owned())),
+            (None, _) => {}
+        }
+        goes_on = said.is_some();
+    }
+    found
+}
+
+#[test]
+fn a_doc_comment_is_a_sentence_and_no_label() {
+    let mut of_code = Vec::new();
+    for folder in ["src", "local-aws/src"] {
+        files(Path::new(folder), &mut of_code);
+    }
+    let mut labels = Vec::new();
+    for path in of_code.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
+        let comments = doc_comments(&text_of(path)).into_iter();
+        let short = comments.filter(|(_, said)| said.split_whitespace().count() <= 3);
+        labels.extend(short.map(|(line, said)| format!("{}:{line}:{said}", path.display())));
+    }
+    assert!(labels.is_empty(), "doc comments of three words or fewer:\n{}", labels.join("\n"));
+    assert_eq!(
+        doc_comments("/// One.\n/// Two.\nx\n    /// Three.\n"),
+        [(1, " One. Two.".to_owned()), (4, " Three.".to_owned())]
+    );
+}

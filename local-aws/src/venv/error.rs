@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 /// Why there is no virtual environment.
 #[derive(Debug, thiserror::Error)]
 pub enum EnsureError {
-    /// No interpreter.
+    /// There is no interpreter of Python on this machine.
     #[error(
         "python3 is not installed: install it (Debian, Ubuntu: `apt-get install python3 python3-venv`; \
          Fedora: `dnf install python3`; macOS: `brew install python3`)"
@@ -28,26 +28,26 @@ pub enum EnsureError {
     /// The interpreter does not run.
     #[error("python3 does not work ({status}); it says:\n{output}")]
     BrokenPython {
-        /// How it ended.
+        /// How the process ended.
         status: ExitStatus,
-        /// What it wrote.
+        /// What the process wrote.
         output: String,
     },
     /// `python3 -m venv` failed.
     #[error("`python3 -m venv` failed ({status}); the end of its output:\n{output}")]
     Create {
-        /// How it ended.
+        /// How the process ended.
         status: ExitStatus,
         /// The last lines it wrote.
         output: String,
     },
-    /// `pip install` failed.
+    /// The command `pip install` has failed.
     #[error(
         "pip could not install the packages ({status}): is there a way to https://pypi.org, or are \
          HTTPS_PROXY or PIP_INDEX_URL set as they must be here? The end of its output:\n{output}"
     )]
     Install {
-        /// How it ended.
+        /// How the process ended.
         status: ExitStatus,
         /// The last lines it wrote.
         output: String,
@@ -55,14 +55,14 @@ pub enum EnsureError {
     /// A file, folder or process could not be handled.
     #[error("cannot {what} {}", path.display())]
     Io {
-        /// What was tried.
+        /// What was tried, for people.
         what: &'static str,
-        /// With what.
+        /// The path that it was tried with.
         path: PathBuf,
-        /// Why not.
+        /// Why it was not possible.
         source: io::Error,
     },
-    /// [`Hooks::cancelled`](crate::Hooks::cancelled) said so.
+    /// The caller asked to stop, by [`Hooks::cancelled`](crate::Hooks::cancelled).
     #[error("stopped before the virtual environment was made")]
     Cancelled,
 }

@@ -43,13 +43,13 @@ impl ScanLevel {
 /// A severity that ECR gives a finding; the others (INFORMATIONAL, UNDEFINED, UNTRIAGED) refuse no image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// `LOW`
+    /// Findings of the severity `LOW`.
     Low,
-    /// `MEDIUM`
+    /// Findings of the severity `MEDIUM`.
     Medium,
-    /// `HIGH`
+    /// Findings of the severity `HIGH`.
     High,
-    /// `CRITICAL`
+    /// Findings of the severity `CRITICAL`.
     Critical,
 }
 

@@ -12,7 +12,7 @@ use crate::domain::waiting::Gate;
 /// How far one signature got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// `COMPLETE`
+    /// The signing status `COMPLETE`.
     Complete,
     /// `IN_PROGRESS`, and what ECR may add.
     UnderWay,
@@ -23,7 +23,7 @@ pub enum Progress {
 /// The signature of one signing profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// The profile's ARN.
+    /// The ARN of the signing profile.
     pub profile: String,
     /// How far it got.
     pub progress: Progress,

@@ -71,7 +71,7 @@ pub struct Passage<'a> {
     pub promoted: &'a Promoted,
     /// What the gates go by.
     pub facts: &'a Facts<'a>,
-    /// The time.
+    /// The time of the decision.
     pub now: Timestamp,
 }
 

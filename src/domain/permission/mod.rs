@@ -17,7 +17,7 @@ pub use document::Policy;
 pub struct Usage {
     /// The account and its partition.
     pub principal: Principal,
-    /// The Region.
+    /// The Region of the account.
     pub region: Region,
     /// Whether CloudTrail's event history is read here: for pushes, or for changes to ECS.
     pub reads_events: bool,
@@ -162,7 +162,7 @@ pub enum Use {
     Scans,
     /// Images have to be signed.
     Signatures,
-    /// Services are rolled.
+    /// Services are rolled out to pushed images.
     Services,
     /// Revisions are made, for services or for schedules.
     Revisions,
@@ -231,15 +231,15 @@ impl Use {
 pub enum Scope {
     /// Everything, as the action takes no resource.
     Anything,
-    /// The queue.
+    /// The queue of the context.
     Queue,
-    /// The repositories.
+    /// The repositories of the configuration.
     Repositories,
     /// The repositories whose images are scanned.
     ScannedRepositories,
     /// The repositories whose images are signed.
     SignedRepositories,
-    /// The services.
+    /// The services of the configuration.
     Services,
     /// The revisions of the services, which ECS makes with each deployment.
     ServiceRevisions,
@@ -261,17 +261,17 @@ pub enum Scope {
     TaggedFamilies,
     /// The roles of the task definitions.
     TaskRoles,
-    /// The schedules.
+    /// The schedules that are followed.
     Schedules,
-    /// The rules.
+    /// The rules that are followed.
     Rules,
     /// The roles of the schedules.
     ScheduleRoles,
     /// The roles of the rules' targets.
     RuleRoles,
-    /// The topics.
+    /// The topics of the receivers.
     Topics,
-    /// The tables.
+    /// The tables that states are kept in.
     Tables,
     /// The roles of other contexts.
     OtherRoles,
@@ -342,7 +342,7 @@ fn of_services(usage: &Usage, services: &BTreeSet<(EcsName, EcsName)>, kind: &st
 /// What narrows a permission further than its resources do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing.
+    /// The statement has no condition.
     None,
     /// Requests to the Region alone.
     Region,
@@ -400,7 +400,7 @@ impl Condition {
 pub struct Grant {
     /// The statement that it stands in, by its `Sid`. Grants of one statement stand together, and agree in all but the action.
     pub statement: &'static str,
-    /// The action: `ecs:UpdateService`.
+    /// The action as IAM writes it: `ecs:UpdateService`.
     pub action: &'static str,
     /// The use that needs it.
     pub needed_for: Use,

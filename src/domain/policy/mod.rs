@@ -64,7 +64,7 @@ pub enum By {
 pub enum Rank {
     /// The time of the push.
     Pushed(Timestamp),
-    /// A semantic version.
+    /// The version that the tag names, for `semver`.
     Version(semver::Version),
     /// A number in the tag, or several with dots and dashes between them.
     Numbers(Numbers),

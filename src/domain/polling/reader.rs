@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Send this request.
+    /// Send this request to CloudTrail.
     Ask(Request),
     /// Nothing before this time since the reader began.
     Wait(Duration),
@@ -87,7 +87,7 @@ struct Poll {
 #[derive(Debug, Clone)]
 struct Sweep {
     scan: Scan,
-    /// Its end.
+    /// The time at which it began, which it reads back from.
     to: Timestamp,
     /// It is complete when everything from here on is read.
     overlap_from: Timestamp,
@@ -301,7 +301,7 @@ impl Reader {
         self.rate.map(|rate| Demand::of(rate, &self.polling))
     }
 
-    /// How it polls.
+    /// The settings by which it polls.
     #[must_use]
     pub fn polling(&self) -> &Polling {
         &self.polling

@@ -15,7 +15,7 @@ pub enum Obstacle {
     Downtime(String),
     /// The revision names a digest, so no tag is known to be followed.
     Pinned {
-        /// The digest.
+        /// The digest of the image.
         digest: Digest,
         /// Its tags in ECR now.
         tags: Vec<Tag>,

@@ -10,32 +10,32 @@ use super::super::types::Digest;
 /// A digest that an operator approved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
-    /// The digest.
+    /// The digest of the image.
     pub digest: Digest,
-    /// The operator.
+    /// The operator who gave the command.
     #[serde(deserialize_with = "printable::text")]
     pub by: String,
-    /// When.
+    /// The time at which it was said.
     pub at: Timestamp,
 }
 
 /// An operator ordered a deployment outside of the windows: of what was pushed until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowPass {
-    /// The operator.
+    /// The operator who gave the command.
     #[serde(deserialize_with = "printable::text")]
     pub by: String,
-    /// When.
+    /// The time at which it was said.
     pub at: Timestamp,
 }
 
 /// A digest that a gate refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateRefusal {
-    /// The digest.
+    /// The digest of the image.
     pub digest: Digest,
-    /// Why.
+    /// Why it is not deployed.
     pub reason: SkipReason,
-    /// When.
+    /// The time at which it was said.
     pub at: Timestamp,
 }

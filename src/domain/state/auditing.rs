@@ -26,9 +26,9 @@ pub struct AuditRound {
 /// How far changes are read, once what was handed on until now is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditProgress {
-    /// See [`AuditState::cursor`].
+    /// The new value of [`AuditState::cursor`].
     pub cursor: Option<Timestamp>,
-    /// See [`AuditState::round`].
+    /// The new value of [`AuditState::round`].
     pub round: Option<AuditRound>,
 }
 

@@ -13,9 +13,9 @@ use super::{PushRef, Target};
 /// A service that an operator holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceHold {
-    /// Since when.
+    /// When the hold began.
     pub since: Timestamp,
-    /// The operator.
+    /// The operator who holds it.
     #[serde(deserialize_with = "printable::text")]
     pub by: String,
     /// Why, if the operator said so.
@@ -33,7 +33,7 @@ impl fmt::Display for ServiceHold {
 /// A digest that another deployer replaced while it was rolled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplacedExternally {
-    /// The digest.
+    /// The digest of the image.
     pub digest: Digest,
     /// When that was seen.
     pub at: Timestamp,
@@ -42,11 +42,11 @@ pub struct ReplacedExternally {
 /// A digest that must not be deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestHold {
-    /// The digest.
+    /// The digest of the image.
     pub digest: Digest,
-    /// Since when.
+    /// When the hold began.
     pub since: Timestamp,
-    /// Why, for people.
+    /// Why it is held, for people.
     #[serde(deserialize_with = "printable::text")]
     pub reason: String,
     /// When it was pushed.

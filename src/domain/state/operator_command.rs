@@ -1,4 +1,4 @@
-//! What operators ordered.
+//! The commands of operators, as the state keeps them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -71,12 +71,12 @@ impl OperatorCommand {
 /// What an operator ordered, and the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRecord {
-    /// When.
+    /// When the command was given.
     pub at: Timestamp,
-    /// The operator.
+    /// The operator who gave the command.
     #[serde(deserialize_with = "printable::text")]
     pub by: String,
-    /// What.
+    /// The command that was given.
     pub order: OperatorCommand,
     /// What came of it at once.
     #[serde(deserialize_with = "printable::text")]

@@ -1,4 +1,4 @@
-//! How rollouts ended.
+//! How rollouts ended, as the state keeps it.
 
 use std::collections::BTreeMap;
 

@@ -43,15 +43,15 @@ impl Span {
 /// How far the events of a context are read, once what was handed on until now is durable: the members of [`ContextState`] of the same names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadingProgress {
-    /// See [`ContextState::cursor`].
+    /// The new value of [`ContextState::cursor`].
     pub cursor: Option<Timestamp>,
-    /// See [`ContextState::recent`].
+    /// The new value of [`ContextState::recent`].
     pub recent: Option<Timestamp>,
-    /// See [`ContextState::unread`].
+    /// The new value of [`ContextState::unread`].
     pub unread: Vec<Span>,
-    /// See [`ContextState::reread`].
+    /// The new value of [`ContextState::reread`].
     pub reread: Option<Span>,
-    /// See [`ContextState::reread_to`].
+    /// The new value of [`ContextState::reread_to`].
     pub reread_to: Option<Timestamp>,
 }
 

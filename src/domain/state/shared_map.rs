@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct SharedMap<K, V>(BTreeMap<Arc<K>, Arc<V>>);
 
 impl<K: Ord, V: Clone> SharedMap<K, V> {
-    /// The value.
+    /// The value of a key, if it has one.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
         self.0.get(key).map(Arc::as_ref)
@@ -31,7 +31,7 @@ impl<K: Ord, V: Clone> SharedMap<K, V> {
         Arc::make_mut(self.0.entry(Arc::new(key)).or_default())
     }
 
-    /// The keys, sorted.
+    /// All keys, in their order.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.keys().map(Arc::as_ref)
     }

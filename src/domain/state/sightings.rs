@@ -30,11 +30,11 @@ pub struct Sightings {
 /// One event of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
-    /// The event.
+    /// The event that told of the push.
     pub event: EventId,
-    /// Whose it is.
+    /// The source that the event came from.
     pub source: PushSource,
-    /// The tag.
+    /// The tag that was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// The digest, as far as it is told.

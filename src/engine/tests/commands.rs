@@ -1,4 +1,4 @@
-//! Commands of operators.
+//! The commands of operators, in each state.
 
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error};

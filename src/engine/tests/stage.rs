@@ -40,7 +40,7 @@ stages! {
     UpdateRechecking,
     /// The update is under way.
     UpdateUnderWay,
-    /// ECS rolls it.
+    /// ECS rolls the service out.
     Rolling,
     /// All tasks run, and whether ECS is done is being asked.
     Confirming,

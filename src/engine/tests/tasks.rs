@@ -105,7 +105,7 @@ impl Scene {
         self.handle([Input::TaskStarted { id, answer }])
     }
 
-    /// DescribeTasks is answered.
+    /// Answers the call DescribeTasks.
     fn tasks(&mut self, answer: Result<Vec<TaskView>, AwsError>) -> Vec<String> {
         while !self.reads.iter().any(|read| matches!(read, Read::Tasks { .. })) {
             self.after(5);

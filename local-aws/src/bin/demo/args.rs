@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of the demonstration.
 
 pub(crate) const HELP: &str = "\
 Shows ecs-deployd at work on an AWS on loopback (MiniStack): builds the daemon, starts both, pushes

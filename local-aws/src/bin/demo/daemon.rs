@@ -69,7 +69,7 @@ impl Daemon {
         &self.url
     }
 
-    /// Waits for `/readyz`.
+    /// Waits until `/readyz` says that the daemon is ready.
     pub(crate) fn wait_until_ready(&mut self) -> Result<(), Failure> {
         let deadline = self.started + READY_WITHIN;
         loop {

@@ -46,7 +46,7 @@ impl Interrupt {
         Ok(())
     }
 
-    /// One look's time.
+    /// Waits for the time between two looks.
     pub(crate) fn pause(&self) -> Result<(), Failure> {
         self.check()?;
         thread::sleep(LOOK_EVERY);

@@ -24,7 +24,7 @@ impl Screen {
         Self { start: Instant::now(), has_colour: io::stdout().is_terminal() && !forbidden }
     }
 
-    /// Begins a step.
+    /// Shows that a step begins.
     pub(crate) fn step(&self, number: u8, text: &str) {
         let elapsed = self.start.elapsed().as_secs_f64();
         self.line(BOLD, &format!("[{elapsed:6.1}s] {number}. {text}"));
@@ -42,13 +42,13 @@ impl Screen {
         self.line(DIM, &format!("  | {line}"));
     }
 
-    /// The good end.
+    /// Shows that the demonstration succeeded.
     pub(crate) fn done(&self, text: &str) {
         let elapsed = self.start.elapsed().as_secs_f64();
         self.line(GREEN, &format!("[{elapsed:6.1}s] OK: {text}"));
     }
 
-    /// The bad end.
+    /// Shows that the demonstration failed.
     pub(crate) fn failed(&self, text: &str) {
         let elapsed = self.start.elapsed().as_secs_f64();
         self.line(RED, &format!("[{elapsed:6.1}s] FAILED: {text}"));

@@ -20,7 +20,7 @@ impl Sight {
         Ok(Self { service, task_definition })
     }
 
-    /// Such as `hello:2`.
+    /// The revision with its family, such as `hello:2`.
     pub(crate) fn revision(&self) -> String {
         let arn = text(&self.service["taskDefinition"]);
         arn.rsplit('/').next().unwrap_or_default().to_owned()
