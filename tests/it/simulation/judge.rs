@@ -115,6 +115,7 @@ impl Life {
         }
         self.judge_jobs();
         self.judge_timetable();
+        self.judge_opted();
         self.judge_told();
         self.judge_waiting();
         self.judge_lookups();

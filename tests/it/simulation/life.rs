@@ -7,6 +7,7 @@ use std::time::Duration;
 use ecs_deployd::domain::deployment::{HookAction, HookTarget};
 use jiff::SignedDuration;
 
+use super::opted::Opted;
 use super::timetable::Timetable;
 use crate::harness::{Disk, Process, pass, start};
 use crate::world::rng::Rng;
@@ -117,6 +118,8 @@ pub(super) struct Kind {
     pub(super) queued: bool,
     /// A schedule and a rule follow two of the repositories.
     pub(super) scheduled: bool,
+    /// A further service opts in by a tag. Where the state is lost nobody knows since when it is known.
+    pub(super) opts: bool,
 }
 
 impl Kind {
@@ -144,6 +147,7 @@ impl Kind {
             express: is(33, 40),
             queued: is(13, 50),
             scheduled: is(50, 40),
+            opts: is(60, 40) && !is(1, 20),
         }
     }
 }
@@ -159,6 +163,8 @@ pub(super) struct Life {
     pub(super) process: Option<Process>,
     /// Scheduled tasks, in lives that have some.
     pub(super) timetable: Option<Timetable>,
+    /// The service that opts in, in lives that have one.
+    pub(super) opted: Option<Opted>,
     /// By repository, in the order of the pushes; the first one ran before the daemon came.
     pub(super) pushed: BTreeMap<&'static str, Vec<Pushed>>,
     /// The rank of the best push of each of its repositories when somebody else changed a service, the last time.
@@ -204,6 +210,7 @@ impl Life {
             disk: Arc::default(),
             process: None,
             timetable: None,
+            opted: None,
             pushed,
             meddled: BTreeMap::new(),
             meddlings: BTreeMap::new(),
@@ -224,6 +231,7 @@ impl Life {
             let first = |repository: &str| life.pushed[repository][0].digest.clone();
             Timetable::new(seed, &life.world, first)
         });
+        life.opted = kind.opts.then(|| Opted::new(seed, &life.world));
         life.world.set_page_size(usize::try_from(2 + life.rng.below(8)).unwrap());
         life.world.set_overlapping_pages(life.rng.percent(50));
         life.world.set_witness(&life.disk);
@@ -331,8 +339,9 @@ impl Life {
         if self.kind.scheduled {
             services = Timetable::configured(services);
         }
+        let discovers = if self.kind.opts { Opted::CONFIG } else { "" };
         format!(
-            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{services}"
+            "[state]\npath = \"/state.json\"\nwhen_missing = \"{missing}\"\n[deploy]\ntimeout = \"10m\"\non_failure = \"{on_failure}\"\n{monitor}{queue}{audit}{discovers}{services}"
         )
     }
 
@@ -348,6 +357,7 @@ impl Life {
             self.happen().await;
             self.answer_hook(40).await;
             self.reschedule();
+            self.opt();
             let span = *self.rng.pick(&[0, 1, 5, 7, 30, 60, 240, 900, 3600]);
             ecs_deployd::clock::sleep(Duration::from_millis(span * 1000 + self.rng.below(1000))).await;
             if self.rng.percent(80) {
@@ -367,6 +377,7 @@ impl Life {
         self.say("faults stop");
         pass(60).await;
         self.release_all().await;
+        self.opt_in_at_last().await;
         for _ in 0..14 {
             pass(3600).await;
             self.check();

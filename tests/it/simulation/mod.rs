@@ -10,6 +10,7 @@ mod happenings;
 mod judge;
 mod life;
 mod onlookers;
+mod opted;
 mod timetable;
 
 use std::time::Instant;
