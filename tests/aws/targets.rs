@@ -35,8 +35,9 @@ fn untag(scene: &Scene, service: &str) {
 fn a_service_that_has_the_tag_is_followed_and_one_that_loses_it_is_left_alone() {
     const FOUND: &str = r#"ecs_deployd_discovered_services{aws="default"}"#;
     let scene = Scene::new(2);
-    let home = scene.home(&discovers(&scene));
+    // The policy that is printed allows to pass the roles of what has the tag by then.
     tag(&scene, &name(0), "stable");
+    let home = scene.home(&discovers(&scene));
     let daemon = home.start();
     daemon.wait_until_ready();
     daemon.wait_for_metric(FOUND, 1.0);
