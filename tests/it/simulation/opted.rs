@@ -62,7 +62,11 @@ impl Life {
         self.world.mend_operation(READS);
         match opted.rng.below(10) {
             0..=1 => self.turn_tag(),
-            2..=4 => self.push_opted(),
+            2..=4 => {
+                let latest = if opted.rng.percent(70) { 300 } else { 10 * 3600 };
+                let late = opted.rng.below(latest);
+                self.push_opted(late);
+            }
             5 => {
                 self.say("tags cannot be read");
                 self.world.break_operation(READS, Fault::Denied);
@@ -85,7 +89,7 @@ impl Life {
         self.say(&format!("{SERVICE} has the tag: {has_tag}"));
     }
 
-    fn push_opted(&mut self) {
+    fn push_opted(&mut self, late: u64) {
         let now = self.world.now();
         let known = self.is_discovered();
         let Some(opted) = &mut self.opted else { return };
@@ -93,7 +97,7 @@ impl Life {
         if opted.pushes.last().is_some_and(|last| now.duration_since(last.at) < SignedDuration::from_secs(2)) {
             return;
         }
-        let late = SignedDuration::from_secs(i64::try_from(opted.rng.below(300)).unwrap());
+        let late = SignedDuration::from_secs(i64::try_from(late).unwrap());
         let content = format!("opted {}", opted.pushes.len());
         let digest = self.world.push_late(REPOSITORY, "latest", &content, late);
         let expected = known && opted.has_tag && now.duration_since(opted.changed) >= MARGIN;
@@ -108,25 +112,31 @@ impl Life {
         state.is_some_and(|state| state.services.get(&key).is_some_and(|known| known.discovered.is_some()))
     }
 
-    /// When faults have stopped: what was pushed for it runs by now; and once it has the tag, so does the next push.
+    /// When faults have stopped: what was pushed for it runs by now. What is pushed while it has no tag, and is told of when it has one, is not
+    /// for it; the next push is.
     pub(super) async fn opt_in_at_last(&mut self) {
         if self.opted.is_none() {
             return;
         }
         self.world.mend_operation(READS);
-        pass(2 * 3600).await;
+        pass(12 * 3600).await;
         if let Some(Opted { has_tag: true, pushes, .. }) = &self.opted
             && let Some(Push { digest, expected: true, .. }) = pushes.last()
         {
             let runs = self.world.settled_image(CLUSTER, SERVICE, "main");
             assert_eq!(runs.as_ref(), Some(digest), "{SERVICE}: the last push is not deployed: {:#?}", self.opted);
         }
-        if self.opted.as_ref().is_some_and(|opted| !opted.has_tag) {
+        if self.opted.as_ref().is_some_and(|opted| opted.has_tag) {
             self.turn_tag();
         }
-        pass(2 * 3600 + 1800).await;
+        pass(600).await;
+        assert!(!self.is_discovered(), "{SERVICE} has not had the tag for ten minutes");
+        self.push_opted(5 * 3600);
+        pass(3 * 3600).await;
+        self.turn_tag();
+        pass(4 * 3600).await;
         assert!(self.is_discovered(), "{SERVICE} has had the tag for hours");
-        self.push_opted();
+        self.push_opted(0);
     }
 
     /// After the life: it runs the last push, it never went back, and it got nothing that was pushed while it was nobody's business.
