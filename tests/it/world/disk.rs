@@ -1,5 +1,6 @@
 //! A disk: what was written is there while the machine runs, and only what was synced is sure to be there after it crashed.
 
+use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -25,7 +26,7 @@ struct Simulated(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     /// What each file holds, by its number.
-    files: Vec<File>,
+    files: BTreeMap<usize, File>,
     /// The names as they are, as long as the machine runs.
     names: Names,
     /// The names that are on the disk, and what was done to them since, in order. A journaling file system keeps the order.
@@ -97,7 +98,7 @@ impl Disk {
     pub fn crash(&self, rng: &mut Rng) {
         let mut inner = self.inner.lock().unwrap();
         inner.dies_in = None;
-        for file in inner.files.iter_mut().filter(|file| !file.synced) {
+        for file in inner.files.values_mut().filter(|file| !file.synced) {
             let whole = file.text.len() as u64;
             let left = *rng.pick(&[0, whole / 2, whole.saturating_sub(1), whole]);
             file.text.truncate(usize::try_from(left).unwrap());
@@ -118,13 +119,13 @@ impl Disk {
     /// What a start finds.
     pub fn state(&self) -> Option<State> {
         let inner = self.inner.lock().unwrap();
-        inner.names.state.map(|file| read(&inner.files[file].text))
+        inner.names.state.map(|file| read(&inner.files[&file].text))
     }
 
     /// What is left in the worst case.
     pub fn durable_state(&self) -> Option<State> {
         let inner = self.inner.lock().unwrap();
-        inner.durable.state.filter(|file| inner.files[*file].synced).map(|file| read(&inner.files[file].text))
+        inner.durable.state.filter(|file| inner.files[file].synced).map(|file| read(&inner.files[&file].text))
     }
 }
 
@@ -173,8 +174,8 @@ impl Folder for Simulated {
         let mut inner = self.0.lock().unwrap();
         inner.step()?;
         let part = if inner.full { text.len() / 3 } else { text.len() };
-        let file = inner.files.len();
-        inner.files.push(File { text: text[..part].to_vec(), synced: false });
+        let file = inner.files.last_key_value().map_or(0, |(last, _)| last + 1);
+        inner.files.insert(file, File { text: text[..part].to_vec(), synced: false });
         inner.rename(|names| names.new = Some(file));
         if inner.full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
@@ -183,7 +184,7 @@ impl Folder for Simulated {
         let mut inner = self.0.lock().unwrap();
         inner.step()?;
         let file = inner.names.new.ok_or(ErrorKind::NotFound)?;
-        inner.files[file].synced = true;
+        inner.files.get_mut(&file).ok_or(ErrorKind::NotFound)?.synced = true;
         Ok(())
     }
 
@@ -214,9 +215,5 @@ impl Folder for Simulated {
 fn forget_unnamed(inner: &mut Inner) {
     let Names { new, state, previous } = inner.names;
     let named = [new, state, previous];
-    for (number, file) in inner.files.iter_mut().enumerate() {
-        if !named.contains(&Some(number)) {
-            file.text = Vec::new();
-        }
-    }
+    inner.files.retain(|number, _| named.contains(&Some(*number)));
 }

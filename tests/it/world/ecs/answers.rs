@@ -26,16 +26,13 @@ impl Inner {
         let primary = &service.deployments[0];
         let ill = !matches!(primary.health, Health::After(_));
         let event = |at, message: &str| ServiceEvent { at, message: message.to_owned() };
-        let mut events = vec![event(self.epoch, "has reached a steady state.")];
+        let started = format!("(service simulated) has started {} tasks: (task simulated).", service.desired);
+        let mut events: Vec<ServiceEvent> =
+            primary.exits(self.now()).0.into_iter().rev().map(|at| event(at, &started)).collect();
         if ill && service.desired > 0 {
-            events.insert(0, event(primary.since, "was unable to place a task: simulated"));
+            events.push(event(primary.since, "was unable to place a task: simulated"));
         }
-        for at in primary.exits(self.now()).0 {
-            events.insert(
-                0,
-                event(at, &format!("(service simulated) has started {} tasks: (task simulated).", service.desired)),
-            );
-        }
+        events.push(event(self.epoch, "has reached a steady state."));
         events.truncate(100);
         events
     }

@@ -120,20 +120,17 @@ impl Deployment {
         };
     }
 
-    /// When its tasks were replaced since it is complete, up to now, and whether they run now.
+    /// When its tasks were replaced since it is complete, the last hundred times up to now, and whether they run now.
     pub(super) fn exits(&self, now: Timestamp) -> (Vec<Timestamp>, bool) {
         let Health::Exits { after } = self.health else { return (Vec::new(), true) };
-        let (mut at, mut replaced) =
-            (self.since + SignedDuration::try_from(STARTS_WITHIN + after).unwrap(), Vec::new());
-        while at <= now {
-            let next = at + SignedDuration::try_from(REPLACED_WITHIN).unwrap();
-            if next > now {
-                return (replaced, false);
-            }
-            replaced.push(next);
-            at = next + SignedDuration::try_from(after).unwrap();
-        }
-        (replaced, true)
+        let first = self.since + SignedDuration::try_from(STARTS_WITHIN + after).unwrap();
+        let Ok(gone) = Duration::try_from(now.duration_since(first)) else { return (Vec::new(), true) };
+        let period = after + REPLACED_WITHIN;
+        let periods = u32::try_from(gone.as_nanos() / period.as_nanos()).unwrap();
+        let runs = gone - period * periods >= REPLACED_WITHIN;
+        let replaced = periods + u32::from(runs);
+        let at = |count: u32| first + SignedDuration::try_from(period * count + REPLACED_WITHIN).unwrap();
+        ((replaced.saturating_sub(100)..replaced).map(at).collect(), runs)
     }
 
     /// Whether its tasks run so long after they were started.
