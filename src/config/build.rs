@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::contexts;
 use super::gates::{self, Promotion, Promotions};
 use super::keys;
-use super::reader::{Finding, Findings, Found, Setting, Table, Texts, is_http};
+use super::reader::{Finding, Findings, Setting, Table, Texts};
 use super::{
     AuditSettings, AwsSettings, Config, ControlSettings, HttpSettings, PollSettings, ServiceNames, StatePlace,
     StateSettings, TableSettings, schedules,
@@ -25,12 +26,8 @@ use crate::domain::types::{ContextName, ServiceKey};
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// A shorter lease would end between two renewals wherever an answer takes a second.
 const SHORTEST_LEASE: Duration = Duration::from_secs(5);
-/// LookupEvents requests per second that CloudTrail allows in an account and Region.
-const MOST_LOOKUPS: f64 = 2.0;
 /// Event names that are followed at most.
 const MOST_EVENTS: usize = 25;
-/// Fewer, and a scan of several pages would take longer than anybody waits.
-const FEWEST_LOOKUPS: f64 = 0.01;
 
 /// Reads the whole text.
 pub(super) fn config(text: &str) -> Result<Config, Vec<Finding>> {
@@ -48,7 +45,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Finding>> {
 }
 
 fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
-    let mut aws = contexts(&root.table(keys::Aws::SECTION));
+    let mut aws = contexts::contexts(&root.table(keys::Aws::SECTION));
     let mut promotions = Promotions::default();
     let deploy = deploy_defaults(&root.table(keys::Deploy::SECTION), &mut promotions);
     let (mut repositories, schedules) = repositories(root, findings, &mut aws, &deploy, &mut promotions);
@@ -78,70 +75,6 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     };
     root.report_unknown();
     config
-}
-
-fn contexts(table: &Table<'_>) -> BTreeMap<ContextName, AwsSettings> {
-    let mut contexts = BTreeMap::new();
-    for (name, below) in table.named_tables() {
-        match ContextName::parse(name.value) {
-            Ok(name) => {
-                let settings = context(&below);
-                let shares = |other: &&AwsSettings| settings.queue.is_some() && other.queue == settings.queue;
-                if contexts.values().find(shares).is_some() {
-                    let text = "is also that of another [aws.NAME], which would take away the messages of this one: give each a queue of its own";
-                    below.wrong(below.span.start, "queue", text);
-                }
-                contexts.insert(name, settings);
-            }
-            Err(error) => table.wrong(name.at, name.value, error.to_string()),
-        }
-    }
-    contexts
-}
-
-fn context(table: &Table<'_>) -> AwsSettings {
-    let keys::Aws { region, profile, role_arn, external_id, endpoint_url, queue, max_lookups_per_second: lookups } =
-        keys::Aws::read(table);
-    if let Some(role) = &role_arn
-        && !(role.value.starts_with("arn:") && role.value.contains(":role/"))
-    {
-        table.wrong(
-            role.at,
-            "role_arn",
-            format!("expected a role ARN like \"arn:aws:iam::111111111111:role/ecs-deployd\", found {:?}", role.value),
-        );
-    }
-    if let (Some(id), None) = (&external_id, &role_arn) {
-        table.wrong(id.at, "external_id", "is used only when a role is assumed: add role_arn, or remove it");
-    }
-    if let Some(url) = &endpoint_url
-        && !is_http(&url.value)
-    {
-        table.wrong(url.at, "endpoint_url", format!("expected a URL with http:// or https://, found {:?}", url.value));
-    }
-    if let Some(at) = lookups.at
-        && !(FEWEST_LOOKUPS..=MOST_LOOKUPS).contains(&lookups.value)
-    {
-        table.wrong(
-            at,
-            "max_lookups_per_second",
-            format!("must be at least {FEWEST_LOOKUPS} and at most {MOST_LOOKUPS}, which CloudTrail allows for an account and Region; found {}", lookups.value),
-        );
-    }
-    table.report_unknown();
-    AwsSettings {
-        region: region.map(|region| region.value.as_str().to_owned()),
-        profile: text(profile),
-        role_arn: text(role_arn),
-        external_id: text(external_id),
-        endpoint_url: text(endpoint_url),
-        queue: queue.map(|queue| queue.value),
-        max_lookups_per_second: lookups.value,
-    }
-}
-
-fn text(found: Option<Found<String>>) -> Option<String> {
-    found.map(|found| found.value)
 }
 
 fn poll(table: &Table<'_>) -> PollSettings {

@@ -3,6 +3,7 @@
 //! A valid configuration cannot say anything impossible: names, globs, durations and addresses are parsed here and nowhere else.
 
 mod build;
+mod contexts;
 mod discover;
 mod discovered;
 mod forms;

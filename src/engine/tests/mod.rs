@@ -25,7 +25,9 @@ mod resuming;
 mod retrying;
 mod samples;
 mod stage;
+mod task_scene;
 mod tasks;
+mod verifying;
 mod watching;
 mod writing;
 
