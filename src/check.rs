@@ -2,7 +2,9 @@
 
 mod gates;
 mod lifecycles;
+mod names;
 mod queues;
+mod untried;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,19 +15,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::admission;
-use crate::aws::{
-    self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectError, Contexts, Fault, LookupPage, Patience, Window,
-};
+use crate::aws::{self, AwsError, Common, ConnectError, Contexts, Fault, LookupPage, Patience, Window};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places, StatePlace};
 use crate::daemon::SAFE_OVERLAP;
 use crate::discoverer::{self, LookedOnce};
 use crate::domain::discovery::Doubt;
 use crate::domain::event;
-use crate::domain::finding::{self, Finding, Home, NOTHING_SELECTED, Severity, nearest};
+use crate::domain::finding::{self, Finding, Home, NOTHING_SELECTED, Severity};
 use crate::domain::plan::ServiceSnapshot;
 use crate::domain::polling::{Demand, PAGE, Polling, Request};
-use crate::domain::settings::{RepositoryKey, ServiceRule};
+use crate::domain::settings::{Base, RepositoryKey, ServiceRule};
 use crate::domain::state::State;
 use crate::domain::types::{ContextName, Digest, ServiceKey};
 use crate::domain::view::RepositoryView;
@@ -33,7 +33,10 @@ use crate::engine::Observation;
 use crate::metrics::Metrics;
 use crate::place;
 use crate::plan;
+use crate::usage::Seen;
 use crate::wording::chain;
+
+pub use untried::Calls;
 
 /// Services for which the calls are tried that hardly ever are made: one is like the next.
 const RARE_CALLS: usize = 20;
@@ -69,19 +72,28 @@ pub enum InspectionError {
 /// There is nothing to ask with.
 pub async fn inspect(config: &Arc<Config>, places: &Places) -> Result<Vec<Placed>, InspectionError> {
     let now = SystemClock.now();
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
-    let common = Common::new(Arc::clone(&metrics), Arc::default(), Arc::default());
-    let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
-    let mut found = of_table(config, &common).await;
-    found.extend(look(config, places, &contexts, now).await);
+    let metrics = || Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now).map(Arc::new);
+    let common = Common::new(metrics()?, Arc::default(), Arc::default());
+    let (mut contexts, mut calls) = (Contexts::new(), Calls::new());
+    for (name, settings) in &config.aws {
+        // Which calls were made is asked of each context by itself.
+        let common = Common { metrics: metrics()?, ..common.clone() };
+        let only = BTreeMap::from([(name.clone(), settings.clone())]);
+        contexts.extend(aws::connect(&only, &common, Patience::Short).await?);
+        calls.insert(name.clone(), common.metrics);
+    }
+    let mut found = of_table(config, &common, &calls).await;
+    found.extend(look(config, places, &contexts, &calls, now).await);
     Ok(found)
 }
 
 /// Whether the table can hold the state, where there is one.
-async fn of_table(config: &Config, common: &Common) -> Vec<Placed> {
+async fn of_table(config: &Config, common: &Common, calls: &Calls) -> Vec<Placed> {
     let Some(settings) = config.state.place.table() else { return Vec::new() };
     let subject = format!("table {}", settings.name);
-    match place::look(config, settings, common).await {
+    let metrics = calls.get(&settings.aws).unwrap_or(&common.metrics);
+    let common = Common { metrics: Arc::clone(metrics), ..common.clone() };
+    match place::look(config, settings, &common).await {
         Ok(_) => Vec::new(),
         Err(error) => {
             let remedy = "nothing is deployed before the table can be used";
@@ -91,12 +103,18 @@ async fn of_table(config: &Config, common: &Common) -> Vec<Placed> {
     }
 }
 
-/// The same with everything given.
-pub async fn look(config: &Arc<Config>, places: &Places, contexts: &Contexts, now: Timestamp) -> Vec<Placed> {
+/// The same with everything given. Where the calls of a context are counted, what was not tried of its policy is a note.
+pub async fn look(
+    config: &Arc<Config>,
+    places: &Places,
+    contexts: &Contexts,
+    calls: &Calls,
+    now: Timestamp,
+) -> Vec<Placed> {
     let mut state = State::default();
     let looked = discoverer::look_once(config, contexts, &mut state, now).await;
     let config = &*config.with_discovered(&state);
-    let mut inspection = Inspection { config, places, contexts, found: Vec::new() };
+    let mut inspection = Inspection { config, places, contexts, found: Vec::new(), seen: BTreeMap::new() };
     inspection.of_file();
     inspection.of_tags(looked);
     inspection.of_contexts(now).await;
@@ -106,6 +124,7 @@ pub async fn look(config: &Arc<Config>, places: &Places, contexts: &Contexts, no
     let images = inspection.of_services(now).await;
     inspection.of_gates(&images).await;
     inspection.of_rare_calls(now).await;
+    inspection.of_untried(calls).await;
     let mut found = inspection.found;
     found.sort_by(|a, b| {
         (a.finding.severity, a.line, a.finding.code).cmp(&(b.finding.severity, b.line, b.finding.code))
@@ -119,6 +138,8 @@ struct Inspection<'a> {
     places: &'a Places,
     contexts: &'a Contexts,
     found: Vec<Placed>,
+    /// What the services were seen to be, so that nobody has to ask again.
+    seen: BTreeMap<ContextName, Seen>,
 }
 
 impl Inspection<'_> {
@@ -249,7 +270,7 @@ impl Inspection<'_> {
                 Ok(there) => {
                     for (key, rule) in rules {
                         let line = self.places.repository(key.aws.as_str(), key.name.as_str());
-                        if let Some(finding) = of_repository(key, &rule.services, &there) {
+                        if let Some(finding) = names::of_repository(key, &rule.services, &there) {
                             self.add(line, finding);
                         }
                         let view = there.iter().find(|one| one.name == key.name.as_str());
@@ -315,6 +336,7 @@ impl Inspection<'_> {
                         self.add(self.line_of(&key, None), finding);
                         continue;
                     }
+                    self.note(&key, &snapshot);
                     let homes = self.homes(&rules, &snapshot);
                     for (repository, finding) in
                         finding::of_service(&self.config.name_of(&key), &rules, &homes, &snapshot)
@@ -331,6 +353,24 @@ impl Inspection<'_> {
         }
         self.of_unselected(unselected).await;
         images
+    }
+
+    fn note(&mut self, key: &ServiceKey, snapshot: &ServiceSnapshot) {
+        let follows_latest = self.config.rules_of(key).values().any(|rule| rule.deploy.base == Base::Latest);
+        let seen = self.seen.entry(key.aws.clone()).or_default();
+        seen.services.extend(snapshot.service.clone().map(|view| (key.clone(), view)));
+        for definition in snapshot.current.iter().chain(&snapshot.base) {
+            seen.definitions.insert(definition.arn().as_str().to_owned(), definition.clone());
+        }
+        let latest = snapshot.base.as_ref().filter(|_| follows_latest);
+        seen.definitions.extend(latest.map(|latest| (latest.arn().family().to_owned(), latest.clone())));
+    }
+
+    async fn of_untried(&mut self, calls: &Calls) {
+        let seen = std::mem::take(&mut self.seen);
+        for (aws, finding) in untried::findings(self.config, self.contexts, calls, seen).await {
+            self.add(self.places.context(aws.as_str()), finding);
+        }
     }
 
     /// What ECS is asked only after the answer of an UpdateService was lost. That it is denied shows now, and not then.
@@ -360,7 +400,7 @@ impl Inspection<'_> {
             self.add(self.places.repository(repository.aws.as_str(), repository.name.as_str()), finding);
         }
         for (repository, _) in observation.snapshot.images.iter().filter(|(_, answers)| answers.no_repository) {
-            let finding = unknown_repository(repository, "create it, or correct its name or its `aws`");
+            let finding = names::unknown_repository(repository, "create it, or correct its name or its `aws`");
             let is_known = self
                 .found
                 .iter()
@@ -404,66 +444,8 @@ impl Inspection<'_> {
         let Some(context) = self.contexts.get(&key.aws) else {
             return Finding::new(Severity::Error, "unknown_service", subject, "its AWS context is not there", "add it");
         };
-        missing(context, key, subject).await
+        names::missing(context, key, subject).await
     }
-}
-
-async fn missing(context: &AwsContext, key: &ServiceKey, subject: String) -> Finding {
-    let remedy = |wanted: &str, names: &[String]| {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        nearest(wanted, &names).unwrap_or_else(|| "correct the name, the Region or the account".to_owned())
-    };
-    // A wrong name is reported to callers who may not list the clusters, too.
-    let asked = context.ecs.describe_services(&key.cluster, std::slice::from_ref(&key.service)).await;
-    let names = match context.inventory.clusters().await {
-        Err(_) if asked.is_err_and(|error| error.code == CLUSTER_NOT_FOUND) => Ok(Vec::new()),
-        other => other,
-    };
-    match names {
-        Ok(names) if !names.iter().any(|name| name == key.cluster.as_str()) => {
-            let message = format!("there is no cluster {}", key.cluster);
-            return Finding::new(
-                Severity::Error,
-                "unknown_cluster",
-                subject,
-                message,
-                remedy(key.cluster.as_str(), &names),
-            );
-        }
-        _ => {}
-    }
-    let message = format!("there is no service {} in the cluster {}, or it is being deleted", key.service, key.cluster);
-    let remedy = match context.inventory.services(&key.cluster).await {
-        Ok(names) => remedy(key.service.as_str(), &names),
-        Err(error) => error.remedy().map_or_else(
-            || "correct the name".to_owned(),
-            |remedy| format!("correct the name; to be told the nearest one, {remedy}"),
-        ),
-    };
-    Finding::new(Severity::Error, "unknown_service", subject, message, remedy)
-}
-
-fn unknown_repository(key: &RepositoryKey, remedy: impl Into<String>) -> Finding {
-    let message = "there is no such repository in this account and Region";
-    Finding::new(Severity::Error, "unknown_repository", format!("repository {}", key.name), message, remedy)
-}
-
-fn of_repository(key: &RepositoryKey, services: &[ServiceRule], there: &[RepositoryView]) -> Option<Finding> {
-    let subject = format!("repository {}", key.name);
-    let Some(repository) = there.iter().find(|one| one.name == key.name.as_str()) else {
-        let names: Vec<&str> = there.iter().map(|one| one.name.as_str()).collect();
-        let remedy = nearest(key.name.as_str(), &names).unwrap_or_else(|| "create it".to_owned());
-        return Some(unknown_repository(key, remedy));
-    };
-    let literal = services.iter().find_map(|service| service.policy.literals())?;
-    if !literal.iter().all(|tag| repository.fixes(tag)) {
-        return None;
-    }
-    let tags: Vec<&str> = literal.iter().map(|tag| tag.as_str()).collect();
-    let message =
-        format!("its tags are immutable, and the policy admits only {}: each can be pushed once", tags.join(", "));
-    let remedy = "make the tags mutable, or give each push a tag of its own and a policy that admits it";
-    Some(Finding::new(Severity::Warning, "immutable_tags", subject, message, remedy))
 }
 
 /// A call that failed.

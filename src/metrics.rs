@@ -406,6 +406,13 @@ impl Metrics {
         self.families.aws_request_duration_seconds.with([api, operation, outcome]).observe(took.as_secs_f64());
     }
 
+    /// The calls so far, as `api:operation`, whatever came of them.
+    #[must_use]
+    pub fn calls_made(&self) -> BTreeSet<String> {
+        let series = self.families.aws_requests_total.series();
+        series.iter().map(|labels| format!("{}:{}", labels["api"], labels["operation"])).collect()
+    }
+
     /// Makes the series of the receivers appear.
     pub fn expect_receivers<'a>(&self, names: impl Iterator<Item = &'a str>) {
         for name in names {

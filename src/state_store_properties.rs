@@ -111,7 +111,11 @@ fn phase() -> BoxedStrategy<Phase> {
         progressed_at,
         monitored,
     };
-    let rolled = time().prop_map(|since| Rolled { deployment: DeploymentId::parse("ecs-svc/1234").unwrap(), since });
+    let rolled = (time(), prop::option::of(0..99)).prop_map(|(since, desired)| Rolled {
+        deployment: DeploymentId::parse("ecs-svc/1234").unwrap(),
+        since,
+        desired,
+    });
     let task = (1..99u64, prop::option::of(rolled), task_run()).prop_map(|(revision, rolled, run)| Phase::Task {
         revision: arn(revision),
         rolled,

@@ -15,7 +15,7 @@ use crate::domain::schedule::{self, ScheduleName, Target};
 use crate::domain::settings::{Base, ServiceRule};
 use crate::domain::state::State;
 use crate::domain::task_definition::TaskDefinition;
-use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
+use crate::domain::types::{ContextName, EcsName, Principal, RepositoryName, ServiceKey};
 use crate::domain::view::{Management, ServiceView};
 use crate::metrics::Metrics;
 
@@ -91,18 +91,50 @@ pub async fn look(
         return Err(asking("the tags of services")(error));
     }
     let config = &*config.with_discovered(&state);
+    let keys: BTreeSet<ServiceKey> =
+        config.services().map(|(_, rule)| &rule.key).filter(|key| &key.aws == name).cloned().collect();
+    let seen = Seen { services: running(config, context.ecs.as_ref(), &keys).await?, definitions: BTreeMap::new() };
+    of_seen(config, name, context, principal, seen).await
+}
+
+/// What was seen of a context beforehand, and so is not asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// The services that are there.
+    pub services: BTreeMap<ServiceKey, ServiceView>,
+    /// Task definitions, by what DescribeTaskDefinition was asked for.
+    pub definitions: BTreeMap<String, TaskDefinition>,
+}
+
+/// The usage of a context whose services were looked at. What it lacks is asked for.
+///
+/// # Errors
+/// AWS cannot be asked.
+pub async fn of_seen(
+    config: &Config,
+    name: &ContextName,
+    context: &AwsContext,
+    principal: Principal,
+    seen: Seen,
+) -> Result<Usage, UsageError> {
     let mut usage = of_the_configuration(config, name, Usage::none(principal, context.region.clone()));
+    for (key, view) in &seen.services {
+        note_features(&mut usage, key, view);
+    }
     let rules: Vec<&ServiceRule> =
         config.services().map(|(_, rule)| rule).filter(|rule| &rule.key.aws == name).collect();
     let latest: BTreeSet<&ServiceKey> =
         rules.iter().filter(|rule| rule.deploy.base == Base::Latest).map(|rule| &rule.key).collect();
-    let keys: BTreeSet<ServiceKey> = rules.iter().map(|rule| rule.key.clone()).collect();
-    let running = running(config, context.ecs.as_ref(), &keys, &mut usage).await?;
+    let running: BTreeMap<ServiceKey, String> =
+        seen.services.iter().map(|(key, view)| (key.clone(), view.task_definition.as_str().to_owned())).collect();
     let of_rules = note_schedules(config, name, context.schedules.as_ref(), &mut usage).await?;
     let of_latest = running.iter().filter(|(key, _)| latest.contains(key)).map(|(_, which)| family_of(which));
     let of_tasks = note_tasks(&mut usage, &rules, &running);
     let wanted: BTreeSet<String> = running.values().cloned().chain(of_latest).chain(of_tasks).collect();
-    let definitions = definitions(context.ecs.as_ref(), wanted).await?;
+    let mut definitions = seen.definitions;
+    definitions.retain(|which, _| wanted.contains(which));
+    let lacking = wanted.into_iter().filter(|which| !definitions.contains_key(which)).collect();
+    definitions.extend(self::definitions(context.ecs.as_ref(), lacking).await?);
     for definition in definitions.values() {
         add(&mut usage, definition);
     }
@@ -145,8 +177,9 @@ fn family_of(arn: &str) -> String {
     short.rsplit_once(':').map_or(short, |(family, _)| family).to_owned()
 }
 
-/// What the file alone says.
-fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usage {
+/// What the file alone says of it, with an account and a Region.
+#[must_use]
+pub fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) -> Usage {
     let is_here = |other: &ContextName| other == name;
     let topics = config.notify.iter().filter_map(|one| match &one.receiver {
         Receiver::Topic { arn, aws } => is_here(aws).then(|| arn.clone()),
@@ -199,13 +232,12 @@ fn assumed_with(config: &Config, own: &AwsSettings) -> BTreeSet<String> {
     others.filter_map(|other| other.role_arn.clone()).collect()
 }
 
-/// The revision that each service runs.
+/// Each service as it is.
 async fn running(
     config: &Config,
     ecs: &dyn Ecs,
     keys: &BTreeSet<ServiceKey>,
-    usage: &mut Usage,
-) -> Result<BTreeMap<ServiceKey, String>, UsageError> {
+) -> Result<BTreeMap<ServiceKey, ServiceView>, UsageError> {
     let mut clusters: BTreeMap<&EcsName, Vec<&ServiceKey>> = BTreeMap::new();
     for key in keys {
         clusters.entry(&key.cluster).or_default().push(key);
@@ -220,22 +252,19 @@ async fn running(
         read.map(|found| (part.clone(), found)).map_err(|error| asking(about())(error))
     })
     .await?;
-    let mut revisions = BTreeMap::new();
+    let mut views = BTreeMap::new();
     for (part, mut found) in answers {
         for key in part {
             let unknown = |why: String| UsageError::Unknown { service: config.name_of(key), why };
             match found.remove(&key.service) {
-                Some(Ok(view)) => {
-                    note_features(usage, key, &view);
-                    revisions.insert(key.clone(), view.task_definition.as_str().to_owned())
-                }
+                Some(Ok(view)) => views.insert(key.clone(), view),
                 Some(Err(why)) => return Err(unknown(why.to_string())),
                 None if key.schedule().is_some() => return Err(unknown(key.absence().to_owned())),
                 None => return Err(unknown(format!("there is no such service in the cluster {}", key.cluster))),
             };
         }
     }
-    Ok(revisions)
+    Ok(views)
 }
 
 /// The schedules and rules, and the roles that they are carried out with. Gives what the targets of each rule run.
@@ -306,7 +335,7 @@ fn add(usage: &mut Usage, definition: &TaskDefinition) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::types::{AccountId, Partition, Principal, Region};
+    use crate::domain::types::{AccountId, Partition, Region};
 
     fn usage_of(text: &str, name: &str) -> Usage {
         let config = Config::parse("test", text).unwrap();

@@ -3,7 +3,7 @@
 #
 # MiniStack knows the actions and resources of few requests. So a request of the program under test, told by the name
 # that it puts into its user agent, is judged here by the policies of the program's part that sends it, told by its
-# execution environment: the files "PART.policy". What was refused is written into the file "denied".
+# execution environment: the files "PART.policy" and "PART.ACCOUNT.policy". What was refused is written into the file "denied".
 #
 # Without a Docker engine a task of MiniStack runs for ever, and it knows no client tokens. So a task that
 # the program under test starts exits here after a second: with the code N if its command is "exit N", never
@@ -12,15 +12,12 @@ import json
 import os
 import sys
 import threading
-import urllib.parse
 
 import ministack.app
 from ministack.core.responses import request_scope
 from ministack.services import ecr, ecs
 
 CALLER = "app/ecs-deployd"
-# The part that sends what names none.
-DAEMON = "daemon"
 # What a person does is no call of the program under test: it is recorded as those of the Client are.
 PERSON, OF_OTHERS = "person", b"local-aws"
 
@@ -29,49 +26,6 @@ def leave_with_the_parent():
     while os.read(0, 4096):
         pass
     os._exit(0)
-
-
-def actions(headers, scope, body):
-    """The IAM actions that a request needs."""
-    # Credential=KEY/DATE/REGION/SERVICE/aws4_request
-    service = headers.get("authorization", "").split("/aws4_request")[0].rsplit("/", 1)[-1]
-    form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    if "x-amz-target" in headers:
-        operation = headers["x-amz-target"].rsplit(".", 1)[-1]
-    elif form:
-        operation = urllib.parse.parse_qs(body.decode()).get("Action", ["?"])[0]
-    elif service == "scheduler":
-        operation = {"GET": "GetSchedule", "PUT": "UpdateSchedule"}.get(scope["method"], scope["method"])
-    else:
-        operation = f"{scope['method']} {scope['path']}"
-    if operation == "TransactWriteItems":
-        # There is no action of that name: each part of the transaction needs its own.
-        named = {"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem"}
-        parts = {part for item in json.loads(body)["TransactItems"] for part in item}
-        return [f"{service}:{named.get(part, part)}" for part in sorted(parts)]
-    # A batch needs the permission for what it has a batch of.
-    if service == "sqs":
-        operation = operation.removesuffix("Batch")
-    # The name by which the API signs, and that of its actions.
-    needed = [f"{'tag' if service == 'tagging' else service}:{operation}"]
-    if operation == "RegisterTaskDefinition":
-        definition = json.loads(body)
-        if definition.get("taskRoleArn") or definition.get("executionRoleArn"):
-            needed.append("iam:PassRole")
-        if definition.get("tags"):
-            needed.append("ecs:TagResource")
-    if operation == "RunTask" and json.loads(body).get("tags"):
-        needed.append("ecs:TagResource")
-    # ECR asks Inspector in the name of who asks it (Amazon ECR User Guide, "IAM permissions required for enhanced scanning").
-    if operation == "DescribeImageScanFindings" and is_enhanced(json.loads(body)):
-        needed += ["inspector2:ListFindings", "inspector2:ListCoverage"]
-    return needed
-
-
-def part_of(agent):
-    """The part of the program that sends a request."""
-    named = [word.removeprefix("exec-env/") for word in agent.split() if word.startswith("exec-env/")]
-    return named[0] if named else DAEMON
 
 
 def refusal(headers, action, resource):
@@ -89,6 +43,12 @@ def refusal(headers, action, resource):
 
 # What was answered to RunTask, with the request, by client token.
 STARTED = {}
+
+
+def definition_of(named, account, region):
+    """The task definition of that ARN, or the latest of that family."""
+    with request_scope(account, region):
+        return ecs._task_defs.get(ecs._resolve_td_key(named)) or {}
 
 
 def end_task(account, region, arn, code):
@@ -149,7 +109,7 @@ def enforcing(app):
         while not messages or messages[-1].get("more_body"):
             messages.append(await receive())
             body += messages[-1].get("body", b"")
-        refused = denied(part_of(agent), actions(headers, scope, body), headers, body)
+        refused = denied(headers, scope["method"], scope["path"], scope["query_string"].decode(), body)
         if refused is None:
 
             async def again():
@@ -163,7 +123,7 @@ def enforcing(app):
                     return await reply(send, answer[0], "application/x-amz-json-1.1", json.dumps(answer[1]))
             return await app(scope, again, send)
         with open("denied", "a") as file:
-            file.write(f"{refused[0]} on {refused[1]} by {part_of(agent)}\n")
+            file.write(of_refusal(refused, headers))
         await reply(send, *refusal(headers, *refused))
 
     return enforced

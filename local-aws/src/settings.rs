@@ -1,6 +1,7 @@
 //! What `ecs-deployd` is answered beside what MiniStack itself says: by its policies, and about scans and signatures of images.
 
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,16 +50,27 @@ impl Settings {
         &self.endpoint
     }
 
-    /// Gives a part the policies that it has from now on, in place of those that it had. One that never got any may do everything, as may
-    /// whatever is not `ecs-deployd`.
+    /// Gives a part the policies that it has from now on in every account, in place of those that it had. One that never got any may do
+    /// everything, as may whatever is not `ecs-deployd`.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn attach(&self, part: Part, policies: &[Value]) -> io::Result<()> {
-        let statements: Vec<&Value> =
-            policies.iter().filter_map(|policy| policy["Statement"].as_array()).flatten().collect();
-        let name = format!("{}.policy", part.execution_environment());
-        self.write(&name, &json!({"Version": "2012-10-17", "Statement": statements}))
+        self.write(&of_all(part), &together(policies))?;
+        self.forget(part, |_| true)
+    }
+
+    /// Gives a part policies by the account (12 digits) whose credentials it makes a call with, in place of those that it had. Elsewhere
+    /// nothing is allowed.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn attach_by_account(&self, part: Part, policies: &BTreeMap<String, Vec<Value>>) -> io::Result<()> {
+        for (account, policies) in policies {
+            self.write(&of_one(part, account), &together(policies))?;
+        }
+        self.write(&of_all(part), &together(&[]))?;
+        self.forget(part, |name| !policies.keys().any(|account| of_one(part, account) == name))
     }
 
     /// Has a part refused whatever needs an action that is not among these, such as `ecs:UpdateService`.
@@ -94,10 +106,39 @@ impl Settings {
         self.write("signatures", by_digest)
     }
 
+    /// Removes policies of single accounts.
+    fn forget(&self, part: Part, is_old: impl Fn(&str) -> bool) -> io::Result<()> {
+        let (first, all) = (format!("{}.", part.execution_environment()), of_all(part));
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name != all && name.starts_with(&first) && name.ends_with(POLICY) && is_old(&name) {
+                fs::remove_file(self.folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A file is read at each request, so it is never there in part.
     fn write(&self, name: &str, value: &Value) -> io::Result<()> {
         let new = self.folder.join(format!("{name}.new"));
         fs::write(&new, value.to_string())?;
         fs::rename(&new, self.folder.join(name))
     }
+}
+
+/// How the names of files with policies end.
+const POLICY: &str = ".policy";
+
+fn of_all(part: Part) -> String {
+    format!("{}{POLICY}", part.execution_environment())
+}
+
+fn of_one(part: Part, account: &str) -> String {
+    format!("{}.{account}{POLICY}", part.execution_environment())
+}
+
+fn together(policies: &[Value]) -> Value {
+    let statements: Vec<&Value> =
+        policies.iter().filter_map(|policy| policy["Statement"].as_array()).flatten().collect();
+    json!({"Version": "2012-10-17", "Statement": statements})
 }

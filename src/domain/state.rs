@@ -434,6 +434,9 @@ pub struct Rolled {
     pub deployment: DeploymentId,
     /// When UpdateService was answered, or the deployment was found.
     pub since: Timestamp,
+    /// The tasks that were wanted when ECS had completed it, where it is watched further once it is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<i32>,
 }
 
 impl Phase {

@@ -1,14 +1,15 @@
-//! A rollout stays under watch after ECS has completed it, for as long as `monitor` says.
+//! A rollout stays under watch after ECS has completed it and its tasks have verified it, for as long as `monitor` says.
 
 use std::time::Duration;
 
 use super::event::ServiceEvent;
 use super::now::{Moment, Now};
 use super::service::Handler;
-use super::workflow::{Ending, Workflow};
+use super::workflow::{Ending, Watch, Workflow};
 use crate::domain::monitor::{Monitor, Monitored};
 use crate::domain::rollout;
-use crate::domain::state::OutcomeKind;
+use crate::domain::state::{Intent, OutcomeKind, Rolled};
+use crate::domain::types::TaskDefinitionArn;
 use crate::domain::view::ServiceView;
 
 /// The watch over a rollout that ECS has completed, as this process sees it.
@@ -51,23 +52,41 @@ impl Handler<'_> {
         matches!(&self.service.workflow, Workflow::Rolling { watch, .. } if watch.monitoring.is_some())
     }
 
-    /// ECS has completed the rollout under way: it is watched further, if it is to be.
-    pub(super) fn completed_by_ecs(&mut self, asked_at: Moment) {
-        let monitor = self.rules.settings(self.key).monitor;
-        let now = self.now;
-        let Workflow::Rolling { intent, watch, .. } = &mut self.service.workflow else { return };
+    /// How many tasks of the rollout under way are watched once ECS has completed it; `None` if it is not watched further.
+    pub(super) fn to_be_monitored(&self) -> Option<i32> {
+        let Workflow::Rolling { intent, watch, .. } = &self.service.workflow else { return None };
+        let is_wanted = intent.is_forward() && !self.rules.settings(self.key).monitor.is_zero();
         // Without tasks there is nothing to watch.
-        let tasks = watch.counts.map(|counts| counts.desired).filter(|desired| *desired > 0);
-        match tasks {
-            Some(desired) if intent.is_forward() && !monitor.is_zero() => {
-                watch.ending = Ending::NotYet;
-                watch.monitoring = Some(Monitoring::new(desired, asked_at, now));
-                self.keep_progress();
-                self.end_waiting();
-                self.emit(ServiceEvent::MonitoringBegun(monitor));
-            }
-            Some(_) | None => self.completed_but_for_tasks(),
-        }
+        watch.counts.map(|counts| counts.desired).filter(|desired| is_wanted && *desired > 0)
+    }
+
+    /// The rollout under way is watched further, if it is to be.
+    pub(super) fn watch_further(&mut self, asked_at: Moment) {
+        let Some(desired) = self.to_be_monitored() else { return self.completed() };
+        let now = self.now;
+        let Workflow::Rolling { watch, .. } = &mut self.service.workflow else { return };
+        watch.ending = Ending::NotYet;
+        watch.monitoring = Some(Monitoring::new(desired, asked_at, now));
+        self.keep_progress();
+        self.end_waiting();
+        self.monitoring_begun();
+    }
+
+    /// Its tasks have verified the rollout, which is watched further from here on.
+    pub(super) fn watch_verified(&mut self, intent: Box<Intent>, revision: TaskDefinitionArn, rolled: Rolled) {
+        let Some(desired) = rolled.desired.filter(|_| !self.rules.settings(self.key).monitor.is_zero()) else {
+            return self.completed();
+        };
+        let monitoring = Some(Monitoring::new(desired, self.now.moment, self.now));
+        let watch = Box::new(Watch { monitoring, ..Watch::new(self.now) });
+        let Rolled { deployment, since, .. } = rolled;
+        self.enter(Workflow::Rolling { intent, revision, deployment, since, watch });
+        self.monitoring_begun();
+    }
+
+    fn monitoring_begun(&mut self) {
+        let monitor = self.rules.settings(self.key).monitor;
+        self.emit(ServiceEvent::MonitoringBegun(monitor));
     }
 
     /// A look at the rollout after ECS has completed it, if it is watched further.
@@ -90,7 +109,7 @@ impl Handler<'_> {
             let events = rollout::last_events(service, &rollout);
             self.diagnose(OutcomeKind::Failed, format!("{after} after ECS had completed it {why}{events}"));
         } else if watched >= time {
-            self.completed_but_for_tasks();
+            self.completed();
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::effect::{Read, RolloutId, Write};
 use super::event::{EndedTask, ServiceEvent};
+use super::now::Moment;
 use super::service::{Call, Handler};
 use super::tasking::{Seen, Step, TaskCall, Tasking};
 use super::workflow::{Turn, Workflow};
@@ -39,20 +40,21 @@ impl Handler<'_> {
         }
     }
 
-    /// The rollout is complete, but for its tasks.
-    pub(super) fn completed_but_for_tasks(&mut self) {
+    /// ECS has completed the rollout under way: its tasks verify it, and then it is watched further, if it is to be.
+    pub(super) fn completed_by_ecs(&mut self, asked_at: Moment) {
+        let desired = self.to_be_monitored();
         let Workflow::Rolling { intent, revision, deployment, since, watch } = &self.service.workflow else { return };
         // A service without tasks cannot be tried.
         let has_tasks = watch.counts.is_none_or(|counts| counts.desired > 0);
         let tasks = if has_tasks { self.tasks_of(intent, |rule| &rule.verify, |_, _| true) } else { Vec::new() };
         match Tasking::new(TaskKind::Verify, 1, tasks) {
             Some(tasking) => {
-                let rolled = Some(Rolled { deployment: deployment.clone(), since: *since });
+                let rolled = Some(Rolled { deployment: deployment.clone(), since: *since, desired });
                 let (intent, revision) = (intent.clone(), revision.clone());
                 self.end_waiting();
                 self.enter(Workflow::Tasking { intent, revision, rolled, tasking: Box::new(tasking) });
             }
-            None => self.completed(),
+            None => self.watch_further(asked_at),
         }
     }
 
@@ -363,9 +365,10 @@ impl Handler<'_> {
         if let Some(next) = Tasking::new(tasking.kind, tasking.number + 1, tasking.next) {
             return self.enter(Workflow::Tasking { intent, revision, rolled, tasking: Box::new(next) });
         }
-        match tasking.kind {
-            TaskKind::Before => self.prepared(intent, revision),
-            TaskKind::Verify => self.completed(),
+        match (tasking.kind, rolled) {
+            (TaskKind::Before, _) => self.prepared(intent, revision),
+            (TaskKind::Verify, Some(rolled)) => self.watch_verified(intent, revision, rolled),
+            (TaskKind::Verify, None) => self.completed(),
         }
     }
 

@@ -26,6 +26,8 @@ use crate::domain::waiting::Hook;
 ///       start, lost    |     v                      |    v
 ///       answer:      Verifying{Intended}         Verifying{Registered}
 /// ```
+///
+/// Tasks that have verified a rollout lead back to `Rolling`, where it is watched further for as long as `monitor` says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) enum Workflow {
     /// Nothing is under way.

@@ -31,7 +31,7 @@ use crate::status::{
 };
 
 /// States enough that each optional member is there in one of them. They are the same in each run.
-const STATES: usize = 60;
+const STATES: usize = 120;
 
 pub(super) fn all() -> [(&'static Document, Vec<Value>); 5] {
     let status = status();

@@ -13,7 +13,7 @@ const OTHER_ACCOUNT: &str = "222222222222";
 const OTHER_REGION: &str = "us-east-1";
 
 /// A service of the other account that runs the scene's image.
-fn service_elsewhere(scene: &Scene, cluster: &str, service: &str) -> Client {
+pub fn service_elsewhere(scene: &Scene, cluster: &str, service: &str) -> Client {
     let there = scene.aws.client(OTHER_ACCOUNT, OTHER_REGION);
     there.create_cluster(cluster).unwrap();
     let definition = json!({

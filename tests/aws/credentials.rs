@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::daemon::{Home, wait_for};
 use crate::fake::Fake;
 
@@ -11,7 +13,7 @@ const SERVICE: &str = "[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[
 
 /// A configuration whose credentials come from a program.
 fn with_program(fake: &Fake, program: &str) -> Home {
-    let home = Home::new(&format!(
+    let home = fake.home(&format!(
         "[aws.default]\nprofile = \"ops\"\nregion = \"eu-west-1\"\nendpoint_url = \"{}\"\n[poll]\ninterval = \"1s\"\n{SERVICE}",
         fake.endpoint()
     ));
@@ -90,7 +92,7 @@ fn a_credential_process_that_fails_is_reported_on_one_line() {
 #[test]
 fn a_web_identity_is_taken_to_sts_at_the_address_of_the_context() {
     let fake = Fake::start();
-    let home = Home::new(&format!(
+    let home = fake.home(&format!(
         "[aws.default]\nregion = \"eu-west-1\"\nendpoint_url = \"{}\"\n[poll]\ninterval = \"1s\"\n{SERVICE}",
         fake.endpoint()
     ));
@@ -120,6 +122,10 @@ fn the_role_of_a_profile_is_assumed_at_the_address_of_the_context() {
     let profiles = fs::read_to_string(home.path(".aws/config")).unwrap().replace("[profile ops]", "[profile base]");
     let role = "[profile ops]\nsource_profile = base\nrole_arn = arn:aws:iam::111111111111:role/deployd\n";
     fs::write(home.path(".aws/config"), profiles + role).unwrap();
+    // `iam` prints the policy of the role. Whether it may be assumed is a matter of the credentials that the profile names.
+    let arn = "arn:aws:iam::111111111111:role/deployd";
+    let assumes = json!({"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": arn}]});
+    fake.print_beside(&home, &fs::read_to_string(home.path("config.toml")).unwrap(), &[assumes]);
     let daemon = home.start_with(&["run"], |command| bare(command));
     daemon.wait_until_ready();
     assert!(fake.asked("Action=AssumeRole").iter().all(|(head, _)| head.contains("Credential=AKIABASE/")));
@@ -149,10 +155,9 @@ fn the_region_of_the_instance_is_awaited() {
     let (metadata, http) = (free(), free());
     let fake = Fake::start();
     let home = Home::new("");
-    home.configure_at(
-        &format!("[aws.default]\nendpoint_url = \"{}\"\n[poll]\ninterval = \"1s\"\n{SERVICE}", fake.endpoint()),
-        &http,
-    );
+    let config = format!("[aws.default]\nendpoint_url = \"{}\"\n[poll]\ninterval = \"1s\"\n{SERVICE}", fake.endpoint());
+    home.configure_at(&config, &http);
+    fake.print(&home, &config);
     let of_instance = |command: &mut Command| {
         command.env_remove("AWS_REGION").env_remove("AWS_EC2_METADATA_DISABLED");
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{metadata}/"));

@@ -1,13 +1,11 @@
 //! Nothing in a task definition is lost on its way through the SDK: every member that the service's model knows, and invented ones.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::daemon::Home;
+use crate::fake::Fake;
 
 /// `botocore` 1.43 knew these; see `generate.py` beside it.
 const DESCRIBED: &str = include_str!("../data/task_definition/described.json");
@@ -26,35 +24,11 @@ const SET_BY_AWS: [&str; 9] = [
 ];
 
 /// An ECS with one service, which answers as it is told to and keeps what is registered.
-fn serve(registered: &Arc<Mutex<Option<Value>>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+fn serve(registered: &Arc<Mutex<Option<Value>>>) -> Fake {
     let registered = Arc::clone(registered);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let registered = Arc::clone(&registered);
-            std::thread::spawn(move || answer(&stream, &registered));
-        }
-    });
-    format!("http://{address}")
-}
-
-fn answer(mut stream: &TcpStream, registered: &Mutex<Option<Value>>) {
-    let mut reader = BufReader::new(stream);
-    let (mut length, mut target) = (0, String::new());
-    for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.trim().parse().unwrap(),
-            "x-amz-target" => target = value.rsplit('.').next().unwrap().trim().to_owned(),
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let text = answer_of(&target, serde_json::from_slice(&body).unwrap_or_default(), registered).to_string();
-    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length:";
-    let _ = stream.write_all(format!("{head} {}\r\n\r\n{text}", text.len()).as_bytes());
+    Fake::answering(move |operation, request| {
+        (!operation.is_empty()).then(|| answer_of(operation, request.clone(), &registered))
+    })
 }
 
 fn answer_of(operation: &str, body: Value, registered: &Mutex<Option<Value>>) -> Value {
@@ -106,10 +80,11 @@ fn leaves(value: &Value, place: String, found: &mut BTreeMap<String, String>) {
 #[test]
 fn every_member_that_the_model_knows_and_invented_ones_are_registered_as_they_were_described() {
     let registered = Arc::default();
-    let endpoint = serve(&registered);
-    let home = Home::new(&format!(
-        "[aws.default]\nregion = \"eu-west-1\"\nendpoint_url = \"{endpoint}\"\n[deploy]\nobserve_interval = \"1s\"\n[[repository]]\n\
-         name = \"hello\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"whole\"\n"
+    let fake = serve(&registered);
+    let home = fake.home(&format!(
+        "[aws.default]\nregion = \"eu-west-1\"\nendpoint_url = \"{}\"\n[deploy]\nobserve_interval = \"1s\"\n[[repository]]\n\
+         name = \"hello\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"whole\"\n",
+        fake.endpoint()
     ));
     let text = std::fs::read_to_string(home.path("config.toml")).unwrap();
     std::fs::write(home.path("config.toml"), text.replace("[state]\n", "[state]\nwhen_missing = \"reconcile\"\n"))

@@ -25,6 +25,7 @@ mod infrastructure;
 mod initial;
 mod permissions;
 mod policy;
+mod printed;
 mod queue;
 mod scans;
 mod scene;

@@ -16,7 +16,7 @@ const TABLE: &str = "ecs-deployd-test";
 const LEASE: Duration = Duration::from_secs(5);
 const COMPLETED: &str = r#"ecs_deployd_deployments_total{cluster="web",outcome="completed",service="hello-0"}"#;
 
-fn create_table(scene: &Scene, name: &str, keys: &[(&str, &str)]) {
+pub fn create_table(scene: &Scene, name: &str, keys: &[(&str, &str)]) {
     let kinds = ["HASH", "RANGE"];
     let schema: Vec<Value> =
         keys.iter().zip(kinds).map(|((key, _), kind)| json!({"AttributeName": key, "KeyType": kind})).collect();

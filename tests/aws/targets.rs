@@ -79,7 +79,7 @@ fn a_service_that_is_listed_otherwise_than_its_tag_says_is_an_error_at_the_start
 }
 
 /// A schedule that runs tasks of a revision, or something else.
-fn create_schedule(scene: &Scene, name: &str, runs: &Value) {
+pub fn create_schedule(scene: &Scene, name: &str, runs: &Value) {
     let cluster = format!("arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/web");
     let role = format!("arn:aws:iam::{ACCOUNT}:role/schedules");
     let schedule = json!({
@@ -87,6 +87,16 @@ fn create_schedule(scene: &Scene, name: &str, runs: &Value) {
         "Target": {"Arn": cluster, "RoleArn": role, "EcsParameters": {"TaskDefinitionArn": runs}},
     });
     scene.client.rest("scheduler", "POST", &format!("/schedules/{name}"), &schedule).unwrap();
+}
+
+/// A rule that runs tasks of a revision.
+pub fn create_rule(scene: &Scene, name: &str, runs: &Value) {
+    let cluster = format!("arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/web");
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/rules");
+    let rule = json!({"Name": name, "ScheduleExpression": "rate(1 hour)", "State": "DISABLED"});
+    scene.client.call(EVENTS, "PutRule", &rule).unwrap();
+    let target = json!({"Id": "task", "Arn": cluster, "RoleArn": role, "EcsParameters": {"TaskDefinitionArn": runs}});
+    scene.client.call(EVENTS, "PutTargets", &json!({"Rule": name, "Targets": [target]})).unwrap();
 }
 
 fn follows(scene: &Scene, names: &[&str]) -> String {

@@ -4,7 +4,7 @@ use crate::daemon::{Daemon, Home, wait_for};
 use crate::fake::Fake;
 
 fn home(fake: &Fake) -> Home {
-    Home::new(&format!(
+    fake.home(&format!(
         "[aws.default]\nregion = \"eu-west-1\"\nendpoint_url = \"{}\"\nmax_lookups_per_second = 2\n[poll]\ninterval = \"1s\"\noverlap = \"1m\"\n\
          [[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n",
         fake.endpoint()

@@ -186,9 +186,15 @@ async fn operators_hold_release_deploy_and_go_back() {
     order(OperatorCommand::Deploy).await.unwrap();
     pass(60).await;
     assert_eq!(image_named(&scene.world, &named(&scene.world)), v1);
+    assert_eq!(counted(&scene, "nightly", "updated"), 1.0, "what runs already is not written again");
     order(OperatorCommand::Rollback { to: None }).await.unwrap();
     pass(60).await;
     assert_ne!(image_named(&scene.world, &named(&scene.world)), v1);
+    assert_eq!(counted(&scene, "nightly", "updated"), 1.0, "a way back is not counted");
+    order(OperatorCommand::Release).await.unwrap();
+    pass(60).await;
+    assert_eq!(image_named(&scene.world, &named(&scene.world)), v1);
+    assert_eq!(counted(&scene, "nightly", "updated"), 2.0, "an order counts like a push");
     let refused = scene.process().order("schedule/nightli", OperatorCommand::Deploy).await.unwrap_err();
     assert!(refused.to_string().contains("the nearest one is schedule/nightly"), "{refused}");
 }
@@ -252,6 +258,32 @@ async fn a_schedule_waits_at_its_gates_for_a_service_to_run_the_image_and_for_an
     pass(30).await;
     assert_eq!(image_named(&scene.world, &named(&scene.world)), v1);
     assert_eq!(counted(&scene, "nightly", "updated"), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_rejected_is_held_for_the_schedule_until_a_newer_push() {
+    let keys = "scheduler = \"nightly\"\napproval = \"required\"";
+    let scene = Scene::hello().configured(&followed(keys));
+    scene.world.set_schedule("default", "nightly", &schedule(&scene.is_set_to()));
+    let scene = scene.started().await;
+    let before = named(&scene.world);
+    scene.push("v1");
+    pass(60).await;
+    let reject = OperatorCommand::Reject { reason: Some("it is a Friday".to_owned()) };
+    let answer = scene.process().order("schedule/nightly", reject.clone()).await.unwrap();
+    assert!(answer.to_string().contains("it is a Friday"), "{answer}");
+    pass(120).await;
+    assert_eq!(named(&scene.world), before);
+    let one = scene.service().await;
+    assert!(one.waiting.is_none() && one.held.iter().any(|held| held.reason.contains("it is a Friday")), "{one:#?}");
+    assert_eq!(scene.metric("ecs_deployd_pushes_total{outcome=\"rejected\",repository=\"hello\"}"), 1.0);
+    let refused = scene.process().order("schedule/nightly", reject).await.unwrap_err();
+    assert!(refused.to_string().contains("waits for an approval"), "{refused}");
+    let v2 = scene.push("v2");
+    pass(60).await;
+    scene.process().order("schedule/nightly", OperatorCommand::Approve { image: None }).await.unwrap();
+    pass(30).await;
+    assert_eq!(image_named(&scene.world, &named(&scene.world)), v2);
 }
 
 #[tokio::test(start_paused = true)]

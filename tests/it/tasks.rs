@@ -145,3 +145,28 @@ async fn the_same_image_pushed_again_is_migrated_again() {
     }
     assert_eq!(scene.world.jobs().len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn services_that_share_a_repository_run_it_once_each_in_the_order_that_after_says() {
+    let migrates = |what: &str| MIGRATES.replace("migrate", what);
+    let scene = scene(&migrates("staging"));
+    let fixed = scene.revision_of_v0(&[]);
+    let comes_after = format!("after = [\"web/hello\"]\n{}", migrates("production"));
+    let scene = scene.running(&fixed).and_with("prod", &comes_after).started().await;
+    let v1 = scene.push("v1");
+    scene.until("the second task runs", 300, |scene| scene.world.jobs().len() == 2).await;
+    assert_eq!((scene.runs(), scene.ended("completed")), (Some(v1.clone()), 1.0), "the first service runs it");
+    assert_eq!(scene.runs_in("prod", "app"), Some(scene.v0.clone()));
+    pass(600).await;
+    assert_eq!(scene.runs_in("prod", "app"), Some(v1.clone()));
+    let ran: Vec<(String, Option<String>)> = scene
+        .world
+        .jobs()
+        .iter()
+        .map(|job| {
+            let command = &job.request["overrides"]["containerOverrides"][0]["command"][1];
+            (command.as_str().unwrap().to_owned(), job.digests["app"].clone())
+        })
+        .collect();
+    assert_eq!(ran, [("staging".to_owned(), Some(v1.clone())), ("production".to_owned(), Some(v1))]);
+}

@@ -4,6 +4,7 @@
 //! (Service Authorization Reference). The policy, the examples in `config/iam/` and the tests of both are made from it.
 
 mod document;
+mod grants;
 
 use std::collections::BTreeSet;
 
@@ -11,6 +12,7 @@ use super::queue_url::QueueUrl;
 use super::types::{EcsName, Principal, Region, RepositoryName};
 
 pub use document::Policy;
+pub use grants::{GRANTS, Grant, Trial, Untried, of_check, of_the_daemon, untried};
 
 /// What one context of a configuration is used for, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -393,140 +395,6 @@ impl Condition {
             }
         }
     }
-}
-
-/// One action, and what it is needed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
-    /// The statement that it stands in, by its `Sid`. Grants of one statement stand together, and agree in all but the action.
-    pub statement: &'static str,
-    /// The action as IAM writes it: `ecs:UpdateService`.
-    pub action: &'static str,
-    /// The use that needs it.
-    pub needed_for: Use,
-    /// What it is allowed on.
-    pub scope: Scope,
-    /// What narrows it further.
-    pub condition: Condition,
-}
-
-const fn grant(
-    statement: &'static str,
-    action: &'static str,
-    needed_for: Use,
-    scope: Scope,
-    condition: Condition,
-) -> Grant {
-    Grant { statement, action, needed_for, scope, condition }
-}
-
-/// Every permission that the program may need.
-pub const GRANTS: &[Grant] = &[
-    grant("ReadPushEvents", "cloudtrail:LookupEvents", Use::Events, Scope::Anything, Condition::Region),
-    grant("ReadTheQueue", "sqs:ReceiveMessage", Use::Queue, Scope::Queue, Condition::None),
-    grant("ReadTheQueue", "sqs:DeleteMessage", Use::Queue, Scope::Queue, Condition::None),
-    grant("ReadTheQueue", "sqs:ChangeMessageVisibility", Use::Queue, Scope::Queue, Condition::None),
-    grant("ResolveTags", "ecr:DescribeImages", Use::Images, Scope::Repositories, Condition::None),
-    grant("FindServicesByTag", "tag:GetResources", Use::Discovery, Scope::Anything, Condition::Region),
-    grant("ReadScans", "ecr:DescribeImageScanFindings", Use::Scans, Scope::ScannedRepositories, Condition::None),
-    grant(
-        "ReadScans",
-        "ecr:BatchGetRepositoryScanningConfiguration",
-        Use::Scans,
-        Scope::ScannedRepositories,
-        Condition::None,
-    ),
-    grant("ReadScans", "ecr:BatchGetImage", Use::Scans, Scope::ScannedRepositories, Condition::None),
-    grant("ReadFindingsOfInspector", "inspector2:ListFindings", Use::Scans, Scope::Anything, Condition::Region),
-    grant("ReadFindingsOfInspector", "inspector2:ListCoverage", Use::Scans, Scope::Anything, Condition::Region),
-    grant(
-        "ReadSignatures",
-        "ecr:DescribeImageSigningStatus",
-        Use::Signatures,
-        Scope::SignedRepositories,
-        Condition::None,
-    ),
-    grant("ReadAndRollServices", "ecs:DescribeServices", Use::Services, Scope::Services, Condition::None),
-    grant("ReadAndRollServices", "ecs:UpdateService", Use::Services, Scope::Services, Condition::None),
-    grant("ReadAndRollServices", "ecs:ListServiceDeployments", Use::Services, Scope::Services, Condition::None),
-    grant("ReadWhatWasTried", "ecs:DescribeServiceRevisions", Use::Services, Scope::ServiceRevisions, Condition::None),
-    grant(
-        "SeeAndStopDeployments",
-        "ecs:DescribeServiceDeployments",
-        Use::Services,
-        Scope::ServiceDeployments,
-        Condition::None,
-    ),
-    grant(
-        "SeeAndStopDeployments",
-        "ecs:StopServiceDeployment",
-        Use::Services,
-        Scope::ServiceDeployments,
-        Condition::None,
-    ),
-    grant(
-        "AnswerPauseHooks",
-        "ecs:ContinueServiceDeployment",
-        Use::PauseHooks,
-        Scope::PausedDeployments,
-        Condition::None,
-    ),
-    grant(
-        "RollExpressModeServices",
-        "ecs:UpdateExpressGatewayService",
-        Use::ExpressMode,
-        Scope::ExpressServices,
-        Condition::None,
-    ),
-    grant("FindRunningTasks", "ecs:ListTasks", Use::Services, Scope::Anything, Condition::Clusters),
-    grant("ReadRunningDigests", "ecs:DescribeTasks", Use::Services, Scope::Tasks, Condition::None),
-    grant("ReadRevisions", "ecs:DescribeTaskDefinition", Use::Revisions, Scope::Anything, Condition::Region),
-    grant("RegisterRevisions", "ecs:RegisterTaskDefinition", Use::Revisions, Scope::Families, Condition::None),
-    grant(
-        "CopyTagsOfRevisions",
-        "ecs:TagResource",
-        Use::RevisionTags,
-        Scope::TaggedFamilies,
-        Condition::WhileRegistering,
-    ),
-    grant("RunOneOffTasks", "ecs:RunTask", Use::OneOffTasks, Scope::TaskFamilies, Condition::TaskClusters),
-    grant("StopOneOffTasks", "ecs:StopTask", Use::OneOffTasks, Scope::OneOffTasks, Condition::None),
-    grant("TagOneOffTasks", "ecs:TagResource", Use::OneOffTasks, Scope::OneOffTasks, Condition::WhileStarting),
-    grant("PassRolesOfTasks", "iam:PassRole", Use::TaskRoles, Scope::TaskRoles, Condition::PassedToTasks),
-    grant("ReadAndWriteSchedules", "scheduler:GetSchedule", Use::Schedules, Scope::Schedules, Condition::None),
-    grant("ReadAndWriteSchedules", "scheduler:UpdateSchedule", Use::Schedules, Scope::Schedules, Condition::None),
-    grant("ReadAndWriteRules", "events:ListTargetsByRule", Use::Rules, Scope::Rules, Condition::None),
-    grant("ReadAndWriteRules", "events:PutTargets", Use::Rules, Scope::Rules, Condition::None),
-    grant(
-        "PassRolesOfSchedules",
-        "iam:PassRole",
-        Use::ScheduleRoles,
-        Scope::ScheduleRoles,
-        Condition::PassedToScheduler,
-    ),
-    grant("PassRolesOfRules", "iam:PassRole", Use::RuleRoles, Scope::RuleRoles, Condition::PassedToEvents),
-    grant("Notify", "sns:Publish", Use::Topics, Scope::Topics, Condition::None),
-    grant("KeepTheState", "dynamodb:DescribeTable", Use::Tables, Scope::Tables, Condition::None),
-    grant("KeepTheState", "dynamodb:GetItem", Use::Tables, Scope::Tables, Condition::None),
-    grant("KeepTheState", "dynamodb:Query", Use::Tables, Scope::Tables, Condition::None),
-    grant("KeepTheState", "dynamodb:PutItem", Use::Tables, Scope::Tables, Condition::None),
-    grant("KeepTheState", "dynamodb:DeleteItem", Use::Tables, Scope::Tables, Condition::None),
-    grant("KeepTheState", "dynamodb:ConditionCheckItem", Use::Tables, Scope::Tables, Condition::None),
-    grant("AssumeTheRolesOfOtherAccounts", "sts:AssumeRole", Use::OtherRoles, Scope::OtherRoles, Condition::None),
-    grant("TellTheNameThatMayBeMeant", "ecs:ListClusters", Use::Names, Scope::Anything, Condition::Region),
-    grant("TellTheNameThatMayBeMeant", "ecs:ListServices", Use::Names, Scope::Anything, Condition::Region),
-    grant("TellTheNameThatMayBeMeant", "ecr:DescribeRepositories", Use::Names, Scope::Anything, Condition::Region),
-    grant("SeeWhatExpiresImages", "ecr:GetLifecyclePolicy", Use::Names, Scope::Anything, Condition::Region),
-];
-
-/// What the daemon's role has to be allowed in a context.
-pub fn of_the_daemon(usage: &Usage) -> impl Iterator<Item = Grant> {
-    GRANTS.iter().copied().filter(|grant| grant.needed_for.is_made(usage))
-}
-
-/// What `check` asks beside that, to tell the name that may be meant.
-pub fn of_check() -> impl Iterator<Item = Grant> {
-    GRANTS.iter().copied().filter(|grant| grant.needed_for == Use::Names)
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use super::task_scene::{COMPLETED, MIGRATES, PREPARES, RUNS, STARTED, definition, seen, with};
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error, image_of};
 use crate::domain::aws_error::{AwsError, Fault};
+use crate::domain::rollout::Counts;
 use crate::domain::state::OperatorCommand;
 use crate::domain::task::{Started, TaskProgress, TaskView};
 use crate::domain::task_definition::TaskDefinition;
-use crate::domain::test_support::{arn, digest, repository_key};
+use crate::domain::test_support::{arn, digest, repository_key, service_key};
+use crate::domain::types::ServiceKey;
 use crate::domain::view::RolloutState;
 use crate::engine::{Input, Write};
 
@@ -412,4 +414,28 @@ fn a_task_of_another_family_gets_a_revision_with_the_image() {
         let lines = scene.prepared_as(|prepared| prepared.family = Some(family));
         assert_eq!(lines[0], format!("event: web/hello before task 1 not_started: {why}"));
     }
+}
+
+#[test]
+fn a_service_of_two_repositories_runs_what_both_have_in_common_once() {
+    let service = "[[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n";
+    let repository =
+        |name: &str| format!("[[repository]]\nname = \"{name}\"\ntags = [\"latest\"]\n{service}{MIGRATES}");
+    let mut scene = Scene::of(&(repository("hello") + &repository("side")));
+    let pages = vec![scene.pushed("hello", "latest", 'b'), scene.pushed("side", "latest", 'c')];
+    scene.page(pages);
+    scene.committed();
+    scene.observed("hello");
+    scene.all_committed();
+    scene.registered(2);
+    scene.all_committed();
+    scene.prepared();
+    scene.all_committed();
+    scene.started("task/t1");
+    scene.all_committed();
+    assert!(scene.stops(Some(0), "").contains(&"read: recheck web/hello".to_owned()), "there is no second one");
+    let key: ServiceKey = service_key("hello");
+    assert_eq!(scene.engine.state().services[&key].prepared.len(), 2);
+    assert_eq!(scene.engine.details().count(), 1);
+    assert_eq!(scene.engine.details().next().unwrap().1.counts, None::<Counts>);
 }

@@ -328,6 +328,11 @@ static ROLLED: Shape = Shape {
     members: &[
         ("deployment", Text, "The id of the deployment."),
         ("since", Time, "When UpdateService was answered, or the deployment was found."),
+        (
+            "desired",
+            Optional(&Integer),
+            "The tasks that were wanted then, where it is watched further once it is verified.",
+        ),
     ],
 };
 

@@ -26,9 +26,9 @@ impl Life {
         let preview = self.plan().await;
         let text = self.config();
         let config = std::sync::Arc::new(harness::parse(&text));
-        let findings =
-            check::look(&config, &Places::of(&text), &self.world.for_others().contexts(), self.world.clock().now())
-                .await;
+        let (places, contexts) = (Places::of(&text), self.world.for_others().contexts());
+        let now = self.world.clock().now();
+        let findings = check::look(&config, &places, &contexts, &check::Calls::new(), now).await;
         assert_eq!(self.changes(), changes, "who looks changes nothing");
         assert_eq!(self.disk.state(), before, "who looks writes nothing");
         let errors: Vec<_> = findings.iter().filter(|placed| placed.finding.severity == Severity::Error).collect();
