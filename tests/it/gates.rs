@@ -380,6 +380,9 @@ async fn findings_refuse_an_image_until_a_release_has_it_judged_again() {
     let status = scene.status().await;
     assert_eq!(status.pushes[0].detail, "ECR's scan found 1 CRITICAL, 1 HIGH: CVE-2, CVE-1");
     assert_eq!(scene.rollouts(), 0);
+    let plan = scene.plan().await;
+    let told = &plan.services[0].detail;
+    assert!(told.contains(&format!("refused: hello@{v1} at ")) && told.contains(": scan_findings;"), "{told}");
     let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
     assert!(refused.starts_with("scan_findings: ECR's scan found 1 CRITICAL"), "{refused}");
     scene.world.scan_finds(&v1, &[(Severity::Low, "CVE-3")]);
