@@ -336,6 +336,11 @@ impl Handler<'_> {
     fn waits_still(&self) -> bool {
         let Some(known) = self.record() else { return false };
         let Some(waiting) = &known.gated else { return false };
+        // What was asked about another image tells nothing of the one that is shown to wait.
+        let asked = self.service.gate.iter().flat_map(|gate| &gate.questions);
+        if asked.into_iter().any(|question| question.digest != waiting.digest) {
+            return false;
+        }
         let found = self
             .service
             .found

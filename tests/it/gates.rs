@@ -417,6 +417,18 @@ async fn a_scan_that_does_not_come_is_missing_with_the_remedy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_newer_image_is_rolled_while_the_scan_of_an_older_one_never_ends() {
+    let scene = Scene::hello().deploy("scan = \"high\"\nscan_timeout = \"24h\"\n").started().await;
+    scene.push("v1");
+    pass(HOUR).await;
+    waits(&scene, "web/hello", "scan").await;
+    let v2 = scene.push("v2");
+    scene.world.scan_finds(&v2, &[]);
+    pass(120).await;
+    assert_eq!(scene.runs(), Some(v2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_a_multi_architecture_image_the_images_count() {
     let scene = Scene::hello().deploy(SCAN).started().await;
     let v1 = scene.world.push_index("hello", "latest", "v1", jiff::SignedDuration::ZERO);
