@@ -1,5 +1,7 @@
 //! `plan`: one poll, and what would follow from it, without any change.
 
+mod gates;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use crate::clock::{Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
 use crate::discoverer;
-use crate::domain::gate::{self, Facts, Found, GatedPlan, Other, Passage};
+use crate::domain::gate::GatedPlan;
 use crate::domain::image::ImageReference;
 use crate::domain::operator_command;
 use crate::domain::plan::{self, Plan, ServiceSnapshot};
@@ -21,10 +23,10 @@ use crate::domain::routing::{self, Fate, Told, Verdict};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
-use crate::domain::state::{Decision, PushRef, ServiceState, State};
-use crate::domain::types::{ContextName, Digest, EventId, ServiceKey};
+use crate::domain::state::{Decision, GateRefusal, PushRef, ServiceState, State};
+use crate::domain::types::{ContextName, EventId, ServiceKey};
 use crate::domain::waiting::Waiting;
-use crate::engine::{AtGates, Observation, ObservationRequest, names_of};
+use crate::engine::{Observation, ObservationRequest};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::observer::{Observer, Round};
@@ -32,6 +34,7 @@ use crate::place::{self, PlaceError};
 use crate::scheduler::{self, Shared};
 use crate::state_store::StateStoreError;
 use crate::status::{Comparison, PushForecast};
+use gates::AskedGates;
 
 /// The version of the shape.
 const VERSION: u32 = 1;
@@ -184,8 +187,9 @@ pub async fn look(
                 let compared = answered(compared(config, &key, &known, now));
                 let difference = decide(config, &key, &compared, &snapshot, now);
                 let mut row = difference_of(&key, name, &snapshot, &difference);
-                add_what_stands_against(&mut row, &known, unanswered.values());
-                row.waiting = known.waiting.clone().or(pushes.waiting().cloned());
+                let copy = gates.missing_copy(&known);
+                add_what_stands_against(&mut row, &known, copy.as_ref(), unanswered.values());
+                row.waiting = known.waiting.clone().or(pushes.waiting().cloned()).or(copy);
                 preview.services.push(row);
             }
         }
@@ -254,17 +258,23 @@ pub(crate) async fn ask(config: &Config, contexts: &Contexts, state: &State, now
     join_all(answers).await.into_iter().flatten().collect()
 }
 
-/// What is not seen by comparing the images alone: holds, and repositories that could not be asked.
+/// What is not seen by comparing the images alone: holds, what a gate refused, what was not copied, and repositories that could not be asked.
 fn add_what_stands_against<'a>(
     row: &mut ServicePreview,
     known: &ServiceState,
+    copy: Option<&Waiting>,
     unanswered: impl Iterator<Item = &'a AwsError>,
 ) {
     let service_hold = known.service_hold.iter().map(ToString::to_string);
     let holds = known.held.iter().map(|(repository, hold)| {
         format!("held: {}@{} since {:.0}: {}", repository.name, hold.digest, hold.since, hold.reason)
     });
-    let mut details: Vec<String> = service_hold.chain(holds).collect();
+    let refused = known.refused.iter().map(|(repository, refused)| {
+        let GateRefusal { digest, reason, at } = refused;
+        format!("refused: {}@{digest} at {at:.0}: {reason}; a release has it judged again", repository.name)
+    });
+    let waits = copy.iter().map(|copy| format!("waits: {}", copy.reason));
+    let mut details: Vec<String> = service_hold.chain(holds).chain(refused).chain(waits).collect();
     for error in unanswered {
         if row.state == Comparison::Same {
             row.state = Comparison::Unknown;
@@ -301,65 +311,6 @@ fn decide(config: &Config, key: &ServiceKey, known: &ServiceState, snapshot: &Se
     plan::plan(&rules, known, snapshot, now)
 }
 
-/// What is needed to judge the gates of one service.
-struct AskedGates<'a> {
-    config: &'a Config,
-    state: &'a State,
-    observer: &'a Observer,
-    key: &'a ServiceKey,
-    now: Timestamp,
-}
-
-impl AskedGates<'_> {
-    /// Decides what is pending, and judges the gates: what they need to know of images is asked in between.
-    async fn decide(
-        &self,
-        known: &ServiceState,
-        snapshot: &ServiceSnapshot,
-        seen: &AtGates,
-    ) -> (GatedPlan, Vec<String>) {
-        let first = self.judge(known, snapshot, seen, BTreeMap::new());
-        if first.questions.is_empty() {
-            return (first, Vec::new());
-        }
-        let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
-        for (question, answer) in self.observer.at_gates(first.questions.clone()).await {
-            match answer {
-                Ok(answer) => drop(found.insert((question.repository, question.digest), answer)),
-                Err(error) => errors.push(error.to_string()),
-            }
-        }
-        (self.judge(known, snapshot, seen, found), errors)
-    }
-
-    fn judge(
-        &self,
-        known: &ServiceState,
-        snapshot: &ServiceSnapshot,
-        seen: &AtGates,
-        found: BTreeMap<(RepositoryKey, Digest), Found>,
-    ) -> GatedPlan {
-        let rules = self.config.rules_of(self.key);
-        let names = names_of(self.config, self.key);
-        let others = names.iter().map(|(key, name)| Other {
-            name,
-            known: self.state.services.get(key),
-            seen: seen.services.get(key).map(Option::as_ref),
-        });
-        let facts = Facts {
-            others: others.collect(),
-            approved: Some(&known.approved),
-            passes_windows: known.passes_windows.as_ref(),
-            waiting: known.gated.as_ref(),
-            found,
-        };
-        let service = self.config.name_of(self.key);
-        let passage =
-            Passage { service: &service, rules: &rules, promoted: &seen.promoted, facts: &facts, now: self.now };
-        gate::plan(&passage, known, snapshot)
-    }
-}
-
 fn note_pushes(name: &str, gated: &GatedPlan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
     let mut note = |repository: &RepositoryKey, push: &PushRef, decision: PushForecast, detail: String| {
         decided.entry((push.event.to_string(), repository.to_string())).or_default().push(PushPreview {
@@ -384,7 +335,7 @@ fn note_pushes(name: &str, gated: &GatedPlan, decided: &mut BTreeMap<(String, St
         let waiting = gated.waits.iter().find(|waiting| waiting.repository == repository.name);
         let unknown = || (PushForecast::Unknown, "AWS could not be asked".to_owned());
         let (decision, detail) = waiting.map_or_else(unknown, |waiting| {
-            (PushForecast::Waits, format!("{}: {}", waiting.gate.as_str(), waiting.reason))
+            (PushForecast::Waits, format!("{}: {}", waiting.gate.as_str(), waiting.why()))
         });
         for push in pushes {
             note(repository, push, decision, detail.clone());

@@ -6,6 +6,7 @@
 
 pub mod after;
 pub mod approval;
+pub mod copy;
 pub mod scan;
 pub mod signature;
 mod through;

@@ -67,18 +67,25 @@ pub struct Hook {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-        write!(f, "{}{tag} waits since {:.0}: {}", self.repository, self.since, self.reason)?;
-        match (self.until, self.gate) {
-            // A window says itself when it opens.
-            (None, _) | (Some(_), Gate::Window) => Ok(()),
-            (Some(until), Gate::After | Gate::Approval | Gate::Scan | Gate::Signature | Gate::Pause) => {
-                write!(f, "; the waiting ends by itself at {until:.0}")
-            }
-        }
+        write!(f, "{}{tag} waits since {:.0}: {}", self.repository, self.since, self.why())
     }
 }
 
 impl Waiting {
+    /// What is waited for, and until when, for people.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let reason = &self.reason;
+        match (self.until, self.gate) {
+            // A window says itself when it opens.
+            (None, _) | (Some(_), Gate::Window) => reason.clone(),
+            (Some(until), Gate::After) => format!("{reason}; the gate opens at {until:.0}"),
+            (Some(until), Gate::Approval | Gate::Scan | Gate::Signature | Gate::Pause) => {
+                format!("{reason}; the waiting ends by itself at {until:.0}")
+            }
+        }
+    }
+
     /// The image that waits, for people.
     #[must_use]
     pub fn image(&self) -> String {

@@ -97,8 +97,9 @@ impl Engine {
             let waiting = known.gated.as_ref().filter(|waiting| !waiting.reported);
             waiting.is_some_and(|waiting| now.time.duration_since(waiting.since) >= REPORTED_AFTER)
         };
-        let waits = self.services.iter().filter(|(_, service)| service.gate.is_some());
-        let known = waits.filter_map(|(key, _)| Some((key, self.state.services.get(key)?)));
+        let waits = self.services.iter().filter(|(_, service)| service.gate.is_some()).map(|(key, _)| key);
+        let waits = waits.chain(&self.uncopied);
+        let known = waits.filter_map(|key| Some((key, self.state.services.get(key)?)));
         for key in known.filter(is_long).map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.with(&key, now, |handler| handler.report_long_wait());
         }
@@ -139,7 +140,7 @@ impl Engine {
 }
 
 /// The services that come first, by their names and records.
-fn others<'a>(
+pub(super) fn others<'a>(
     names: &'a [(ServiceKey, String)],
     known: impl Fn(&ServiceKey) -> Option<&'a ServiceState>,
 ) -> Vec<Other<'a>> {
@@ -222,7 +223,7 @@ impl Handler<'_> {
     }
 
     /// Something waits that did not before.
-    fn waits_at(&mut self, waiting: Waiting) {
+    pub(super) fn waits_at(&mut self, waiting: Waiting) {
         let waiting = Waiting { reported: waiting.gate == Gate::Approval, ..waiting };
         self.record_mut().gated = Some(waiting.clone());
         self.emit(ServiceEvent::Waits(waiting));
@@ -335,6 +336,11 @@ impl Handler<'_> {
     fn waits_still(&self) -> bool {
         let Some(known) = self.record() else { return false };
         let Some(waiting) = &known.gated else { return false };
+        // What was asked about another image tells nothing of the one that is shown to wait.
+        let asked = self.service.gate.iter().flat_map(|gate| &gate.questions);
+        if asked.into_iter().any(|question| question.digest != waiting.digest) {
+            return false;
+        }
         let found = self
             .service
             .found

@@ -9,6 +9,7 @@ mod backoff;
 mod clock;
 mod command;
 mod comparison;
+mod copies;
 mod decide;
 mod deliveries;
 mod discovery;
@@ -103,6 +104,8 @@ pub struct Engine {
     pending: BTreeSet<ServiceKey>,
     /// The services whose revision no task has run.
     unproven: BTreeSet<ServiceKey>,
+    /// The services that wait for a copy of what the services before them run.
+    uncopied: BTreeSet<ServiceKey>,
     watches: BTreeMap<Place, WatchRound>,
     /// When the one-off tasks of a cluster are looked at.
     task_watches: BTreeMap<Place, WatchRound>,
@@ -130,6 +133,7 @@ impl Engine {
             services: BTreeMap::new(),
             pending: BTreeSet::new(),
             unproven: BTreeSet::new(),
+            uncopied: BTreeSet::new(),
             watches: BTreeMap::new(),
             task_watches: BTreeMap::new(),
             comparison: Comparison::default(),
@@ -318,8 +322,9 @@ impl Engine {
 
     /// Keeps what is derived from the services that a transition has touched: who has pending pushes, and the counts.
     fn follow_touched(&mut self, now: Now) {
-        for key in std::mem::take(&mut self.out.touched) {
+        while let Some(key) = self.out.touched.pop_first() {
             self.wake_followers(&key, now.time);
+            self.follow_copies(&key, now);
             let pending = self.state.services.get(&key).is_some_and(|known| !known.pending.is_empty());
             match pending {
                 true => self.pending.insert(key.clone()),

@@ -70,7 +70,8 @@ impl Engine {
             .collect();
         ended.sort_by_key(|(_, outcome)| outcome.ended_at);
         let waits = |key: &ServiceKey| Some((key.clone(), self.state.services.get(key)?.gated.clone()?));
-        let waiting = self.undone().filter(|key| self.waits_at_a_gate(key)).filter_map(waits);
+        let at_gates = self.undone().filter(|key| self.waits_at_a_gate(key));
+        let waiting = at_gates.chain(&self.uncopied).filter_map(waits);
         let unfinished = self.undone().filter(|key| !self.waits_at_a_gate(key)).map(|key| {
             let why = self.services.get(key).and_then(|service| service.calls.last_error().cloned());
             (key.clone(), why.unwrap_or_else(|| "not finished; the next run goes on with it".to_owned()))

@@ -37,6 +37,12 @@ impl Rules {
         self.followers.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a service comes after others.
+    #[must_use]
+    pub fn comes_after_others(&self, key: &ServiceKey) -> bool {
+        self.config.settings_of(key).is_some_and(|settings| !settings.gates.after.is_empty())
+    }
+
     /// The configuration, with the services that were found by their tags.
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {

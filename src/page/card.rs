@@ -112,11 +112,15 @@ pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> 
                 @if let Some(found) = &one.discovered {
                     dt { "Found by" } dd { "tag " code { (found.tag) } ", policy " code { (found.policy) } " " span .faint { (ago(found.since, now)) } }
                 }
-                @if one.undecided > 0 {
-                    dt { "Waiting" }
-                    dd {
-                        (counted(one.undecided, "push", "pushes"))
-                        @match &one.waiting { Some(waiting) => { " at the gate " (waiting.gate) } None => " for a decision" }
+                @match (one.undecided, &one.waiting) {
+                    (0, Some(waiting)) if one.rollout.is_none() => { dt { "Waiting" } dd { "at the gate " (waiting.gate) } }
+                    (0, _) => {}
+                    (undecided, waiting) => {
+                        dt { "Waiting" }
+                        dd {
+                            (counted(undecided, "push", "pushes"))
+                            @match waiting { Some(waiting) => { " at the gate " (waiting.gate) } None => " for a decision" }
+                        }
                     }
                 }
             }

@@ -39,7 +39,7 @@ impl ServiceStatus {
             None if self.runs.as_ref().is_some_and(|runs| runs.trouble.is_some()) => Standing::Unseen,
             None if self.service_hold.is_some() || !self.held.is_empty() => Standing::Held,
             None if self.last_failure().is_some() => Standing::Failed,
-            None if self.undecided > 0 => Standing::Undecided,
+            None if self.undecided > 0 || self.waiting.is_some() => Standing::Undecided,
             None if self.is_changed_by_others() => Standing::Changed,
             None if self.deployed.is_some() => Standing::Steady,
             None => Standing::Untouched,

@@ -15,6 +15,7 @@ mod auditing;
 mod burst;
 mod checking;
 mod commands;
+mod copies;
 mod credentials;
 mod daemon;
 mod exposed;

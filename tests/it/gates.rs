@@ -380,6 +380,9 @@ async fn findings_refuse_an_image_until_a_release_has_it_judged_again() {
     let status = scene.status().await;
     assert_eq!(status.pushes[0].detail, "ECR's scan found 1 CRITICAL, 1 HIGH: CVE-2, CVE-1");
     assert_eq!(scene.rollouts(), 0);
+    let plan = scene.plan().await;
+    let told = &plan.services[0].detail;
+    assert!(told.contains(&format!("refused: hello@{v1} at ")) && told.contains(": scan_findings;"), "{told}");
     let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
     assert!(refused.starts_with("scan_findings: ECR's scan found 1 CRITICAL"), "{refused}");
     scene.world.scan_finds(&v1, &[(Severity::Low, "CVE-3")]);
@@ -411,6 +414,18 @@ async fn a_scan_that_does_not_come_is_missing_with_the_remedy() {
         let detail = scene.status().await.pushes[0].detail.clone();
         assert!(detail.contains(part), "{detail}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_image_is_rolled_while_the_scan_of_an_older_one_never_ends() {
+    let scene = Scene::hello().deploy("scan = \"high\"\nscan_timeout = \"24h\"\n").started().await;
+    scene.push("v1");
+    pass(HOUR).await;
+    waits(&scene, "web/hello", "scan").await;
+    let v2 = scene.push("v2");
+    scene.world.scan_finds(&v2, &[]);
+    pass(120).await;
+    assert_eq!(scene.runs(), Some(v2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Gates over more than one repository, and together with the hooks of ECS.
 
+use ecs_deployd::domain::operator_command::OperatorCommand;
+
 use crate::gates::{approve, of, waits};
 use crate::harness::pass;
 use crate::scene::Scene;
@@ -7,6 +9,11 @@ use crate::world::{LifecycleHook, image_uri};
 
 /// Staging is `web/hello` and follows `hello`. Production is `web/prod` and follows a repository of its own, into which images are copied.
 async fn copied() -> Scene {
+    copied_with("", |_| {}).await
+}
+
+/// The same with these tables, after something has happened before the start.
+async fn copied_with(tables: &str, before: impl FnOnce(&Scene)) -> Scene {
     let scene = Scene::hello();
     let fixed = scene.revision_of_v0(&[]);
     scene.world.create_repository("copy");
@@ -23,7 +30,8 @@ async fn copied() -> Scene {
     let config = "[deploy]\ntimeout = \"5m\"\n".to_owned()
         + &repository("hello", "hello", "")
         + &repository("copy", "prod", gate);
-    scene.running(&fixed).configured(&config).started().await
+    before(&scene);
+    scene.running(&fixed).configured(&config).with(tables).started().await
 }
 
 fn prod(scene: &Scene) -> Option<String> {
@@ -54,6 +62,46 @@ async fn production_with_a_repository_of_its_own_waits_for_the_copy_of_what_stag
     let revision = scene.world.revision_of("web", "prod");
     assert!(revision.contains("prod:2"), "{revision}");
     assert!(of(&scene, "web/prod").await.waiting.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn production_waits_for_a_copy_that_nobody_pushed_and_people_are_told() {
+    const OPS: &str = "arn:aws:sns:eu-west-1:111111111111:ops";
+    let receiver = format!("[[notify]]\nname = \"ops\"\nsns = \"{OPS}\"\noutcomes = [\"waiting\"]\n");
+    let mut scene = copied_with(&receiver, |_| {}).await;
+    let v1 = scene.deployed("v1").await;
+    pass(60).await;
+    let waiting = waits(&scene, "web/prod", "after").await;
+    let reason = format!("web/hello runs {v1}, and no push of it to the repository default/copy was seen");
+    assert!(waiting.reason.starts_with(&reason), "{waiting}");
+    assert_eq!(of(&scene, "web/prod").await.undecided, 0, "nothing was pushed to it");
+    let plan = scene.plan().await;
+    let planned = plan.services.iter().find(|one| one.name == "web/prod").unwrap();
+    assert_eq!(planned.waiting.as_ref().map(|waiting| &waiting.reason), Some(&waiting.reason));
+    assert!(planned.detail.contains(&format!("waits: {reason}")), "{}", planned.detail);
+    scene.restart().await;
+    pass(3600).await;
+    assert_eq!(waits(&scene, "web/prod", "after").await.since, waiting.since);
+    pass(48 * 3600).await;
+    assert_eq!(scene.world.messages(OPS).len(), 1, "told once");
+    assert_eq!(prod(&scene), Some(scene.v0.clone()));
+    assert_eq!(scene.world.push("copy", "latest", "v1"), v1);
+    pass(120).await;
+    assert_eq!(prod(&scene), Some(v1));
+    assert!(of(&scene, "web/prod").await.waiting.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_from_before_the_start_is_brought_by_an_order() {
+    let scene = copied_with("", |scene| drop(scene.world.push("copy", "latest", "v1"))).await;
+    let v1 = scene.deployed("v1").await;
+    pass(1200).await;
+    assert_eq!(prod(&scene), Some(scene.v0.clone()), "what was pushed before is not deployed by itself");
+    let waiting = waits(&scene, "web/prod", "after").await;
+    assert!(waiting.reason.ends_with("bring it with: ecs-deployd deploy web/prod"), "{waiting}");
+    scene.process().order("web/prod", OperatorCommand::Deploy).await.unwrap();
+    pass(120).await;
+    assert_eq!(prod(&scene), Some(v1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ mod discovering;
 mod documents;
 mod failures;
 mod flow;
+mod gate_costs;
 mod gates;
 mod gates_together;
 mod going_back;

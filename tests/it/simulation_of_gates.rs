@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::harness::{Disk, Process, pass, start};
 use crate::simulation::ENOUGH_FAILED;
 use crate::world::rng::Rng;
-use crate::world::{Health, Started, Weather, World, image_uri};
+use crate::world::{Health, Started, Weather, World};
 
 const LIVES: u64 = 8;
 /// The machine's clock is off by no more than this, and a decision takes its time.
@@ -25,7 +25,7 @@ const OPENS: i8 = 8;
 const CLOSES: i8 = 16;
 
 /// `staging` has a scan, `prod` comes after it, within office hours; `asked` waits for an approval.
-const CONFIG: &str = r#"
+const ONE_ACCOUNT: &str = r#"
 [deploy]
 timeout = "10m"
 [[repository]]
@@ -48,9 +48,41 @@ service = "asked"
 approval = "required"
 "#;
 
+/// The same, with `prod` in an account of its own, into whose repository the images are copied.
+const TWO_ACCOUNTS: &str = r#"
+[aws.default]
+[aws.production]
+[deploy]
+timeout = "10m"
+[[repository]]
+name = "app"
+tags = ["latest", "v*"]
+[[repository.service]]
+cluster = "web"
+service = "staging"
+scan = "high"
+scan_timeout = "4h"
+[[repository.service]]
+cluster = "web"
+service = "asked"
+approval = "required"
+[[repository]]
+name = "app"
+aws = "production"
+tags = ["latest", "v*"]
+[[repository.service]]
+aws = "production"
+cluster = "production"
+service = "prod"
+after = ["web/staging"]
+bake = "20m"
+windows = ["daily 08:00-16:00"]
+"#;
+
 #[derive(Debug, Clone)]
 struct Pushed {
     digest: String,
+    tag: String,
     /// Its tasks run.
     good: bool,
     /// Its scan finds something.
@@ -63,6 +95,12 @@ struct Life {
     rng: Rng,
     trace: bool,
     world: World,
+    /// The account of production, where it has one of its own.
+    other: Option<World>,
+    /// For the copies, so that they leave lives with one account as they are.
+    copies: Rng,
+    /// What is not in production's account yet.
+    uncopied: Vec<usize>,
     disk: Arc<Disk>,
     process: Option<Process>,
     first: String,
@@ -76,21 +114,33 @@ struct Life {
 
 impl Life {
     fn new(seed: u64, trace: bool) -> Self {
-        let (world, mut rng) = (World::new(), Rng::new(seed ^ 0x6A7E));
-        world.create_repository("app");
-        let first = world.push("app", "latest", "first");
-        let revision = world.register("app", &[("main", &format!("{}@{first}", image_uri("app")))]);
-        for name in ["staging", "prod", "asked"] {
-            world.create_service("web", name, &revision, 2);
-        }
+        let (mut world, mut rng) = (World::new(), Rng::new(seed ^ 0x6A7E));
+        let other = (seed % 2 == 1).then(|| world.and_account("production"));
         let disk: Arc<Disk> = Arc::default();
-        world.set_witness(&disk);
-        world.set_trace(trace);
+        let mut first = String::new();
+        for account in [&world].into_iter().chain(&other) {
+            account.create_repository("app");
+            first = account.push("app", "latest", "first");
+            let revision = account.register("app", &[("main", &format!("{}@{first}", account.image_uri("app")))]);
+            let services: &[(&str, &str)] = match (&other, std::ptr::eq(account, &world)) {
+                (None, _) => &[("web", "staging"), ("web", "prod"), ("web", "asked")],
+                (Some(_), true) => &[("web", "staging"), ("web", "asked")],
+                (Some(_), false) => &[("production", "prod")],
+            };
+            for (cluster, name) in services {
+                account.create_service(cluster, name, &revision, 2);
+            }
+            account.set_witness(&disk);
+            account.set_trace(trace);
+        }
         rng.next();
         Self {
             rng,
             trace,
             world,
+            other,
+            copies: Rng::new(seed ^ (0x0C09 << 32)),
+            uncopied: Vec::new(),
             disk,
             process: None,
             first,
@@ -110,7 +160,37 @@ impl Life {
     fn start(&mut self) {
         if self.process.is_none() {
             self.say("start");
-            self.process = Some(start(&self.world, &self.disk, CONFIG));
+            self.process = Some(start(&self.world, &self.disk, self.config()));
+        }
+    }
+
+    fn config(&self) -> &'static str {
+        if self.other.is_some() { TWO_ACCOUNTS } else { ONE_ACCOUNT }
+    }
+
+    /// Every account that there is.
+    fn accounts(&self) -> impl Iterator<Item = &World> {
+        [&self.world].into_iter().chain(&self.other)
+    }
+
+    /// The account and the cluster of a service.
+    fn place(&self, name: &str) -> (&World, &'static str) {
+        match &self.other {
+            Some(other) if name == "prod" => (other, "production"),
+            Some(_) | None => (&self.world, "web"),
+        }
+    }
+
+    /// What is not in production's account gets there, by the tag that it was pushed with.
+    fn copy(&mut self) {
+        let Some(other) = &self.other else { return };
+        for number in std::mem::take(&mut self.uncopied) {
+            let push = &self.pushed[number];
+            let late = SignedDuration::from_secs(i64::try_from(self.copies.below(900)).unwrap());
+            let digest = other.push_late("app", &push.tag, &format!("content {number}"), late);
+            assert_eq!(digest, push.digest, "a copy has the digest of what was copied");
+            other.set_health(&digest, health(push.good));
+            self.say(&format!("push {number} is copied, told of after {late:?}"));
         }
     }
 
@@ -119,9 +199,13 @@ impl Life {
         let tag = if self.rng.percent(70) { "latest".to_owned() } else { format!("v{number}") };
         let late = SignedDuration::from_secs(i64::try_from(self.rng.below(900)).unwrap());
         let digest = self.world.push_late("app", &tag, &format!("content {number}"), late);
-        self.world.set_health(&digest, if good { Health::After(Duration::from_secs(20)) } else { Health::Stops });
+        self.world.set_health(&digest, health(good));
         self.say(&format!("push {number} {tag} {digest}, good {good}, clean {clean}, told of after {late:?}"));
-        self.pushed.push(Pushed { digest, good, clean, scanned_at: None });
+        self.pushed.push(Pushed { digest, tag, good, clean, scanned_at: None });
+        self.uncopied.push(number);
+        if self.copies.percent(50) {
+            self.copy();
+        }
     }
 
     /// The scan of a pushed image ends.
@@ -137,7 +221,7 @@ impl Life {
     async fn order(&self, name: &str, order: OperatorCommand) -> bool {
         let Some(process) = &self.process else { return false };
         let told = order.as_str();
-        let service = format!("web/{name}");
+        let service = format!("{}/{name}", self.place(name).1);
         let answer = ecs_deployd::clock::within(Duration::from_secs(120), process.order(&service, order)).await;
         self.say(&format!("{told} {name}: {answer:?}"));
         answer.is_some_and(|answer| answer.is_ok())
@@ -170,6 +254,9 @@ impl Life {
     }
 
     async fn happen(&mut self) {
+        if self.copies.percent(20) {
+            self.copy();
+        }
         match self.rng.below(20) {
             0..=5 => {
                 let (good, clean) = (self.rng.percent(80), self.rng.percent(85));
@@ -186,12 +273,17 @@ impl Life {
             14 => {
                 let chance = *self.rng.pick(&[0, 5, 30]);
                 self.say(&format!("{chance} of 100 calls fail"));
-                self.world.set_weather(Some(Weather { rng: Rng::new(self.rng.next()), chance }));
+                let seed = self.rng.next();
+                for account in self.accounts() {
+                    account.set_weather(Some(Weather { rng: Rng::new(seed), chance }));
+                }
             }
             15 => {
                 let seconds = *self.rng.pick(&[-240, 0, 240]);
                 self.say(&format!("the clock is ahead by {seconds} s"));
-                self.world.set_clock_ahead(SignedDuration::from_secs(seconds));
+                for account in self.accounts() {
+                    account.set_clock_ahead(SignedDuration::from_secs(seconds));
+                }
             }
             16 => {
                 self.passes.push(self.world.now());
@@ -208,10 +300,14 @@ impl Life {
             18 => {
                 let operation =
                     *self.rng.pick(&["RegisterTaskDefinition", "UpdateService", "DescribeImageScanFindings"]);
-                self.world.break_operation(operation, ecs_deployd::aws::Fault::Denied);
+                for account in self.accounts() {
+                    account.break_operation(operation, ecs_deployd::aws::Fault::Denied);
+                }
                 self.say(&format!("{operation} is denied"));
                 pass(self.rng.below(20_000)).await;
-                self.world.mend_operation(operation);
+                for account in self.accounts() {
+                    account.mend_operation(operation);
+                }
             }
             _ => {}
         }
@@ -233,8 +329,11 @@ impl Life {
 
     /// Faults stop. What is pushed last is good, or good and then bad: every service gets the good one.
     async fn end_well(&mut self) {
-        self.world.set_weather(None);
-        self.world.set_clock_ahead(SignedDuration::ZERO);
+        for account in self.accounts() {
+            account.set_weather(None);
+            account.set_clock_ahead(SignedDuration::ZERO);
+        }
+        self.copy();
         self.start();
         self.say("faults stop");
         self.order("staging", OperatorCommand::Release).await;
@@ -246,21 +345,36 @@ impl Life {
             pass(3600).await;
             self.approve(Some(&good)).await;
         }
+        self.check_reason(&good).await;
+        self.copy();
         if self.rng.percent(50) {
             self.push(false, true);
             self.scan();
         }
+        self.copy();
         for _ in 0..30 {
             pass(3600).await;
             self.check();
         }
         for name in ["staging", "prod"] {
-            let runs = self.world.settled_image("web", name, "main");
+            let (account, cluster) = self.place(name);
+            let runs = account.settled_image(cluster, name, "main");
             assert_eq!(runs.as_ref(), Some(&good), "{name} has lost the last good push; pushed: {:#?}", self.pushed);
         }
         let runs = self.world.settled_image("web", "asked", "main");
         assert_eq!(runs.as_ref(), Some(&good), "the approved push is lost");
         self.check();
+    }
+
+    /// As long as production does not run what staging does, there is a reason for people.
+    async fn check_reason(&self, good: &str) {
+        let (account, cluster) = self.place("prod");
+        if account.settled_image(cluster, "prod", "main").as_deref() == Some(good) {
+            return;
+        }
+        let status = self.process.as_ref().unwrap().status().await;
+        let prod = status.services.into_iter().find(|one| one.service == "prod").unwrap();
+        assert!(prod.waiting.is_some() || prod.rollout.is_some(), "nobody is told why prod does not run {good}");
     }
 
     /// After each step: no deployment began before its gates were open.
@@ -270,7 +384,8 @@ impl Life {
             ("prod", Self::why_prod),
             ("asked", Self::why_asked),
         ] {
-            let log = self.world.log_of("web", name);
+            let (account, cluster) = self.place(name);
+            let log = account.log_of(cluster, name);
             for until in 1..=log.len() {
                 if !self.goes_back(name, &log[..until])
                     && let Err(why) = judge(self, &log[..until])
@@ -326,6 +441,10 @@ impl Life {
         let baked = last.at.duration_since(proven.at) + TOLERANCE >= BAKE;
         if baked { Ok(()) } else { Err(format!("it was rolled to staging at {} only", proven.at)) }
     }
+}
+
+fn health(good: bool) -> Health {
+    if good { Health::After(Duration::from_secs(20)) } else { Health::Stops }
 }
 
 fn brings(started: &Started) -> String {

@@ -240,7 +240,17 @@ impl Passage<'_> {
             return;
         };
         let limit = order(rule.policy.as_ref(), newest);
-        let is_in = |push: &&PushRef| push == &newest || order(rule.policy.as_ref(), push) < limit;
+        // An older push whose tag has moved on to something that is not proven stands as of that: it does not follow what is.
+        let moved_on = |push: &PushRef| {
+            let now = push
+                .tag
+                .as_ref()
+                .filter(|tag| Some(*tag) != newest.tag.as_ref())
+                .and_then(|tag| answers.by_tag.get(tag));
+            let told = push.digest.as_ref();
+            now.is_some_and(|now| told.is_some_and(|told| told != &now.digest) && !proven.contains(&now.digest))
+        };
+        let is_in = |push: &&PushRef| push == &newest || (order(rule.policy.as_ref(), push) < limit && !moved_on(push));
         let (taken, left): (Vec<&PushRef>, Vec<&PushRef>) = pending.iter().partition(is_in);
         let taken: Vec<PushRef> = taken.into_iter().cloned().collect();
         let left: Vec<PushRef> = left.into_iter().cloned().collect();

@@ -102,6 +102,16 @@ fn the_digest_that_is_proven_is_rolled_out_although_the_tag_has_moved_on() {
 }
 
 #[test]
+fn an_older_tag_that_has_moved_on_does_not_hide_what_is_proven() {
+    let known = pending(&[push("e1", "latest", 5, 'c'), push("e2", "release-5", 7, 'b'), push("e3", "latest", 9, 'd')]);
+    let b = pushed_at(7, image('b', &["release-5"]));
+    let moved = seen(&[b.clone(), pushed_at(9, image('d', &["latest"]))]);
+    let gated = planned(&production(), &staging('b'), &known, &moved, &[b]);
+    assert_eq!(rolls(&gated.plan), Some(('b', "e2".to_owned())));
+    assert_eq!((kept(&gated), skips(&gated.plan), gated.waits.len()), (vec!["e3", "e1"], vec![], 0));
+}
+
+#[test]
 fn what_is_proven_later_supersedes_what_is_older() {
     let known = pending(&[push("e1", "latest", 5, 'b'), push("e2", "latest", 9, 'c')]);
     let moved = seen(&[pushed_at(9, image('c', &["latest"]))]);

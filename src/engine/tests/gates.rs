@@ -137,6 +137,24 @@ fn ecr_is_asked_about_a_scan_before_anything_waits_and_less_and_less_often_after
 }
 
 #[test]
+fn a_newer_push_is_judged_by_its_own_scan_while_an_older_one_waits_for_one() {
+    let mut scene = Scene::of(&with(SCAN));
+    scene.push("latest", 'b');
+    scene.observed("hello");
+    scene.found(&Ok(Progress::NotBegun));
+    scene.observed("hello");
+    scene.all_committed();
+    scene.push("latest", 'c');
+    let lines = scene.observed("hello");
+    let skipped = ["event: web/hello skips hello:latest: superseded", "event: push to hello settled: superseded"];
+    assert_eq!(lines, [&skipped[..], &["read: gates of web/hello about c"]].concat());
+    assert_eq!(scene.found(&Ok(Progress::Done)), ["read: observe web/hello for hello:latest"]);
+    let lines = scene.observed("hello");
+    let decided = "event: web/hello decided hello:latest@c, from hello:1, back to hello:1";
+    assert_eq!(lines[..2], ["event: web/hello waits no longer: scan", decided]);
+}
+
+#[test]
 fn a_question_that_fails_waits_and_is_asked_again() {
     let mut scene = Scene::of(&with(SCAN));
     scene.push("latest", 'b');

@@ -8,6 +8,7 @@ mod answers;
 mod bounded;
 mod commands;
 mod comparing;
+mod copies;
 mod counting;
 mod deciding;
 mod delivering;

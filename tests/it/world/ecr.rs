@@ -39,10 +39,19 @@ pub fn manifest_digest(manifest: &str) -> String {
 
 /// A repository's address.
 pub fn image_uri(repository: &str) -> String {
-    format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{repository}")
+    uri_of(ACCOUNT, repository)
+}
+
+fn uri_of(account: &str, repository: &str) -> String {
+    format!("{account}.dkr.ecr.{REGION}.amazonaws.com/{repository}")
 }
 
 impl World {
+    /// The address of a repository of this account.
+    pub fn image_uri(&self, repository: &str) -> String {
+        uri_of(self.lock().account, repository)
+    }
+
     pub fn create_repository(&self, name: &str) {
         self.lock().repositories.entry(name.to_owned()).or_default();
     }
@@ -134,7 +143,7 @@ impl Inner {
     fn image_view(&self, repository: &Repository, digest: &str) -> ImageView {
         ImageView {
             registry: Registry {
-                account: AccountId::parse(ACCOUNT).unwrap(),
+                account: AccountId::parse(self.account).unwrap(),
                 region: Region::parse(REGION).unwrap(),
                 suffix: DnsSuffix::parse("amazonaws.com").unwrap(),
             },

@@ -39,6 +39,8 @@ pub use queue::{QUEUE, edited};
 pub use table::{FrozenAt, LATEST, REAL_PAGE, SharedTable, TableWeather, Units};
 
 pub const ACCOUNT: &str = "111111111111";
+/// The account of a second context.
+pub const OTHER_ACCOUNT: &str = "222222222222";
 pub const REGION: &str = "eu-west-1";
 
 /// The world outside the process.
@@ -49,6 +51,8 @@ pub struct World {
     others: bool,
     /// The replica that makes them, where there are several.
     door: Option<Door>,
+    /// Another account, as a context of this name.
+    beside: Option<Box<(ContextName, World)>>,
 }
 
 /// A replica, as the world sees it.
@@ -68,6 +72,7 @@ impl Door {
 
 #[derive(Debug)]
 pub struct Inner {
+    account: &'static str,
     begun: Instant,
     epoch: Timestamp,
     latency: Duration,
@@ -120,7 +125,20 @@ pub struct Call {
 
 impl World {
     pub fn new() -> Self {
+        Self::of_account(ACCOUNT, 0)
+    }
+
+    /// A second account, which is reached by a context of this name. It has its own repositories, services, events and faults.
+    pub fn and_account(&mut self, name: &str) -> Self {
+        // No two events have one id, whichever account they are of.
+        let other = Self::of_account(OTHER_ACCOUNT, 500_000);
+        self.beside = Some(Box::new((ContextName::parse(name).unwrap(), other.clone())));
+        other
+    }
+
+    fn of_account(account: &'static str, serial: u64) -> Self {
         let inner = Inner {
+            account,
             begun: tokio_now(),
             epoch: "2026-11-22T10:00:00Z".parse().unwrap(),
             latency: Duration::from_millis(1),
@@ -135,7 +153,7 @@ impl World {
             witness: None,
             freezes: None,
             trace: false,
-            serial: 0,
+            serial,
             events: Vec::new(),
             page_size: 50,
             overlapping_pages: false,
@@ -152,7 +170,7 @@ impl World {
             tags: BTreeMap::new(),
             at_gates: gates::AtGates::default(),
         };
-        Self { inner: Arc::new(Mutex::new(inner)), others: false, door: None }
+        Self { inner: Arc::new(Mutex::new(inner)), others: false, door: None, beside: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -161,7 +179,11 @@ impl World {
 
     /// The same world, for somebody else than the daemon.
     pub fn for_others(&self) -> Self {
-        Self { others: true, ..self.clone() }
+        let beside = self.beside.clone().map(|mut beside| {
+            beside.1.others = true;
+            beside
+        });
+        Self { others: true, beside, ..self.clone() }
     }
 
     /// The same world, for one of several replicas.
@@ -193,7 +215,11 @@ impl World {
             tagging: Arc::new(self.clone()),
             schedules: Arc::new(self.clone()),
         };
-        Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())])
+        let mut contexts = Contexts::from([(ContextName::parse("default").unwrap(), context.rate_limited())]);
+        if let Some((name, other)) = self.beside.as_deref() {
+            contexts.extend(other.contexts().into_values().map(|context| (name.clone(), context)));
+        }
+        contexts
     }
 
     /// Every call takes this long to be answered.

@@ -57,13 +57,13 @@ impl Inner {
         let now = self.now();
         let id = self.next("event-");
         let time = Timestamp::from_second(now.as_second()).unwrap();
-        let mut request = json!({"repositoryName": repository, "imageManifest": manifest, "registryId": ACCOUNT});
+        let mut request = json!({"repositoryName": repository, "imageManifest": manifest, "registryId": self.account});
         if let Some(tag) = tag {
             request["imageTag"] = json!(tag);
         }
         let body = json!({
             "eventVersion": "1.10", "eventSource": "ecr.amazonaws.com", "eventName": "PutImage", "awsRegion": REGION,
-            "eventTime": time.to_string(), "eventID": id, "recipientAccountId": ACCOUNT,
+            "eventTime": time.to_string(), "eventID": id, "recipientAccountId": self.account,
             "requestParameters": request, "responseElements": null,
         });
         self.events.push(Stored {

@@ -11,16 +11,16 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::super::faults::error;
-use super::super::{ACCOUNT, Inner, REGION};
+use super::super::{Inner, REGION};
 use super::stages::{Reached, STARTS_WITHIN};
 use super::{Deployment, Health, Service, Started};
 
 impl Inner {
     pub(super) fn add_revision(&mut self, mut body: Value) -> String {
         let family = body["family"].as_str().unwrap().to_owned();
-        let revisions = self.families.entry(family.clone()).or_default();
+        let (account, revisions) = (self.account, self.families.entry(family.clone()).or_default());
         let revision = revisions.len() + 1;
-        let arn = format!("arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/{family}:{revision}");
+        let arn = format!("arn:aws:ecs:{REGION}:{account}:task-definition/{family}:{revision}");
         body["taskDefinitionArn"] = json!(arn);
         body["revision"] = json!(revision);
         body["status"] = json!("ACTIVE");
