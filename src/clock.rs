@@ -23,6 +23,12 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn correction(&self) -> SignedDuration {
         SignedDuration::ZERO
     }
+
+    /// For how long the machine was suspended since it was started, in tenths of a second. The monotonic clock stands still meanwhile, and
+    /// the time of everybody else does not. It never shrinks.
+    fn suspended(&self) -> Duration {
+        suspended()
+    }
 }
 
 /// The wall clock of the machine.
@@ -93,20 +99,25 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
-/// For how long the machine was suspended since it was started, in tenths of a second. The monotonic clock stands still meanwhile, and the
-/// time of everybody else does not. It never shrinks.
-#[must_use]
-pub fn suspended() -> Duration {
+/// What the kernel says of suspensions: `CLOCK_BOOTTIME` goes on during one, and `CLOCK_MONOTONIC` does not.
+fn suspended() -> Duration {
     static LONGEST: AtomicU64 = AtomicU64::new(0);
-    let tenths = |id| {
+    let span = |id| {
         let time = clock_gettime(id);
-        u64::try_from(time.tv_sec).unwrap_or_default() * 10
-            + u64::try_from(time.tv_nsec / 100_000_000).unwrap_or_default()
+        let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), nanoseconds)
     };
     // In this order, so that the time between the two readings is not taken for a suspension.
-    let since_boot = tenths(ClockId::Boottime);
-    let now = since_boot.saturating_sub(tenths(ClockId::Monotonic));
-    Duration::from_millis(100 * LONGEST.fetch_max(now, Ordering::Relaxed).max(now))
+    let since_boot = span(ClockId::Boottime);
+    longest(&LONGEST, since_boot, span(ClockId::Monotonic))
+}
+
+/// The longest difference so far between the time since the start of the machine and the time that it was running, in whole tenths of a
+/// second.
+fn longest(so_far: &AtomicU64, since_boot: Duration, running: Duration) -> Duration {
+    let tenths = |span: Duration| u64::try_from(span.as_millis() / 100).unwrap_or(u64::MAX);
+    let now = tenths(since_boot).saturating_sub(tenths(running));
+    Duration::from_millis(so_far.fetch_max(now, Ordering::Relaxed).max(now).saturating_mul(100))
 }
 
 /// Sleeps for a while.
@@ -127,6 +138,23 @@ pub async fn within<F: Future>(span: Duration, future: F) -> Option<F::Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suspension_is_what_the_time_since_the_start_is_ahead_of_the_running_time_and_never_shrinks() {
+        let (so_far, milliseconds) = (AtomicU64::new(0), Duration::from_millis);
+        let longest = |since_boot, running| longest(&so_far, milliseconds(since_boot), milliseconds(running));
+        assert_eq!(longest(5_000, 5_000), milliseconds(0));
+        assert_eq!(longest(5_000, 5_001), milliseconds(0), "the clocks are read one after the other");
+        assert_eq!(longest(65_000, 5_000), milliseconds(60_000), "a minute");
+        assert_eq!(longest(65_199, 5_210), milliseconds(60_000), "the rounding makes it no shorter");
+        assert_eq!(longest(365_200, 5_200), milliseconds(360_000), "and five minutes more");
+    }
+
+    #[test]
+    fn the_kernel_tells_of_suspensions() {
+        let before = SystemClock.suspended();
+        assert!(SystemClock.suspended() >= before);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_corrected_clock_goes_on_by_the_monotonic_one() {

@@ -147,6 +147,7 @@ impl Socket {
         let places = std::sync::Arc::new(Semaphore::new(CONVERSATIONS));
         loop {
             let accepted = tokio::select! {
+                biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 accepted = self.listener.accept() => accepted,
             };

@@ -41,8 +41,6 @@ use work::Work;
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
 /// How long a start waits for the tags of services, which may contradict the configuration.
 const TAGS_WITHIN: Duration = Duration::from_secs(10);
-/// How long a stop waits for notifications to be delivered.
-const LAST_NOTIFICATIONS_WITHIN: Duration = Duration::from_secs(10);
 /// Questions of operators that may wait for it.
 const WAITING_REQUESTS: usize = 16;
 
@@ -117,6 +115,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         stopped.clone(),
     ));
     let Some(contexts) = connecting::patiently(&config.aws, &common, &mut wishes).await? else { return Ok(()) };
+    let table = replica::table(&config, &common).await?;
     compare_tags(&config, &contexts, file.as_ref().map(|(_, _, state)| state)).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"), config = %source.name(), state = %config.state.place, http = %address,
@@ -129,9 +128,10 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         drop(tokio::spawn(socket.serve(asks, stopped)));
     }
     let mut process = Process { source, config, contexts, clock, common, metrics, health, wishes, requests, http };
-    let ended = match file {
-        Some((path, store, state)) => process.run_alone(path, store, state).await,
-        None => process.run_as_replica().await,
+    let ended = match (file, table) {
+        (Some((path, store, state)), _) => process.run_alone(path, store, state).await,
+        (None, Some(table)) => process.run_as_replica(table).await,
+        (None, None) => Ok(()),
     };
     let _ = stop.send(true);
     ended

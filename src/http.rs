@@ -70,6 +70,7 @@ pub async fn serve(
         clock::sleep(LAST_ANSWERS_WITHIN).await;
     };
     tokio::select! {
+        biased;
         served = serving => if let Err(error) = served {
             error!(%error, "the HTTP server ended");
         },

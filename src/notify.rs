@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Then a notification is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60 * 60);
 
+/// How long a daemon that stops, or is not the active replica any more, waits for notifications to be delivered. What is left then is dropped.
+pub const LAST_WITHIN: Duration = Duration::from_secs(10);
+
 /// Why a notification was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Undelivered {
@@ -283,6 +286,7 @@ impl Worker {
                 }
             }
             tokio::select! {
+                biased;
                 () = clock::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
                 // A reload may have mended what is wrong.
                 Ok(()) = self.clients.changed() => pause = FIRST_PAUSE,

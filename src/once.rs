@@ -142,6 +142,7 @@ async fn to_the_end(
     let mut cut_off = None;
     loop {
         tokio::select! {
+            biased;
             rest = &mut work => return Ok((rest.map_err(|_| OnceError::Defect)?, cut_off)),
             () = clock::sleep(LOOK_EVERY) => {
                 if clock::instant() >= end {

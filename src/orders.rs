@@ -2,7 +2,8 @@
 //!
 //! An order is an item. Whoever gives it keeps it fresh as long as they wait; the active replica takes it under the fence of its lease,
 //! carries it out, and writes the answer into it. It is carried out once at most: one that was taken by a replica which is not there any more
-//! is not taken again.
+//! is not taken again. One that is withdrawn stays as such for a while, so that a request which gave it and arrives late finds it and does
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const CLOSE: Duration = Duration::from_secs(10);
 /// An answer that nobody has fetched within this time is thrown away.
 const KEPT_FOR: Duration = Duration::from_secs(120);
+/// For so long a withdrawn order stays. AWS takes a request within five minutes of the time that it was signed with, and the clock of who
+/// signed it may be five minutes ahead of AWS's (IAM User Guide, "AWS Signature Version 4 for API requests"): what arrives later is refused.
+const WITHDRAWN_FOR: Duration = Duration::from_secs(15 * 60);
+/// Tries to withdraw an order that is not as it was found a moment before.
+const WITHDRAWALS: usize = 5;
 /// Within this an order is carried out: it may ask AWS first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// From one look for the answer to the next, and from one sign of life to the next.
@@ -82,6 +88,7 @@ pub enum Unanswered {
 const WAITING: &str = "waiting";
 const TAKEN: &str = "taken";
 const ANSWERED: &str = "answered";
+const WITHDRAWN: &str = "withdrawn";
 
 /// An order as it is found.
 #[derive(Debug, Clone)]
@@ -176,7 +183,7 @@ pub async fn give(
             _ => {}
         }
         if begun.elapsed() > patience {
-            return withdraw(table, &mine, patience).await.map_err(failed)?;
+            return Err(withdraw(table, &mine, patience).await.unwrap_or_else(failed));
         }
         // A sign of life, unless it is taken by now. It does not matter if one of them is lost.
         mine.beat += 1;
@@ -192,15 +199,25 @@ async fn is_over(table: &dyn Table, term: Option<u64>) -> bool {
     }
 }
 
-/// Takes an order back that nobody took.
-async fn withdraw(table: &dyn Table, mine: &Found, waited: Duration) -> Result<Result<Told, Unanswered>, AwsError> {
-    match table.write(&Change::Delete(mine.key.clone(), Some(mine.no_further()))).await? {
-        Written::Done => Ok(Err(Unanswered::NobodyTookIt(waited))),
-        Written::Unmet(_) | Written::Busy(_) => match table.get(&mine.key).await? {
-            None => Ok(Err(Unanswered::NobodyTookIt(waited))),
-            Some(_) => Ok(Err(Unanswered::TakenAndSilent)),
-        },
+/// Takes an order back that nobody took. It may have got lost, or be on its way still, so that its place is taken.
+async fn withdraw(table: &dyn Table, mine: &Found, waited: Duration) -> Result<Unanswered, AwsError> {
+    let withdrawn = Found { state: WITHDRAWN.to_owned(), ..mine.clone() };
+    for _ in 0..WITHDRAWALS {
+        let condition = match table.get(&mine.key).await?.as_ref().and_then(Found::of) {
+            None => Condition::Absent,
+            Some(found) if found.state == WAITING => found.no_further(),
+            Some(found) if found.state == WITHDRAWN => return Ok(Unanswered::NobodyTookIt(waited)),
+            Some(_) => return Ok(Unanswered::TakenAndSilent),
+        };
+        match table.write(&withdrawn.put(Some(condition))).await {
+            Ok(Written::Done) => return Ok(Unanswered::NobodyTookIt(waited)),
+            // It has come up, or was taken, or the write was made and the answer lost: it is looked at again.
+            Ok(Written::Unmet(_) | Written::Busy(_)) => {}
+            Err(error) if error.fault == Fault::Unavailable => {}
+            Err(error) => return Err(error),
+        }
     }
+    Err(AwsError::timed_out("dynamodb", "PutItem"))
 }
 
 /// Takes orders and has them carried out, as long as this replica is the active one.
@@ -255,6 +272,7 @@ impl Desk {
             match order.state.as_str() {
                 // Somebody waits: it came up just now, or it shows a sign of life.
                 WAITING if known.map_or(close, |(beat, _)| *beat != order.beat) => self.take(order).await,
+                WITHDRAWN if now.duration_since(since) <= WITHDRAWN_FOR => {}
                 _ if now.duration_since(since) > KEPT_FOR => {
                     if let Err(error) = self.table.write(&Change::Delete(order.key, None)).await {
                         debug!(%error, "an order that is over cannot be deleted");

@@ -223,6 +223,7 @@ impl Shared {
         self.common.health.awaits(&self.context, Some("credentials"));
         let fetched = loop {
             tokio::select! {
+                biased;
                 fetched = &mut fetch => break fetched,
                 () = clock::sleep(LOOKED_EVERY) => {
                     let source = asked.now();

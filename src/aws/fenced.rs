@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{AwsContext, AwsError, Contexts, Ecs, Fault, Services};
-use crate::clock;
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
+use crate::domain::schedule::Operations;
 use crate::domain::task::{Started, TaskView};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, EcsName, TaskDefinitionArn};
@@ -36,12 +36,12 @@ impl Fenced {
     /// stopped in the middle of this goes on with nothing.
     async fn write<T>(
         &self,
-        operation: &'static str,
+        (api, operation): (&'static str, &'static str),
         call: impl Future<Output = Result<T, AwsError>>,
     ) -> Result<T, AwsError> {
         let Some(end) = self.tenure.end_of_a_write() else {
             return Err(AwsError {
-                api: "ecs",
+                api,
                 operation,
                 fault: Fault::Throttled,
                 code: String::new(),
@@ -50,7 +50,7 @@ impl Fenced {
         };
         tokio::select! {
             biased;
-            () = clock::sleep_until(end) => Err(AwsError::timed_out("ecs", operation)),
+            () = self.tenure.is_over(end) => Err(AwsError::timed_out(api, operation)),
             answer = call => answer,
         }
     }
@@ -67,7 +67,7 @@ impl Ecs for Fenced {
     }
 
     async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError> {
-        self.write("RegisterTaskDefinition", self.ecs.register_task_definition(registration)).await
+        self.write(("ecs", "RegisterTaskDefinition"), self.ecs.register_task_definition(registration)).await
     }
 
     async fn update_service(
@@ -76,7 +76,12 @@ impl Ecs for Fenced {
         service: &EcsName,
         revision: &TaskDefinitionArn,
     ) -> Result<DeploymentView, AwsError> {
-        self.write("UpdateService", self.ecs.update_service(cluster, service, revision)).await
+        // Among the services are schedules, which are not written to ECS.
+        let action = service.schedule_in(cluster).map_or(("ecs", "UpdateService"), |schedule| {
+            let Operations { api, write, .. } = schedule.operations();
+            (api, write)
+        });
+        self.write(action, self.ecs.update_service(cluster, service, revision)).await
     }
 
     async fn update_express_service(
@@ -87,7 +92,7 @@ impl Ecs for Fenced {
         revision: &TaskDefinitionArn,
     ) -> Result<DeploymentView, AwsError> {
         let call = self.ecs.update_express_service(cluster, service, service_arn, revision);
-        self.write("UpdateExpressGatewayService", call).await
+        self.write(("ecs", "UpdateExpressGatewayService"), call).await
     }
 
     async fn deployed_since(
@@ -108,7 +113,7 @@ impl Ecs for Fenced {
     }
 
     async fn run_task(&self, request: &Value) -> Result<Started, AwsError> {
-        self.write("RunTask", self.ecs.run_task(request)).await
+        self.write(("ecs", "RunTask"), self.ecs.run_task(request)).await
     }
 
     async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError> {
@@ -116,15 +121,15 @@ impl Ecs for Fenced {
     }
 
     async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError> {
-        self.write("StopTask", self.ecs.stop_task(cluster, task, reason)).await
+        self.write(("ecs", "StopTask"), self.ecs.stop_task(cluster, task, reason)).await
     }
 
     async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {
-        self.write("ContinueServiceDeployment", self.ecs.continue_deployment(arn, hook, action)).await
+        self.write(("ecs", "ContinueServiceDeployment"), self.ecs.continue_deployment(arn, hook, action)).await
     }
 
     async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError> {
-        self.write("StopServiceDeployment", self.ecs.stop_deployment(arn)).await
+        self.write(("ecs", "StopServiceDeployment"), self.ecs.stop_deployment(arn)).await
     }
 
     async fn stopped_reasons(

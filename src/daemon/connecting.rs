@@ -30,7 +30,7 @@ pub(super) async fn patiently(
     let tell_every = sd_notify::watchdog_enabled().map_or(TOLD_EVERY, |within| within / 3);
     loop {
         tokio::select! {
-            contexts = &mut connected => return contexts.map(Some),
+            biased;
             wish = wishes.recv() => match wish {
                 Some(Wish::Reload) => warn!("the configuration is not reloaded while the Region is awaited: restart to change it"),
                 Some(Wish::Stop) | None => {
@@ -39,6 +39,7 @@ pub(super) async fn patiently(
                     return Ok(None);
                 }
             },
+            contexts = &mut connected => return contexts.map(Some),
             () = clock::sleep(tell_every) => {
                 notify(&[NotifyState::Ready, NotifyState::Status("waiting for the Region from the EC2 instance metadata"), NotifyState::Watchdog]);
             }

@@ -9,15 +9,16 @@ use tracing::{error, info, warn};
 
 use super::supervisor::{End, Kept, Supervisor};
 use super::work::Work;
-use super::{LAST_NOTIFICATIONS_WITHIN, Process, RunError, begin, look_every, notify, wishes_again};
+use super::{Process, RunError, begin, look_every, notify, wishes_again};
 use crate::aws::table::Table;
-use crate::aws::{self, Patience};
+use crate::aws::{self, Common, Patience};
 use crate::clock::{self, Instant};
 use crate::config::{Config, TableSettings};
 use crate::deployer::Request;
 use crate::domain::operator_command::Refused;
 use crate::lease::{Keeper, Tenure, Watch, this_process};
 use crate::metrics::Detail;
+use crate::notify::LAST_WITHIN;
 use crate::orders;
 use crate::signals::Wish;
 use crate::state_store::table::{self, TableError, TableStore};
@@ -25,6 +26,8 @@ use crate::state_store::{Found, StateStoreError};
 use crate::status::Status;
 use crate::wording::chain;
 
+/// How long a start waits for the first answer about the table, so that it says what is wrong before it says that it has begun.
+const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// From one try to use a table to the next, where it cannot be used for a while.
 const AGAIN_IN: Duration = Duration::from_secs(5);
 /// What a table says is shown to whoever asks within this time: reading all of it costs.
@@ -36,12 +39,24 @@ enum Waited<T> {
     Stop,
 }
 
+/// The table, where the configuration names one that is not known to be of no use.
+///
+/// # Errors
+/// It cannot be used, and that will not go away by itself.
+pub(super) async fn table(config: &Config, common: &Common) -> Result<Option<Arc<dyn Table>>, RunError> {
+    let Some(settings) = config.state.place.table() else { return Ok(None) };
+    let Some(aws) = config.aws.get(&settings.aws) else { return Ok(None) };
+    let table = aws::connect_table(&settings.aws, aws, &settings.name, common, Patience::Endless).await?;
+    match clock::within(FIRST_LOOK_WITHIN, table::inspect(table.as_ref())).await {
+        Some(Err(error)) if !error.may_pass() => Err(StateStoreError::from(error).into()),
+        Some(_) | None => Ok(Some(table)),
+    }
+}
+
 impl Process {
     /// With a table, which several replicas share.
-    pub(super) async fn run_as_replica(&mut self) -> Result<(), RunError> {
+    pub(super) async fn run_as_replica(&mut self, table: Arc<dyn Table>) -> Result<(), RunError> {
         let Some(settings) = self.config.state.place.table().cloned() else { return Ok(()) };
-        let Some(aws) = self.config.aws.get(&settings.aws) else { return Ok(()) };
-        let table = aws::connect_table(&settings.aws, aws, &settings.name, &self.common, Patience::Endless).await?;
         self.tell_ready();
         if matches!(self.inspect(&table).await?, Waited::Stop) {
             return Ok(());
@@ -142,11 +157,12 @@ impl Process {
         tokio::pin!(pause);
         loop {
             tokio::select! {
-                () = &mut pause => return Waited::For(()),
+                biased;
                 wish = self.wishes.recv() => match wish {
                     Some(Wish::Reload) => self.reload(),
                     Some(Wish::Stop) | None => return Waited::Stop,
                 },
+                () = &mut pause => return Waited::For(()),
             }
         }
     }
@@ -159,6 +175,7 @@ impl Process {
         snapshots: &Arc<Snapshots>,
     ) -> Result<Waited<Arc<Tenure>>, RunError> {
         let mut holder = None;
+        let mut look_at = clock::instant() + look_every();
         loop {
             self.health.deployer_lives();
             match &*standing.borrow_and_update() {
@@ -179,14 +196,18 @@ impl Process {
             let status = format!("standing by; {} is active", holder.as_deref().unwrap_or("nobody"));
             notify(&[NotifyState::Status(&status)]);
             tokio::select! {
-                changed = standing.changed() => changed.map_err(|_| RunError::TaskEnded("lease"))?,
+                biased;
                 wish = self.wishes.recv() => match wish {
                     Some(Wish::Reload) => self.reload(),
                     Some(Wish::Stop) | None => return Ok(Waited::Stop),
                 },
+                changed = standing.changed() => changed.map_err(|_| RunError::TaskEnded("lease"))?,
                 _ = &mut self.http => return Err(RunError::TaskEnded("HTTP")),
+                () = clock::sleep_until(look_at) => {
+                    look_at = clock::instant() + look_every();
+                    self.feed_watchdog();
+                }
                 Some(request) = self.requests.recv() => self.answer(request, holder.clone(), snapshots),
-                () = clock::sleep(look_every()) => self.feed_watchdog(),
             }
         }
     }
@@ -236,6 +257,7 @@ impl Process {
         notify(&[NotifyState::Stopping]);
         info!("asked to stop");
         tokio::select! {
+            biased;
             () = keeper.give_back() => Ok(()),
             () = wishes_again(&mut self.wishes) => Err(RunError::Forced),
         }
@@ -243,15 +265,15 @@ impl Process {
 }
 
 impl Supervisor<'_> {
-    /// Drops everything that was about to be done. What was told to be told already still is; what waited for a commit is the next
-    /// replica's to decide.
+    /// Drops everything that was about to be done. What waited for a commit is the next replica's to decide, and to tell. What is committed
+    /// nobody else tells, so that it gets a last chance as at a stop; then it is dropped, and is not told at some later time.
     async fn abandon(self) {
         let Self { process, mut work, .. } = self;
         work.end_sources();
         work.deployer.abort();
         let _ = (&mut work.deployer).await;
         let notifier = work.notifier.clone();
-        tokio::spawn(async move { notifier.finish(LAST_NOTIFICATIONS_WITHIN).await });
+        tokio::spawn(async move { notifier.finish(LAST_WITHIN).await });
         process.metrics.expect(&[], &[], &[], Detail::default());
     }
 }

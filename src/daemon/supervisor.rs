@@ -8,14 +8,13 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::work::Work;
-use super::{
-    LAST_NOTIFICATIONS_WITHIN, Process, RunError, look_every, notify, status_line, warn_of_doubtful, wishes_again,
-};
+use super::{Process, RunError, look_every, notify, status_line, warn_of_doubtful, wishes_again};
 use crate::aws::{self, Contexts, Patience};
 use crate::clock;
 use crate::deployer::Reload;
 use crate::domain::state::State;
 use crate::lease::{self, Keeper, Tenure, Watch};
+use crate::notify::LAST_WITHIN;
 use crate::signals::Wish;
 use crate::state_store::table::TableStore;
 use crate::state_store::{self, Found};
@@ -48,6 +47,7 @@ pub(super) struct Supervisor<'a> {
 impl Supervisor<'_> {
     /// Keeps the tasks running until the process is to stop, or the lease is lost.
     pub(super) async fn supervise(&mut self) -> Result<End, RunError> {
+        let mut look_at = clock::instant() + look_every();
         loop {
             tokio::select! {
                 biased;
@@ -58,16 +58,17 @@ impl Supervisor<'_> {
                 },
                 _ = &mut self.work.deployer => return Err(RunError::TaskEnded("deployer")),
                 _ = &mut self.process.http => return Err(RunError::TaskEnded("HTTP")),
-                Some(request) = self.process.requests.recv() => {
-                    // Those who ask are few, and a deployer that hangs must not hold up this loop.
-                    let asks = self.work.asks.clone();
-                    tokio::spawn(async move { asks.send(request).await });
-                }
-                () = clock::sleep(look_every()) => {
+                () = clock::sleep_until(look_at) => {
+                    look_at = clock::instant() + look_every();
                     if self.work.has_ended() {
                         return Err(RunError::TaskEnded("scheduler"));
                     }
                     self.process.feed_watchdog();
+                }
+                Some(request) = self.process.requests.recv() => {
+                    // Those who ask are few, and a deployer that hangs must not hold up this loop.
+                    let asks = self.work.asks.clone();
+                    tokio::spawn(async move { asks.send(request).await });
                 }
             }
         }
@@ -84,10 +85,11 @@ impl Supervisor<'_> {
             if let Some(keeper) = keeper {
                 keeper.give_back().await;
             }
-            work.notifier.clone().finish(LAST_NOTIFICATIONS_WITHIN).await;
+            work.notifier.clone().finish(LAST_WITHIN).await;
             ended
         };
         tokio::select! {
+            biased;
             ended = to_the_end => ended,
             () = wishes_again(&mut process.wishes) => Err(RunError::Forced),
         }

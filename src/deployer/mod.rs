@@ -251,6 +251,8 @@ impl Deployer {
         self.executor.begin_nothing_new();
         while !self.executor.is_idle() {
             tokio::select! {
+                // Nothing new is begun, so that there are only so many answers.
+                biased;
                 Some(input) = self.executor.next() => self.turn(vec![input]),
                 () = clock::sleep_until(end) => break,
             }

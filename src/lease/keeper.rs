@@ -93,7 +93,7 @@ impl Keeper {
         let (standing, watched) = watch::channel(Watch::Standby { holder: None, trouble: None });
         let (tell, told) = mpsc::channel(4);
         let machine = Machine::new(me.clone(), length);
-        let (begun, suspended) = (clock::instant(), clock::suspended());
+        let (begun, suspended) = (clock::instant(), clock.suspended());
         let keeping = Keeping { machine, table, me, length, clock, begun, suspended, standing, trouble: None };
         (Self { standing: watched, tell, task: None }, keeping.run(told))
     }
@@ -190,7 +190,7 @@ impl Keeping {
 
     /// For how long the machine was suspended since the start. The lease goes on meanwhile.
     fn was_suspended(&self) -> Duration {
-        clock::suspended().saturating_sub(self.suspended)
+        self.clock.suspended().saturating_sub(self.suspended)
     }
 
     /// A moment of the machine on the monotonic clock, which stands still while the computer is suspended.
@@ -248,7 +248,8 @@ impl Keeping {
                 }
                 info!(term, holder = self.me, "the lease was taken: this replica is active");
                 let fence = Fence { holder: self.me.clone(), term };
-                self.standing.send_replace(Watch::Active(Arc::new(Tenure::new(fence, self.length, until))));
+                let tenure = Tenure::new(fence, self.length, until, Arc::clone(&self.clock));
+                self.standing.send_replace(Watch::Active(Arc::new(tenure)));
             }
             Standing::Over => {}
         }
@@ -259,7 +260,7 @@ impl Keeping {
         match (&self.trouble, trouble) {
             (before, Some(error)) if before.as_ref().is_none_or(|before| before.fault != error.fault) => {
                 warn!(
-                    table = self.table.name(), %error, remedy = error.remedy().unwrap_or_default(),
+                    table = self.table.name(), %error, remedy = error.remedy(),
                     "the lease cannot be read or written"
                 );
                 self.trouble = Some(error);

@@ -3,12 +3,14 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use local_aws::{Caller, Part};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, Home, PATIENCE, wait_for, wait_within};
 use crate::gate::{Gate, Shut};
+use crate::hook::Hook;
 use crate::scene::{Scene, name};
 
 const DYNAMODB: &str = "DynamoDB_20120810";
@@ -125,16 +127,20 @@ fn a_stop_hands_over_within_a_second_or_so() {
 fn killed_at_each_step_of_a_rollout_another_one_deploys_it_once() {
     for (shut, spared) in [
         (Shut::Before("LookupEvents"), 0),
+        (Shut::Before("DescribeImages"), 0),
         (Shut::Before("DescribeServices"), 0),
         (Shut::Before("TransactWriteItems"), 0),
         (Shut::After("TransactWriteItems"), 0),
         (Shut::Before("TransactWriteItems"), 1),
         (Shut::After("TransactWriteItems"), 1),
+        (Shut::Before("TransactWriteItems"), 2),
         (Shut::After("TransactWriteItems"), 2),
         (Shut::Before("RegisterTaskDefinition"), 0),
         (Shut::After("RegisterTaskDefinition"), 0),
         (Shut::Before("UpdateService"), 0),
         (Shut::After("UpdateService"), 0),
+        (Shut::Before("DescribeServices"), 1),
+        (Shut::After("DescribeServices"), 1),
     ] {
         let scene = scene();
         let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
@@ -204,6 +210,38 @@ fn one_that_was_frozen_beyond_its_lease_stands_by_and_writes_nothing() {
     scene.wait_for_image(&name(0), &second_digest);
     assert_eq!(updates(&scene), (2, 2), "one of each for each push");
     assert!(active.stop().success() && standby.stop().success());
+}
+
+#[test]
+fn a_replica_that_lost_its_lease_does_not_tell_later_what_it_had_half_told() {
+    let scene = scene();
+    let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
+    let hook = Hook::start();
+    let home = home_at(&scene, TABLE, &endpoint);
+    let config = fs::read_to_string(home.path("config.toml")).unwrap();
+    let receiver = format!("[[notify]]\nname = \"ops\"\nwebhook = \"http://{}/ops\"\n", hook.address);
+    let config = config + &receiver;
+    fs::write(home.path("config.toml"), &config).unwrap();
+    crate::policy::print(&home, &scene.aws.settings(), &config);
+    hook.refuse(usize::MAX, StatusCode::SERVICE_UNAVAILABLE);
+    let daemon = home.start();
+    daemon.wait_until_ready();
+    wait_for_leader(&daemon, true);
+    let first = scene.push("v1");
+    scene.wait_for_image(&name(0), &first);
+    daemon.wait_for_log("a notification cannot be delivered");
+    gate.shut(Shut::Before(DYNAMODB));
+    daemon.wait_for_log("the lease was lost");
+    daemon.wait_for_log("stopped before these notifications were delivered");
+    hook.refuse(0, StatusCode::OK);
+    gate.open();
+    wait_for_leader(&daemon, true);
+    let second = scene.push("v2");
+    scene.wait_for_image(&name(0), &second);
+    let told = wait_for("the notification", || hook.bodies("/ops").into_iter().next());
+    assert_eq!(told["deployment"]["images"][0]["digest"], json!(second), "{told:#}");
+    assert!(daemon.stop().success());
+    assert_eq!(hook.bodies("/ops").len(), 1);
 }
 
 #[test]
@@ -281,9 +319,10 @@ fn a_table_that_cannot_be_used_is_told_by_its_reason() {
     ] {
         let home = home_at(&scene, table, &scene.aws.endpoint());
         for command in [&["run"][..], &["status"], &["plan"], &["hold", "web/hello-0"]] {
-            let (code, _, error) = output(&home, command);
+            let (code, text, error) = output(&home, command);
             assert_eq!(code, 3, "{command:?}: {error}");
             assert!(error.contains(says), "{command:?}: {error}");
+            assert!(!(text + &error).contains("started"), "{command:?}: {error}");
         }
         let (code, text, error) = output(&home, &["check"]);
         assert!(code == 1 && text.contains(says), "{text}{error}");

@@ -109,11 +109,37 @@ fn systemd_is_told() {
     let text = told("READY=1");
     assert!(text.contains("STATUS=watching 1 repository for 1 service"), "{text}");
     told("WATCHDOG=1");
+    told("WATCHDOG=1");
     daemon.signal(Signal::HUP);
     assert!(told("RELOADING=1").contains("MONOTONIC_USEC="));
     told("READY=1");
     daemon.signal(Signal::TERM);
     told("STOPPING=1");
+}
+
+#[test]
+fn the_watchdog_is_fed_while_somebody_looks_at_the_page_all_the_time() {
+    let scene = Scene::new(1);
+    let home = scene.home(&scene.config(1));
+    let socket = home.path("notify");
+    let receiver = UnixDatagram::bind(&socket).unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    // It is fed every three seconds, and the page is made anew once a second at most.
+    let daemon =
+        home.start_with(&["run"], |command| command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "9000000"));
+    daemon.wait_until_ready();
+    let (mut fed, mut looks) = (0, 0);
+    wait_for("the watchdog's word", || {
+        assert_eq!(daemon.get("/api/v1/status").0, 200);
+        looks += 1;
+        let mut buffer = [0; 4096];
+        while let Ok(length) = receiver.recv(&mut buffer) {
+            fed += usize::from(String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == "WATCHDOG=1"));
+        }
+        (fed >= 2).then_some(())
+    });
+    assert!(looks >= 5, "{looks}");
+    assert!(daemon.stop().success());
 }
 
 #[test]

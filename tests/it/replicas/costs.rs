@@ -9,9 +9,8 @@ use ecs_deployd::domain::types::{EcsName, ServiceKey};
 use ecs_deployd::lease::Fence;
 use ecs_deployd::state_store::table::{TableStore, read};
 use ecs_deployd::state_store::{Found, Store as _};
-use tokio::sync::watch;
 
-use crate::world::{Door, REAL_PAGE, Units};
+use crate::world::{Door, Frozen, REAL_PAGE, Units};
 
 use super::Life;
 
@@ -25,7 +24,7 @@ fn dollars(units: Units, times: f64) -> f64 {
 }
 
 fn anybody() -> Door {
-    Door { replica: 99, frozen: watch::channel(false).1 }
+    Door { replica: 99, frozen: Frozen::default() }
 }
 
 #[tokio::test(start_paused = true)]

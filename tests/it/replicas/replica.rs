@@ -13,7 +13,7 @@ use ecs_deployd::deployer::{self, Deployer, Inbox, Parts};
 use ecs_deployd::health::Health;
 use ecs_deployd::lease::{Keeper, Tenure, Watch};
 use ecs_deployd::metrics::Metrics;
-use ecs_deployd::notify::Notifier;
+use ecs_deployd::notify::{LAST_WITHIN, Notifier};
 use ecs_deployd::orders;
 use ecs_deployd::scheduler::{self, Shared};
 use ecs_deployd::state_store::Found;
@@ -42,7 +42,7 @@ async fn freezable<F: Future>(door: Door, future: F) -> F::Output {
     let mut future = pin!(future);
     let mut thawing: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = None;
     std::future::poll_fn(move |context| {
-        if *door.frozen.borrow() && thawing.is_none() {
+        if door.frozen.is() && thawing.is_none() {
             let door = door.clone();
             thawing = Some(Box::pin(async move { door.thawed().await }));
         }
@@ -65,6 +65,7 @@ pub struct Replica {
     stop: watch::Sender<bool>,
     active: Arc<AtomicBool>,
     work: Arc<std::sync::Mutex<Vec<tokio::task::AbortHandle>>>,
+    notifiers: Arc<std::sync::Mutex<Vec<Notifier>>>,
 }
 
 static LIVES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
@@ -74,6 +75,7 @@ impl Replica {
         let (stop, stopped) = watch::channel(false);
         let active = Arc::new(AtomicBool::new(false));
         let work = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let notifiers = Arc::new(std::sync::Mutex::new(Vec::new()));
         let life = LIVES.fetch_add(1, Ordering::Relaxed);
         let me = format!("replica-{}-{life}", door.replica);
         let clock = Arc::new(Apart(world.clone(), apart));
@@ -87,9 +89,10 @@ impl Replica {
             config: Arc::new(parse(config)),
             active: Arc::clone(&active),
             work: Arc::clone(&work),
+            notifiers: Arc::clone(&notifiers),
         };
         let task = tokio::spawn(freezable(door, running.run(keeper, stopped)));
-        Self { task, keeper: keeping, stop, active, work }
+        Self { task, keeper: keeping, stop, active, work, notifiers }
     }
 
     pub fn is_active(&self) -> bool {
@@ -105,6 +108,10 @@ impl Replica {
         }
         let _ = self.task.await;
         let _ = self.keeper.await;
+        let notifiers = std::mem::take(&mut *self.notifiers.lock().unwrap());
+        for notifier in notifiers {
+            notifier.finish(Duration::ZERO).await;
+        }
     }
 
     /// Stops as on SIGTERM.
@@ -123,6 +130,8 @@ struct Running {
     config: Arc<Config>,
     active: Arc<AtomicBool>,
     work: Arc<std::sync::Mutex<Vec<tokio::task::AbortHandle>>>,
+    /// Those that may still have something to tell.
+    notifiers: Arc<std::sync::Mutex<Vec<Notifier>>>,
 }
 
 impl Running {
@@ -130,6 +139,7 @@ impl Running {
         loop {
             let mut standing = keeper.standing();
             let tenure = tokio::select! {
+                biased;
                 () = told(&mut stop) => None,
                 tenure = active(&mut standing) => Some(tenure),
             };
@@ -152,7 +162,7 @@ impl Running {
             self.active.store(true, Ordering::Relaxed);
             let term = tenure.fence().term;
             let (end, ended) = watch::channel(false);
-            let mut deployer = self.begin(store, found, &tenure, ended);
+            let (mut deployer, notifier) = self.begin(store, found, &tenure, ended);
             let is_lost = tokio::select! {
                 biased;
                 () = lost(&mut standing, term) => true,
@@ -162,12 +172,14 @@ impl Running {
                 self.active.store(false, Ordering::Relaxed);
                 self.abort();
                 let _ = deployer.await;
+                drop(tokio::spawn(freezable(self.door.clone(), notifier.finish(LAST_WITHIN))));
             } else {
                 let _ = end.send(true);
                 let _ = (&mut deployer).await;
                 self.active.store(false, Ordering::Relaxed);
                 self.abort();
-                return keeper.give_back().await;
+                keeper.give_back().await;
+                return notifier.finish(LAST_WITHIN).await;
             }
         }
     }
@@ -184,7 +196,7 @@ impl Running {
         found: Found,
         tenure: &Arc<Tenure>,
         ended: watch::Receiver<bool>,
-    ) -> JoinHandle<()> {
+    ) -> (JoinHandle<()>, Notifier) {
         let found = match found {
             Found::State(state) => Some(*state),
             Found::Missing => None,
@@ -207,13 +219,23 @@ impl Running {
         let desk = orders::serve(self.table.door(self.door.clone()), tenure.fence().clone(), asks);
         work.push(tokio::spawn(freezable(self.door.clone(), desk)).abort_handle());
         let notifier = Notifier::start(&config.notify, &contexts, &metrics);
-        let parts = Parts { config, contexts, state_store: Arc::new(store), state, clock, metrics, health, notifier };
+        self.notifiers.lock().unwrap().push(notifier.clone());
+        let parts = Parts {
+            config,
+            contexts,
+            state_store: Arc::new(store),
+            state,
+            clock,
+            metrics,
+            health,
+            notifier: notifier.clone(),
+        };
         let (_, looks) = mpsc::channel(1);
         let (_, deliveries) = mpsc::channel(1);
         let inbox = Inbox { batches: pages, deliveries, reloads, looks, requests, stop: ended };
         let deployer = tokio::spawn(freezable(self.door.clone(), Deployer::new(parts).run(inbox)));
         work.push(deployer.abort_handle());
-        deployer
+        (deployer, notifier)
     }
 }
 

@@ -7,6 +7,7 @@ mod disk;
 mod ecr;
 mod ecs;
 mod faults;
+mod frozen;
 mod gates;
 mod inventory;
 mod limits;
@@ -28,12 +29,12 @@ use ecs_deployd::clock::Instant;
 use ecs_deployd::domain::types::{ContextName, Region};
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::watch;
 
 pub use disk::Disk;
 pub use ecr::{image_uri, manifest_digest};
 pub use ecs::{Health, LifecycleHook, Service, Started};
 pub use faults::{Fate, Weather};
+pub use frozen::Frozen;
 pub use one_off::{Job, TaskEnd};
 pub use queue::{QUEUE, edited};
 pub use table::{FrozenAt, LATEST, REAL_PAGE, SharedTable, TableWeather, Units};
@@ -60,13 +61,13 @@ pub struct World {
 pub struct Door {
     pub replica: usize,
     /// Its process is stopped: what it has not begun to do, it does not begin.
-    pub frozen: watch::Receiver<bool>,
+    pub frozen: Frozen,
 }
 
 impl Door {
     /// Waits until the process goes on.
     pub async fn thawed(&self) {
-        let _ = self.frozen.clone().wait_for(|frozen| !*frozen).await;
+        self.frozen.thawed().await;
     }
 }
 
@@ -88,7 +89,7 @@ pub struct Inner {
     limits: limits::Limits,
     witness: Option<Arc<Disk>>,
     /// The replica that is frozen at its next call of these.
-    freezes: Option<(usize, &'static [&'static str], watch::Sender<bool>)>,
+    freezes: Option<(usize, &'static [&'static str], Frozen)>,
     trace: bool,
     serial: u64,
     events: Vec<trail::Stored>,
@@ -192,7 +193,7 @@ impl World {
     }
 
     /// Freezes a replica that has decided to make one of these calls, before that is sent.
-    pub fn freeze_at_call(&self, replica: usize, operations: &'static [&'static str], frozen: watch::Sender<bool>) {
+    pub fn freeze_at_call(&self, replica: usize, operations: &'static [&'static str], frozen: Frozen) {
         self.lock().freezes = Some((replica, operations, frozen));
     }
 
@@ -273,11 +274,11 @@ impl World {
     /// Begins a call: it is written down, takes its time, and has its fate.
     async fn call(&self, operation: &'static str, detail: String) -> Option<Fate> {
         if let Some(door) = &self.door {
-            let is_due = |(replica, operations, _): &mut (usize, &[&str], watch::Sender<bool>)| {
+            let is_due = |(replica, operations, _): &mut (usize, &[&str], Frozen)| {
                 *replica == door.replica && operations.contains(&operation)
             };
             if let Some((.., frozen)) = self.lock().freezes.take_if(is_due) {
-                frozen.send_replace(true);
+                frozen.set(true);
             }
             door.thawed().await;
         }

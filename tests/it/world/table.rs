@@ -11,10 +11,8 @@ use ecs_deployd::aws::{AwsError, Fault};
 use ecs_deployd::clock::{self, Instant};
 use ecs_deployd::lease::Fence;
 
-use tokio::sync::watch;
-
-use super::Door;
 use super::rng::Rng;
+use super::{Door, Frozen};
 
 /// The largest answer of a query that is simulated, unless a test wants that of DynamoDB: a smaller one shows whether the next page is asked
 /// for.
@@ -70,7 +68,7 @@ struct Inner {
     units: Units,
     page: usize,
     /// The replica that is frozen at its next transaction.
-    freezes: Option<(usize, FrozenAt, watch::Sender<bool>)>,
+    freezes: Option<(usize, FrozenAt, Frozen)>,
     /// Transactions of the state that were made by somebody who did not hold the lease.
     stale: Vec<String>,
 }
@@ -137,7 +135,7 @@ impl SharedTable {
     }
 
     /// Freezes a replica at its next transaction.
-    pub fn freeze_at_transaction(&self, replica: usize, at: FrozenAt, frozen: watch::Sender<bool>) {
+    pub fn freeze_at_transaction(&self, replica: usize, at: FrozenAt, frozen: Frozen) {
         self.0.lock().unwrap().freezes = Some((replica, at, frozen));
     }
 
@@ -180,11 +178,11 @@ enum Fate {
 
 impl DoorTo {
     fn freeze(&self, operation: &'static str, at: FrozenAt) {
-        let is_due = |(replica, when, _): &mut (usize, FrozenAt, watch::Sender<bool>)| {
+        let is_due = |(replica, when, _): &mut (usize, FrozenAt, Frozen)| {
             operation == "TransactWriteItems" && *replica == self.door.replica && *when == at
         };
         if let Some((.., frozen)) = self.table.0.lock().unwrap().freezes.take_if(is_due) {
-            frozen.send_replace(true);
+            frozen.set(true);
         }
     }
 
