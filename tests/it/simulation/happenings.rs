@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::life::{Life, PAUSES, Pushed, REPOSITORIES, SERVICES, ServiceOf};
 use crate::harness::pass;
 use crate::world::rng::Rng;
-use crate::world::{Health, TaskEnd, Weather};
+use crate::world::{Health, Weather};
 
 impl Life {
     pub(super) async fn happen(&mut self) {
@@ -124,9 +124,9 @@ impl Life {
         };
         // Behind a Classic Load Balancer ECS reports no failure; the deadline does.
         self.world.set_health(&digest, health);
-        let after = Duration::from_secs(5 + u64::from(digest.as_bytes()[9]));
-        self.world.set_task_end(&digest, TaskEnd::Exits { code: 0, after });
-        self.say(&format!("push {number} of {repository}:{tag}: {digest} {health:?}, reported after {late:?}"));
+        let end = self.migration_with(&digest, known.is_none());
+        self.world.set_task_end(&digest, end);
+        self.say(&format!("push {number} of {repository}:{tag}: {digest} {health:?} {end:?}, reported after {late:?}"));
         let (good, at) = (matches!(health, Health::After(_)), self.world.now());
         self.pushed.get_mut(repository).unwrap().push(Pushed { digest, good, rank, at });
     }
@@ -232,8 +232,10 @@ impl Life {
     fn note_meddling(&mut self, cluster: &str, name: &'static str, containers: &[(&str, &'static str)]) {
         // What they set may be bad: then there is nothing good to go back to, ever.
         let set = self.world.digests_of(cluster, name);
-        let bad = |push: &Pushed| !push.good && set.contains(&push.digest);
-        let newest_is_bad = |repository| !self.best(repository).good || !self.pushed[repository].last().unwrap().good;
+        let is_bad = |push: &Pushed| !push.good || self.is_refused_by_migration(name, &push.digest);
+        let bad = |push: &Pushed| is_bad(push) && set.contains(&push.digest);
+        let newest_is_bad =
+            |repository| is_bad(self.best(repository)) || is_bad(self.pushed[repository].last().unwrap());
         if self.pushed.values().flatten().any(bad)
             || containers.iter().any(|(_, repository)| newest_is_bad(*repository))
         {

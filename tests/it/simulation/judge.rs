@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::life::{Kind, Life, MIGRATED, PAUSES, Pushed, SERVICES, ServiceOf};
-use crate::world::{Job, Started};
+use super::life::{Kind, Life, PAUSES, Pushed, SERVICES, ServiceOf};
+use crate::world::Started;
 
 /// The topic of which everything is told.
 const EVERYTHING: &str = "arn:aws:sns:eu-west-1:111111111111:everything";
@@ -140,7 +140,8 @@ impl Life {
         let running = running.unwrap_or_else(|| panic!("{name}: {runs} was never pushed to {repository}"));
         if self.is_idle(name) {
             let ordered = self.ordered.contains(name);
-            assert!(ordered || runs == best.digest, "{name}: {runs} runs, not the best of {pushed:#?}");
+            let refused = self.is_refused_by_migration(name, &best.digest);
+            assert!(ordered || refused || runs == best.digest, "{name}: {runs} runs, not the best of {pushed:#?}");
             return;
         }
         assert!(running.good || self.kind.leaves, "{name}: a bad image stayed: {runs}");
@@ -159,7 +160,8 @@ impl Life {
         let best = self.best(repository);
         let touched = self.meddlings.contains_key(name) || self.ordered.contains(name) || self.is_idle(name);
         let tried =
-            self.world.log_of(cluster, name).iter().any(|one| one.digests[container].as_ref() == Some(&best.digest));
+            self.world.log_of(cluster, name).iter().any(|one| one.digests[container].as_ref() == Some(&best.digest))
+                || self.was_migrated(name, container, &best.digest);
         // What was left in place is in place already when it is pushed again.
         let again =
             self.kind.leaves && self.pushed[repository].iter().filter(|push| push.digest == best.digest).count() > 1;
@@ -283,44 +285,6 @@ impl Life {
         }
     }
 
-    /// A migration runs before the image goes live, and no more often than the image was pushed.
-    fn judge_jobs(&self) {
-        // Where the state was lost, or nobody knows what was pushed, it may run again.
-        if !self.kind.migrates || self.kind.forgetful || self.kind.away {
-            return;
-        }
-        let jobs = self.world.jobs();
-        for (cluster, name, containers) in SERVICES.into_iter().filter(|(_, name, _)| MIGRATED.contains(name)) {
-            if self.ordered.contains(name) || !self.world.has_service(cluster, name) {
-                continue;
-            }
-            let (container, repository) = containers[0];
-            let of_service = |job: &&Job| job.request["overrides"]["containerOverrides"][0]["command"][1] == name;
-            let mine: Vec<&Job> = jobs.iter().filter(of_service).collect();
-            for job in &mine {
-                let digest = job.digests[container].as_ref().unwrap();
-                let ran = mine.iter().filter(|other| other.digests[container].as_ref() == Some(digest)).count();
-                let pushes = self.pushed[repository].iter().filter(|push| &push.digest == digest).count();
-                assert!(
-                    ran <= pushes,
-                    "{name}: {digest} was pushed {pushes} times and migrated {ran} times: {mine:#?}"
-                );
-            }
-            if self.meddlings.contains_key(name) {
-                continue;
-            }
-            let first = &self.pushed[repository][0].digest;
-            for started in self.world.log_of(cluster, name) {
-                let digest = &started.digests[container];
-                let prepared = mine.iter().any(|job| &job.digests[container] == digest && job.at <= started.at);
-                assert!(
-                    prepared || digest.as_ref() == Some(first),
-                    "{name}: {started:?} without a migration: {mine:#?}"
-                );
-            }
-        }
-    }
-
     /// What others were told happened: each change is one of CloudTrail's, and ours are known as ours.
     fn judge_told(&self) {
         for message in self.world.messages(EVERYTHING) {
@@ -336,7 +300,8 @@ impl Life {
         }
     }
 
-    /// Whether nothing stands against a push: it is good, and when the service was rolled to it the last time, it was not rolled back at a hook.
+    /// Whether nothing stands against a push: it is good, its migration succeeds, and when the service was rolled to it the last time, it was
+    /// not rolled back at a hook.
     fn is_wanted(&self, cluster: &str, name: &str, push: &Pushed) -> bool {
         let (_, _, containers) = SERVICES.into_iter().find(|(_, of, _)| *of == name).unwrap();
         let was_refused = containers.iter().any(|(container, _)| {
@@ -349,7 +314,7 @@ impl Life {
             });
             last.is_some() && !again
         });
-        push.good && !was_refused
+        push.good && !was_refused && !self.is_refused_by_migration(name, &push.digest)
     }
 
     /// Whether ECS waits on purpose in deployments of a service.
@@ -368,6 +333,10 @@ impl Life {
             let waits = deployment["service"].as_str().is_some_and(|name| self.waits_long(name));
             let is_good = |image: &serde_json::Value| {
                 self.pushed.values().flatten().any(|push| image["digest"] == push.digest.as_str() && push.good)
+                    && !deployment["service"]
+                        .as_str()
+                        .zip(image["digest"].as_str())
+                        .is_some_and(|(name, digest)| self.is_refused_by_migration(name, digest))
             };
             if waits && deployment["result"] == "timed_out" {
                 let all_good = deployment["images"].as_array().unwrap().iter().all(is_good);

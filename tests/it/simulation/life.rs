@@ -7,6 +7,7 @@ use std::time::Duration;
 use ecs_deployd::domain::deployment::{HookAction, HookTarget};
 use jiff::SignedDuration;
 
+use super::migrations::Migrations;
 use super::opted::Opted;
 use super::timetable::Timetable;
 use crate::harness::{Disk, Process, pass, start};
@@ -104,7 +105,7 @@ pub(super) struct Kind {
     pub(super) hesitates: bool,
     /// Rollouts stay under watch after ECS has completed them: `monitor = "2m"`. Some bad images are complete in ECS's eyes.
     pub(super) monitors: bool,
-    /// The services in [`MIGRATED`] have a migration before each rollout, which succeeds.
+    /// The services in [`MIGRATED`] have a migration before each rollout, which fails with some images and never ends with others.
     pub(super) migrates: bool,
     /// Service `a` has CloudWatch alarms, for which ECS waits longer than the timeout.
     pub(super) alarmed: bool,
@@ -165,6 +166,8 @@ pub(super) struct Life {
     pub(super) timetable: Option<Timetable>,
     /// The service that opts in, in lives that have one.
     pub(super) opted: Option<Opted>,
+    /// How migrations fare, in lives that have some.
+    pub(super) migrations: Option<Migrations>,
     /// By repository, in the order of the pushes; the first one ran before the daemon came.
     pub(super) pushed: BTreeMap<&'static str, Vec<Pushed>>,
     /// The rank of the best push of each of its repositories when somebody else changed a service, the last time.
@@ -211,6 +214,7 @@ impl Life {
             process: None,
             timetable: None,
             opted: None,
+            migrations: kind.migrates.then(|| Migrations::new(seed)),
             pushed,
             meddled: BTreeMap::new(),
             meddlings: BTreeMap::new(),

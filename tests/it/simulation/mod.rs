@@ -9,6 +9,7 @@ mod deaths;
 mod happenings;
 mod judge;
 mod life;
+mod migrations;
 mod onlookers;
 mod opted;
 mod timetable;
@@ -52,10 +53,15 @@ fn live_all(parity: u64) {
     let first = number("SIMULATION_FIRST").unwrap_or(0) / 2;
     let lives = number("SIMULATION_SEEDS").map_or(LIVES, |all| all.div_ceil(2));
     let (begun, mut days, mut failed) = (Instant::now(), 0.0, Vec::new());
+    let (mut migrations_failed, mut migrations_hung) = (0, 0);
     let known = ONCE_BROKEN.into_iter().filter(|seed| seed % 2 == parity && *seed >= lives * 2);
     for seed in (first..first + lives).map(|index| index * 2 + parity).chain(known) {
         match live(seed, false) {
-            Some(lived) => days += lived,
+            Some(lived) => {
+                days += lived.days;
+                migrations_failed += lived.migrations_lost.0;
+                migrations_hung += lived.migrations_lost.1;
+            }
             None => failed.push(seed),
         }
         if failed.len() == ENOUGH_FAILED {
@@ -64,11 +70,20 @@ fn live_all(parity: u64) {
     }
     let took = begun.elapsed().as_secs_f64();
     eprintln!("{lives} lives of {days:.0} days in {took:.0} s: {:.0} simulated days a minute", days / took * 60.0);
+    eprintln!("{migrations_failed} migrations failed, and {migrations_hung} did not end until they were stopped");
     assert!(failed.is_empty(), "these seeds failed: {failed:?}");
 }
 
-/// Lives one life. Gives the days that passed in it, those of an absence of months aside; nothing, if a promise was broken.
-fn live(seed: u64, trace: bool) -> Option<f64> {
+/// What a life amounts to.
+struct Lived {
+    /// The days that passed in it, those of an absence of months aside.
+    days: f64,
+    /// How many migrations failed, and how many did not end until they were stopped.
+    migrations_lost: (usize, usize),
+}
+
+/// Lives one life. Gives nothing, if a promise was broken.
+fn live(seed: u64, trace: bool) -> Option<Lived> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         runtime.block_on(async {
@@ -77,7 +92,7 @@ fn live(seed: u64, trace: bool) -> Option<f64> {
             life.end_well().await;
             life.judge();
             life.look_back().await;
-            life.days()
+            Lived { days: life.days(), migrations_lost: life.migrations_lost() }
         })
     }));
     if lived.is_err() {

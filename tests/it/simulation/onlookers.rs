@@ -48,7 +48,10 @@ impl Life {
             let seen = preview.services.iter().find(|service| service.service == name).unwrap();
             // What is bad is not deployed, what is held differs, and so does what somebody else changed. Where no task runs, nobody knows what
             // a tag means.
-            let differs = |repository: &str| !self.best(repository).good || self.vanished.contains(repository);
+            let differs = |repository: &str| {
+                let best = self.best(repository);
+                !best.good || self.is_refused_by_migration(name, &best.digest) || self.vanished.contains(repository)
+            };
             let may_differ = held
                 || containers.iter().any(|(_, repository)| differs(repository))
                 || self.spoiled.contains(name)

@@ -58,6 +58,11 @@ pub struct OneOff {
 }
 
 impl Job {
+    /// Whether it runs at a time.
+    pub fn runs_at(&self, now: Timestamp) -> bool {
+        self.stopped_at().is_none_or(|at| at > now)
+    }
+
     fn stopped_at(&self) -> Option<Timestamp> {
         let by_itself = match self.end {
             TaskEnd::Exits { after, .. } => Some(self.at + SignedDuration::try_from(after).unwrap()),
