@@ -107,7 +107,8 @@ impl Life {
         let jobs = self.world.jobs();
         let now = self.world.now();
         let running: Vec<&Job> = jobs.iter().filter(|job| job.runs_at(now)).collect();
-        assert!(running.is_empty(), "nobody stopped: {running:#?}");
+        // A task of which the state told is not known any more where the state was lost.
+        assert!(self.kind.forgetful || running.is_empty(), "nobody stopped: {running:#?}");
         for (cluster, name, containers) in SERVICES {
             if !self.world.has_service(cluster, name) {
                 continue;
