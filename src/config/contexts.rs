@@ -1,4 +1,4 @@
-//! The tables `[aws.NAME]`.
+//! The tables `[aws.NAME]`: how each account and Region is reached.
 
 use std::collections::BTreeMap;
 
