@@ -1,4 +1,4 @@
-//! Keeps writes to ECS within the lease: none is begun that could still be under way when the lease ends.
+//! Keeps writes to ECS, EventBridge and SQS within the lease: none is begun that could still be under way when the lease ends.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{AwsContext, AwsError, Contexts, Ecs, Fault, Services};
+use super::{AwsContext, AwsError, Contexts, Ecs, Fault, Queue, QueueMessage, Services, Waiting};
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
+use crate::domain::queue_url::QueueUrl;
 use crate::domain::schedule::Operations;
 use crate::domain::task::{Started, TaskView};
 use crate::domain::task_definition::{Registration, TaskDefinition};
@@ -15,11 +16,12 @@ use crate::domain::types::{DeploymentId, EcsName, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, RunningImages};
 use crate::lease::Tenure;
 
-/// Contexts whose writes to ECS end with a tenure.
+/// Contexts whose writes end with a tenure.
 #[must_use]
 pub fn fenced(contexts: Contexts, tenure: &Arc<Tenure>) -> Contexts {
     let fence = |context: AwsContext| AwsContext {
         ecs: Arc::new(Fenced { ecs: Arc::clone(&context.ecs), tenure: Arc::clone(tenure) }),
+        queue: Arc::new(FencedQueue { queue: Arc::clone(&context.queue), tenure: Arc::clone(tenure) }),
         ..context
     };
     contexts.into_iter().map(|(name, context)| (name, fence(context))).collect()
@@ -31,28 +33,57 @@ struct Fenced {
     tenure: Arc<Tenure>,
 }
 
+/// Makes a write, if the lease leaves time for it, and gives it up before the lease ends. The end is looked at first: a process that was
+/// stopped in the middle of this goes on with nothing.
+async fn within<T>(
+    tenure: &Tenure,
+    (api, operation): (&'static str, &'static str),
+    call: impl Future<Output = Result<T, AwsError>>,
+) -> Result<T, AwsError> {
+    let Some(end) = tenure.end_of_a_write() else {
+        return Err(AwsError {
+            api,
+            operation,
+            fault: Fault::Throttled,
+            code: String::new(),
+            message: "not begun, as the lease of this replica ends too soon".to_owned(),
+        });
+    };
+    tokio::select! {
+        biased;
+        () = tenure.is_over(end) => Err(AwsError::timed_out(api, operation)),
+        answer = call => answer,
+    }
+}
+
 impl Fenced {
-    /// Makes a write, if the lease leaves time for it, and gives it up before the lease ends. The end is looked at first: a process that was
-    /// stopped in the middle of this goes on with nothing.
     async fn write<T>(
         &self,
-        (api, operation): (&'static str, &'static str),
+        action: (&'static str, &'static str),
         call: impl Future<Output = Result<T, AwsError>>,
     ) -> Result<T, AwsError> {
-        let Some(end) = self.tenure.end_of_a_write() else {
-            return Err(AwsError {
-                api,
-                operation,
-                fault: Fault::Throttled,
-                code: String::new(),
-                message: "not begun, as the lease of this replica ends too soon".to_owned(),
-            });
-        };
-        tokio::select! {
-            biased;
-            () = self.tenure.is_over(end) => Err(AwsError::timed_out(api, operation)),
-            answer = call => answer,
-        }
+        within(&self.tenure, action, call).await
+    }
+}
+
+#[derive(Debug)]
+struct FencedQueue {
+    queue: Arc<dyn Queue>,
+    tenure: Arc<Tenure>,
+}
+
+#[async_trait]
+impl Queue for FencedQueue {
+    async fn receive(&self, queue: &QueueUrl, waiting: Waiting) -> Result<Vec<QueueMessage>, AwsError> {
+        self.queue.receive(queue, waiting).await
+    }
+
+    async fn delete(&self, queue: &QueueUrl, receipts: &[String]) -> Result<Vec<String>, AwsError> {
+        within(&self.tenure, ("sqs", "DeleteMessage"), self.queue.delete(queue, receipts)).await
+    }
+
+    async fn hide(&self, queue: &QueueUrl, receipts: &[String]) -> Result<Vec<String>, AwsError> {
+        within(&self.tenure, ("sqs", "ChangeMessageVisibility"), self.queue.hide(queue, receipts)).await
     }
 }
 
@@ -147,5 +178,54 @@ impl Ecs for Fenced {
 
     async fn describe_running_images(&self, cluster: &EcsName, tasks: &[String]) -> Result<RunningImages, AwsError> {
         self.ecs.describe_running_images(cluster, tasks).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::{self, SystemClock};
+    use crate::lease::Fence;
+
+    /// A queue that never answers, and counts what was begun.
+    #[derive(Debug, Default)]
+    struct Silent(AtomicUsize);
+
+    #[async_trait]
+    impl Queue for Silent {
+        async fn receive(&self, _: &QueueUrl, _: Waiting) -> Result<Vec<QueueMessage>, AwsError> {
+            Ok(Vec::new())
+        }
+
+        async fn delete(&self, _: &QueueUrl, _: &[String]) -> Result<Vec<String>, AwsError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            std::future::pending().await
+        }
+
+        async fn hide(&self, queue: &QueueUrl, receipts: &[String]) -> Result<Vec<String>, AwsError> {
+            self.delete(queue, receipts).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_neither_deleted_nor_hidden_beyond_the_lease() {
+        let begun = clock::instant();
+        let seconds = Duration::from_secs;
+        let fence = Fence { holder: "one".to_owned(), term: 1 };
+        let tenure = Arc::new(Tenure::new(fence, seconds(30), begun + seconds(30), Arc::new(SystemClock)));
+        let silent = Arc::new(Silent::default());
+        let queue = FencedQueue { queue: Arc::clone(&silent) as Arc<dyn Queue>, tenure };
+        let url = QueueUrl::parse("https://sqs.eu-west-1.amazonaws.com/111111111111/pushes").unwrap();
+
+        let error = queue.delete(&url, &["receipt".to_owned()]).await.unwrap_err();
+        assert_eq!(error.operation, "DeleteMessage");
+        assert_eq!(clock::instant(), begun + seconds(25), "it is given up before the lease ends");
+        for answer in [queue.delete(&url, &[]).await, queue.hide(&url, &[]).await] {
+            assert!(answer.unwrap_err().message.starts_with("not begun"), "none is begun so late");
+        }
+        assert_eq!(silent.0.load(Ordering::Relaxed), 1);
     }
 }
