@@ -48,14 +48,16 @@ impl AskedGates<'_> {
 
     /// What the service waits for although nothing was pushed to its own repository.
     pub(super) fn missing_copy(&self, known: &ServiceState) -> Option<Waiting> {
+        if !known.pending.is_empty() {
+            return None;
+        }
         let rules = self.config.rules_of(self.key);
         let name = self.config.name_of(self.key);
         let follower = Follower { name: &name, rules: &rules, known };
-        let is_open = known.pending.is_empty();
         let names = names_of(self.config, self.key);
         let others: Vec<Other<'_>> =
             names.iter().map(|(key, name)| Other { name, known: self.state.services.get(key), seen: None }).collect();
-        is_open.then(|| copy::missing(follower, &others, self.now)).flatten()
+        copy::missing(follower, &others, self.now)
     }
 
     fn judge(

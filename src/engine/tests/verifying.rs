@@ -4,14 +4,20 @@ use super::Scene;
 use super::task_scene::{COMPLETED, PREPARES, VERIFIES, with};
 use crate::domain::view::RolloutState;
 
-#[test]
-fn a_verification_runs_when_the_rollout_is_complete() {
-    let mut scene = Scene::of_tasks(VERIFIES);
+/// `web/hello`, whose rollout ECS has completed, which was not seen yet.
+fn completed_by_ecs(tables: &str) -> Scene {
+    let mut scene = Scene::of_tasks(tables);
     scene.registered(2);
     scene.all_committed();
     scene.updated();
     scene.all_committed();
     scene.rolls("hello", RolloutState::Completed);
+    scene
+}
+
+#[test]
+fn a_verification_runs_when_the_rollout_is_complete() {
+    let mut scene = completed_by_ecs(VERIFIES);
     assert_eq!(scene.watched(), [PREPARES, "commit"]);
     scene.all_committed();
     scene.prepared();
@@ -37,12 +43,7 @@ fn a_verification_runs_when_the_rollout_is_complete() {
 /// `web/hello` with a check and ten seconds of `monitor`, whose check runs.
 fn verifying_before_the_watch() -> (String, Scene) {
     let text = format!("monitor = \"10s\"\n{VERIFIES}");
-    let mut scene = Scene::of_tasks(&text);
-    scene.registered(2);
-    scene.all_committed();
-    scene.updated();
-    scene.all_committed();
-    scene.rolls("hello", RolloutState::Completed);
+    let mut scene = completed_by_ecs(&text);
     assert_eq!(scene.watched(), [PREPARES, "commit"], "the check runs at once");
     scene.all_committed();
     scene.prepared();
@@ -86,12 +87,7 @@ fn a_verification_that_fails_is_not_watched_further() {
 
 #[test]
 fn a_service_without_tasks_is_not_verified() {
-    let mut scene = Scene::of_tasks(VERIFIES);
-    scene.registered(2);
-    scene.all_committed();
-    scene.updated();
-    scene.all_committed();
-    scene.rolls("hello", RolloutState::Completed);
+    let mut scene = completed_by_ecs(VERIFIES);
     scene.ecs("hello").deployments[0].desired = 0;
     let lines = scene.watched();
     assert!(lines.iter().any(|line| line.contains("ended completed hello:2: updated, unproven")), "{lines:?}");
