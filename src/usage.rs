@@ -201,7 +201,7 @@ pub fn of_the_configuration(config: &Config, name: &ContextName, none: Usage) ->
             .discover
             .iter()
             .filter(|rule| is_here(&rule.aws))
-            .flat_map(|rule| rule.clusters.clone())
+            .flat_map(|rule| rule.clusters.iter().map(|glob| glob.as_str().to_owned()))
             .collect(),
         topics: topics.collect(),
         tables: config

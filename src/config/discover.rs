@@ -2,13 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use globset::GlobSet;
-
 use super::NamedPolicy;
 use super::gates::Promotions;
 use super::reader::{Setting, Table};
 use super::{build, given, keys, notify};
-use crate::config::reader::Found;
 use crate::domain::discovery::DiscoverRule;
 use crate::domain::settings::DeploySettings;
 use crate::domain::types::ContextName;
@@ -77,12 +74,9 @@ pub(super) fn rules(
         {
             table.wrong(at, "clusters", "is empty: no service would ever be found; [\"*\"] looks at all clusters");
         }
-        let globs = Found { value: clusters.value, at: clusters.at.unwrap_or(table.span.start) };
-        let admitted =
-            notify::globs(&table, "clusters", Some(&globs), given::cluster_glob).unwrap_or_else(GlobSet::empty);
-        let clusters = globs.value.0.into_iter().map(|glob| glob.value).collect();
+        let clusters = notify::globs(&table, "clusters", &clusters.value, given::cluster_glob);
         table.report_unknown();
-        rules.push(DiscoverRule { aws, tag: tag.value, clusters, admitted, every: every.value });
+        rules.push(DiscoverRule { aws, tag: tag.value, clusters, every: every.value });
     }
     rules
 }

@@ -5,10 +5,9 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
-
 use super::reader::{Found, Setting, Table, Texts};
 use super::{given, keys};
+use crate::domain::glob::{Glob, Globs};
 use crate::domain::notification::{Format, Interest};
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::ContextName;
@@ -185,8 +184,11 @@ fn interest(table: &Table<'_>, keys: &keys::Notify) -> Interest {
     Interest {
         outcomes,
         waiting,
-        repositories: globs(table, "repositories", keys.repositories.as_ref(), given::repository_glob),
-        services: globs(table, "services", keys.services.as_ref(), given::service_glob),
+        repositories: keys
+            .repositories
+            .as_ref()
+            .map(|texts| globs(table, "repositories", &texts.value, given::repository_glob)),
+        services: keys.services.as_ref().map(|texts| globs(table, "services", &texts.value, given::service_glob)),
         changes: keys.changes.value,
     }
 }
@@ -216,18 +218,11 @@ fn outcomes(table: &Table<'_>, texts: &Texts) -> (BTreeSet<OutcomeKind>, bool) {
 pub(super) fn globs(
     table: &Table<'_>,
     key: &'static str,
-    texts: Option<&Found<Texts>>,
+    texts: &Texts,
     check: fn(&str) -> Result<&str, String>,
-) -> Option<GlobSet> {
-    let mut set = GlobSetBuilder::new();
-    for text in &texts?.value.0 {
-        let glob = check(&text.value).and_then(|text| Glob::new(text).map_err(|error| error.kind().to_string()));
-        match glob {
-            Ok(glob) => {
-                set.add(glob);
-            }
-            Err(message) => table.wrong(text.at, key, message),
-        }
-    }
-    set.build().ok()
+) -> Globs {
+    let compiled = texts.0.iter().filter_map(|text| {
+        check(&text.value).and_then(Glob::parse).map_err(|message| table.wrong(text.at, key, message)).ok()
+    });
+    compiled.collect()
 }

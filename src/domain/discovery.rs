@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use globset::GlobSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::glob::Globs;
 use super::image::{ImageReference, RegistryHost};
 use super::state::State;
 use super::task_definition::TaskDefinition;
@@ -24,10 +24,8 @@ pub struct DiscoverRule {
     pub aws: ContextName,
     /// The key of the tag.
     pub tag: String,
-    /// The globs for the clusters, as they are written.
-    pub clusters: Vec<String>,
-    /// The same patterns, compiled.
-    pub admitted: GlobSet,
+    /// Which clusters are looked at.
+    pub clusters: Globs,
     /// From one look to the next.
     pub every: std::time::Duration,
 }
@@ -36,7 +34,7 @@ impl DiscoverRule {
     /// Whether a service is of a cluster that is looked at.
     #[must_use]
     pub fn admits(&self, key: &ServiceKey) -> bool {
-        key.aws == self.aws && self.admitted.is_match(key.cluster.as_str())
+        key.aws == self.aws && self.clusters.is_match(key.cluster.as_str())
     }
 }
 

@@ -14,6 +14,7 @@ pub mod downtime;
 pub mod event;
 pub mod finding;
 pub mod gate;
+pub mod glob;
 pub mod image;
 pub mod image_event;
 pub mod level;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use globset::GlobSet;
 use jiff::Timestamp;
 
 use super::audit::{Change, Concern};
+use super::glob::Globs;
 use super::state::{Outcome, OutcomeKind};
 use super::types::{ContextName, Digest, EventId, RepositoryName, ServiceKey, Tag};
 use super::waiting::Waiting;
@@ -236,9 +236,9 @@ pub struct Interest {
     /// Whether it is about something that waits.
     pub waiting: bool,
     /// Of images from these repositories; `None`: any.
-    pub repositories: Option<GlobSet>,
+    pub repositories: Option<Globs>,
     /// Of these services, `CLUSTER/SERVICE`, or with the AWS context before it where that is a part of the name; `None`: any.
-    pub services: Option<GlobSet>,
+    pub services: Option<Globs>,
     /// Which changes to ECS.
     pub changes: Changes,
 }
@@ -300,7 +300,7 @@ impl Interest {
 mod tests {
     use std::collections::BTreeMap;
 
-    use globset::{Glob, GlobSetBuilder};
+    use crate::domain::glob::Glob;
 
     use super::*;
     use crate::domain::state::Target;
@@ -321,12 +321,8 @@ mod tests {
         }
     }
 
-    fn globs(globs: &[&str]) -> Option<GlobSet> {
-        let mut set = GlobSetBuilder::new();
-        for glob in globs {
-            set.add(Glob::new(glob).unwrap());
-        }
-        Some(set.build().unwrap())
+    fn globs(globs: &[&str]) -> Option<Globs> {
+        Some(globs.iter().map(|glob| Glob::parse(glob).unwrap()).collect())
     }
 
     /// The service `shop` of a context, where several contexts have one.

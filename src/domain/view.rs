@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use globset::Glob;
 use jiff::Timestamp;
 
 use super::artifact;
 use super::deployment::Lifecycle;
+use super::glob::Glob;
 use super::image::Registry;
 use super::types::{DeploymentId, Digest, Tag, TaskDefinitionArn};
 
@@ -261,7 +261,7 @@ impl RepositoryView {
     /// Whether this tag can be pushed only once.
     #[must_use]
     pub fn fixes(&self, tag: &Tag) -> bool {
-        let fits = |filter: &String| Glob::new(filter).is_ok_and(|glob| glob.compile_matcher().is_match(tag.as_str()));
+        let fits = |filter: &String| Glob::parse(filter).is_ok_and(|glob| glob.is_match(tag.as_str()));
         let excepted = self.except.iter().any(fits);
         self.immutable != excepted
     }

@@ -1,20 +1,20 @@
 //! `tags = ["latest", "release-*"]`: globs; the newest push wins.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use jiff::Timestamp;
 
 use super::{By, Policy, Rank};
+use crate::domain::glob::{Glob, Globs};
 use crate::domain::types::Tag;
 
 /// Admits the tags that match one of the globs (`*`, `?`, `[...]`, `{a,b}`).
 #[derive(Debug)]
 pub struct TagsPolicy(Matcher);
 
-/// Most policies name tags and no patterns: those need no automaton, of which thousands take their memory.
+/// Most policies name tags and no patterns: those need no expression, of which thousands take their memory.
 #[derive(Debug)]
 enum Matcher {
     Literals(Box<[Tag]>),
-    Globs(GlobSet, Box<[String]>),
+    Globs(Globs),
 }
 
 impl TagsPolicy {
@@ -23,19 +23,18 @@ impl TagsPolicy {
     /// # Errors
     /// The index of the glob that is empty or wrong, and what is wrong with it.
     pub fn new(globs: &[String]) -> Result<Self, (usize, String)> {
-        let mut set = GlobSetBuilder::new();
-        for (index, glob) in globs.iter().enumerate() {
+        let compile = |(index, glob): (usize, &String)| {
             if glob.is_empty() {
                 return Err((index, "a glob is never empty; \"*\" admits every tag".to_owned()));
             }
-            let compiled = GlobBuilder::new(glob).build().map_err(|error| (index, error.kind().to_string()))?;
-            set.add(compiled);
-        }
+            Glob::parse(glob).map_err(|message| (index, message))
+        };
+        let compiled = globs.iter().enumerate().map(compile).collect::<Result<Globs, _>>()?;
         // A tag has no character that means anything in a glob.
         if let Some(literals) = globs.iter().map(|glob| Tag::parse(glob).ok()).collect() {
             return Ok(Self(Matcher::Literals(literals)));
         }
-        set.build().map(|set| Self(Matcher::Globs(set, globs.into()))).map_err(|error| (0, error.kind().to_string()))
+        Ok(Self(Matcher::Globs(compiled)))
     }
 }
 
@@ -43,7 +42,7 @@ impl Policy for TagsPolicy {
     fn rank(&self, tag: &Tag, pushed_at: Timestamp) -> Option<Rank> {
         let admits = match &self.0 {
             Matcher::Literals(tags) => tags.contains(tag),
-            Matcher::Globs(globs, _) => globs.is_match(tag.as_str()),
+            Matcher::Globs(globs) => globs.is_match(tag.as_str()),
         };
         admits.then_some(Rank::Pushed(pushed_at))
     }
@@ -55,14 +54,14 @@ impl Policy for TagsPolicy {
     fn spec(&self) -> String {
         match &self.0 {
             Matcher::Literals(tags) => format!("tags = {:?}", tags.iter().map(Tag::as_str).collect::<Vec<_>>()),
-            Matcher::Globs(_, globs) => format!("tags = {globs:?}"),
+            Matcher::Globs(globs) => format!("tags = {:?}", globs.iter().map(Glob::as_str).collect::<Vec<_>>()),
         }
     }
 
     fn literals(&self) -> Option<&[Tag]> {
         match &self.0 {
             Matcher::Literals(tags) => Some(tags),
-            Matcher::Globs(..) => None,
+            Matcher::Globs(_) => None,
         }
     }
 }
