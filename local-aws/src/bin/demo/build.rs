@@ -37,8 +37,10 @@ pub(crate) fn daemon(interrupt: &Interrupt) -> Result<PathBuf, Failure> {
 
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // There are no examples: asking for them makes cargo build the dependencies with the features that the tests have, so that
+    // `cargo test` and `cargo demo` compile them once.
     command
-        .args(["build", "--locked", "--package", NAME, "--bin", NAME])
+        .args(["build", "--locked", "--package", NAME, "--bin", NAME, "--examples"])
         .arg("--message-format=json-render-diagnostics")
         .arg("--manifest-path")
         .arg(workspace_folder().join("Cargo.toml"))
