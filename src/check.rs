@@ -31,6 +31,7 @@ use crate::domain::types::{ContextName, Digest, ServiceKey};
 use crate::domain::view::RepositoryView;
 use crate::engine::Observation;
 use crate::metrics::Metrics;
+use crate::observer::Observer;
 use crate::place;
 use crate::plan;
 use crate::usage::Seen;
@@ -72,15 +73,15 @@ pub enum InspectionError {
 /// There is nothing to ask with.
 pub async fn inspect(config: &Arc<Config>, places: &Places) -> Result<Vec<Placed>, InspectionError> {
     let now = SystemClock.now();
-    let metrics = || Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now).map(Arc::new);
-    let common = Common::new(metrics()?, Arc::default(), Arc::default());
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?;
+    let common = Common::new(Arc::new(metrics), Arc::default(), Arc::default());
     let (mut contexts, mut calls) = (Contexts::new(), Calls::new());
     for (name, settings) in &config.aws {
-        // Which calls were made is asked of each context by itself.
-        let common = Common { metrics: metrics()?, ..common.clone() };
+        // What was tried is asked of each context by itself.
+        let common = Common { tried: Arc::default(), ..common.clone() };
         let only = BTreeMap::from([(name.clone(), settings.clone())]);
         contexts.extend(aws::connect(&only, &common, Patience::Short).await?);
-        calls.insert(name.clone(), common.metrics);
+        calls.insert(name.clone(), common.tried);
     }
     let mut found = of_table(config, &common, &calls).await;
     found.extend(look(config, places, &contexts, &calls, now).await);
@@ -91,8 +92,8 @@ pub async fn inspect(config: &Arc<Config>, places: &Places) -> Result<Vec<Placed
 async fn of_table(config: &Config, common: &Common, calls: &Calls) -> Vec<Placed> {
     let Some(settings) = config.state.place.table() else { return Vec::new() };
     let subject = format!("table {}", settings.name);
-    let metrics = calls.get(&settings.aws).unwrap_or(&common.metrics);
-    let common = Common { metrics: Arc::clone(metrics), ..common.clone() };
+    let tried = calls.get(&settings.aws).unwrap_or(&common.tried);
+    let common = Common { tried: Arc::clone(tried), ..common.clone() };
     match place::look(config, settings, &common).await {
         Ok(_) => Vec::new(),
         Err(error) => {
@@ -103,7 +104,7 @@ async fn of_table(config: &Config, common: &Common, calls: &Calls) -> Vec<Placed
     }
 }
 
-/// The same with everything given. Where the calls of a context are counted, what was not tried of its policy is a note.
+/// The same with everything given. Where it is known which calls of a context were tried, what was not tried of its policy is a note.
 pub async fn look(
     config: &Arc<Config>,
     places: &Places,
@@ -376,12 +377,10 @@ impl Inspection<'_> {
     /// What ECS is asked only after the answer of an UpdateService was lost. That it is denied shows now, and not then.
     async fn of_rare_calls(&mut self, now: Timestamp) {
         let keys: BTreeSet<ServiceKey> = self.config.services().map(|(_, rule)| rule.key.clone()).collect();
-        let asked = keys.into_iter().take(RARE_CALLS).filter_map(|key| {
-            let ecs = Arc::clone(&self.contexts.get(&key.aws)?.ecs);
-            Some(async move {
-                let answer = ecs.deployed_since(&key.cluster, &key.service, now - RARE_CALLS_LOOK_BACK).await;
-                (key, answer)
-            })
+        let observer = &Observer::new(self.contexts.clone());
+        let asked = keys.into_iter().take(RARE_CALLS).map(|key| async move {
+            let answer = observer.deployments(&key, now - RARE_CALLS_LOOK_BACK).await;
+            (key, answer)
         });
         for (key, answer) in join_all(asked).await {
             if let Err(error) = answer
@@ -444,7 +443,7 @@ impl Inspection<'_> {
         let Some(context) = self.contexts.get(&key.aws) else {
             return Finding::new(Severity::Error, "unknown_service", subject, "its AWS context is not there", "add it");
         };
-        names::missing(context, key, subject).await
+        names::missing(&Observer::new(self.contexts.clone()), context, key, subject).await
     }
 }
 

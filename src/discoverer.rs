@@ -115,12 +115,12 @@ impl Discoverer {
 
     /// Looks for ever, or until nobody takes what is found any more.
     pub async fn run(mut self, looks: mpsc::Sender<Look>) {
-        let mut complaint = None;
+        let mut last_error = None;
         loop {
             let begun = clock::instant();
             let pause = match self.look().await {
                 Ok(look) => {
-                    if complaint.take().is_some() {
+                    if last_error.take().is_some() {
                         info!(aws = %self.rule.aws, tag = self.rule.tag, "the tags of services can be read again");
                     }
                     if looks.send(look).await.is_err() {
@@ -129,7 +129,7 @@ impl Discoverer {
                     self.rule.every
                 }
                 Err(error) => {
-                    self.complain(&mut complaint, &error);
+                    self.report_failure(&mut last_error, &error);
                     self.rule.every.min(TRIED_AGAIN_AFTER)
                 }
             };
@@ -138,15 +138,15 @@ impl Discoverer {
     }
 
     /// Says what is wrong once, and again when it changes.
-    fn complain(&self, complaint: &mut Option<String>, error: &AwsError) {
+    fn report_failure(&self, last_error: &mut Option<String>, error: &AwsError) {
         let text = error.to_string();
-        if complaint.as_ref() == Some(&text) {
+        if last_error.as_ref() == Some(&text) {
             debug!(aws = %self.rule.aws, error = text, "the tags of services still cannot be read");
             return;
         }
         let remedy = error.remedy().unwrap_or_else(|| "the next look tries again".to_owned());
         warn!(aws = %self.rule.aws, tag = self.rule.tag, error = text, remedy, "the tags of services cannot be read: those that were found before are followed on");
-        *complaint = Some(text);
+        *last_error = Some(text);
     }
 
     /// One complete look.

@@ -252,12 +252,12 @@ impl Worker {
     async fn deliver(&mut self, notification: &Notification) -> DeliveryOutcome {
         let begun = clock::instant();
         let mut pause = FIRST_PAUSE;
-        let mut complained = false;
+        let mut warned = false;
         loop {
             let client = Arc::clone(&self.clients.borrow_and_update());
             match client.send(notification).await {
                 Ok(()) => {
-                    match complained {
+                    match warned {
                         true => {
                             info!(
                                 receiver = self.name,
@@ -270,14 +270,14 @@ impl Worker {
                     return DeliveryOutcome::Sent;
                 }
                 Err(Undelivered::ForNow(why)) if begun.elapsed() < GIVE_UP_AFTER => {
-                    if !complained {
+                    if !warned {
                         warn!(
                             receiver = self.name,
                             notification = notification.id,
                             error = why,
                             "a notification cannot be delivered; it is tried again for an hour"
                         );
-                        complained = true;
+                        warned = true;
                     }
                 }
                 Err(why) => {

@@ -19,6 +19,7 @@ use crate::clock::{self, Instant};
 use crate::deployer::{OrderOf, Request};
 use crate::domain::operator_command::{OperatorCommand, Refused};
 use crate::domain::printable::PrintableText;
+use crate::domain::words::{Word as _, words};
 use crate::lease::{self, Fence};
 
 /// The partition of the orders.
@@ -85,17 +86,22 @@ pub enum Unanswered {
     TakenAndGone,
 }
 
-const WAITING: &str = "waiting";
-const TAKEN: &str = "taken";
-const ANSWERED: &str = "answered";
-const WITHDRAWN: &str = "withdrawn";
+words! {
+    /// How far an order got.
+    pub enum OrderStage {
+        Waiting = "waiting", "Nobody has taken it.";
+        Taken = "taken", "The active replica carries it out.";
+        Answered = "answered", "The answer stands beside it.";
+        Withdrawn = "withdrawn", "Whoever gave it does not wait any more.";
+    }
+}
 
 /// An order as it is found.
 #[derive(Debug, Clone)]
 struct Found {
     key: ItemKey,
     body: String,
-    state: String,
+    stage: OrderStage,
     beat: u64,
     /// The term of the replica that took it.
     term: Option<u64>,
@@ -107,7 +113,7 @@ impl Found {
         Some(Self {
             key: item.key.clone(),
             body: item.text("body")?.to_owned(),
-            state: item.text("state")?.to_owned(),
+            stage: OrderStage::of(item.text("state")?)?,
             beat: item.number("beat")?,
             term: item.number("term"),
             answer: item.text("answer").map(str::to_owned),
@@ -117,7 +123,7 @@ impl Found {
     fn put(&self, only_if: Option<Condition>) -> Change {
         let mut attributes = vec![
             ("body", Attribute::Text(self.body.clone())),
-            ("state", Attribute::Text(self.state.clone())),
+            ("state", Attribute::Text(self.stage.to_string())),
             ("beat", Attribute::Number(self.beat)),
         ];
         attributes.extend(self.term.iter().map(|term| ("term", Attribute::Number(*term))));
@@ -127,7 +133,7 @@ impl Found {
 
     /// It is no further than it was.
     fn no_further(&self) -> Condition {
-        Condition::Holds([("state", Attribute::Text(self.state.clone()))].into())
+        Condition::Holds([("state", Attribute::Text(self.stage.to_string()))].into())
     }
 }
 
@@ -148,9 +154,9 @@ pub async fn give(
     let body = serde_json::to_string(&body)
         .map_err(|error| failed(AwsError::unusable("dynamodb", "PutItem", error.to_string())))?;
     let key = ItemKey::new(ORDERS, id);
-    let mut mine = Found { key: key.clone(), body, state: WAITING.to_owned(), beat: 0, term: None, answer: None };
+    let mut mine = Found { key: key.clone(), body, stage: OrderStage::Waiting, beat: 0, term: None, answer: None };
     match table.write(&mine.put(Some(Condition::Absent))).await {
-        // It may be there all the same, and is looked for.
+        // It may be there nevertheless, and is looked for.
         Err(error) if error.fault != Fault::Unavailable => return Err(failed(error)),
         Ok(_) | Err(_) => {}
     }
@@ -160,13 +166,13 @@ pub async fn give(
         clock::sleep(ASK_EVERY).await;
         // A table that does not answer once may do so the next time.
         let found = table.get(&key).await.ok().flatten().as_ref().and_then(Found::of);
-        match found {
-            Some(found) if found.state == ANSWERED => {
+        match found.map(|found| (found.stage, found)) {
+            Some((OrderStage::Answered, found)) => {
                 let _ = table.write(&Change::Delete(key, None)).await;
                 let told = found.answer.as_deref().and_then(|answer| serde_json::from_str(answer).ok());
                 return told.ok_or(Unanswered::TakenAndSilent);
             }
-            Some(found) if found.state == TAKEN => {
+            Some((OrderStage::Taken, found)) => {
                 let since = *taken_at.get_or_insert_with(clock::instant);
                 if since.elapsed() > ANSWER_WITHIN + patience {
                     return Err(Unanswered::TakenAndSilent);
@@ -180,7 +186,7 @@ pub async fn give(
                 }
                 continue;
             }
-            _ => {}
+            Some((OrderStage::Waiting | OrderStage::Withdrawn, _)) | None => {}
         }
         if begun.elapsed() > patience {
             return Err(withdraw(table, &mine, patience).await.unwrap_or_else(failed));
@@ -201,13 +207,15 @@ async fn is_over(table: &dyn Table, term: Option<u64>) -> bool {
 
 /// Takes an order back that nobody took. It may have got lost, or be on its way still, so that its place is taken.
 async fn withdraw(table: &dyn Table, mine: &Found, waited: Duration) -> Result<Unanswered, AwsError> {
-    let withdrawn = Found { state: WITHDRAWN.to_owned(), ..mine.clone() };
+    let withdrawn = Found { stage: OrderStage::Withdrawn, ..mine.clone() };
     for _ in 0..WITHDRAWALS {
         let condition = match table.get(&mine.key).await?.as_ref().and_then(Found::of) {
             None => Condition::Absent,
-            Some(found) if found.state == WAITING => found.no_further(),
-            Some(found) if found.state == WITHDRAWN => return Ok(Unanswered::NobodyTookIt(waited)),
-            Some(_) => return Ok(Unanswered::TakenAndSilent),
+            Some(found) => match found.stage {
+                OrderStage::Waiting => found.no_further(),
+                OrderStage::Withdrawn => return Ok(Unanswered::NobodyTookIt(waited)),
+                OrderStage::Taken | OrderStage::Answered => return Ok(Unanswered::TakenAndSilent),
+            },
         };
         match table.write(&withdrawn.put(Some(condition))).await {
             Ok(Written::Done) => return Ok(Unanswered::NobodyTookIt(waited)),
@@ -269,23 +277,26 @@ impl Desk {
             let known = before.get(&order.key.sk);
             let since = known.map_or(now, |(_, since)| *since);
             self.known.insert(order.key.sk.clone(), (order.beat, since));
-            match order.state.as_str() {
-                // Somebody waits: it came up just now, or it shows a sign of life.
-                WAITING if known.map_or(close, |(beat, _)| *beat != order.beat) => self.take(order).await,
-                WITHDRAWN if now.duration_since(since) <= WITHDRAWN_FOR => {}
-                _ if now.duration_since(since) > KEPT_FOR => {
-                    if let Err(error) = self.table.write(&Change::Delete(order.key, None)).await {
-                        debug!(%error, "an order that is over cannot be deleted");
-                    }
-                }
-                _ => {}
+            // Somebody waits: it came up just now, or it shows a sign of life.
+            if order.stage == OrderStage::Waiting && known.map_or(close, |(beat, _)| *beat != order.beat) {
+                self.take(order).await;
+                continue;
+            }
+            let kept_for = match order.stage {
+                OrderStage::Withdrawn => WITHDRAWN_FOR,
+                OrderStage::Waiting | OrderStage::Taken | OrderStage::Answered => KEPT_FOR,
+            };
+            if now.duration_since(since) > kept_for
+                && let Err(error) = self.table.write(&Change::Delete(order.key, None)).await
+            {
+                debug!(%error, "an order that is over cannot be deleted");
             }
         }
     }
 
     /// Takes an order, under the fence of the lease, and has it carried out beside this.
     async fn take(&self, order: Found) {
-        let taken = Found { state: TAKEN.to_owned(), term: Some(self.fence.term), ..order.clone() };
+        let taken = Found { stage: OrderStage::Taken, term: Some(self.fence.term), ..order.clone() };
         let changes = [Change::Check(Fence::key(), self.fence.condition()), taken.put(Some(order.no_further()))];
         match self.table.transact(&changes).await {
             Ok(Written::Done) => {}
@@ -297,7 +308,7 @@ impl Desk {
         tokio::spawn(async move {
             let told = carry_out(&asks, &taken.body).await;
             let answer = serde_json::to_string(&told).ok();
-            let answered = Found { state: ANSWERED.to_owned(), answer, ..taken.clone() };
+            let answered = Found { stage: OrderStage::Answered, answer, ..taken.clone() };
             for _ in 0..5 {
                 match table.write(&answered.put(Some(taken.no_further()))).await {
                     Ok(Written::Done | Written::Unmet(_)) => return,

@@ -1,7 +1,7 @@
 //! The reading of one context's queue: pushes within seconds, beside CloudTrail.
 //!
 //! A message is deleted once what it brought is durable, and not before: until then it stays hidden from others, and whatever happens to this
-//! process, SQS delivers it again. A queue that cannot be reached delays nothing: CloudTrail is read all the same.
+//! process, SQS delivers it again. A queue that cannot be reached delays nothing: CloudTrail is read as well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub struct QueueReader {
     health: Arc<Health>,
     deliveries: mpsc::Sender<Delivery>,
     /// What is wrong, and was said.
-    complaint: Option<String>,
+    last_error: Option<String>,
     failures: usize,
 }
 
@@ -97,7 +97,7 @@ pub fn readers(config: &Config, contexts: &Contexts, shared: &Shared) -> Vec<Que
             metrics: Arc::clone(&shared.metrics),
             health: Arc::clone(&shared.health),
             deliveries: shared.deliveries.clone(),
-            complaint: None,
+            last_error: None,
             failures: 0,
         })
     };
@@ -216,7 +216,7 @@ impl QueueReader {
                     debug!(aws = %self.context, messages = failed.len(), "messages of the queue were not deleted");
                     left = failed;
                 }
-                Err(error) => self.complain(&error),
+                Err(error) => self.report_failure(&error),
             }
             clock::sleep(pause).await;
         }
@@ -227,23 +227,23 @@ impl QueueReader {
         self.failures = 0;
         self.metrics.queue_received(&self.context, self.clock.now());
         self.health.queue(&self.context, None);
-        if self.complaint.take().is_some() {
+        if self.last_error.take().is_some() {
             info!(aws = %self.context, queue = %self.url, "the queue can be read again");
         }
     }
 
     async fn failed(&mut self, error: &AwsError) {
-        self.complain(error);
+        self.report_failure(error);
         let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
         self.failures += 1;
         clock::sleep(pause).await;
     }
 
     /// Says what is wrong once, and again when it changes.
-    fn complain(&mut self, error: &AwsError) {
+    fn report_failure(&mut self, error: &AwsError) {
         let text = error.to_string();
         self.health.queue(&self.context, Some(&text));
-        if self.complaint.as_ref() == Some(&text) {
+        if self.last_error.as_ref() == Some(&text) {
             debug!(aws = %self.context, error = text, "the queue still cannot be read");
             return;
         }
@@ -252,7 +252,7 @@ impl QueueReader {
             aws = %self.context, queue = %self.url, error = text, remedy,
             "the queue cannot be read; nothing is lost, CloudTrail tells of the same pushes some minutes later"
         );
-        self.complaint = Some(text);
+        self.last_error = Some(text);
     }
 }
 

@@ -29,7 +29,7 @@ pub use audit::{Auditor, auditors};
 
 /// After so many requests for pushes one for changes has its turn, if one waits.
 const AUDIT_SHARE: u32 = 4;
-/// The complaint that the budget is too small ends when the events take less than this part of it.
+/// The warning that the budget is too small ends when the events take less than this part of it.
 const RELIEF: f64 = 0.8;
 
 /// One page of what was read.
@@ -133,7 +133,7 @@ struct Course {
 
 /// What is wrong, and was said.
 #[derive(Debug, Default)]
-struct Complaints {
+struct Warned {
     unreadable: Option<String>,
     /// The events take more requests than there are.
     strained: bool,
@@ -145,7 +145,7 @@ impl Scheduler {
     pub async fn run(mut self) {
         let mut course = self.course(Reader::new(&self.known, self.polling));
         let mut budget = Budget::new(self.polling.rate);
-        let mut complaints = Complaints::default();
+        let mut warned = Warned::default();
         let mut since_audit = 0;
         loop {
             self.health.scheduler_lives(&self.context);
@@ -172,7 +172,7 @@ impl Scheduler {
                     since_audit += 1;
                     budget.spend();
                     match self.lookup(&mut course, &request).await {
-                        Ok(came) => self.judge(&course.reader, &came, &mut complaints),
+                        Ok(came) => self.judge(&course.reader, &came, &mut warned),
                         Err(Closed) => return,
                     }
                 }
@@ -264,28 +264,28 @@ impl Scheduler {
     }
 
     /// Tells whoever watches what came of a request.
-    fn judge(&self, reader: &Reader, came: &Came, complaints: &mut Complaints) {
+    fn judge(&self, reader: &Reader, came: &Came, warned: &mut Warned) {
         let now = self.clock.now();
         match came {
             Came::Page { polled: true } => {
                 self.metrics.polled(&self.context, PollOutcome::Ok, now);
                 self.health.polled(&self.context);
-                if complaints.unreadable.take().is_some() {
+                if warned.unreadable.take().is_some() {
                     info!(aws = %self.context, "CloudTrail can be read again");
                 }
-                self.judge_demand(reader, complaints);
+                self.judge_demand(reader, warned);
             }
             Came::Failure { error, ends_poll: true } => {
                 self.metrics.polled(&self.context, PollOutcome::Error, now);
-                self.complain(&mut complaints.unreadable, error);
+                self.report_failure(&mut warned.unreadable, error);
             }
             Came::Page { polled: false } | Came::Failure { ends_poll: false, .. } | Came::Misdated => {}
         }
         self.metrics.reading(&self.context, reader.lag(now), reader.backlog());
-        if reader.catches_up() != complaints.catching_up {
-            complaints.catching_up = reader.catches_up();
+        if reader.catches_up() != warned.catching_up {
+            warned.catching_up = reader.catches_up();
             let unread = whole(reader.backlog());
-            match complaints.catching_up {
+            match warned.catching_up {
                 true => info!(
                     aws = %self.context, %unread,
                     "catching up with pushes from a time in which CloudTrail was not read; new ones come first"
@@ -296,32 +296,32 @@ impl Scheduler {
     }
 
     /// Says what is wrong once, and again when it changes.
-    fn complain(&self, complaint: &mut Option<String>, error: &AwsError) {
+    fn report_failure(&self, last_error: &mut Option<String>, error: &AwsError) {
         let text = error.to_string();
         self.health.not_polled(&self.context, &text);
-        if complaint.as_ref() == Some(&text) {
+        if last_error.as_ref() == Some(&text) {
             debug!(aws = %self.context, error = %text, "CloudTrail still cannot be read");
             return;
         }
         let remedy = error.remedy().unwrap_or_else(|| "the next poll tries again".to_owned());
         warn!(aws = %self.context, error = %text, remedy, "CloudTrail cannot be read; nothing is lost, the next successful poll reads from the same place");
-        *complaint = Some(text);
+        *last_error = Some(text);
     }
 
     /// Says when the events take more requests than there are, and when they do not any more.
-    fn judge_demand(&self, reader: &Reader, complaints: &mut Complaints) {
+    fn judge_demand(&self, reader: &Reader, warned: &mut Warned) {
         let Some(demand) = reader.demand() else { return };
         let polling = reader.polling();
-        if !complaints.strained && demand.exceeds(polling) {
-            complaints.strained = true;
+        if !warned.strained && demand.exceeds(polling) {
+            warned.strained = true;
             warn!(
                 aws = %self.context, pushes_a_day = demand.pushes_a_day.round(), requests_per_second = format!("{:.2}", demand.requests),
                 max_lookups_per_second = polling.rate, delay = %whole(SignedDuration::try_from(demand.delay).unwrap_or(SignedDuration::MAX)),
                 remedy = Demand::remedy(polling),
                 "this account has more pushes than the requests suffice to read again as often as configured: pushes are seen later, and late events much later"
             );
-        } else if complaints.strained && demand.requests < polling.rate * RELIEF {
-            complaints.strained = false;
+        } else if warned.strained && demand.requests < polling.rate * RELIEF {
+            warned.strained = false;
             info!(aws = %self.context, "the requests suffice for the pushes of this account again");
         }
     }

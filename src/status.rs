@@ -2,6 +2,8 @@
 
 mod of_state;
 mod standing;
+#[cfg(test)]
+pub(crate) mod test_support;
 mod words;
 
 use std::collections::BTreeMap;

@@ -47,7 +47,7 @@ struct State {
     services: HashMap<(String, String), Service>,
     calls: Vec<Call>,
     limits: Limits,
-    /// When the newest event was told of first.
+    /// When the newest event was reported first.
     told: Option<Duration>,
     pushes: u64,
 }
@@ -144,7 +144,7 @@ impl Aws {
         self.state().calls.clear();
     }
 
-    /// When the last pushes were told of first, since the server began.
+    /// When the last pushes were reported first, since the server began.
     pub fn told(&self) -> Option<Duration> {
         self.state().told
     }

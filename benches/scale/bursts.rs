@@ -29,7 +29,7 @@ pub struct Burst {
 #[derive(Debug)]
 pub struct Outcome {
     pub burst: Burst,
-    /// From the answer that told of the pushes to the last UpdateService, in seconds.
+    /// From the answer that reported the pushes to the last UpdateService, in seconds.
     pub last_update: f64,
     /// The shortest time that ECS's rate limits allow, in seconds.
     pub shortest: f64,

@@ -129,7 +129,7 @@ fn plot_of(outcome: &Outcome) -> String {
         "{} pushes to {updates} services in {} clusters: calls so far",
         outcome.burst.families, outcome.burst.clusters
     );
-    plot::draw(&title, "seconds since CloudTrail told of the pushes", "calls", false, &lines)
+    plot::draw(&title, "seconds since CloudTrail reported the pushes", "calls", false, &lines)
 }
 
 fn line(outcome: &Outcome, operation: &str) -> Line {

@@ -374,7 +374,7 @@ resource "aws_iam_role_policy" "use_the_table" {
 }
 
 # --- The queue --------------------------------------------------------------------------------------
-# Pushes within seconds. CloudTrail is read all the same, as the net below.
+# Pushes within seconds. CloudTrail is read as well, as the net below.
 
 resource "aws_sqs_queue" "dead_letters" {
   count                     = local.queues

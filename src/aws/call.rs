@@ -1,26 +1,47 @@
 //! One call, timed and counted.
 
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::credentials::Renewing;
-use super::{AwsError, Fault};
+use super::{AwsError, Common, Fault};
 use crate::clock;
-use crate::metrics::Metrics;
+
+/// The operations that were tried, whatever came of them.
+#[derive(Debug, Default)]
+pub struct Tried(Mutex<BTreeSet<(&'static str, &'static str)>>);
+
+impl Tried {
+    fn note(&self, api: &'static str, operation: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((api, operation));
+    }
+
+    /// Each of them as `api:operation`.
+    #[must_use]
+    pub fn operations(&self) -> BTreeSet<String> {
+        let tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.iter().map(|(api, operation)| format!("{api}:{operation}")).collect()
+    }
+}
 
 /// Makes the calls of one API and counts them.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    pub(super) api: &'static str,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) credentials: Arc<Renewing>,
+    api: &'static str,
+    common: Common,
+    credentials: Arc<Renewing>,
 }
 
 impl Caller {
+    pub(super) fn new(api: &'static str, common: &Common, credentials: &Arc<Renewing>) -> Self {
+        Self { api, common: common.clone(), credentials: Arc::clone(credentials) }
+    }
+
     /// Awaits the answer of one operation, once there are credentials for it: how long those take does not count against its deadline.
     pub(super) async fn call<T, E>(
         &self,
@@ -30,6 +51,7 @@ impl Caller {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        self.common.tried.note(self.api, operation);
         let without = self.credentials.get().await.err();
         let begun = clock::instant();
         let answer = match without {
@@ -40,7 +62,7 @@ impl Caller {
             self.credentials.refused();
         }
         let fault = answer.as_ref().err().map(|error| error.fault);
-        self.metrics.aws_request(self.api, operation, fault, begun.elapsed());
+        self.common.metrics.aws_request(self.api, operation, fault, begun.elapsed());
         answer
     }
 

@@ -204,7 +204,7 @@ async fn context(name: &ContextName, base: &Base, common: &Common) -> Result<Aws
     let suffix = partition::dns_suffix(&region)
         .await
         .ok_or_else(|| ConnectError::NotARegion { context: name.clone(), region: region.to_string() })?;
-    let caller = |api| Caller { api, metrics: Arc::clone(&common.metrics), credentials: Arc::clone(credentials) };
+    let caller = |api| Caller::new(api, common, credentials);
     let date = AwsDate::new(common.clone());
     let ecr = aws_sdk_ecr::config::Builder::from(config).interceptor(date.clone()).build();
     let ecs = aws_sdk_ecs::config::Builder::from(config).interceptor(date.clone()).build();

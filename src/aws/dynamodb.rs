@@ -51,7 +51,7 @@ pub async fn connect_table(
     let base = base.ok_or_else(|| ConnectError::NoRegion(context.clone()))?;
     let config =
         aws_sdk_dynamodb::config::Builder::from(&base.config).interceptor(AwsDate::new(common.clone())).build();
-    let caller = Caller { api: "dynamodb", metrics: Arc::clone(&common.metrics), credentials: base.credentials };
+    let caller = Caller::new("dynamodb", common, &base.credentials);
     Ok(Arc::new(SdkTable { client: Client::from_conf(config), caller, name: name.to_owned() }))
 }
 

@@ -3,33 +3,26 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use serde_json::Value;
 
-use super::{AwsContext, AwsError, Contexts, Ecs, Fault, Queue, QueueMessage, Services, Waiting};
-use crate::domain::deployment::{HookAction, ServiceDeploymentView};
+use super::guarded::{Call, Guard, Guarded};
+use super::{AwsContext, AwsError, Contexts, Fault, Queue, QueueMessage, Waiting};
 use crate::domain::queue_url::QueueUrl;
-use crate::domain::schedule::Operations;
-use crate::domain::task::{Started, TaskView};
-use crate::domain::task_definition::{Registration, TaskDefinition};
-use crate::domain::types::{DeploymentId, EcsName, TaskDefinitionArn};
-use crate::domain::view::{DeploymentView, Fate, RunningImages};
 use crate::lease::Tenure;
 
 /// Contexts whose writes end with a tenure.
 #[must_use]
 pub fn fenced(contexts: Contexts, tenure: &Arc<Tenure>) -> Contexts {
     let fence = |context: AwsContext| AwsContext {
-        ecs: Arc::new(Fenced { ecs: Arc::clone(&context.ecs), tenure: Arc::clone(tenure) }),
+        ecs: Arc::new(Guarded { ecs: Arc::clone(&context.ecs), guard: WithinTenure { tenure: Arc::clone(tenure) } }),
         queue: Arc::new(FencedQueue { queue: Arc::clone(&context.queue), tenure: Arc::clone(tenure) }),
         ..context
     };
     contexts.into_iter().map(|(name, context)| (name, fence(context))).collect()
 }
 
+/// Lets reads through, and writes within a tenure.
 #[derive(Debug)]
-struct Fenced {
-    ecs: Arc<dyn Ecs>,
+struct WithinTenure {
     tenure: Arc<Tenure>,
 }
 
@@ -56,13 +49,16 @@ async fn within<T>(
     }
 }
 
-impl Fenced {
-    async fn write<T>(
+impl Guard for WithinTenure {
+    async fn around<T: Send>(
         &self,
-        action: (&'static str, &'static str),
-        call: impl Future<Output = Result<T, AwsError>>,
+        call: Call,
+        answer: impl Future<Output = Result<T, AwsError>> + Send,
     ) -> Result<T, AwsError> {
-        within(&self.tenure, action, call).await
+        match call.write {
+            Some(action) => within(&self.tenure, action, answer).await,
+            None => answer.await,
+        }
     }
 }
 
@@ -84,100 +80,6 @@ impl Queue for FencedQueue {
 
     async fn hide(&self, queue: &QueueUrl, receipts: &[String]) -> Result<Vec<String>, AwsError> {
         within(&self.tenure, ("sqs", "ChangeMessageVisibility"), self.queue.hide(queue, receipts)).await
-    }
-}
-
-#[async_trait]
-impl Ecs for Fenced {
-    async fn describe_services(&self, cluster: &EcsName, services: &[EcsName]) -> Result<Services, AwsError> {
-        self.ecs.describe_services(cluster, services).await
-    }
-
-    async fn describe_task_definition(&self, which: &str) -> Result<TaskDefinition, AwsError> {
-        self.ecs.describe_task_definition(which).await
-    }
-
-    async fn register_task_definition(&self, registration: &Registration) -> Result<TaskDefinitionArn, AwsError> {
-        self.write(("ecs", "RegisterTaskDefinition"), self.ecs.register_task_definition(registration)).await
-    }
-
-    async fn update_service(
-        &self,
-        cluster: &EcsName,
-        service: &EcsName,
-        revision: &TaskDefinitionArn,
-    ) -> Result<DeploymentView, AwsError> {
-        // Among the services are schedules, which are not written to ECS.
-        let action = service.schedule_in(cluster).map_or(("ecs", "UpdateService"), |schedule| {
-            let Operations { api, write, .. } = schedule.operations();
-            (api, write)
-        });
-        self.write(action, self.ecs.update_service(cluster, service, revision)).await
-    }
-
-    async fn update_express_service(
-        &self,
-        cluster: &EcsName,
-        service: &EcsName,
-        service_arn: &str,
-        revision: &TaskDefinitionArn,
-    ) -> Result<DeploymentView, AwsError> {
-        let call = self.ecs.update_express_service(cluster, service, service_arn, revision);
-        self.write(("ecs", "UpdateExpressGatewayService"), call).await
-    }
-
-    async fn deployed_since(
-        &self,
-        cluster: &EcsName,
-        service: &EcsName,
-        since: Timestamp,
-    ) -> Result<Vec<(TaskDefinitionArn, Fate)>, AwsError> {
-        self.ecs.deployed_since(cluster, service, since).await
-    }
-
-    async fn service_deployments(&self, arns: &[String]) -> Result<Vec<ServiceDeploymentView>, AwsError> {
-        self.ecs.service_deployments(arns).await
-    }
-
-    async fn describe_service_json(&self, cluster: &EcsName, service: &EcsName) -> Result<Option<Value>, AwsError> {
-        self.ecs.describe_service_json(cluster, service).await
-    }
-
-    async fn run_task(&self, request: &Value) -> Result<Started, AwsError> {
-        self.write(("ecs", "RunTask"), self.ecs.run_task(request)).await
-    }
-
-    async fn describe_tasks(&self, cluster: &EcsName, tasks: &[String]) -> Result<Vec<TaskView>, AwsError> {
-        self.ecs.describe_tasks(cluster, tasks).await
-    }
-
-    async fn stop_task(&self, cluster: &EcsName, task: &str, reason: &str) -> Result<(), AwsError> {
-        self.write(("ecs", "StopTask"), self.ecs.stop_task(cluster, task, reason)).await
-    }
-
-    async fn continue_deployment(&self, arn: &str, hook: &str, action: HookAction) -> Result<(), AwsError> {
-        self.write(("ecs", "ContinueServiceDeployment"), self.ecs.continue_deployment(arn, hook, action)).await
-    }
-
-    async fn stop_deployment(&self, arn: &str) -> Result<(), AwsError> {
-        self.write(("ecs", "StopServiceDeployment"), self.ecs.stop_deployment(arn)).await
-    }
-
-    async fn stopped_reasons(
-        &self,
-        cluster: &EcsName,
-        service: &EcsName,
-        deployment: &DeploymentId,
-    ) -> Result<Vec<String>, AwsError> {
-        self.ecs.stopped_reasons(cluster, service, deployment).await
-    }
-
-    async fn list_running_tasks(&self, cluster: &EcsName, service: &EcsName) -> Result<Vec<String>, AwsError> {
-        self.ecs.list_running_tasks(cluster, service).await
-    }
-
-    async fn describe_running_images(&self, cluster: &EcsName, tasks: &[String]) -> Result<RunningImages, AwsError> {
-        self.ecs.describe_running_images(cluster, tasks).await
     }
 }
 

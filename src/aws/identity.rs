@@ -44,8 +44,7 @@ impl Identity for SdkIdentity {
 /// The client that tells whose the credentials of a context are.
 pub(super) fn of(base: &Base, common: &Common) -> Arc<dyn Identity> {
     let config = aws_sdk_sts::config::Builder::from(&base.config).interceptor(AwsDate::new(common.clone())).build();
-    let credentials = Arc::clone(&base.credentials);
-    let caller = Caller { api: "sts", metrics: Arc::clone(&common.metrics), credentials };
+    let caller = Caller::new("sts", common, &base.credentials);
     Arc::new(SdkIdentity { client: Client::from_conf(config), caller })
 }
 

@@ -15,6 +15,7 @@ mod ecr_gates;
 mod ecs;
 mod error;
 mod fenced;
+mod guarded;
 mod identity;
 mod inventory;
 mod partition;
@@ -56,6 +57,10 @@ use crate::metrics::Metrics;
 
 pub use crate::domain::aws_error::{AwsError, Fault};
 pub use crate::domain::polling::Window;
+use guarded::Guarded;
+use rate_limited::RateLimits;
+
+pub use call::Tried;
 pub use connect::{ConnectError, Patience, connect, connect_known};
 pub use date::AwsTime;
 pub use dynamodb::connect_table;
@@ -70,6 +75,8 @@ pub type Contexts = BTreeMap<ContextName, AwsContext>;
 pub struct Common {
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
+    /// Where it stands which of them were tried.
+    pub tried: Arc<Tried>,
     /// Where it is said what a context waits for.
     pub health: Arc<Health>,
     /// The clock that AWS's answers correct.
@@ -82,7 +89,7 @@ impl Common {
     /// With nothing known of AWS's time yet.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, clock: Arc<CorrectedClock>) -> Self {
-        Self { metrics, health, clock, time: Arc::default() }
+        Self { metrics, tried: Arc::default(), health, clock, time: Arc::default() }
     }
 }
 
@@ -115,7 +122,7 @@ impl AwsContext {
     /// The same, with every call to ECS kept within its rate limits, and with the schedules among the services.
     #[must_use]
     pub fn rate_limited(self) -> Self {
-        let ecs: Arc<dyn Ecs> = Arc::new(rate_limited::RateLimited::new(self.ecs));
+        let ecs: Arc<dyn Ecs> = Arc::new(Guarded { ecs: self.ecs, guard: RateLimits::new() });
         let schedules = Arc::clone(&self.schedules);
         Self { ecs: Arc::new(scheduled::WithSchedules { ecs, schedules }), ..self }
     }

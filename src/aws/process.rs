@@ -46,14 +46,13 @@ impl Process {
             .map_err(failed)?;
         let mut running = Running::new(child);
         let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
-        let (status, answer, complaint) =
-            tokio::try_join!(running.child.wait(), read(out), read(err)).map_err(failed)?;
+        let (status, answer, stderr) = tokio::try_join!(running.child.wait(), read(out), read(err)).map_err(failed)?;
         running.ended = true;
         if !status.success() {
-            let complaint = one_line(&String::from_utf8_lossy(&complaint));
+            let stderr = one_line(&String::from_utf8_lossy(&stderr));
             return Err(CredentialsError::provider_error(format!(
                 "it ended with {status}{}",
-                if complaint.is_empty() { String::new() } else { format!(": {}", shorten(&complaint)) }
+                if stderr.is_empty() { String::new() } else { format!(": {}", shorten(&stderr)) }
             )));
         }
         parse(&answer).map_err(CredentialsError::provider_error)

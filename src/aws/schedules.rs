@@ -81,7 +81,7 @@ impl Schedules for SdkSchedules {
                 *request.body_mut() = SdkBody::from(body.as_str());
             });
         let answer = self.events_caller.call("PutTargets", request.send()).await?;
-        // What was not taken is told of with HTTP 200.
+        // What was not taken is reported with HTTP 200.
         let Some(first) = answer.failed_entries().first() else { return Ok(()) };
         let message = format!(
             "{} of {} targets were not taken; {}: {}",

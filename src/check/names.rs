@@ -1,21 +1,22 @@
 //! Names that are not there, and those that may be meant.
 
-use crate::aws::{AwsContext, CLUSTER_NOT_FOUND};
+use crate::aws::AwsContext;
 use crate::domain::finding::{Finding, Severity, nearest};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::types::ServiceKey;
 use crate::domain::view::RepositoryView;
+use crate::observer::Observer;
 
 /// A service that is not there.
-pub(super) async fn missing(context: &AwsContext, key: &ServiceKey, subject: String) -> Finding {
+pub(super) async fn missing(observer: &Observer, context: &AwsContext, key: &ServiceKey, subject: String) -> Finding {
     let remedy = |wanted: &str, names: &[String]| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         nearest(wanted, &names).unwrap_or_else(|| "correct the name, the Region or the account".to_owned())
     };
     // A wrong name is reported to callers who may not list the clusters, too.
-    let asked = context.ecs.describe_services(&key.cluster, std::slice::from_ref(&key.service)).await;
+    let lacks_cluster = observer.lacks_cluster(key).await;
     let names = match context.inventory.clusters().await {
-        Err(_) if asked.is_err_and(|error| error.code == CLUSTER_NOT_FOUND) => Ok(Vec::new()),
+        Err(_) if lacks_cluster => Ok(Vec::new()),
         other => other,
     };
     match names {
@@ -29,7 +30,7 @@ pub(super) async fn missing(context: &AwsContext, key: &ServiceKey, subject: Str
                 remedy(key.cluster.as_str(), &names),
             );
         }
-        _ => {}
+        Ok(_) | Err(_) => {}
     }
     let message = format!("there is no service {} in the cluster {}, or it is being deleted", key.service, key.cluster);
     let remedy = match context.inventory.services(&key.cluster).await {

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::aws::{AwsContext, Contexts};
+use crate::aws::{AwsContext, Contexts, Tried};
 use crate::config::Config;
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::permission::{self, Untried, Usage};
 use crate::domain::types::ContextName;
-use crate::metrics::Metrics;
 use crate::usage::{self, Seen};
 
-/// The metrics in which the calls of each context are counted.
-pub type Calls = BTreeMap<ContextName, Arc<Metrics>>;
+/// The calls of each context that were tried.
+pub type Calls = BTreeMap<ContextName, Arc<Tried>>;
 
-/// A note for each context whose calls are counted. What is not in `seen` is asked for.
+/// A note for each context of which it is known what was tried. What is not in `seen` is asked for.
 pub(super) async fn findings(
     config: &Config,
     contexts: &Contexts,
@@ -22,9 +21,9 @@ pub(super) async fn findings(
     mut seen: BTreeMap<ContextName, Seen>,
 ) -> Vec<(ContextName, Finding)> {
     let mut found = Vec::new();
-    for (name, metrics) in calls {
+    for (name, tried) in calls {
         let Some(context) = contexts.get(name) else { continue };
-        let called = metrics.calls_made();
+        let called = tried.operations();
         let Some(usage) = usage_of(config, name, context, seen.remove(name).unwrap_or_default()).await else {
             continue;
         };

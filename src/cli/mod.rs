@@ -4,6 +4,7 @@
 pub(crate) mod check;
 mod exit;
 mod health;
+pub(crate) mod history;
 mod iam;
 mod init;
 mod notify;
@@ -11,7 +12,7 @@ mod once;
 mod plan;
 mod run;
 mod state;
-pub(crate) mod status;
+mod status;
 mod steer;
 mod table;
 
@@ -78,7 +79,7 @@ enum Command {
     /// Shows what runs, what rolls and what is held: from the running daemon, else from the state file; or from the table
     Status(status::Options),
     /// Shows what happened: from the running daemon, else from the state file; or from the table
-    History(status::HistoryOptions),
+    History(history::Options),
     /// Rolls a service to what its policies select in ECR now: 0 if it is on its way or runs it, 1 if refused
     Deploy(steer::DeployOptions),
     /// Deploys nothing to a service until a release
@@ -136,7 +137,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Plan(options) => plan::execute(config, &options),
         Command::Once => once::execute(config),
         Command::Status(options) => status::status(&config, &options),
-        Command::History(options) => status::history(&config, &options),
+        Command::History(options) => history::history(&config, &options),
         Command::Deploy(options) => steer::deploy(&config, options),
         Command::Hold(options) => steer::hold(&config, options),
         Command::Release(options) => steer::release(&config, options),

@@ -1,4 +1,4 @@
-//! `status` and `history`: from the running daemon, else from the state file.
+//! `status`: how things are, from the running daemon, else from the state file.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use crate::control::{self, Ask, Told, Unreachable};
 use crate::domain::finding::Severity;
 use crate::domain::printable::{LONGEST, PrintableText, printable};
 use crate::domain::state::OutcomeKind;
-use crate::domain::types::ServiceKey;
 use crate::metrics::Metrics;
 use crate::place::{self, PlaceError};
 use crate::state_store::{self, Found, StateStoreError};
@@ -30,17 +29,6 @@ const PUSHES: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// JSON for programs; docs/reference/json.md describes its members
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct HistoryOptions {
-    /// Show this service only
-    #[arg(value_name = "CLUSTER/SERVICE")]
-    service: Option<String>,
-
     /// JSON for programs; docs/reference/json.md describes its members
     #[arg(long)]
     json: bool,
@@ -74,56 +62,8 @@ pub(super) fn status(config: &Config, options: &Options) -> ExitCode {
     })
 }
 
-pub(super) fn history(config: &Config, options: &HistoryOptions) -> ExitCode {
-    let named = options.service.as_deref().map(|named| (named, config.names.find(named).cloned()));
-    if let Some((_, Err(text))) = &named
-        && config.discover.is_empty()
-    {
-        eprintln!("ecs-deployd: {text}");
-        return ExitCode::from(Exit::Failure);
-    }
-    with_status(config, |status, now| {
-        let is_of = |one: &ServiceStatus, key: &ServiceKey| {
-            (one.aws.as_str(), one.cluster.as_str(), one.service.as_str())
-                == (key.aws.as_str(), key.cluster.as_str(), key.service.as_str())
-        };
-        let wanted = |one: &&ServiceStatus| match &named {
-            None => true,
-            Some((_, Ok(key))) => is_of(one, key),
-            // The configuration does not list what is found by its tag.
-            Some((named, Err(_))) => {
-                *named == one.name || *named == format!("{}/{}/{}", one.aws, one.cluster, one.service)
-            }
-        };
-        let services: Vec<&ServiceStatus> = status.services.iter().filter(wanted).collect();
-        if let (Some((_, Err(text))), true) = (&named, services.is_empty()) {
-            eprintln!("ecs-deployd: {text}");
-            return ExitCode::from(Exit::Failure);
-        }
-        if options.json {
-            print_json(&history_json(status, &services));
-        } else {
-            show(&history_text(&services, now, colour()));
-        }
-        ExitCode::SUCCESS
-    })
-}
-
-/// What `history --json` writes.
-pub(crate) fn history_json(status: &Status, services: &[&ServiceStatus]) -> serde_json::Value {
-    let entries = |one: &&ServiceStatus| {
-        serde_json::json!({
-            "aws": one.aws, "cluster": one.cluster, "service": one.service, "name": one.name,
-            "history": one.history, "orders": one.orders,
-        })
-    };
-    let services: Vec<_> = services.iter().map(entries).collect();
-    serde_json::json!({
-        "version": status.version, "at": status.at, "source": status.source, "services": services,
-    })
-}
-
-fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCode) -> ExitCode {
+/// Gets the status, and shows what is wanted of it.
+pub(super) fn with_status(config: &Config, show: impl FnOnce(&Status, Timestamp) -> ExitCode) -> ExitCode {
     let now = SystemClock.now();
     match block_on(obtain(config, now)) {
         Err(code) => code,
@@ -176,7 +116,8 @@ async fn obtain(config: &Config, now: Timestamp) -> Result<Status, StatusError> 
     }
 }
 
-fn print_json(value: &impl serde::Serialize) {
+/// Writes JSON for programs.
+pub(super) fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => show(&format!("{text}\n")),
         Err(error) => eprintln!("ecs-deployd: cannot write JSON: {error}"),
@@ -374,7 +315,8 @@ fn containers(containers: &[ContainerStatus]) -> String {
     containers.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn images(images: &[ImageStatus]) -> String {
+/// Images as people read them.
+pub(super) fn images(images: &[ImageStatus]) -> String {
     let one = |image: &ImageStatus| {
         let tag = image.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         format!("{}{tag} {}", image.repository, short_digest(&image.digest))
@@ -452,49 +394,6 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
         notes.push(format!("going back: {because}"));
     }
     notes
-}
-
-/// What happened, for people: newest first.
-fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> String {
-    let mut rows: Vec<(Timestamp, Vec<Cell>)> = Vec::new();
-    for one in services {
-        let name = &one.name;
-        for outcome in &one.history {
-            let tone = match outcome.result {
-                OutcomeKind::Completed => Tone::Good,
-                OutcomeKind::Superseded | OutcomeKind::RolledBack => Tone::Warning,
-                OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::Refused => Tone::Bad,
-            };
-            let took = span(outcome.ended_at.duration_since(outcome.decided_at));
-            rows.push((
-                outcome.ended_at,
-                vec![
-                    ago(outcome.ended_at, now).into(),
-                    name.into(),
-                    Cell::new(outcome.result.as_str(), tone),
-                    outcome.revision.as_deref().map_or("", short_revision).into(),
-                    took.into(),
-                    images(&outcome.images).into(),
-                    (&outcome.detail).into(),
-                ],
-            ));
-        }
-        for ordered in &one.orders {
-            let order = Cell::new(ordered.order.as_str(), Tone::Plain);
-            let by = format!("by {}: {}", ordered.by, ordered.answer);
-            let row = vec![ago(ordered.at, now).into(), name.into(), order, "".into(), "".into(), "".into(), by.into()];
-            rows.push((ordered.at, row));
-        }
-    }
-    if rows.is_empty() {
-        return "nothing happened yet\n".to_owned();
-    }
-    rows.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    let mut table = Table::new(&["WHEN", "SERVICE", "WHAT", "REVISION", "TOOK", "IMAGES", "DETAIL"]);
-    for (_, row) in rows {
-        table.row(row);
-    }
-    table.render(colour)
 }
 
 #[cfg(test)]

@@ -2,31 +2,8 @@ use super::*;
 use crate::domain::state::ServiceHold;
 use crate::domain::test_support::{digest, repository_key, tag};
 use crate::domain::waiting::{Gate, Waiting};
+use crate::status::test_support::{at, plain};
 use crate::status::{HoldStatus, OutcomeStatus, RunsStatus};
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + second).unwrap()
-}
-
-fn plain(service: &str) -> ServiceStatus {
-    ServiceStatus {
-        waiting: None,
-        discovered: None,
-        aws: "default".to_owned(),
-        cluster: "web".to_owned(),
-        service: service.to_owned(),
-        name: format!("web/{service}"),
-        deployed: None,
-        runs: None,
-        rollout: None,
-        service_hold: None,
-        held: Vec::new(),
-        undecided: 0,
-        trouble: None,
-        history: Vec::new(),
-        orders: Vec::new(),
-    }
-}
 
 fn shown(services: Vec<ServiceStatus>) -> String {
     let config = Config::parse("test", "").unwrap();

@@ -161,7 +161,7 @@ configuration! {
         optional role_arn: String, "The ARN of a role to assume with those credentials.";
         optional external_id: String, "The external id that the role's trust policy asks for. Only beside `role_arn`.";
         optional endpoint_url: String, "The address of every AWS API, where it is not AWS's own: an emulator.";
-        optional queue: QueueUrl, "The URL of an SQS queue that an EventBridge rule fills with ECR's push events: pushes are then seen within seconds. CloudTrail is read all the same.";
+        optional queue: QueueUrl, "The URL of an SQS queue that an EventBridge rule fills with ECR's push events: pushes are then seen within seconds. CloudTrail is read as well.";
         default max_lookups_per_second: f64 = AwsSettings::default().max_lookups_per_second, "LookupEvents requests per second: 0.01 to 2. CloudTrail allows 2 in an account and Region, to everybody together.";
     }
     Poll: Table "" / "poll" [], "How CloudTrail is read." {

@@ -1,5 +1,7 @@
+mod gates;
+mod schedules;
+
 use super::*;
-use crate::domain::gate;
 
 fn errors(text: &str) -> Vec<String> {
     Config::parse("c.toml", text).unwrap_err().lines().to_vec()
@@ -63,86 +65,6 @@ fn what_is_copied_with_its_surroundings_is_refused_with_the_name() {
     ] {
         assert_eq!(errors(&text), [expected]);
     }
-}
-
-#[test]
-fn a_schedule_stands_among_the_services_by_the_name_that_is_written() {
-    let text = "[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.schedule]]\nscheduler = \"nightly\"\n\
-        [[repository.schedule]]\nrule = \"bus/hourly\"\ntags = [\"edge\"]\n";
-    let config = Config::parse("c.toml", text).unwrap();
-    let names: Vec<String> = config.services().map(|(_, rule)| config.name_of(&rule.key)).collect();
-    assert_eq!(names, ["schedule/nightly", "schedule/bus/hourly"]);
-    let keys: Vec<String> = config.services().map(|(_, rule)| String::from(rule.key.clone())).collect();
-    assert_eq!(keys, ["default/schedule/default/nightly", "default/schedule/rule/bus/hourly"]);
-    for (named, index) in [
-        ("schedule/nightly", 0),
-        ("schedule/default/nightly", 0),
-        ("default/schedule/nightly", 0),
-        ("schedule/bus/hourly", 1),
-        ("schedule/rule/bus/hourly", 1),
-    ] {
-        assert_eq!(config.names.find(named).map(|key| String::from(key.clone())), Ok(keys[index].clone()), "{named}");
-    }
-    for (keys, expected) in [
-        (
-            "",
-            "c.toml:4: repository[0].schedule[0].scheduler: is missing: name a schedule with exactly one of scheduler and rule",
-        ),
-        (
-            "scheduler = \"a\"\nrule = \"b\"\n",
-            "c.toml:6: repository[0].schedule[0].rule: stands beside scheduler: give exactly one of scheduler and rule",
-        ),
-        (
-            "scheduler = \"a/b/c\"\n",
-            "c.toml:5: repository[0].schedule[0].scheduler: expected a schedule as GROUP/NAME or NAME, found \"a/b/c\"",
-        ),
-        (
-            "rule = \"arn:aws:events:eu-west-1:111111111111:rule/hourly\"\n",
-            "c.toml:5: repository[0].schedule[0].rule: expected the name, not the ARN: \"hourly\"",
-        ),
-        (
-            "scheduler = \"a\"\n[[repository.schedule]]\nrule = \"a\"\n",
-            "c.toml:7: repository[0].schedule[1].scheduler: a schedule and a rule are both called a: write the group or the bus of one of them",
-        ),
-        (
-            "scheduler = \"a\"\nmonitor = \"1m\"\n",
-            "c.toml:6: repository[0].schedule[0].monitor: unknown key; known here: after, approval, aws, bake, container, freeze, order, regex, rule, scan, scan_timeout, scheduler, semver, signed_by, tags, windows",
-        ),
-        (
-            "scheduler = \"a\"\nafter = [\"web/hello\"]\n",
-            "c.toml:6: repository[0].schedule[0].after: web/hello is no CLUSTER/SERVICE of the configuration; the nearest one is schedule/a",
-        ),
-        (
-            "scheduler = \"a\"\nbake = \"5m\"\n",
-            "c.toml:6: repository[0].schedule[0].bake: needs services that a digest bakes in: add after, or remove it",
-        ),
-        (
-            "scheduler = \"a\"\n[[repository.schedule]]\nscheduler = \"default/a\"\n",
-            "c.toml:6: repository[0].schedule: schedule/default/a is listed twice under this repository; leave out container to match every container",
-        ),
-    ] {
-        let text = format!("[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n[[repository.schedule]]\n{keys}");
-        assert_eq!(errors(&text), [expected]);
-    }
-}
-
-#[test]
-fn a_schedule_has_the_gates_of_the_defaults_or_its_own() {
-    let text = "[deploy]\nmonitor = \"5m\"\napproval = \"required\"\nscan = \"high\"\n[[repository]]\nname = \"hello\"\ntags = [\"latest\"]\n\
-        [[repository.service]]\ncluster = \"web\"\nservice = \"hello\"\n[[repository.schedule]]\nscheduler = \"nightly\"\n\
-        after = [\"web/hello\"]\nbake = \"10m\"\nwindows = [\"daily 01:00-02:00\"]\nfreeze = [\"2026-12-24/2026-12-26\"]\napproval = \"none\"\n\
-        scan_timeout = \"5m\"\nsigned_by = [\"arn:aws:signer:eu-west-1:111111111111:/signing-profiles/ci\"]\n";
-    let config = Config::parse("c.toml", text).unwrap();
-    let rules: Vec<_> = config.services().map(|(_, rule)| rule).collect();
-    let deploy = &rules[1].deploy;
-    let gates = &deploy.gates;
-    assert_eq!(
-        (gates.after.as_slice(), gates.bake, gates.scan_timeout),
-        (&[rules[0].key.clone()][..], Duration::from_mins(10), Duration::from_mins(5))
-    );
-    assert_eq!((gates.windows.len(), gates.freezes.len(), gates.signed_by.len()), (1, 1, 1));
-    assert_eq!((gates.approval, gates.scan), (gate::Approvals::None, gate::ScanLevel::High));
-    assert_eq!((rules[0].deploy.monitor, deploy.monitor), (Duration::from_mins(5), Duration::ZERO));
 }
 
 #[test]
@@ -460,60 +382,4 @@ fn values_that_would_steer_a_terminal_are_refused_and_keys_are_shown_on_one_line
     let key = errors(&("\"x\\u001b[31m\\ny\" = 1\n".to_owned() + GOOD));
     assert_eq!(key.len(), 1);
     assert!(key[0].starts_with("c.toml:1: x\u{fffd}[31m y: unknown key"), "{key:?}");
-}
-
-/// Staging and production in one file, with lines for production.
-fn promoted(lines: &str) -> String {
-    format!("{GOOD}\n[[repository.service]]\ncluster = \"web\"\nservice = \"prod\"\n{lines}\n")
-}
-
-#[test]
-fn a_service_comes_after_others_of_the_file_by_either_name() {
-    for named in ["web/hello", "default/web/hello"] {
-        let config = Config::parse("c.toml", &promoted(&format!("after = [\"{named}\"]\nbake = \"10m\""))).unwrap();
-        let (_, prod) = config.services().find(|(_, rule)| rule.key.service.as_str() == "prod").unwrap();
-        let after: Vec<String> = prod.deploy.gates.after.iter().map(ToString::to_string).collect();
-        assert_eq!((after, prod.deploy.gates.bake), (vec!["web/hello".to_owned()], Duration::from_secs(600)));
-    }
-}
-
-#[test]
-fn promotion_that_contradicts_itself_is_refused_with_its_line() {
-    let hello_after =
-        |text: String| text.replace("service = \"hello\"\n", "service = \"hello\"\nafter = [\"web/prod\"]\n");
-    for (text, part) in [
-        (
-            promoted("after = [\"web/helo\"]"),
-            "c.toml:12: repository[0].service[1].after: web/helo is no CLUSTER/SERVICE",
-        ),
-        (promoted("after = [\"web/prod\"]"), "after: is a circle: web/prod after web/prod"),
-        (hello_after(promoted("after = [\"web/hello\"]")), "is a circle: web/hello after web/prod after web/hello"),
-        (promoted("bake = \"10m\""), "c.toml:12: repository[0].service[1].bake: needs services that a digest bakes in"),
-        (format!("[deploy]\nbake = \"10m\"\n{GOOD}"), "c.toml:2: deploy.bake: needs services that a digest bakes in"),
-        (promoted("after = [\"web/hello\", \"web/hello\"]"), "web/hello is listed twice"),
-        (promoted("approval = \"required\"\npin = \"tag\""), "pin: is \"tag\" beside approval, which judges a digest"),
-        (promoted("windows = [\"Mon 9-17\"]"), "service[1].windows: expected hours and minutes like 09:00"),
-        (promoted("freeze = [\"2026-12-24/2026-12-20\"]"), "service[1].freeze: 2026-12-20 is before 2026-12-24"),
-        (promoted("signed_by = [\"ci\"]"), "service[1].signed_by: expected the ARN of a signing profile"),
-        (promoted("scan = \"severe\""), "service[1].scan: "),
-    ] {
-        let found = errors(&text);
-        assert!(found.len() == 1 && found[0].contains(part), "{part}: {found:#?}");
-    }
-}
-
-#[test]
-fn a_service_overrides_the_gates_of_the_file() {
-    let text = format!(
-        "[deploy]\nwindows = [\"Mon 09:00-17:00\"]\napproval = \"required\"\nscan = \"high\"\nbake = \"1h\"\n{}",
-        promoted("after = [\"web/hello\"]\nwindows = []\napproval = \"none\"\nscan = \"off\"\nbake = \"0s\"")
-    );
-    let config = Config::parse("c.toml", &text).unwrap();
-    let gates = |name: &str| {
-        let (_, rule) = config.services().find(|(_, rule)| rule.key.service.as_str() == name).unwrap();
-        let gates = &rule.deploy.gates;
-        (gates.windows.len(), gates.approval.as_str(), gates.scan.as_str(), gates.bake.as_secs(), gates.after.len())
-    };
-    assert_eq!(gates("hello"), (1, "required", "high", 3600, 0));
-    assert_eq!(gates("prod"), (0, "none", "off", 0, 1));
 }

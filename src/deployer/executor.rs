@@ -9,6 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
 use super::{log, metrics, writes};
+use crate::aws::AwsError;
 use crate::clock;
 use crate::domain::state::OperatorCommand;
 use crate::engine::{
@@ -164,7 +165,8 @@ impl Executor {
             })),
             Read::StoppedTasks { service, deployment } => drop(self.jobs.spawn(async move {
                 let reasons = clock::within(REASONS_WITHIN, observer.stopped_tasks(&service, &deployment)).await;
-                Input::StoppedTasks { service, deployment, answer: reasons.unwrap_or_else(|| Ok(Vec::new())) }
+                let answer = reasons.unwrap_or_else(|| Err(AwsError::timed_out("ecs", "DescribeTasks")));
+                Input::StoppedTasks { service, deployment, answer }
             })),
             Read::Deployments { service, deployment, since } => drop(self.jobs.spawn(async move {
                 let answer = observer.deployments(&service, since).await;

@@ -14,8 +14,11 @@ use crate::domain::types::{ContextName, ServiceKey};
 use crate::engine::{DiscoveryEvent, EndedTask, Event, Found, Missed, PushSkipped, ServiceEvent};
 use crate::logging::log_at;
 
-/// A line about one service.
+/// A line about one service, at a level that is written down or at one that is found out.
 macro_rules! of_service {
+    (at $level:expr, $key:expr, $($rest:tt)*) => {
+        log_at!($level, aws = %$key.aws, cluster = %$key.cluster, service = %$key.service, $($rest)*)
+    };
     ($level:ident, $key:expr, $($rest:tt)*) => {
         $level!(aws = %$key.aws, cluster = %$key.cluster, service = %$key.service, $($rest)*)
     };
@@ -45,14 +48,14 @@ pub(super) fn tell(event: &Event) {
         }
         Event::PushToldAgain { aws, repository, source, after } => {
             let after = Duration::try_from(*after).unwrap_or_default();
-            debug!(%aws, %repository, by = %source, ?after, "a push was told of again");
+            debug!(%aws, %repository, by = %source, ?after, "a push was reported again");
         }
         Event::PushMissed(missed) => {
             let Missed { repository, tag, digest, pushed_at, .. } = missed;
             let tag = tag.as_ref().map_or("", |tag| tag.as_str());
             warn!(
                 aws = %repository.aws, repository = %repository.name, tag, %digest, %pushed_at,
-                "a comparison with ECR has found a push that nobody told of"
+                "a comparison with ECR has found a push that nobody reported"
             );
         }
         Event::NotCompared { repository, error } => {
@@ -217,9 +220,8 @@ fn task_ended(key: &ServiceKey, ended: &EndedTask) {
         TaskOutcome::Succeeded => Level::Info,
         TaskOutcome::Failed | TaskOutcome::TimedOut | TaskOutcome::NotStarted => Level::Error,
     };
-    log_at!(
-        level, aws = %key.aws, cluster = %key.cluster, service = %key.service, kind, number, command, outcome = outcome.as_str(), why, task = arn,
-        log, took_seconds, "a task ended"
+    of_service!(
+        at level, key, kind, number, command, outcome = outcome.as_str(), why, task = arn, log, took_seconds, "a task ended"
     );
 }
 

@@ -55,7 +55,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
         Event::PushSettled { repository, skipped: Some(reason) } => metrics.push_skipped(Some(repository), *reason),
         Event::PushSettled { repository, skipped: None } => metrics.push_deployed(repository),
         Event::Changed { aws, change, .. } => metrics.audited(aws, change.name.as_str()),
-        // What waits and what is held is told of schedules as of services.
+        // What waits and what is held counts for schedules as for services.
         Event::Service(key, ServiceEvent::Counted(counts)) => metrics.service_counts(key, *counts),
         Event::Service(key, event) if key.schedule().is_some() => of_schedule(metrics, key, event),
         Event::Service(key, event) => match event {
@@ -102,7 +102,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event) {
     }
 }
 
-/// A source has told of a push, for the first time or again.
+/// A source has reported a push, for the first time or again.
 fn told(metrics: &Metrics, repository: &RepositoryName, source: PushSource, after: Duration) {
     match source {
         PushSource::CloudTrail => metrics.push_delivered(repository, after),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::types::DeploymentId;
-use super::view::{DeploymentView, RolloutState, ServiceView, Strategy};
+use super::view::{DeploymentView, Fate, RolloutState, ServiceView, Strategy};
 use super::words::{words, words_in_json};
 
 /// How ECS carries out the deployments of a service, beside the counts of tasks.
@@ -55,9 +55,9 @@ pub enum HookAction {
 pub struct ServiceDeploymentView {
     /// The ARN of the service deployment.
     pub arn: String,
-    /// `status`, such as `IN_PROGRESS`.
-    pub status: String,
-    /// Why it has that status.
+    /// How it fares.
+    pub fate: Fate,
+    /// Why it fares so, as ECS says it.
     pub reason: String,
     /// `lifecycleStage`, such as `POST_SCALE_UP`.
     pub stage: Option<String>,
@@ -185,7 +185,7 @@ mod tests {
             HookView { id: "h1".to_owned(), target: HookTarget::Pause, waits, expires_at: None, timeout_action: None };
         ServiceDeploymentView {
             arn: "arn".to_owned(),
-            status: "IN_PROGRESS".to_owned(),
+            fate: Fate::UnderWay,
             reason: String::new(),
             stage: Some(stage.to_owned()),
             traffic: Some(traffic),

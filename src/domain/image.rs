@@ -21,7 +21,7 @@ impl Registry {
     }
 }
 
-/// An ECR repository as the world knows it: its registry and its name.
+/// An ECR repository by which everybody finds it: its registry and its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Repository {
     /// The registry that the repository is in.

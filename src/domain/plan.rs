@@ -37,7 +37,7 @@ impl Answers {
         self.by_tag.values().chain(best).map(|image| &image.registry.account).next()
     }
 
-    /// Every image that ECR told of.
+    /// Every image that ECR reported.
     pub fn images(&self) -> impl Iterator<Item = &ImageView> {
         self.by_tag.values().chain(self.best.as_ref().map(|(_, image)| image))
     }

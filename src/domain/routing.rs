@@ -35,7 +35,7 @@ pub struct Verdict {
     /// Pushes of the repository that were taken for what another source had told, and are pushes of their own after all: they are to be taken
     /// now, by [`take_resurfaced`].
     pub resurfaced: Vec<Sighting>,
-    /// Whether another source has told of the push before.
+    /// Whether another source has reported the push before.
     pub told_by_other: bool,
 }
 
@@ -123,10 +123,10 @@ pub fn take(
         (None, _) => skip(SkipReason::NotConfigured, "the AWS context is not in the configuration"),
         (Some(Known::Read), _) => skip(SkipReason::Duplicate, "the event was read before"),
         (Some(Known::Told(by, _)), _) => {
-            skip(SkipReason::Duplicate, &format!("{} has told of this push before", by.named()))
+            skip(SkipReason::Duplicate, &format!("{} has reported this push before", by.named()))
         }
         (Some(Known::LeftToCloudTrail), _) => {
-            skip(SkipReason::Duplicate, "CloudTrail has told of the pushes of that time, or will")
+            skip(SkipReason::Duplicate, "CloudTrail has reported the pushes of that time, or will")
         }
         (Some(_), ParsedEvent::Foreign) => return None,
         (Some(Known::New(..)), ParsedEvent::Skip(skipped)) => {
@@ -190,9 +190,9 @@ pub fn take_resurfaced(
 enum Known {
     /// This event was read before.
     Read,
-    /// Another source has told of the push before.
+    /// Another source has reported the push before.
     Told(PushSource, Vec<Sighting>),
-    /// Nobody knows whether CloudTrail has told of it before.
+    /// Nobody knows whether CloudTrail has reported it before.
     LeftToCloudTrail,
     /// The push is new, and is remembered.
     New(When, Vec<Sighting>),

@@ -12,7 +12,7 @@ words! {
     pub enum PushSource {
         CloudTrail = "cloudtrail", "CloudTrail's event history: it knows of every push, and tells of it minutes later.";
         Queue = "queue", "The SQS queue of the context, which an EventBridge rule fills: it tells within seconds, and may miss a push.";
-        Reconcile = "reconcile", "The comparison of ECR with what was decided, which finds a push that nobody told of.";
+        Reconcile = "reconcile", "The comparison of ECR with what was decided, which finds a push that nobody reported.";
     }
 }
 

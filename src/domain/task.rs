@@ -419,7 +419,7 @@ pub fn ended(running: &RunningTask, seen: &TaskView) -> Option<(TaskOutcome, Str
         }
     }
     let outcome = match (running.late_since, code) {
-        // What was told to stop may have exited with 0 all the same.
+        // What was told to stop may have exited with 0 nevertheless.
         (Some(_), _) if seen.stop_code == "UserInitiated" || code != Some(0) => TaskOutcome::TimedOut,
         (_, Some(0)) => TaskOutcome::Succeeded,
         (_, Some(_) | None) => TaskOutcome::Failed,

@@ -107,8 +107,21 @@ impl Handler<'_> {
         }
     }
 
-    /// Ends a rollout of a service that left the configuration, which ECS does not know of.
+    /// Ends a rollout that ECS does not know of, if an operator holds its service or the service left the configuration.
+    pub(super) fn ends_as_unwanted(&mut self) -> bool {
+        let is_gone = !self.rules.has(self.key);
+        let is_held = self.record().is_some_and(|known| known.service_hold.is_some());
+        if is_gone {
+            self.leave_configuration();
+        } else if is_held {
+            self.replan("an operator holds the service".to_owned());
+        }
+        is_gone || is_held
+    }
+
+    /// Ends a rollout of a service that left the configuration, which ECS does not know of or which cannot be reached.
     pub(super) fn leave_configuration(&mut self) {
+        self.service.stop = None;
         let ended = self.end(OutcomeKind::Superseded, "the service left the configuration".to_owned());
         if self.rules.region(&self.key.aws).is_some() {
             self.restore(ended.and_then(|rollout| rollout.supersedes));

@@ -1,7 +1,7 @@
 //! The comparison with ECR, every so often: it finds a push of which no source ever told.
 //!
 //! Each repository has its turn once in a period, and the turns are spread over it. ECR alone is asked at first. What it holds is a push that
-//! nobody told of only if it is newer than everything that was decided for the service, and not held or undone; then it is observed and
+//! nobody reported only if it is newer than everything that was decided for the service, and not held or undone; then it is observed and
 //! decided like the comparison at a start, which never goes back.
 
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ impl Engine {
             }
             let followed = self.state.contexts.get(&repository.aws).map(|known| known.followed_since(&repository.name));
             let known = self.state.services.get(&key);
-            let Some(pushed_at) = untold(known, followed, repository, &image) else { continue };
+            let Some(pushed_at) = unreported(known, followed, repository, &image) else { continue };
             self.comparison.looked_at.insert(looked_at, image.digest.clone());
             let seen = Some(FirstSeen { at: now.time, by: PushSource::Reconcile });
             let push = PushRef { seen, ..PushRef::reconciliation(pushed_at) };
@@ -138,8 +138,8 @@ fn is_at_rest(known: &ServiceState, repository: &RepositoryKey) -> bool {
     known.rollout.is_none() && known.service_hold.is_none() && !known.pending.contains_key(repository)
 }
 
-/// When an image was pushed, if nobody can have told of that push: it is newer than all that was decided, and than the service.
-fn untold(
+/// When an image was pushed, if nobody can have reported that push: it is newer than all that was decided, and than the service.
+fn unreported(
     known: Option<&ServiceState>,
     followed: Option<Timestamp>,
     repository: &RepositoryKey,
@@ -165,7 +165,7 @@ fn untold(
 }
 
 impl Handler<'_> {
-    /// A rollout is decided that a comparison with ECR has asked for: nobody had told of the push.
+    /// A rollout is decided that a comparison with ECR has asked for: nobody had reported the push.
     pub(super) fn note_missed(&mut self, roll: &Roll) {
         for (repository, target) in &roll.rollout.targets {
             let Some(seen) = target.push.seen.filter(|seen| seen.by == PushSource::Reconcile) else { continue };

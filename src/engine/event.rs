@@ -45,18 +45,18 @@ pub enum Event {
         /// The source that it was seen by.
         source: PushSource,
     },
-    /// A source has told of a push that another one had told of before.
+    /// A source has reported a push that another one had reported before.
     PushToldAgain {
         /// The AWS context that the repository lives in.
         aws: ContextName,
         /// The repository of the image.
         repository: RepositoryName,
-        /// The source that told of the push.
+        /// The source that reported the push.
         source: PushSource,
         /// The time from the push to this moment.
         after: SignedDuration,
     },
-    /// A comparison with ECR has found a push that no source had told of, and a service is rolled to it.
+    /// A comparison with ECR has found a push that no source had reported, and a service is rolled to it.
     PushMissed(Missed),
     /// ECR could not be asked for a comparison.
     NotCompared {
@@ -121,7 +121,7 @@ pub enum Event {
 /// What a push event is to those who follow repositories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// Nobody had told of it before.
+    /// Nobody had reported it before.
     New,
     /// It was known already.
     Duplicate,
@@ -129,7 +129,7 @@ pub enum Taken {
     Foreign,
 }
 
-/// A push that no source had told of.
+/// A push that no source had reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missed {
     /// The repository that was pushed to.

@@ -12,7 +12,7 @@ use crate::domain::deployment::{HookAction, HookTarget, ServiceDeploymentView};
 use crate::domain::operator_command::Refused;
 use crate::domain::state::{DigestHold, OperatorCommand, OutcomeKind};
 use crate::domain::types::DeploymentId;
-use crate::domain::view::ServiceView;
+use crate::domain::view::{Fate, ServiceView};
 use crate::domain::waiting::{Gate, Hook, Waiting};
 
 /// ECS is eventually consistent: for so long it may say that it waits at a hook at which it goes on.
@@ -244,7 +244,7 @@ impl Handler<'_> {
     /// stop it: an update would wait at the same hook again.
     pub(super) fn stop_instead(&mut self) {
         let Workflow::Rolling { intent, watch, .. } = &self.service.workflow else { return };
-        let rolls = |seen: &&ServiceDeploymentView| seen.status == "IN_PROGRESS" || seen.status == "PENDING";
+        let rolls = |seen: &&ServiceDeploymentView| seen.fate == Fate::UnderWay;
         let Some(seen) = watch.seen.as_ref().filter(rolls).filter(|_| watch.monitoring.is_none()) else { return };
         let hooked = watch.hooked || !seen.hooks.is_empty();
         if hooked

@@ -90,7 +90,7 @@ impl Handler<'_> {
                     Some(ServiceView { strategy: Strategy::Shifting(_), bake, .. }) => {
                         self.confirm(elapsed.rolling >= timeout.saturating_add(*bake));
                     }
-                    _ => {
+                    Some(ServiceView { strategy: Strategy::Rolling, .. }) | None => {
                         self.completed_by_ecs(asked_at);
                         self.monitor(service, asked_at);
                     }

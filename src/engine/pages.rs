@@ -73,7 +73,7 @@ impl Engine {
         Some(taken)
     }
 
-    /// Pushes that were taken for what another source had told of, and are none of these.
+    /// Pushes that were taken for what another source had reported, and are none of these.
     fn resurface(
         &mut self,
         context: &ContextName,

@@ -250,12 +250,7 @@ impl Engine {
             waits && service.workflow.intent().is_some_and(|intent| intent.is_forward())
         };
         for key in self.keys(waits) {
-            let is_held = self.state.services.get(&key).is_some_and(|known| known.service_hold.is_some());
-            if !self.rules.has(&key) {
-                self.with(&key, now, |handler| handler.leave_configuration());
-            } else if is_held {
-                self.with(&key, now, |handler| handler.replan("an operator holds the service".to_owned()));
-            }
+            self.with(&key, now, |handler| handler.ends_as_unwanted());
         }
     }
 

@@ -114,7 +114,16 @@ impl Tasking {
 
     /// Whether no task of its rollout may have been started, so that it can be given up.
     pub(super) fn is_unbegun(&self) -> bool {
-        self.kind == TaskKind::Before && self.number == 1 && self.step == Step::Preparing(TaskCall::Due)
+        let is_called = match &self.step {
+            Step::Preparing(call) | Step::Registering { call, .. } => *call != TaskCall::Due,
+            Step::Starting { .. } | Step::Running { .. } => true,
+        };
+        self.is_first() && !is_called
+    }
+
+    /// Whether it is the first task of a rollout that ECS does not know of yet.
+    pub(super) fn is_first(&self) -> bool {
+        self.kind == TaskKind::Before && self.number == 1
     }
 
     /// Whether a call is under way that may change what ECS knows.

@@ -179,7 +179,7 @@ impl Handler<'_> {
             Err(error) if error.fault == Fault::Refused || error.fault == Fault::NotFound => {
                 self.task_ended(TaskOutcome::NotStarted, error.to_string());
             }
-            // It may have been registered all the same: that is looked at first.
+            // It may have been registered nevertheless: that is looked at first.
             Err(error) => {
                 self.step(Step::Preparing(TaskCall::Due));
                 self.failed(Call::Task, error);
@@ -189,6 +189,9 @@ impl Handler<'_> {
 
     fn task_ready(&mut self, prepared: &Prepared, from: &TaskDefinitionArn) {
         let key = self.key;
+        if self.tasking().is_some_and(|tasking| tasking.is_first()) && self.ends_as_unwanted() {
+            return;
+        }
         let Some(tasking) = self.tasking() else { return };
         match prepared.request(key, &tasking.task, from) {
             Ok(request) => {

@@ -240,7 +240,7 @@ impl Keeping {
                 let until = self.instant(until);
                 let known = match &*self.standing.borrow() {
                     Watch::Active(tenure) if tenure.fence().term == term => Some(Arc::clone(tenure)),
-                    _ => None,
+                    Watch::Active(_) | Watch::Standby { .. } | Watch::Over => None,
                 };
                 if let Some(tenure) = known {
                     tenure.lasts_until(until);

@@ -1,8 +1,6 @@
 //! The table of metrics. A metric is declared once, at the end of this file: its name, its type, its labels and its help text. Its
 //! registration, the arity of its labels and its row in the reference documents derive from that.
 
-use std::collections::BTreeMap;
-
 use prometheus::core::Collector;
 use prometheus::{
     Gauge as OneGauge, GaugeVec, Histogram as OneHistogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -140,16 +138,6 @@ impl<const N: usize> Counter<N> {
     /// The counter with these label values.
     pub(super) fn with(&self, values: [&str; N]) -> IntCounter {
         self.0.with_label_values(&values)
-    }
-
-    /// The label values of the series that there are, by the label's name.
-    pub(super) fn series(&self) -> Vec<BTreeMap<String, String>> {
-        let families = self.0.collect();
-        let metrics = families.iter().flat_map(|family| family.get_metric());
-        let labels = |metric: &prometheus::proto::Metric| {
-            metric.get_label().iter().map(|label| (label.name().to_owned(), label.value().to_owned())).collect()
-        };
-        metrics.map(labels).collect()
     }
 
     /// Makes the series appear with the value 0, so that a rate can be taken before anything happens.

@@ -76,6 +76,13 @@ impl Observer {
         }
     }
 
+    /// Whether ECS says that there is no cluster of the name that a service gives. Whoever may describe the service learns that.
+    pub async fn lacks_cluster(&self, key: &ServiceKey) -> bool {
+        let Ok(context) = self.context(&key.aws) else { return false };
+        let asked = context.ecs.describe_services(&key.cluster, std::slice::from_ref(&key.service)).await;
+        asked.is_err_and(|error| error.code == CLUSTER_NOT_FOUND)
+    }
+
     /// A service deployment, if ECS knows it.
     ///
     /// # Errors

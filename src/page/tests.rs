@@ -2,12 +2,9 @@ use super::*;
 use crate::domain::rollout::Counts;
 use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
+use crate::status::test_support::{at, plain};
 use crate::status::{ChangeStatus, DaemonStatus, Origin, Running};
 use crate::status::{ContainerStatus, HoldStatus, ImageStatus, OutcomeStatus, RolloutStatus, RunsStatus, Step, Way};
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + second).unwrap()
-}
 
 /// What an attacker may try to get into a page.
 const NASTY: &str = "<script>alert(1)</script>\"'&";
@@ -31,26 +28,6 @@ fn outcome(result: OutcomeKind, ended: i64) -> OutcomeStatus {
         revision: None,
         images: vec![image("v1")],
         detail: NASTY.to_owned(),
-    }
-}
-
-fn plain(service: &str) -> ServiceStatus {
-    ServiceStatus {
-        waiting: None,
-        discovered: None,
-        aws: "default".to_owned(),
-        cluster: "web".to_owned(),
-        service: service.to_owned(),
-        name: format!("web/{service}"),
-        deployed: None,
-        runs: None,
-        rollout: None,
-        service_hold: None,
-        held: Vec::new(),
-        undecided: 0,
-        trouble: None,
-        history: Vec::new(),
-        orders: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::shapes::{CHECK, Document, HISTORY, PLAN, STATE, STATUS};
 use crate::check::Placed;
 use crate::cli::check;
-use crate::cli::status::history_json;
+use crate::cli::history::history_json;
 use crate::domain::audit::Concern;
 use crate::domain::deployment::HookTarget;
 use crate::domain::finding::{Finding, Severity};

@@ -24,7 +24,7 @@ pub struct Auditor {
     begun: Instant,
     auditing: Auditing,
     rate: f64,
-    complaint: Option<String>,
+    last_error: Option<String>,
     failures: u32,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -56,7 +56,7 @@ impl Auditor {
             begun: clock::instant(),
             auditing: Auditing::new(settings.events.clone(), settings.interval, config.poll.overlap, known),
             rate: config.aws.get(name)?.max_lookups_per_second,
-            complaint: None,
+            last_error: None,
             failures: 0,
             clock: Arc::clone(&shared.clock),
             metrics: Arc::clone(&shared.metrics),
@@ -97,12 +97,12 @@ impl Auditor {
             Ok(page) => page,
             Err(error) => {
                 self.auditing.failed(failure_of(&error), self.moment());
-                self.complain(&error);
+                self.report_failure(&error);
                 return Ok(());
             }
         };
         self.failures = 0;
-        if self.complaint.take().is_some() {
+        if self.last_error.take().is_some() {
             self.health.audited(&self.context, None);
             info!(aws = %self.context, "changes to ECS can be read again");
         }
@@ -123,18 +123,18 @@ impl Auditor {
     }
 
     /// Says what is wrong once, and again when it changes. What may pass has to last for a while.
-    fn complain(&mut self, error: &AwsError) {
+    fn report_failure(&mut self, error: &AwsError) {
         self.failures += 1;
         let text = error.to_string();
         let passes = failure_of(error) != Failure::Lasting;
-        if self.complaint.as_ref() == Some(&text) || (passes && self.failures < PATIENCE) {
+        if self.last_error.as_ref() == Some(&text) || (passes && self.failures < PATIENCE) {
             debug!(aws = %self.context, error = text, "changes to ECS cannot be read");
             return;
         }
         self.health.audited(&self.context, Some(&text));
         let remedy = error.remedy().unwrap_or_else(|| "the next request reads on from the same place".to_owned());
         warn!(aws = %self.context, error = text, remedy, "changes to ECS cannot be read; deployments go on");
-        self.complaint = Some(text);
+        self.last_error = Some(text);
     }
 }
 

@@ -24,7 +24,7 @@ struct State {
     events: Vec<Value>,
     /// Head and body of each request.
     requests: Vec<(String, String)>,
-    /// Whether a person asks for a policy: they are told of a service, and it is not recorded.
+    /// Whether a person asks for a policy: they are told about a service, and it is not recorded.
     prints: bool,
 }
 
@@ -213,7 +213,7 @@ impl Server {
     }
 }
 
-/// What a person is told of a service, so that there is a policy for it.
+/// What a person is told about a service, so that there is a policy for it.
 fn of_a_service(operation: &str, request: &Value) -> Option<Value> {
     let revision = format!("arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/hello:1");
     let primary =

@@ -24,8 +24,8 @@ const BAKE: SignedDuration = SignedDuration::from_mins(20);
 const OPENS: i8 = 8;
 const CLOSES: i8 = 16;
 
-/// `staging` has a scan, `prod` comes after it, within office hours; `asked` waits for an approval.
-const ONE_ACCOUNT: &str = r#"
+/// `staging` has a scan, and `asked` waits for an approval.
+const STAGING: &str = r#"
 [deploy]
 timeout = "10m"
 [[repository]]
@@ -36,48 +36,31 @@ cluster = "web"
 service = "staging"
 scan = "high"
 scan_timeout = "4h"
-[[repository.service]]
-cluster = "web"
-service = "prod"
-after = ["web/staging"]
-bake = "20m"
-windows = ["daily 08:00-16:00"]
 [[repository.service]]
 cluster = "web"
 service = "asked"
 approval = "required"
 "#;
 
-/// The same, with `prod` in an account of its own, into whose repository the images are copied.
-const TWO_ACCOUNTS: &str = r#"
-[aws.default]
-[aws.production]
-[deploy]
-timeout = "10m"
-[[repository]]
-name = "app"
-tags = ["latest", "v*"]
+/// `prod` comes after `staging`, within office hours.
+const PROD: &str = r#"
 [[repository.service]]
 cluster = "web"
-service = "staging"
-scan = "high"
-scan_timeout = "4h"
-[[repository.service]]
-cluster = "web"
-service = "asked"
-approval = "required"
-[[repository]]
-name = "app"
-aws = "production"
-tags = ["latest", "v*"]
-[[repository.service]]
-aws = "production"
-cluster = "production"
 service = "prod"
 after = ["web/staging"]
 bake = "20m"
 windows = ["daily 08:00-16:00"]
 "#;
+
+/// The three services, with `prod` in the account of the others or in one of its own, into whose repository the images are copied.
+fn configuration(has_account: bool) -> String {
+    if !has_account {
+        return format!("{STAGING}{PROD}");
+    }
+    let repository = "[[repository]]\nname = \"app\"\naws = \"production\"\ntags = [\"latest\", \"v*\"]\n";
+    let prod = PROD.replace("cluster = \"web\"", "aws = \"production\"\ncluster = \"production\"");
+    format!("[aws.default]\n[aws.production]\n{STAGING}{repository}{prod}")
+}
 
 #[derive(Debug, Clone)]
 struct Pushed {
@@ -160,12 +143,12 @@ impl Life {
     fn start(&mut self) {
         if self.process.is_none() {
             self.say("start");
-            self.process = Some(start(&self.world, &self.disk, self.config()));
+            self.process = Some(start(&self.world, &self.disk, &self.config()));
         }
     }
 
-    fn config(&self) -> &'static str {
-        if self.other.is_some() { TWO_ACCOUNTS } else { ONE_ACCOUNT }
+    fn config(&self) -> String {
+        configuration(self.other.is_some())
     }
 
     /// Every account that there is.
@@ -190,7 +173,7 @@ impl Life {
             let digest = other.push_late("app", &push.tag, &format!("content {number}"), late);
             assert_eq!(digest, push.digest, "a copy has the digest of what was copied");
             other.set_health(&digest, health(push.good));
-            self.say(&format!("push {number} is copied, told of after {late:?}"));
+            self.say(&format!("push {number} is copied, reported after {late:?}"));
         }
     }
 
@@ -200,7 +183,7 @@ impl Life {
         let late = SignedDuration::from_secs(i64::try_from(self.rng.below(900)).unwrap());
         let digest = self.world.push_late("app", &tag, &format!("content {number}"), late);
         self.world.set_health(&digest, health(good));
-        self.say(&format!("push {number} {tag} {digest}, good {good}, clean {clean}, told of after {late:?}"));
+        self.say(&format!("push {number} {tag} {digest}, good {good}, clean {clean}, reported after {late:?}"));
         self.pushed.push(Pushed { digest, tag, good, clean, scanned_at: None });
         self.uncopied.push(number);
         if self.copies.percent(50) {

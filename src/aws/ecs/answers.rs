@@ -175,7 +175,7 @@ pub(super) fn service_deployment(one: &ServiceDeployment) -> Option<ServiceDeplo
     };
     Some(ServiceDeploymentView {
         arn: one.service_deployment_arn()?.to_owned(),
-        status: one.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        fate: fate_of(one.status()),
         reason: one.status_reason().map(shorten).unwrap_or_default(),
         stage: one.lifecycle_stage().map(|stage| stage.as_str().to_owned()),
         traffic: one.target_service_revision().and_then(|target| target.requested_production_traffic_weight()),

@@ -35,7 +35,7 @@ fn staging(letter: char) -> ServiceState {
     ServiceState { deployed: Some(deployed), ..ServiceState::default() }
 }
 
-/// A push with the digest that its record told of.
+/// A push with the digest that its record names.
 fn push(event: &str, named: &str, second: i64, letter: char) -> PushRef {
     PushRef { digest: Some(digest(letter)), ..push_ref(event, named, second) }
 }

@@ -182,14 +182,14 @@ impl ContextState {
         self.sightings.as_mut().map(|sightings| sightings.add(repository, event))
     }
 
-    /// A comparison with ECR has found a push. False if somebody has told of it before.
+    /// A comparison with ECR has found a push. False if somebody has reported it before.
     pub fn sight_missed(&mut self, repository: &RepositoryName, push: &PushRef, digest: &Digest) -> bool {
         let event = EventRef { id: push.event.clone(), shared_id: None, time: push.at };
         let sighting = Sighting::new(&event, PushSource::Reconcile, push.tag.clone(), Some(digest.clone()));
         self.sightings.as_mut().is_some_and(|sightings| sightings.add_missed(repository, sighting))
     }
 
-    /// Whether it cannot be known what CloudTrail has told of pushes of that time: that time is read, and forgotten.
+    /// Whether it cannot be known what CloudTrail has reported of the pushes of that time: that time is read, and forgotten.
     #[must_use]
     pub fn is_left_to_cloudtrail(&self, at: Timestamp) -> bool {
         let is_unread = |span: &Span| at >= span.from && at <= span.to;

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_bounded_and_what_is_older_counts_as_read() {
+    fn what_is_not_configured_is_bounded_and_what_is_older_counts_as_read() {
         let mut unconfigured = UnconfiguredEvents::default();
         let count = i64::try_from(FINGERPRINTS).unwrap() + 1000;
         for number in 0..count {

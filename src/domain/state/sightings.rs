@@ -1,4 +1,4 @@
-//! The pushes that sources have told of, so that two events which tell of one push are known to.
+//! The pushes that sources have reported, so that two events which report one push are found.
 //!
 //! The identifiers of two sources have nothing in common. So an event of one source stands for at most one of the other: of the same
 //! repository, tag and digest, the nearest in time, within five minutes. Which events belong together depends on all that were told, in
@@ -20,7 +20,7 @@ const SIGHTINGS: usize = 1_000;
 /// What the sources of a context have told, where there is more than one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sightings {
-    /// Nothing is known of what was told of pushes before this time, but that CloudTrail has told of them, or will.
+    /// Nothing is known of pushes before this time, but that CloudTrail has reported them, or will.
     since: Timestamp,
     /// The pushes of which was told, by repository.
     #[serde(default, skip_serializing_if = "SharedMap::is_empty")]
@@ -30,7 +30,7 @@ pub struct Sightings {
 /// One event of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
-    /// The event that told of the push.
+    /// The event that reported the push.
     pub event: EventId,
     /// The source that the event came from.
     pub source: PushSource,
@@ -75,7 +75,7 @@ impl Sighting {
 /// What an event turned out to be beside those of other sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighted {
-    /// The source that has told of the same push before; none, if this is the first that is heard of it.
+    /// The source that has reported the same push before; none, if this is the first that is heard of it.
     pub told_by: Option<PushSource>,
     /// Events that were taken for a second telling before, and are pushes of their own after all.
     pub resurfaced: Vec<Sighting>,
@@ -88,7 +88,7 @@ impl Sightings {
         Self { since, pushes: SharedMap::default() }
     }
 
-    /// Whether nobody can know any more, or knew, what was told of a push of that time.
+    /// Whether nobody can know any more, or knew, what was reported of a push of that time.
     #[must_use]
     pub fn are_unknown(&self, at: Timestamp) -> bool {
         at < self.since
@@ -111,7 +111,7 @@ impl Sightings {
         sighted
     }
 
-    /// Takes what a comparison with ECR has found. False if it was found, or told of, before.
+    /// Takes what a comparison with ECR has found. False if it was found, or reported, before.
     pub fn add_missed(&mut self, repository: &RepositoryName, found: Sighting) -> bool {
         let is_it = |one: &Sighting| {
             one.tag == found.tag && (one.digest.is_none() || one.digest == found.digest) && one.apart(&found) <= APART

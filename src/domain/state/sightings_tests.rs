@@ -66,7 +66,7 @@ fn one_that_is_nearer_takes_the_place_and_the_other_comes_up_again() {
 
 #[test]
 fn every_push_is_taken_once_whatever_is_late_or_lost() {
-    // Pushes of one digest, two minutes apart. Each is told of by the queue, by CloudTrail, or by both; in any order.
+    // Pushes of one digest, two minutes apart. Each is reported by the queue, by CloudTrail, or by both; in any order.
     let events: Vec<Event> = vec![
         ("q1", Queue, 'a', 0),
         ("c1", CloudTrail, 'a', 2),

@@ -251,7 +251,7 @@ impl Scene {
         self.handle([Input::Stopped { service, answer }])
     }
 
-    fn write(&mut self, is_it: impl Fn(&Write) -> bool) -> Write {
+    pub(super) fn write(&mut self, is_it: impl Fn(&Write) -> bool) -> Write {
         let place = self.writes.iter().position(is_it);
         self.writes.remove(place.expect("nothing of the kind was written"))
     }

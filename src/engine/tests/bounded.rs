@@ -31,7 +31,7 @@ impl Years {
     fn day(&mut self) {
         for (hour, works) in [(3, true), (9, false), (17, true)] {
             self.hours(hour);
-            self.strangers();
+            self.unknown_repositories();
             self.roll(works);
         }
         self.scene.command(OperatorCommand::Hold { reason: Some("a day without releases".to_owned()) });
@@ -50,9 +50,9 @@ impl Years {
     }
 
     /// Repositories that nobody follows, each of a name of its own, and a tag that nobody takes.
-    fn strangers(&mut self) {
+    fn unknown_repositories(&mut self) {
         let number = 1_000_000 + self.pushes;
-        for repository in [format!("stranger-{number}"), "hello".to_owned()] {
+        for repository in [format!("unknown-{number}"), "hello".to_owned()] {
             let pushed = self.scene.pushed(&repository, &format!("nightly-{number}"), 'a');
             self.scene.page(vec![pushed, ParsedEvent::Foreign]);
         }

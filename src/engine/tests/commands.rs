@@ -1,10 +1,11 @@
 //! The commands of operators, in each state.
 
-use super::stage::Stage;
+use super::stage::{Stage, TaskStage};
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error};
 use crate::domain::aws_error::Fault;
 use crate::domain::operator_command::{Named, Refused};
 use crate::domain::state::OperatorCommand;
+use crate::domain::task::TaskKind;
 use crate::domain::test_support::{arn, digest, repository_key};
 use crate::domain::view::RolloutState;
 use crate::engine::{Location, Unlocated};
@@ -227,51 +228,101 @@ fn a_deployment_that_waits_is_refused_when_its_service_leaves_the_configuration(
 
 #[test]
 fn every_command_at_every_stage() {
-    for stage in Stage::ALL {
-        for back in [false, true] {
-            let [deploy, rollback] = match (stage, back) {
-                // What ran before is not known.
-                (Stage::Idle, false | true) => ["asked", "refused"],
-                (
-                    Stage::IntendedUnverified
-                    | Stage::IntendedVerifying
-                    | Stage::RegisterWaiting
-                    | Stage::RegisterUnderWay
-                    | Stage::RegisteredUnverified
-                    | Stage::RegisteredVerifying
-                    | Stage::UpdateWaiting
-                    | Stage::UpdateRechecking
-                    | Stage::UpdateUnderWay,
-                    false | true,
-                ) => ["waits", "refused"],
-                (Stage::Rolling | Stage::Confirming | Stage::Baking | Stage::Diagnosing, false) => {
-                    ["asked", "carried out, then IntendedVerifying"]
-                }
-                (Stage::Rolling | Stage::Confirming | Stage::Baking | Stage::Diagnosing, true) => ["asked", "refused"],
-            };
-            let hold = match (stage, back) {
-                // ECS does not know of it yet.
-                (Stage::RegisterWaiting | Stage::UpdateWaiting, false) => "carried out, then Idle",
-                _ => "carried out",
-            };
-            let orders = [self::hold(), OperatorCommand::Release, OperatorCommand::Deploy, self::rollback()];
-            let found = orders.map(|order| commanded(*stage, back, order));
-            assert_eq!(found, [hold, "carried out", deploy, rollback], "{stage:?}, back: {back}");
-        }
+    for (stage, back) in Stage::all() {
+        let orders = [
+            hold(),
+            OperatorCommand::Release,
+            OperatorCommand::Deploy,
+            OperatorCommand::DeployNow,
+            rollback(),
+            OperatorCommand::Approve { image: None },
+            OperatorCommand::Reject { reason: None },
+        ];
+        let found = orders.map(|order| commanded(stage, back, order));
+        assert_eq!(found, answers(stage, back), "{stage:?}, back: {back}");
+    }
+}
+
+/// What is answered to a hold, a release, both deployments, a rollback, an approval and a rejection.
+fn answers(stage: Stage, back: bool) -> [&'static str; 7] {
+    const DONE: &str = "carried out";
+    const NO: &str = "refused";
+    const BACK: &str = "carried out, then IntendedVerifying";
+    const ENDED: &str = "carried out, then Idle";
+    const ANSWERED: &str = "waits, then AnswerWaiting";
+    match (stage, back) {
+        // What ran before is not known.
+        (Stage::Idle, _) => [DONE, DONE, "asked", "asked", NO, NO, NO],
+        // What waits is looked at anew with each command.
+        (Stage::Gated, _) => [ENDED, ENDED, "asked, then Idle", "asked, then Idle", "refused, then Idle", ENDED, ENDED],
+        // ECS does not know of it yet, and nothing is under way.
+        (
+            Stage::RegisterWaiting
+            | Stage::UpdateWaiting
+            | Stage::Task(TaskKind::Before, TaskStage::Unprepared | TaskStage::RegisterWaiting),
+            false,
+        ) => [ENDED, DONE, "waits", "waits", NO, NO, NO],
+        (
+            Stage::IntendedUnverified
+            | Stage::IntendedVerifying
+            | Stage::RegisterWaiting
+            | Stage::RegisterUnderWay
+            | Stage::RegisteredUnverified
+            | Stage::RegisteredVerifying
+            | Stage::UpdateWaiting
+            | Stage::UpdateRechecking
+            | Stage::UpdateUnderWay
+            | Stage::StopWaiting
+            | Stage::StopUnderWay
+            | Stage::Task(TaskKind::Before, _)
+            | Stage::Task(
+                TaskKind::Verify,
+                TaskStage::Preparing | TaskStage::RegisterUnderWay | TaskStage::StartUnderWay | TaskStage::StopUnderWay,
+            ),
+            _,
+        ) => [DONE, DONE, "waits", "waits", NO, NO, NO],
+        // The revision runs, and no call is under way.
+        (
+            Stage::Task(
+                TaskKind::Verify,
+                TaskStage::Unprepared
+                | TaskStage::RegisterWaiting
+                | TaskStage::StartWaiting
+                | TaskStage::Running
+                | TaskStage::StopWaiting
+                | TaskStage::Stopping,
+            ),
+            _,
+        ) => [DONE, DONE, "waits", "waits", BACK, NO, NO],
+        (Stage::Paused, false) => [DONE, DONE, "asked", "asked", BACK, ANSWERED, ANSWERED],
+        // A rollback goes on, or stays where it is.
+        (Stage::Paused, true) => [DONE, DONE, "asked", "asked", NO, ANSWERED, NO],
+        (
+            Stage::Rolling
+            | Stage::Confirming
+            | Stage::Baking
+            | Stage::Diagnosing
+            | Stage::AnswerWaiting
+            | Stage::AnswerUnderWay
+            | Stage::Monitored
+            | Stage::MonitoredDiagnosing,
+            _,
+        ) => [DONE, DONE, "asked", "asked", if back { NO } else { BACK }, NO, NO],
     }
 }
 
 /// What becomes of a command at a stage, and the stage that it leads to, if it is another one.
 fn commanded(stage: Stage, back: bool, order: OperatorCommand) -> String {
-    let mut scene = if back { Scene::back_at(stage) } else { Scene::at(stage) };
+    let mut scene = Scene::on_its_way(stage, back);
     let mut lines = scene.command(order);
     if lines.iter().any(|line| line.starts_with("read: locate")) {
         lines.extend(scene.located());
     }
     let after = scene.stage("hello");
     lines.extend(scene.all_committed());
-    let answer = match lines.iter().find(|line| line.starts_with("reply")) {
-        Some(reply) if reply.contains("refused") => "refused",
+    let reply = format!("reply {}: ", scene.commands);
+    let answer = match lines.iter().find_map(|line| line.strip_prefix(&reply)) {
+        Some(reply) if reply.starts_with("refused") => "refused",
         Some(_) => "carried out",
         None if lines.iter().any(|line| line.starts_with("read: observe")) => "asked",
         None => "waits",

@@ -280,3 +280,41 @@ fn what_several_repositories_bring_at_once_is_one_rollout() {
     );
     assert_eq!(scene.all_committed(), ["write: register for web/hello: app=hello@b side=side@c"]);
 }
+
+#[test]
+fn a_push_at_every_stage() {
+    for (stage, back) in Stage::all() {
+        let is_asked_about = match stage {
+            Stage::Idle
+            | Stage::Gated
+            | Stage::Rolling
+            | Stage::Confirming
+            | Stage::Baking
+            | Stage::Diagnosing
+            | Stage::Paused
+            | Stage::AnswerWaiting
+            | Stage::AnswerUnderWay
+            | Stage::Monitored
+            | Stage::MonitoredDiagnosing => true,
+            // It is decided when ECS rolls what is being begun, or when that has ended.
+            Stage::IntendedUnverified
+            | Stage::IntendedVerifying
+            | Stage::RegisterWaiting
+            | Stage::RegisterUnderWay
+            | Stage::RegisteredUnverified
+            | Stage::RegisteredVerifying
+            | Stage::UpdateWaiting
+            | Stage::UpdateRechecking
+            | Stage::UpdateUnderWay
+            | Stage::StopWaiting
+            | Stage::StopUnderWay
+            | Stage::Task(..) => false,
+        };
+        let mut scene = Scene::on_its_way(stage, back);
+        let lines = scene.push("latest", 'c');
+        let asked = lines.iter().any(|line| line.starts_with("read: observe web/hello for hello:latest"));
+        assert_eq!(asked, is_asked_about, "{stage:?}, back: {back}: {lines:?}");
+        scene.all_committed();
+        assert_eq!(scene.known("hello").pending.len(), 1);
+    }
+}

@@ -98,8 +98,17 @@ fn there_is_nothing_behind_a_rollback_that_failed() {
 fn a_failure_without_its_reasons_is_a_failure() {
     let mut scene = Scene::at(Stage::Diagnosing);
     let lines = scene.diagnosed(Err(error(Fault::Denied)));
-    assert_eq!(lines[0], "event: web/hello cannot tell why the tasks stopped");
-    assert_eq!(lines[2], format!("event: web/hello ended failed hello:2: {FAILED}"));
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello cannot tell why the tasks stopped",
+            "event: web/hello holds hello@b",
+            "event: web/hello ended failed hello:2: ECS reports the deployment as FAILED (0 tasks failed)",
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+            "commit"
+        ]
+    );
 }
 
 #[test]
@@ -114,7 +123,13 @@ fn reasons_that_come_when_the_rollout_is_over_are_ignored() {
     scene.interfered("hello", 7);
     scene.ecs("hello").deployments.retain(|deployment| deployment.primary);
     scene.pass(20);
-    assert!(scene.watched()[0].contains("another deployer set the service to hello:7"));
+    assert_eq!(
+        scene.watched(),
+        [
+            "event: web/hello ended superseded hello:2: another deployer set the service to hello:7 (deployment theirs7)",
+            "commit"
+        ]
+    );
     scene.all_committed();
     assert_eq!(scene.stopped_tasks(&["too late"]), NOTHING_FOLLOWS);
 }
@@ -127,9 +142,16 @@ fn a_rollout_that_is_not_stable_in_time_is_taken_back() {
     scene.pass(60);
     assert_eq!(scene.watched(), ["read: stopped tasks of web/hello d2"]);
     let lines = scene.stopped_tasks(&[]);
-    let why = "not stable, and no progress for 15m: 0 of 2 tasks run, 0 starting, 0 failed";
-    assert_eq!(lines[1], format!("event: web/hello ended timed_out hello:2: {why}"));
-    assert_eq!(lines[2], "event: web/hello goes back to hello:1");
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello holds hello@b",
+            "event: web/hello ended timed_out hello:2: not stable, and no progress for 15m: 0 of 2 tasks run, 0 starting, 0 failed",
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+            "commit"
+        ]
+    );
 }
 
 #[test]
@@ -198,8 +220,16 @@ fn a_superseding_rollout_that_fails_goes_back_to_what_ran_before_both() {
     scene.rolls("hello", RolloutState::Failed);
     scene.watched();
     let lines = scene.stopped_tasks(&[]);
-    assert_eq!(lines[0], "event: web/hello holds hello@c");
-    assert_eq!(lines[2], "event: web/hello goes back to hello:1");
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello holds hello@c",
+            "event: web/hello ended failed hello:3: ECS reports the deployment as FAILED (0 tasks failed)",
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+            "commit"
+        ]
+    );
 }
 
 #[test]
@@ -213,7 +243,10 @@ fn a_deployment_that_shifts_traffic_is_complete_when_ecs_is_done_with_it() {
     assert_eq!(scene.stage("hello"), Stage::Baking);
     assert_eq!(scene.watched(), ["read: deployments of web/hello d2"], "it is asked with every look");
     let lines = scene.deployments(&[(2, Fate::Successful), (1, Fate::Successful)]);
-    assert_eq!(lines[1..], [COMPLETED, "commit"]);
+    assert_eq!(
+        lines,
+        ["event: web/hello stable, 11 s after its push", "event: web/hello ended completed hello:2", "commit"]
+    );
 }
 
 #[test]
@@ -237,9 +270,16 @@ fn a_deployment_that_ecs_does_not_end_in_time_is_taken_back() {
     scene.after(0);
     assert_eq!(scene.watched()[0], "read: deployments of web/hello d2");
     let lines = scene.deployments(&[(2, Fate::UnderWay)]);
-    let why = "all its tasks run, but ECS has not ended it in time";
-    assert_eq!(lines[1], format!("event: web/hello ended timed_out hello:2: {why}"));
-    assert_eq!(lines[2], "event: web/hello goes back to hello:1");
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello holds hello@b",
+            "event: web/hello ended timed_out hello:2: all its tasks run, but ECS has not ended it in time",
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+            "commit"
+        ]
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::deployment::{HookAction, HookTarget, HookView, LifecycleHook, ServiceDeploymentView};
 use crate::domain::state::OperatorCommand;
 use crate::domain::test_support::{digest, repository_key};
-use crate::domain::view::RolloutState;
+use crate::domain::view::{Fate, RolloutState};
 
 const WAITS: &str = "event: web/hello waits: pause";
 const WAITS_NO_LONGER: &str = "event: web/hello waits no longer: pause";
@@ -20,10 +20,10 @@ fn reject() -> OperatorCommand {
 }
 
 /// A service deployment under way, with a hook that was called.
-fn called(target: HookTarget, waits: bool) -> ServiceDeploymentView {
+pub(super) fn called(target: HookTarget, waits: bool) -> ServiceDeploymentView {
     ServiceDeploymentView {
         arn: "sd2".to_owned(),
-        status: "IN_PROGRESS".to_owned(),
+        fate: Fate::UnderWay,
         reason: String::new(),
         stage: Some("POST_SCALE_UP".to_owned()),
         traffic: None,
@@ -33,22 +33,25 @@ fn called(target: HookTarget, waits: bool) -> ServiceDeploymentView {
     }
 }
 
+impl Scene {
+    /// `web/hello` gets a hook.
+    pub(super) fn add_hook(&mut self) {
+        let lifecycle = &mut self.ecs("hello").lifecycle;
+        lifecycle.hooks = vec![LifecycleHook { target: HookTarget::Pause, stages: vec!["POST_SCALE_UP".to_owned()] }];
+        lifecycle.service_deployment = Some("sd2".to_owned());
+    }
+}
+
 /// `web/hello`, which ECS rolls and which has a hook.
 fn hooked() -> Scene {
     let mut scene = Scene::at(Stage::Rolling);
-    let lifecycle = &mut scene.ecs("hello").lifecycle;
-    lifecycle.hooks = vec![LifecycleHook { target: HookTarget::Pause, stages: vec!["POST_SCALE_UP".to_owned()] }];
-    lifecycle.service_deployment = Some("sd2".to_owned());
+    scene.add_hook();
     scene
 }
 
 /// The same, and ECS waits at the hook.
 fn paused() -> Scene {
-    let mut scene = hooked();
-    scene.watched();
-    scene.staged(called(HookTarget::Pause, true));
-    scene.all_committed();
-    scene
+    Scene::at(Stage::Paused)
 }
 
 #[test]
@@ -224,8 +227,19 @@ fn an_answer_to_a_rollout_that_ends_meanwhile_is_refused() {
     scene.interfered("hello", 7);
     scene.watched();
     let lines = scene.staged(called(HookTarget::Pause, true));
-    assert_eq!(lines[..2], [WAITS_NO_LONGER, "event: web/hello approve by alice refused"]);
-    assert!(scene.all_committed().contains(&"reply 1: refused: the rollout has ended".to_owned()));
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello waits no longer: pause",
+            "event: web/hello approve by alice refused",
+            "event: web/hello ended superseded hello:2: another deployer set the service to hello:7 (deployment theirs7)",
+            "commit"
+        ]
+    );
+    assert_eq!(
+        scene.all_committed(),
+        ["reply 1: refused: the rollout has ended", "notify: web/hello: deployment superseded (hello:latest)"]
+    );
     assert_eq!(scene.continued(Ok(())), NOTHING_FOLLOWS);
 }
 
@@ -288,7 +302,10 @@ fn a_command_is_answered_although_its_service_left_the_configuration_while_ecs_w
     scene.reload(super::OTHER);
     scene.all_committed();
     let lines = scene.continued(Ok::<(), AwsError>(()));
-    assert!(lines.contains(&"event: web/hello approve by alice carried out".to_owned()), "{lines:?}");
+    assert_eq!(
+        lines,
+        ["event: web/hello waits no longer: pause", "event: web/hello approve by alice carried out", "commit"]
+    );
     scene.reload(HELLO);
 }
 
@@ -342,13 +359,16 @@ fn a_deployment_that_fails_before_its_hook_is_called_is_stopped() {
         scene.pass(15 * 60);
     }
     scene.stopped_tasks(&[]);
-    assert!(scene.all_committed().contains(&"write: stop sd2 of web/hello".to_owned()));
+    assert_eq!(
+        scene.all_committed(),
+        ["notify: web/hello: deployment timed out (hello:latest)", "write: stop sd2 of web/hello"]
+    );
 }
 
 #[test]
 fn a_rollback_that_waits_at_a_hook_is_approved_and_never_rejected() {
     let mut scene = Scene::back_at(Stage::Rolling);
-    scene.ecs("hello").lifecycle = hooked().ecs("hello").lifecycle.clone();
+    scene.add_hook();
     scene.watched();
     scene.staged(called(HookTarget::Pause, true));
     let told = "ECS pauses at POST_SCALE_UP on the way back to hello:1; continue with: ecs-deployd approve web/hello";

@@ -20,6 +20,7 @@ mod hooks;
 mod lines;
 mod monitoring;
 mod proving;
+mod reaching;
 mod reading;
 mod reloads;
 mod resuming;
@@ -28,6 +29,7 @@ mod samples;
 mod stage;
 mod task_scene;
 mod tasks;
+mod tasks_interrupted;
 mod verifying;
 mod watching;
 mod writing;
@@ -307,7 +309,7 @@ impl Scene {
     }
 
     fn stage(&self, service: &str) -> Stage {
-        self.engine.services.get(&service_key(service)).map_or(Stage::Idle, |service| Stage::of(&service.workflow))
+        self.engine.services.get(&service_key(service)).map_or(Stage::Idle, |service| Stage::of(service))
     }
 
     /// What is on record of a service.

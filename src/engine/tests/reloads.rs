@@ -1,18 +1,25 @@
 //! Reloads: services that leave the configuration, come back, or whose context cannot be reached.
 
-use super::stage::Stage;
+use super::stage::{Stage, TaskStage};
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, services};
+use crate::domain::task::TaskKind;
 use crate::domain::view::RolloutState;
 
 const LEFT: &str = "the service left the configuration";
 
 #[test]
 fn a_reload_that_changes_nothing_for_a_service_leaves_it_alone() {
-    for stage in Stage::ALL {
-        let mut scene = Scene::at(*stage);
+    for (stage, back) in Stage::all() {
+        let mut scene = Scene::on_its_way(stage, back);
         scene.all_committed();
         let before = scene.stage("hello");
-        assert_eq!(scene.reload(HELLO), ["commit"], "{stage:?}");
+        let lines = scene.reload(&stage.config());
+        if stage == Stage::Gated {
+            assert_eq!(lines, ["read: observe web/hello for hello:latest", "commit"]);
+            scene.observed("hello");
+        } else {
+            assert_eq!(lines, ["commit"], "{stage:?}, back: {back}");
+        }
         assert_eq!(scene.stage("hello"), before);
     }
 }
@@ -144,67 +151,62 @@ fn the_settings_of_the_new_configuration_count() {
 
 #[test]
 fn every_stage_under_every_kind_of_configuration() {
-    for stage in Stage::ALL {
-        for back in [false, true] {
-            let (leaves, unreachable) = match (stage, back) {
-                (Stage::Idle, false | true) => ("goes on", "goes on"),
-                // ECS does not know of it.
-                (
-                    Stage::IntendedUnverified
-                    | Stage::IntendedVerifying
-                    | Stage::RegisterWaiting
-                    | Stage::RegisterUnderWay
-                    | Stage::UpdateWaiting
-                    | Stage::UpdateRechecking,
-                    false,
-                ) => ("is ended", "is ended"),
-                // ECS may know of it, or rolls it.
-                (
-                    Stage::RegisteredUnverified
-                    | Stage::RegisteredVerifying
-                    | Stage::UpdateUnderWay
-                    | Stage::Rolling
-                    | Stage::Confirming
-                    | Stage::Baking
-                    | Stage::Diagnosing,
-                    false,
-                ) => ("goes on", "is ended"),
-                // A rollback is not left half-way.
-                (
-                    Stage::IntendedUnverified
-                    | Stage::IntendedVerifying
-                    | Stage::RegisterWaiting
-                    | Stage::RegisterUnderWay
-                    | Stage::RegisteredUnverified
-                    | Stage::RegisteredVerifying
-                    | Stage::UpdateWaiting
-                    | Stage::UpdateRechecking
-                    | Stage::UpdateUnderWay
-                    | Stage::Rolling
-                    | Stage::Confirming
-                    | Stage::Baking
-                    | Stage::Diagnosing,
-                    true,
-                ) => ("goes on", "is ended"),
-            };
-            let found = [
-                reloaded(*stage, back, HELLO, &["default"]),
-                reloaded(*stage, back, HELLO, &[]),
-                reloaded(*stage, back, OTHER, &["default"]),
-                reloaded(*stage, back, OTHER, &[]),
-            ];
-            assert_eq!(found, ["goes on", "goes on", leaves, unreachable], "{stage:?}, back: {back}");
-        }
+    for (stage, back) in Stage::all() {
+        let (stays, leaves, unreachable) = match stage {
+            Stage::Idle => ("goes on", "goes on", "goes on"),
+            // What waits is looked at anew, or dropped.
+            Stage::Gated => ("becomes Idle", "becomes Idle", "becomes Idle"),
+            // A rollback is not left half-way.
+            _ if back => ("goes on", "goes on", "is ended"),
+            // ECS does not know of it.
+            Stage::IntendedUnverified
+            | Stage::IntendedVerifying
+            | Stage::RegisterWaiting
+            | Stage::RegisterUnderWay
+            | Stage::UpdateWaiting
+            | Stage::UpdateRechecking
+            | Stage::Task(TaskKind::Before, TaskStage::Unprepared | TaskStage::RegisterWaiting) => {
+                ("goes on", "is ended", "is ended")
+            }
+            // ECS may know of it, or rolls it.
+            Stage::RegisteredUnverified
+            | Stage::RegisteredVerifying
+            | Stage::UpdateUnderWay
+            | Stage::Rolling
+            | Stage::Confirming
+            | Stage::Baking
+            | Stage::Diagnosing
+            | Stage::Paused
+            | Stage::AnswerWaiting
+            | Stage::AnswerUnderWay
+            | Stage::Monitored
+            | Stage::MonitoredDiagnosing
+            | Stage::StopWaiting
+            | Stage::StopUnderWay
+            | Stage::Task(..) => ("goes on", "goes on", "is ended"),
+        };
+        let found = [
+            reloaded(stage, back, &stage.config(), &["default"]),
+            reloaded(stage, back, &stage.config(), &[]),
+            // Without the tasks, the gates and the watch of the stage.
+            reloaded(stage, back, HELLO, &["default"]),
+            reloaded(stage, back, OTHER, &["default"]),
+            reloaded(stage, back, OTHER, &[]),
+        ];
+        assert_eq!(found, [stays, stays, stays, leaves, unreachable], "{stage:?}, back: {back}");
     }
 }
 
 /// What becomes of a rollout at a stage under another configuration, with clients for these contexts.
 fn reloaded(stage: Stage, back: bool, config: &str, contexts: &[&str]) -> String {
-    let mut scene = if back { Scene::back_at(stage) } else { Scene::at(stage) };
+    let mut scene = Scene::on_its_way(stage, back);
     let lines = scene.reload_with(config, contexts);
     let after = scene.stage("hello");
     match (lines.iter().any(|line| line.contains("ended")), after == stage) {
-        (true, _) => "is ended".to_owned(),
+        (true, _) => {
+            assert_eq!(after, Stage::Idle);
+            "is ended".to_owned()
+        }
         (false, true) => "goes on".to_owned(),
         (false, false) => format!("becomes {after:?}"),
     }

@@ -1,9 +1,10 @@
 //! A start in the middle of a rollout: ECS is asked how far it got, whatever the crash point.
 
-use super::stage::Stage;
+use super::stage::{Stage, TaskStage};
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error, running};
 use crate::domain::aws_error::Fault;
 use crate::domain::state::{Direction, Phase, Rollout, State};
+use crate::domain::task::TaskKind;
 use crate::domain::test_support::{arn, at, image_name, rollout, service_key};
 use crate::domain::types::DeploymentId;
 use crate::domain::view::{Fate, RolloutState};
@@ -99,7 +100,10 @@ fn what_ecs_rolls_is_watched_on() {
     assert_eq!(scene.begun(), ["commit"]);
     scene.committed();
     assert_eq!(scene.after(5), ["read: watch web/hello d2"]);
-    assert!(scene.watched().contains(&"event: web/hello ended completed hello:2".to_owned()));
+    assert_eq!(
+        scene.watched(),
+        ["event: web/hello stable, 104 s after its push", "event: web/hello ended completed hello:2", "commit"]
+    );
 }
 
 #[test]
@@ -254,4 +258,84 @@ fn nothing_is_decided_anew_for_a_service_that_left_the_configuration() {
     scene.all_committed();
     assert!(scene.known("hello").pending.is_empty());
     assert!(scene.engine.is_at_rest());
+}
+
+#[test]
+fn a_restart_at_every_stage() {
+    for (stage, back) in Stage::all() {
+        let mut scene = Scene::on_its_way(stage, back);
+        scene.all_committed();
+        let mut again = scene.restarted(&stage.config());
+        let mut lines = again.begun();
+        lines.retain(|line| line != "commit");
+        lines.extend(again.all_committed());
+        lines.extend(again.after(5));
+        assert_eq!(lines, first_effects(stage, back), "{stage:?}, back: {back}");
+    }
+}
+
+/// What is done first after a start, up to the first look at ECS.
+fn first_effects(stage: Stage, back: bool) -> &'static [&'static str] {
+    match stage {
+        Stage::Idle => &[],
+        Stage::Gated => &["read: observe web/hello for hello:latest"],
+        // The revision may have been registered.
+        Stage::IntendedUnverified
+        | Stage::IntendedVerifying
+        | Stage::RegisterWaiting
+        | Stage::RegisterUnderWay
+        | Stage::StopWaiting
+        | Stage::StopUnderWay => &["read: inspect web/hello (intended)"],
+        // The service may have been updated.
+        Stage::RegisteredUnverified
+        | Stage::RegisteredVerifying
+        | Stage::UpdateWaiting
+        | Stage::UpdateRechecking
+        | Stage::UpdateUnderWay
+            if back =>
+        {
+            &["read: inspect web/hello (registered hello:1)"]
+        }
+        Stage::RegisteredUnverified
+        | Stage::RegisteredVerifying
+        | Stage::UpdateWaiting
+        | Stage::UpdateRechecking
+        | Stage::UpdateUnderWay => &["read: inspect web/hello (registered hello:2)"],
+        // What was being asked is asked again once it is seen.
+        Stage::Rolling
+        | Stage::Confirming
+        | Stage::Baking
+        | Stage::Diagnosing
+        | Stage::Paused
+        | Stage::AnswerWaiting
+        | Stage::AnswerUnderWay
+            if back =>
+        {
+            &["read: watch web/hello d1b"]
+        }
+        Stage::Rolling
+        | Stage::Confirming
+        | Stage::Baking
+        | Stage::Diagnosing
+        | Stage::Paused
+        | Stage::AnswerWaiting
+        | Stage::AnswerUnderWay
+        | Stage::Monitored
+        | Stage::MonitoredDiagnosing => &["read: watch web/hello d2"],
+        Stage::Task(_, TaskStage::Unprepared | TaskStage::Preparing) => &["read: task for web/hello of hello:2"],
+        Stage::Task(_, TaskStage::RegisterWaiting | TaskStage::RegisterUnderWay) => {
+            &["read: task for web/hello of hello:2 from jobs"]
+        }
+        // The same request is sent again with the same client token.
+        Stage::Task(TaskKind::Before, TaskStage::StartWaiting | TaskStage::StartUnderWay) => {
+            &["write: run [\"migrate\"] for web/hello from hello:2"]
+        }
+        Stage::Task(TaskKind::Verify, TaskStage::StartWaiting | TaskStage::StartUnderWay) => {
+            &["write: run [\"smoke\"] for web/hello from hello:2"]
+        }
+        Stage::Task(_, TaskStage::Running) => &["read: tasks web/hello task/t1"],
+        Stage::Task(_, TaskStage::StopWaiting | TaskStage::StopUnderWay | TaskStage::Stopping) => {
+            &["write: stop task task/t1 for web/hello", "read: tasks web/hello task/t1"]
+        }
+    }
 }

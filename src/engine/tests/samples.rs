@@ -1,10 +1,13 @@
-//! State files as the version before wrote them, and what the engine does first with each.
+//! State files of every phase, and what the engine does first with each.
 //!
-//! The files in `tests/data/state/v1/` were written by a running daemon, in the simulated world, at each of its commits.
+//! The files in `tests/data/state/v1/` stay as they are. Most were written by a running daemon of an earlier version, at each of its commits;
+//! those of tasks, gates, hooks and `monitor` are what a [`Scene`] has on record at that [`Stage`].
 
 use std::path::Path;
 
+use super::stage::{Stage, TaskStage};
 use super::{HELLO, NOTHING_FOLLOWS, Scene};
+use crate::domain::task::TaskKind;
 use crate::state_store;
 
 macro_rules! sample {
@@ -14,10 +17,14 @@ macro_rules! sample {
 }
 
 /// A start with the state of a file: the effects up to and with the first look at ECS.
-fn first_effects((name, text): (&str, &str)) -> Vec<String> {
+fn first_effects(file: (&str, &str)) -> Vec<String> {
+    first_effects_under(&HELLO.replace("v*", "release-*"), file)
+}
+
+fn first_effects_under(config: &str, (name, text): (&str, &str)) -> Vec<String> {
     let state = state_store::parse(Path::new(name), text.as_bytes()).unwrap();
     assert_eq!(String::from_utf8(state_store::render(&state)).unwrap(), text, "{name}");
-    let mut scene = Scene::resumed(&HELLO.replace("v*", "release-*"), state);
+    let mut scene = Scene::resumed(config, state);
     let mut lines = scene.begun();
     assert_eq!(lines.pop().as_deref(), Some("commit"), "{name}");
     lines.extend(scene.all_committed());
@@ -60,4 +67,28 @@ fn a_newer_push_waits_beside_what_rolls() {
         first_effects(sample!("forward_rolling_pending")),
         ["read: observe web/hello for hello:latest", "read: watch web/hello ecs-svc/000007"]
     );
+}
+
+#[test]
+fn a_file_of_every_step_of_tasks_gates_and_the_watch_is_read_as_it_is() {
+    let before = |stage| Stage::Task(TaskKind::Before, stage);
+    let verify = |stage| Stage::Task(TaskKind::Verify, stage);
+    let (run, looked_at) = ("write: run [\"migrate\"] for web/hello from hello:2", "read: tasks web/hello task/t1");
+    let watched = "read: watch web/hello d2";
+    for (file, stage, first) in [
+        (sample!("pending_gated"), Stage::Gated, &["read: observe web/hello for hello:latest"][..]),
+        (sample!("forward_before_preparing"), before(TaskStage::Preparing), &["read: task for web/hello of hello:2"]),
+        (sample!("forward_before_starting"), before(TaskStage::StartUnderWay), &[run]),
+        (sample!("forward_before_running"), before(TaskStage::Running), &[looked_at]),
+        (
+            sample!("forward_before_stopping"),
+            before(TaskStage::Stopping),
+            &["write: stop task task/t1 for web/hello", looked_at],
+        ),
+        (sample!("forward_verify_running"), verify(TaskStage::Running), &[looked_at]),
+        (sample!("forward_rolling_paused"), Stage::Paused, &[watched]),
+        (sample!("forward_rolling_monitored"), Stage::Monitored, &[watched]),
+    ] {
+        assert_eq!(first_effects_under(&stage.config(), file), first, "{}", file.0);
+    }
 }

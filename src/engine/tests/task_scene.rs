@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{HELLO, Scene};
-use crate::domain::aws_error::AwsError;
+use super::{HELLO, Scene, error, image_of};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::state::{Phase, State};
 use crate::domain::task::{Prepared, Started, TaskContainer, TaskProgress, TaskView};
 use crate::domain::task_definition::TaskDefinition;
-use crate::domain::test_support::arn;
+use crate::domain::test_support::{arn, repository_key};
 use crate::engine::{Engine, Input, Read, RolloutId, Write};
 
 pub(super) const MIGRATES: &str = "[[repository.service.before]]\ncommand = [\"migrate\"]\ntimeout = \"5m\"\n";
@@ -15,7 +15,6 @@ pub(super) const VERIFIES: &str = "[[repository.service.verify]]\ncommand = [\"s
 pub(super) const PREPARES: &str = "read: task for web/hello of hello:2";
 pub(super) const RUNS: &str = "write: run [\"migrate\"] for web/hello from hello:2";
 pub(super) const STARTED: &str = "event: web/hello started before task 1 as task/t1";
-pub(super) const COMPLETED: &str = "event: web/hello ended completed hello:2";
 
 pub(super) fn with(tables: &str) -> String {
     format!("{HELLO}{tables}")
@@ -32,6 +31,17 @@ pub(super) fn definition(scene: &Scene, revision: u64) -> TaskDefinition {
         json!({"name": name, "image": image, "logConfiguration": {"logDriver": "awslogs", "options": options}})
     });
     body["containerDefinitions"] = containers.collect();
+    TaskDefinition::from_answer(json!({ "taskDefinition": body })).unwrap()
+}
+
+/// A revision of the family `jobs`, whose container `job` runs an image of `hello`.
+pub(super) fn family(letter: char, revision: u64) -> TaskDefinition {
+    let containers = json!([
+        {"name": "helper", "image": "busybox"},
+        {"name": "job", "image": image_of(&repository_key("hello"), letter)},
+    ]);
+    let name = format!("arn:aws:ecs:eu-west-1:111111111111:task-definition/jobs:{revision}");
+    let body = json!({"taskDefinitionArn": name, "family": "jobs", "containerDefinitions": containers});
     TaskDefinition::from_answer(json!({ "taskDefinition": body })).unwrap()
 }
 
@@ -83,6 +93,21 @@ impl Scene {
         let mut prepared = Prepared { service: Some(service()), revision: definition(self, 2), family: None };
         change(&mut prepared);
         self.handle([Input::TaskPrepared { id, answer: Box::new(Ok(prepared)) }])
+    }
+
+    pub(super) fn not_prepared(&mut self, fault: Fault) -> Vec<String> {
+        let Read::PrepareTask { id, .. } = self.read(|read| matches!(read, Read::PrepareTask { .. })) else {
+            unreachable!()
+        };
+        self.handle([Input::TaskPrepared { id, answer: Box::new(Err(error(fault))) }])
+    }
+
+    /// ECS takes the call StopTask.
+    pub(super) fn task_stopped(&mut self) -> Vec<String> {
+        let Write::StopTask { id, .. } = self.write(|write| matches!(write, Write::StopTask { .. })) else {
+            unreachable!()
+        };
+        self.handle([Input::TaskStopped { id, answer: Ok(()) }])
     }
 
     pub(super) fn run_task(&mut self) -> (RolloutId, Value) {

@@ -2,13 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::task_scene::{COMPLETED, MIGRATES, PREPARES, RUNS, STARTED, definition, seen, with};
-use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error, image_of};
+use super::task_scene::{MIGRATES, PREPARES, RUNS, STARTED, definition, family, seen, with};
+use super::{NOTHING_FOLLOWS, Scene, error};
 use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::rollout::Counts;
-use crate::domain::state::OperatorCommand;
 use crate::domain::task::{Started, TaskProgress, TaskView};
-use crate::domain::task_definition::TaskDefinition;
 use crate::domain::test_support::{arn, digest, repository_key, service_key};
 use crate::domain::types::ServiceKey;
 use crate::domain::view::RolloutState;
@@ -51,7 +49,10 @@ fn a_task_runs_from_the_new_revision_before_the_service_is_updated() {
     scene.updated();
     scene.all_committed();
     scene.rolls("hello", RolloutState::Completed);
-    assert!(scene.watched().contains(&COMPLETED.to_owned()));
+    assert_eq!(
+        scene.watched(),
+        ["event: web/hello stable, 17 s after its push", "event: web/hello ended completed hello:2", "commit"]
+    );
     assert!(scene.known("hello").prepared.is_empty(), "nothing is left of it");
 }
 
@@ -80,7 +81,15 @@ fn a_task_that_fails_holds_the_digest_and_leaves_the_service_alone() {
 fn an_image_that_cannot_be_pulled_fails_it() {
     let mut scene = Scene::running(MIGRATES);
     let lines = scene.stops(None, "CannotPullContainerError: no");
-    assert_eq!(lines[0], "event: web/hello before task 1 failed: no exit code; CannotPullContainerError: no");
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello before task 1 failed: no exit code; CannotPullContainerError: no",
+            "event: web/hello ended failed hello:2: the before task `migrate` failed: no exit code; CannotPullContainerError: no (container app, task t1, log group /ecs/hello, stream web/app/t1)",
+            "event: web/hello holds hello@b",
+            "commit"
+        ]
+    );
 }
 
 #[test]
@@ -91,14 +100,17 @@ fn a_task_that_takes_too_long_is_stopped_and_the_rollout_timed_out() {
     let lines = scene.after(10);
     assert_eq!(lines, ["read: tasks web/hello task/t1", "commit"], "that it is to stop is on the disk first");
     assert_eq!(scene.committed(), ["write: stop task task/t1 for web/hello"]);
-    let Write::StopTask { id, .. } = scene.writes.remove(0) else { unreachable!() };
-    assert_eq!(scene.handle([Input::TaskStopped { id, answer: Ok(()) }]), NOTHING_FOLLOWS);
+    assert_eq!(scene.task_stopped(), NOTHING_FOLLOWS);
     let stopped = TaskView { stop_code: "UserInitiated".to_owned(), ..seen("STOPPED", Some(0), "too long") };
     let lines = scene.tasks(Ok(vec![stopped]));
-    assert_eq!(lines[0], "event: web/hello before task 1 timed_out: exit code 0; too long");
-    assert!(
-        lines[1].contains("ended timed_out hello:2: the before task `migrate` was stopped at its timeout of 5m"),
-        "{lines:?}"
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello before task 1 timed_out: exit code 0; too long",
+            "event: web/hello ended timed_out hello:2: the before task `migrate` was stopped at its timeout of 5m: exit code 0; too long (container app, task t1, log group /ecs/hello, stream web/app/t1)",
+            "event: web/hello holds hello@b",
+            "commit"
+        ]
     );
 }
 
@@ -108,7 +120,15 @@ fn a_task_that_does_not_stop_is_given_up() {
     scene.after(301);
     scene.all_committed();
     let lines = scene.after(301);
-    assert_eq!(lines[0], "event: web/hello before task 1 timed_out: it was told to stop, and has not stopped since");
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello before task 1 timed_out: it was told to stop, and has not stopped since",
+            "event: web/hello ended timed_out hello:2: the before task `migrate` was stopped at its timeout of 5m: it was told to stop, and has not stopped since (container app, task t1, log group /ecs/hello, stream web/app/t1)",
+            "event: web/hello holds hello@b",
+            "commit"
+        ]
+    );
 }
 
 #[test]
@@ -133,10 +153,14 @@ fn resources_that_are_short_for_a_moment_are_waited_for_until_the_timeout() {
     scene.all_committed();
     scene.after(300);
     let lines = scene.started_as(short());
-    assert_eq!(lines[0], "event: web/hello before task 1 not_started: RESOURCE:MEMORY");
-    assert!(
-        lines[1].contains("ended failed hello:2: the before task `migrate` was not started: RESOURCE:MEMORY"),
-        "{lines:?}"
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello before task 1 not_started: RESOURCE:MEMORY",
+            "event: web/hello ended failed hello:2: the before task `migrate` was not started: RESOURCE:MEMORY",
+            "event: web/hello holds hello@b",
+            "commit"
+        ]
     );
 }
 
@@ -214,101 +238,15 @@ fn a_task_that_ecs_does_not_know_any_more_has_failed() {
         scene.pass(30);
     }
     let lines = scene.tasks(Ok(Vec::new()));
-    assert!(lines[0].contains("before task 1 failed: ECS does not know the task any more"), "{lines:?}");
-    assert!(lines[1].contains("ended failed"), "{lines:?}");
-}
-
-#[test]
-fn a_newer_push_waits_for_the_end_of_a_task() {
-    let mut scene = Scene::running(MIGRATES);
-    scene.push("latest", 'c');
-    scene.all_committed();
-    assert_eq!(scene.tasks(Ok(vec![seen("RUNNING", None, "")])), NOTHING_FOLLOWS);
-    let lines = scene.stops(Some(1), "");
-    assert!(lines.contains(&"read: observe web/hello for hello:latest".to_owned()), "{lines:?}");
-    let decided = "event: web/hello decided hello:latest@c, from hello:1, back to hello:1";
-    assert_eq!(scene.observed("hello")[0], decided);
-}
-
-#[test]
-fn a_task_that_failed_beside_a_rollout_under_way_leaves_that_one_alone() {
-    let mut scene = Scene::of(HELLO);
-    scene.push("latest", 'b');
-    scene.committed();
-    scene.observed("hello");
-    scene.all_committed();
-    scene.registered(2);
-    scene.all_committed();
-    scene.updated();
-    scene.all_committed();
-    scene.reload(&with(MIGRATES));
-    scene.all_committed();
-    scene.push("latest", 'c');
-    scene.committed();
-    scene.observed("hello");
-    scene.all_committed();
-    scene.registered(3);
-    scene.all_committed();
-    scene.prepared_as(|prepared| prepared.service = None);
-    assert_eq!(scene.known("hello").held[&repository_key("hello")].digest, digest('c'), "the hold stays");
-    scene.all_committed();
-    assert_eq!(scene.after(5), ["read: watch web/hello d2"], "what ECS rolls is watched");
-}
-
-#[test]
-fn what_has_run_for_a_push_does_not_run_for_it_again() {
-    let mut scene = Scene::running(MIGRATES);
-    // Somebody changes the service while the task runs.
-    scene.interfered("hello", 1);
-    scene.ecs("hello").task_definition = arn(7);
-    scene.revisions.insert(7, vec![("app".to_owned(), image_of(&repository_key("hello"), 'a'))]);
-    scene.stops(Some(0), "");
-    scene.all_committed();
-    assert_eq!(scene.rechecked(), ["read: inspect web/hello (registered hello:2)"]);
-    let lines = scene.inspected(None);
-    assert!(lines.iter().any(|line| line.contains("ended superseded")), "{lines:?}");
-    scene.all_committed();
-    let decided = "event: web/hello decided hello:latest@b, from hello:7, back to hello:7";
-    assert_eq!(scene.observed("hello")[0], decided);
-    scene.all_committed();
-    scene.registered(8);
-    assert_eq!(scene.all_committed(), ["write: update web/hello to hello:8"], "no second migration");
-}
-
-#[test]
-fn the_same_image_pushed_again_runs_it_again() {
-    let mut scene = Scene::running(MIGRATES);
-    scene.stops(Some(0), "");
-    scene.all_committed();
-    scene.rechecked();
-    scene.updated();
-    scene.all_committed();
-    scene.rolls("hello", RolloutState::Completed);
-    scene.watched();
-    scene.all_committed();
-    scene.pass(60);
-    for (letter, revision) in [('a', 3), ('b', 4)] {
-        scene.push("latest", letter);
-        scene.committed();
-        scene.observed("hello");
-        scene.all_committed();
-        let lines = scene.registered(revision);
-        assert!(lines.contains(&format!("read: task for web/hello of hello:{revision}")), "{lines:?}");
-        scene.all_committed();
-        scene.prepared();
-        scene.all_committed();
-        scene.started("task/t1");
-        scene.all_committed();
-        scene.stops(Some(0), "");
-        scene.all_committed();
-        scene.rechecked();
-        scene.updated();
-        scene.all_committed();
-        scene.rolls("hello", RolloutState::Completed);
-        scene.watched();
-        scene.all_committed();
-        scene.pass(60);
-    }
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello before task 1 failed: ECS does not know the task any more, so that its result is unknown; it is not run again",
+            "event: web/hello ended failed hello:2: the before task `migrate` failed: ECS does not know the task any more, so that its result is unknown; it is not run again (container app, task t1, log group /ecs/hello, stream web/app/t1)",
+            "event: web/hello holds hello@b",
+            "commit"
+        ]
+    );
 }
 
 #[test]
@@ -324,65 +262,13 @@ fn several_tasks_run_one_after_the_other() {
 }
 
 #[test]
-fn a_hold_stops_what_no_task_has_begun_and_waits_for_what_one_has() {
-    let hold = || OperatorCommand::Hold { reason: None };
-    let mut scene = Scene::of_tasks(MIGRATES);
-    scene.command(hold());
-    scene.all_committed();
-    let lines = scene.registered(2);
-    assert!(
-        lines.iter().any(|line| line.contains("ended superseded hello:2: an operator holds the service")),
-        "{lines:?}"
-    );
-
-    let mut scene = Scene::running(MIGRATES);
-    scene.command(hold());
-    scene.all_committed();
-    assert_eq!(scene.tasks(Ok(vec![seen("RUNNING", None, "")])), NOTHING_FOLLOWS);
-    scene.stops(Some(0), "");
-    scene.all_committed();
-    let lines = scene.rechecked();
-    assert!(
-        lines.iter().any(|line| line.contains("ended superseded hello:2: an operator holds the service")),
-        "{lines:?}"
-    );
-}
-
-#[test]
-fn a_service_that_leaves_the_configuration_is_left_when_its_task_has_ended() {
-    let mut scene = Scene::running(MIGRATES);
-    assert_eq!(scene.reload(OTHER), ["commit"]);
-    scene.all_committed();
-    scene.stops(Some(0), "");
-    scene.all_committed();
-    let lines = scene.rechecked();
-    assert!(lines[0].contains("ended superseded hello:2: the service left the configuration"), "{lines:?}");
-}
-
-#[test]
-fn a_rollback_that_is_ordered_waits_for_a_task_before_a_rollout() {
-    let mut scene = Scene::running(MIGRATES);
-    scene.command(OperatorCommand::Rollback { to: None });
-    scene.all_committed();
-    scene.located();
-    let refused = "reply 1: refused: the task `migrate` runs before a rollout; try again when it has ended";
-    assert_eq!(scene.all_committed(), [refused]);
-}
-
-#[test]
 fn a_task_of_another_family_gets_a_revision_with_the_image() {
     let tables = "[[repository.service.before]]\ncommand = [\"migrate\"]\nfamily = \"jobs\"\n";
-    let family = |letter, revision| {
-        let containers = json!([
-            {"name": "helper", "image": "busybox"},
-            {"name": "job", "image": image_of(&repository_key("hello"), letter)},
-        ]);
-        let name = format!("arn:aws:ecs:eu-west-1:111111111111:task-definition/jobs:{revision}");
-        let body = json!({"taskDefinitionArn": name, "family": "jobs", "containerDefinitions": containers});
-        TaskDefinition::from_answer(json!({ "taskDefinition": body })).unwrap()
-    };
     let mut scene = Scene::of_tasks(tables);
-    assert!(scene.registered(2).contains(&format!("{PREPARES} from jobs")));
+    assert_eq!(
+        scene.registered(2),
+        ["event: web/hello registered hello:2", "read: task for web/hello of hello:2 from jobs", "commit"]
+    );
     scene.all_committed();
     assert_eq!(scene.prepared_as(|prepared| prepared.family = Some(Some(family('a', 4)))), ["commit"]);
     assert_eq!(scene.all_committed(), ["write: register for web/hello: helper=busybox job=hello@b"]);
@@ -433,7 +319,11 @@ fn a_service_of_two_repositories_runs_what_both_have_in_common_once() {
     scene.all_committed();
     scene.started("task/t1");
     scene.all_committed();
-    assert!(scene.stops(Some(0), "").contains(&"read: recheck web/hello".to_owned()), "there is no second one");
+    assert_eq!(
+        scene.stops(Some(0), ""),
+        ["event: web/hello before task 1 succeeded", "read: recheck web/hello", "commit"],
+        "there is no second one"
+    );
     let key: ServiceKey = service_key("hello");
     assert_eq!(scene.engine.state().services[&key].prepared.len(), 2);
     assert_eq!(scene.engine.details().count(), 1);

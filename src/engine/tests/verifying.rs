@@ -1,7 +1,7 @@
 //! One-off tasks after rollouts: a service whose verification fails goes back.
 
 use super::Scene;
-use super::task_scene::{COMPLETED, PREPARES, VERIFIES, with};
+use super::task_scene::{PREPARES, VERIFIES, with};
 use crate::domain::view::RolloutState;
 
 /// `web/hello`, whose rollout ECS has completed, which was not seen yet.
@@ -27,14 +27,29 @@ fn a_verification_runs_when_the_rollout_is_complete() {
     let mut failing = scene.restarted(&with(VERIFIES));
     failing.begun();
     failing.all_committed();
-    assert!(scene.stops(Some(0), "").contains(&COMPLETED.to_owned()));
+    assert_eq!(
+        scene.stops(Some(0), ""),
+        [
+            "event: web/hello verify task 1 succeeded",
+            "event: web/hello stable, 11 s after its push",
+            "event: web/hello ended completed hello:2",
+            "commit"
+        ]
+    );
     assert_eq!(scene.all_committed(), ["notify: web/hello: deployed (hello:latest)"]);
 
     let lines = failing.stops(Some(3), "");
-    assert_eq!(lines[0], "event: web/hello verify task 1 failed: exit code 3");
-    assert_eq!(lines[1], "event: web/hello holds hello@b");
-    assert!(lines[2].contains("ended failed hello:2: the verify task `smoke` failed: exit code 3"), "{lines:?}");
-    assert_eq!(lines[3], "event: web/hello goes back to hello:1");
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello verify task 1 failed: exit code 3",
+            "event: web/hello holds hello@b",
+            "event: web/hello ended failed hello:2: the verify task `smoke` failed: exit code 3 (container app, task t1, log group /ecs/hello, stream web/app/t1)",
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+            "commit"
+        ]
+    );
     failing.all_committed();
     failing.inspected(Some(1));
     assert_eq!(failing.all_committed(), ["write: update web/hello to hello:1"], "a way back runs no tasks");
@@ -61,8 +76,10 @@ fn the_verification_comes_before_the_watch_and_the_outcome_after_it() {
     again.all_committed();
     for mut scene in [scene, again] {
         let lines = scene.stops(Some(0), "");
-        assert_eq!(lines[0], "event: web/hello verify task 1 succeeded");
-        assert_eq!(lines[1..], ["event: web/hello is monitored for 10 s", "commit"]);
+        assert_eq!(
+            lines,
+            ["event: web/hello verify task 1 succeeded", "event: web/hello is monitored for 10 s", "commit"]
+        );
         assert_eq!(scene.all_committed(), Vec::<String>::new(), "nobody is told that it is complete");
         // A restart goes on watching, and verifies nothing again.
         let mut later = scene.restarted(&with(&text));
@@ -71,7 +88,10 @@ fn the_verification_comes_before_the_watch_and_the_outcome_after_it() {
         for mut scene in [scene, later] {
             assert_eq!(scene.watched(), ["commit"], "it runs as it should");
             scene.all_committed();
-            assert!(scene.watched().contains(&COMPLETED.to_owned()));
+            assert_eq!(
+                scene.watched(),
+                ["event: web/hello stable, 22 s after its push", "event: web/hello ended completed hello:2", "commit"]
+            );
             assert_eq!(scene.all_committed(), ["notify: web/hello: deployed (hello:latest)"]);
         }
     }
@@ -81,8 +101,17 @@ fn the_verification_comes_before_the_watch_and_the_outcome_after_it() {
 fn a_verification_that_fails_is_not_watched_further() {
     let (_, mut scene) = verifying_before_the_watch();
     let lines = scene.stops(Some(3), "");
-    assert!(lines[2].contains("ended failed hello:2: the verify task `smoke` failed: exit code 3"), "{lines:?}");
-    assert_eq!(lines[3], "event: web/hello goes back to hello:1");
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello verify task 1 failed: exit code 3",
+            "event: web/hello holds hello@b",
+            "event: web/hello ended failed hello:2: the verify task `smoke` failed: exit code 3 (container app, task t1, log group /ecs/hello, stream web/app/t1)",
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+            "commit"
+        ]
+    );
 }
 
 #[test]
@@ -90,5 +119,12 @@ fn a_service_without_tasks_is_not_verified() {
     let mut scene = completed_by_ecs(VERIFIES);
     scene.ecs("hello").deployments[0].desired = 0;
     let lines = scene.watched();
-    assert!(lines.iter().any(|line| line.contains("ended completed hello:2: updated, unproven")), "{lines:?}");
+    assert_eq!(
+        lines,
+        [
+            "event: web/hello stable, 6 s after its push",
+            "event: web/hello ended completed hello:2: updated, unproven: the desired count is 0, so no task has run the image yet",
+            "commit"
+        ]
+    );
 }

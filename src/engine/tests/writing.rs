@@ -244,7 +244,7 @@ fn what_is_denied_is_decided_anew_where_something_is_rolling() {
     scene.rolls("hello", RolloutState::InProgress);
     assert_eq!(scene.watched(), ["event: web/hello rolls, 0 of 2 after 5 s"], "it is watched meanwhile");
     assert_eq!(scene.after(50), ["read: watch web/hello d2"]);
-    assert!(scene.after(5).contains(&"read: observe web/hello for hello:latest".to_owned()));
+    assert_eq!(scene.after(5), ["read: observe web/hello for hello:latest"]);
 }
 
 #[test]

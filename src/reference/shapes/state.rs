@@ -1,7 +1,8 @@
 //! The members of the state file.
 
 use super::Type::{Bool, Integer, List, Map, Object, Optional, Text, Time, Word};
-use super::{COMMAND_RECORD, Document, FIRST_SEEN, SERVICE_HOLD, Shape, WAITING};
+use super::status::{COMMAND_RECORD, FIRST_SEEN, SERVICE_HOLD, WAITING};
+use super::{Document, Shape};
 use crate::domain::skip::SkipReason;
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
@@ -204,7 +205,7 @@ static DISCOVERED_STATE: Shape = Shape {
 static PUSH_REF: Shape = Shape {
     name: "Push of the state",
     members: &[
-        ("event", Text, "The event that told of it; `reconcile` or `order` where nobody pushed."),
+        ("event", Text, "The event that reported it; `reconcile` or `order` where nobody pushed."),
         ("tag", Optional(&Text), "The tag, where the record holds it."),
         ("at", Time, "When it was pushed."),
         ("digest", Optional(&Text), "The digest that the record names, as long as the push is not decided."),
@@ -449,7 +450,7 @@ static DECISION: Shape = Shape {
         ("aws", Text, "The AWS context that the repository lives in."),
         ("repository", Optional(&Text), "The repository, as far as the record names one."),
         ("tag", Optional(&Text), "The tag."),
-        ("event", Text, "The event that told of it; `reconcile` or `order` where nobody pushed."),
+        ("event", Text, "The event that reported it; `reconcile` or `order` where nobody pushed."),
         ("pushed_at", Time, "When it was pushed."),
         ("decided_at", Time, "When it was decided."),
         ("service", Optional(&Text), "The service; left out if the push concerns none."),

@@ -31,7 +31,7 @@ const SERVICES: [&str; 3] = ["hello", "second", "third"];
 /// The longest that it may take until there is an active replica, while at least one can be: the lease that nobody renews, the second of
 /// looks, and slow answers.
 const TAKEOVER: Duration = Duration::from_secs(LEASE.as_secs() + 10);
-/// Who is told of everything.
+/// The receiver of every notification.
 const OPS: &str = "arn:aws:sns:eu-west-1:111111111111:ops";
 /// Calls that change something in ECS.
 const WRITES: &[&str] = &["RegisterTaskDefinition", "UpdateService", "StopServiceDeployment", "RunTask", "StopTask"];

@@ -112,7 +112,7 @@ impl Life {
         state.is_some_and(|state| state.services.get(&key).is_some_and(|known| known.discovered.is_some()))
     }
 
-    /// When faults have stopped: what was pushed for it runs by now. What is pushed while it has no tag, and is told of when it has one, is not
+    /// When faults have stopped: what was pushed for it runs by now. What is pushed while it has no tag, and is reported when it has one, is not
     /// for it; the next push is.
     pub(super) async fn opt_in_at_last(&mut self) {
         if self.opted.is_none() {

@@ -163,7 +163,7 @@ impl Inner {
                 }
                 _ if primary.hook == Reached::RolledBack && primary.state == RolloutState::InProgress => {
                     primary.state = RolloutState::Failed;
-                    // What it ran before is good all the same.
+                    // What it ran before is good nevertheless.
                     if primary.digests != service.ran {
                         service.rolled_back.push((now, primary.digests.clone()));
                     }

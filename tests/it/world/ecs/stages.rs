@@ -6,7 +6,7 @@ use ecs_deployd::aws::{AwsError, Fault};
 use ecs_deployd::domain::deployment::{
     self as domain, HookAction, HookTarget, HookView, Lifecycle, ServiceDeploymentView,
 };
-use ecs_deployd::domain::view::RolloutState;
+use ecs_deployd::domain::view::{Fate, RolloutState};
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::faults::error;
@@ -163,7 +163,7 @@ impl Inner {
         });
         Some(ServiceDeploymentView {
             arn: arn.to_owned(),
-            status: if deployment.state == RolloutState::InProgress { "IN_PROGRESS" } else { "SUCCESSFUL" }.to_owned(),
+            fate: if deployment.state == RolloutState::InProgress { Fate::UnderWay } else { Fate::Successful },
             reason: String::new(),
             stage: Some(if waits { "POST_SCALE_UP" } else { "SCALE_UP" }.to_owned()),
             traffic: None,
