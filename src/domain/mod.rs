@@ -16,6 +16,7 @@ pub mod finding;
 pub mod gate;
 pub mod image;
 pub mod image_event;
+mod lenient;
 pub mod level;
 pub mod lifecycle;
 pub mod monitor;
