@@ -3,6 +3,7 @@
 //! What is read next is decided in [`crate::domain::polling`]; here the requests are sent, one at a time and within the budget, and the pages
 //! handed on, each with how far the events are read once it is durable.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -355,28 +356,38 @@ fn failure_of(error: &AwsError) -> Failure {
     }
 }
 
-/// The spacing of LookupEvents requests. CloudTrail allows 2 per account and Region, to everyone in it together.
+/// The LookupEvents requests of every second. CloudTrail allows 2 per account and Region, to everyone in it together.
+///
+/// Within any span of one second, or the longer one in which a single request fits, no more are sent than the rate allows. They need not be
+/// even: where two a second are allowed, the second page of a poll follows the first one at once.
 #[derive(Debug)]
 struct Budget {
-    spacing: Duration,
-    last: Option<Instant>,
+    span: Duration,
+    /// The requests that fit into the span.
+    at_once: usize,
+    /// When the last ones were sent, oldest first.
+    sent: VecDeque<Instant>,
 }
 
 impl Budget {
     fn new(rate: f64) -> Self {
-        Self { spacing: Duration::from_secs_f64(1.0 / rate), last: None }
+        let at_once = rate.floor().max(1.0);
+        Self { span: Duration::from_secs_f64(at_once / rate), at_once: at_once as usize, sent: VecDeque::new() }
     }
 
     /// Waits until another request fits.
     async fn ready(&self) {
-        if let Some(last) = self.last {
-            clock::sleep_until(last + self.spacing).await;
+        if let Some(first) = self.sent.front().filter(|_| self.sent.len() >= self.at_once) {
+            clock::sleep_until(*first + self.span).await;
         }
     }
 
     /// A request is sent now.
     fn spend(&mut self) {
-        self.last = Some(clock::instant());
+        self.sent.push_back(clock::instant());
+        if self.sent.len() > self.at_once {
+            self.sent.pop_front();
+        }
     }
 }
 

@@ -18,6 +18,21 @@ async fn the_budget_spaces_requests() {
     assert_eq!(begun.elapsed(), Duration::from_secs(106), "an idle time is not saved up");
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_second_has_more_requests_than_the_rate() {
+    let mut budget = Budget::new(2.0);
+    let begun = clock::instant();
+    let mut sent = Vec::new();
+    for idle in [0, 100, 0, 700, 5000, 0, 0, 0] {
+        clock::sleep(Duration::from_millis(idle)).await;
+        budget.ready().await;
+        budget.spend();
+        sent.push(begun.elapsed().as_millis());
+    }
+    assert_eq!(sent, [0, 100, 1000, 1700, 6700, 6700, 7700, 7700]);
+    assert!(sent.windows(3).all(|three| three[2] - three[0] >= 1000), "{sent:?}");
+}
+
 /// An event history whose answers show that the clock is wrong.
 #[derive(Debug)]
 struct Correcting {

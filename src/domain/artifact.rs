@@ -1,8 +1,7 @@
 //! What in a repository is a container image, and what is something else: a signature, an attestation, a chart.
 
-use serde_json::Value;
-
 use super::event::shorten;
+use super::lenient::{Object, Objects, Opaque, Text, object};
 use super::types::Tag;
 
 /// The manifest of a Docker image for one platform.
@@ -36,30 +35,54 @@ pub fn of_tag(tag: &Tag) -> Option<String> {
     attached.then(|| format!("the tag {tag} marks a signature or attestation"))
 }
 
-/// Why a manifest is not that of an image. `media_type` is the manifest's media type as the registry was told it.
+object!(
+    /// What of a manifest tells whether it is that of an image.
+    Manifest {
+        media_type: Text<'a> = "mediaType",
+        subject: Object<Opaque> = "subject",
+        artifact_type: Text<'a> = "artifactType",
+        config: Object<Descriptor<'a>> = "config",
+        layers: Objects<Descriptor<'a>> = "layers",
+    }
+);
+
+object!(
+    /// What a manifest refers to.
+    Descriptor {
+        media_type: Text<'a> = "mediaType",
+    }
+);
+
+/// Why a manifest is not that of an image. What is no manifest at all is taken for that of an image. `media_type` is the manifest's media
+/// type as the registry was told it.
 #[must_use]
-pub fn of_manifest(manifest: &Value, media_type: Option<&str>) -> Option<String> {
-    let manifest_type = text_of(&manifest["mediaType"]).or(media_type);
+pub fn of_manifest(text: &str, media_type: Option<&str>) -> Option<String> {
+    let manifest: Object<Manifest<'_>> = serde_json::from_str(text).ok()?;
+    let manifest = manifest.get()?;
+    let manifest_type = manifest.media_type.get().or(media_type);
     let is_other = |kind: &&str| !is_image(kind, manifest_type);
-    if manifest["subject"].is_object() {
+    if manifest.subject.get().is_some() {
         return Some("the manifest refers to another image (subject)".to_owned());
     }
-    if let Some(kind) = text_of(&manifest["artifactType"]).filter(is_other) {
+    if let Some(kind) = manifest.artifact_type.get().filter(is_other) {
         return Some(format!("the manifest is an artifact of type {}", shorten(kind)));
     }
-    if let Some(config) = text_of(&manifest["config"]["mediaType"]).filter(is_other) {
+    let config = manifest.config.get().and_then(|config| config.media_type.get());
+    if let Some(config) = config.filter(is_other) {
         return Some(format!("the manifest's configuration is of type {}", shorten(config)));
     }
-    let layers = manifest["layers"].as_array()?;
-    let signature = layers
-        .iter()
-        .filter_map(|layer| text_of(&layer["mediaType"]))
-        .find(|kind| kind.contains("cosign") || kind.contains("in-toto") || kind.contains("dsse"))?;
+    let layers = manifest.layers.iter().filter_map(|layer| layer.media_type.get());
+    let signature = of_signature(layers)?;
     Some(format!("the manifest's layer is of type {}", shorten(signature)))
 }
 
-fn text_of(value: &Value) -> Option<&str> {
-    value.as_str().filter(|text| !text.is_empty())
+/// The first media type that marks a layer which is a signature or attestation.
+fn of_signature<'a>(media_types: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut before = "";
+    media_types
+        // As a rule all layers are of one type.
+        .filter(|kind| std::mem::replace(&mut before, kind) != *kind)
+        .find(|kind| kind.contains("cosign") || kind.contains("in-toto") || kind.contains("dsse"))
 }
 
 #[cfg(test)]
@@ -98,7 +121,7 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(of_manifest(&manifest, told).is_none(), is_image, "{manifest} {told:?}");
+            assert_eq!(of_manifest(&manifest.to_string(), told).is_none(), is_image, "{manifest} {told:?}");
         }
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact;
+use super::lenient::{Flag, Object, Objects, Text, object};
 use super::printable::printable;
 use super::skip::SkipReason;
 use super::types::{AccountId, Digest, EventId, Region, RepositoryName, Tag};
@@ -108,33 +109,123 @@ pub struct Push {
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
-struct Body {
-    event_source: Value,
-    event_name: Value,
-    event_time: Value,
-    #[serde(rename = "eventID")]
-    event_id: Value,
-    #[serde(rename = "sharedEventID")]
-    shared_event_id: Value,
-    aws_region: Value,
-    recipient_account_id: Value,
+struct Body<'a> {
+    #[serde(borrow)]
+    event_source: Text<'a>,
+    #[serde(borrow)]
+    event_name: Text<'a>,
+    #[serde(borrow)]
+    event_time: Text<'a>,
+    #[serde(rename = "eventID", borrow)]
+    event_id: Text<'a>,
+    #[serde(rename = "sharedEventID", borrow)]
+    shared_event_id: Text<'a>,
+    #[serde(borrow)]
+    aws_region: Text<'a>,
+    #[serde(borrow)]
+    recipient_account_id: Text<'a>,
     error_code: Value,
     error_message: Value,
-    request_parameters: Value,
-    response_elements: Value,
-    resources: Value,
+    #[serde(borrow)]
+    request_parameters: Object<Request<'a>>,
+    #[serde(borrow)]
+    response_elements: Object<Response<'a>>,
+    #[serde(borrow)]
+    resources: Objects<Resource<'a>>,
 }
+
+object!(
+    /// What was asked for.
+    Request {
+        omitted: Flag = "omitted",
+        repository: Text<'a> = "repositoryName",
+        registry: Text<'a> = "registryId",
+        tag: Text<'a> = "imageTag",
+        digest: Text<'a> = "imageDigest",
+        manifest: Text<'a> = "imageManifest",
+        manifest_type: Text<'a> = "imageManifestMediaType",
+    }
+);
+
+object!(
+    /// What was answered.
+    Response {
+        image: Object<Image<'a>> = "image",
+    }
+);
+
+object!(
+    /// The image as the registry has it.
+    Image {
+        id: Object<ImageId<'a>> = "imageId",
+        repository: Text<'a> = "repositoryName",
+        registry: Text<'a> = "registryId",
+        manifest_type: Text<'a> = "imageManifestMediaType",
+    }
+);
+
+object!(
+    /// What identifies the image in its repository.
+    ImageId {
+        tag: Text<'a> = "imageTag",
+        digest: Text<'a> = "imageDigest",
+    }
+);
+
+object!(
+    /// One of the resources that the call was about.
+    Resource {
+        arn: Text<'a> = "ARN",
+        lower_arn: Text<'a> = "arn",
+        account: Text<'a> = "accountId",
+    }
+);
+
+impl Body<'_> {
+    fn request(&self) -> Option<&Request<'_>> {
+        self.request_parameters.get()
+    }
+
+    fn image(&self) -> Option<&Image<'_>> {
+        self.response_elements.get()?.image.get()
+    }
+
+    fn image_id(&self) -> Option<&ImageId<'_>> {
+        self.image()?.id.get()
+    }
+}
+
+object!(
+    /// An answer, of which only the manifest is wanted.
+    ManifestResponse {
+        image: Object<ManifestImage<'a>> = "image",
+    }
+);
+
+object!(
+    /// An image, of which only the manifest is wanted.
+    ManifestImage {
+        manifest: Text<'a> = "imageManifest",
+    }
+);
+
+object!(
+    /// A record, of which only the manifest in the answer is wanted.
+    ManifestBody {
+        response: Object<ManifestResponse<'a>> = "responseElements",
+    }
+);
 
 /// Reads one record of CloudTrail.
 #[must_use]
 pub fn read(record: &Record) -> ParsedEvent {
     let text = record.body.as_deref().unwrap_or("");
-    let parsed: Result<Body, _> = serde_json::from_str(text);
+    let parsed: Result<Body<'_>, _> = serde_json::from_str(text);
     let body = match parsed {
         Ok(body) => body,
         Err(error) => return unreadable(record, text, &error.to_string()),
     };
-    match (body.event_source.as_str(), body.event_name.as_str()) {
+    match (body.event_source.any(), body.event_name.any()) {
         (Some("ecr.amazonaws.com"), Some(PUT_IMAGE)) => {}
         (Some(_), Some(_)) => return ParsedEvent::Foreign,
         _ => return unreadable(record, text, "no eventSource or eventName"),
@@ -143,10 +234,6 @@ pub fn read(record: &Record) -> ParsedEvent {
         return unreadable(record, text, "no event time");
     };
     let repository = repository_name(&body);
-    let skip = |reason, detail: String, brought: Option<Brought>| {
-        let (event, repository) = (event.clone(), repository.clone());
-        ParsedEvent::Skip(Skipped { event, repository, reason, detail, repeats: None, brought })
-    };
     if let Some(code) = present(&body.error_code) {
         let message = present(&body.error_message).unwrap_or_default();
         let detail = shorten(&format!("{code}: {message}"));
@@ -154,33 +241,33 @@ pub fn read(record: &Record) -> ParsedEvent {
         let reason = SkipReason::FailedPush;
         return ParsedEvent::Skip(Skipped { event, repository, reason, detail, repeats, brought: None });
     }
-    let Some(name) = repository.clone() else {
-        return skip(SkipReason::Malformed, "the record names no repository".to_owned(), None);
+    let skip = |event, repository, reason, detail: String, brought: Option<Brought>| {
+        ParsedEvent::Skip(Skipped { event, repository, reason, detail, repeats: None, brought })
+    };
+    let Some(name) = repository else {
+        return skip(event, None, SkipReason::Malformed, "the record names no repository".to_owned(), None);
     };
     let tag = match tag_of(&body) {
         TagOf::Tag(tag) => Some(tag),
         TagOf::CutOut => None,
         TagOf::Absent => {
             let brought = Brought { tag: None, digest: digest_of(&body) };
-            return skip(SkipReason::Untagged, String::new(), Some(brought));
+            return skip(event, Some(name), SkipReason::Untagged, String::new(), Some(brought));
         }
         TagOf::Invalid(text) => {
-            return skip(SkipReason::Malformed, format!("{} is not an image tag", shorten(&text)), None);
+            let detail = format!("{} is not an image tag", shorten(&text));
+            return skip(event, Some(name), SkipReason::Malformed, detail, None);
         }
     };
-    if let Some(why) = tag
-        .as_ref()
-        .and_then(artifact::of_tag)
-        .or_else(|| artifact::of_manifest(&manifest(&body)?, manifest_type(&body)))
-    {
+    if let Some(why) = tag.as_ref().and_then(artifact::of_tag).or_else(|| why_no_image(&body, text)) {
         let brought = Brought { tag, digest: digest_of(&body) };
-        return skip(SkipReason::NotAnImage, why, Some(brought));
+        return skip(event, Some(name), SkipReason::NotAnImage, why, Some(brought));
     }
     ParsedEvent::Push(Push {
         repository: name,
         owner: owner_of(&body),
-        recipient: text_of(&body.recipient_account_id).and_then(|text| AccountId::parse(text).ok()),
-        region: text_of(&body.aws_region).and_then(|text| Region::parse(text).ok()),
+        recipient: body.recipient_account_id.get().and_then(|text| AccountId::parse(text).ok()),
+        region: body.aws_region.get().and_then(|text| Region::parse(text).ok()),
         tag,
         digest: digest_of(&body),
         event,
@@ -200,7 +287,7 @@ fn unreadable(record: &Record, text: &str, detail: &str) -> ParsedEvent {
     })
 }
 
-fn repeated(body: &Body) -> Repeated {
+fn repeated(body: &Body<'_>) -> Repeated {
     let tag = match tag_of(body) {
         TagOf::Tag(tag) => Some(tag),
         TagOf::Absent | TagOf::CutOut | TagOf::Invalid(_) => None,
@@ -208,14 +295,14 @@ fn repeated(body: &Body) -> Repeated {
     Repeated { tag, digest: digest_of(body) }
 }
 
-fn event_ref(record: &Record, body: &Body, text: &str) -> Option<EventRef> {
-    let id = [text_of(&body.event_id), record.id.as_deref()]
+fn event_ref(record: &Record, body: &Body<'_>, text: &str) -> Option<EventRef> {
+    let id = [body.event_id.get(), record.id.as_deref()]
         .into_iter()
         .flatten()
         .find_map(|id| EventId::parse(id).ok())
         .unwrap_or_else(|| id_of_text(text));
-    let shared_id = text_of(&body.shared_event_id).and_then(|id| EventId::parse(id).ok());
-    let time = record.time.or_else(|| text_of(&body.event_time).and_then(|time| time.parse().ok()))?;
+    let shared_id = body.shared_event_id.get().and_then(|id| EventId::parse(id).ok());
+    let time = record.time.or_else(|| body.event_time.get().and_then(|time| time.parse().ok()))?;
     Some(EventRef { id, shared_id, time })
 }
 
@@ -233,77 +320,70 @@ enum TagOf {
     Invalid(String),
 }
 
-fn tag_of(body: &Body) -> TagOf {
-    let request = &body.request_parameters;
-    let image_id = &body.response_elements["image"]["imageId"];
-    let named = text_of(&request["imageTag"]).or_else(|| text_of(&image_id["imageTag"]));
+fn tag_of(body: &Body<'_>) -> TagOf {
+    let (request, image_id) = (body.request(), body.image_id());
+    let named = request.and_then(|request| request.tag.get()).or_else(|| image_id?.tag.get());
     match named {
         Some(text) => Tag::parse(text).map_or_else(|_| TagOf::Invalid(text.to_owned()), TagOf::Tag),
         // The request is whole and has no tag, or the answer is whole and has none.
-        None if request.is_object() && !is_cut_out(request) => TagOf::Absent,
-        None if image_id.is_object() => TagOf::Absent,
+        None if request.is_some_and(|request| !request.omitted.0) => TagOf::Absent,
+        None if image_id.is_some() => TagOf::Absent,
         None => TagOf::CutOut,
     }
 }
 
-fn repository_name(body: &Body) -> Option<RepositoryName> {
-    let named = [
-        text_of(&body.request_parameters["repositoryName"]),
-        text_of(&body.response_elements["image"]["repositoryName"]),
-    ];
-    let of_arn = repository_arn(body).and_then(|(_, name)| RepositoryName::parse(name).ok());
-    named.into_iter().flatten().find_map(|name| RepositoryName::parse(name).ok()).or(of_arn)
+fn repository_name(body: &Body<'_>) -> Option<RepositoryName> {
+    let parse = |name: &str| RepositoryName::parse(name).ok();
+    let asked = || body.request()?.repository.get().and_then(parse);
+    let answered = || body.image()?.repository.get().and_then(parse);
+    let of_arn = || repository_arn(body).and_then(|(_, name)| parse(name));
+    asked().or_else(answered).or_else(of_arn)
 }
 
-fn owner_of(body: &Body) -> Option<AccountId> {
-    let named = [
-        text_of(&body.response_elements["image"]["registryId"]),
-        text_of(&body.request_parameters["registryId"]),
-        repository_arn(body).map(|(account, _)| account),
-        body.resources.as_array().and_then(|all| all.iter().find_map(|one| text_of(&one["accountId"]))),
-    ];
-    named.into_iter().flatten().find_map(|id| AccountId::parse(id).ok())
+fn owner_of(body: &Body<'_>) -> Option<AccountId> {
+    let parse = |id: &str| AccountId::parse(id).ok();
+    let answered = || body.image()?.registry.get().and_then(parse);
+    let asked = || body.request()?.registry.get().and_then(parse);
+    let of_arn = || repository_arn(body).and_then(|(account, _)| parse(account));
+    let of_resource = || body.resources.iter().find_map(|one| one.account.get()).and_then(parse);
+    answered().or_else(asked).or_else(of_arn).or_else(of_resource)
 }
 
 /// Account and name from `resources[].ARN`, which AWS gives even when it cuts out the request.
-fn repository_arn(body: &Body) -> Option<(&str, &str)> {
-    body.resources.as_array()?.iter().find_map(|resource| {
-        let arn = text_of(&resource["ARN"]).or_else(|| text_of(&resource["arn"]))?;
+fn repository_arn<'a>(body: &'a Body<'_>) -> Option<(&'a str, &'a str)> {
+    body.resources.iter().find_map(|resource| {
+        let arn = resource.arn.get().or_else(|| resource.lower_arn.get())?;
         let mut parts = arn.splitn(6, ':').skip(2);
         let (service, _region, account, path) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         (service == "ecr").then_some((account, path.strip_prefix("repository/")?))
     })
 }
 
-fn digest_of(body: &Body) -> Option<Digest> {
-    let said = [
-        text_of(&body.response_elements["image"]["imageId"]["imageDigest"]),
-        text_of(&body.request_parameters["imageDigest"]),
-    ];
-    said.into_iter().flatten().find_map(|text| Digest::parse(text).ok()).or_else(|| {
-        let manifest = text_of(&body.request_parameters["imageManifest"])?;
-        Digest::parse(&format!("sha256:{}", hex(&Sha256::digest(manifest.as_bytes())))).ok()
-    })
+fn digest_of(body: &Body<'_>) -> Option<Digest> {
+    let parse = |text: &str| Digest::parse(text).ok();
+    let answered = || body.image_id()?.digest.get().and_then(parse);
+    let asked = || body.request()?.digest.get().and_then(parse);
+    let of_manifest = || {
+        let manifest = body.request()?.manifest.get()?;
+        parse(&format!("sha256:{}", hex(&Sha256::digest(manifest.as_bytes()))))
+    };
+    answered().or_else(asked).or_else(of_manifest)
 }
 
-fn manifest(body: &Body) -> Option<Value> {
-    let text = text_of(&body.request_parameters["imageManifest"])
-        .or_else(|| text_of(&body.response_elements["image"]["imageManifest"]))?;
-    serde_json::from_str(text).ok()
-}
-
-/// The media type of the manifest, which the manifest itself need not hold.
-fn manifest_type(body: &Body) -> Option<&str> {
-    text_of(&body.request_parameters["imageManifestMediaType"])
-        .or_else(|| text_of(&body.response_elements["image"]["imageManifestMediaType"]))
-}
-
-fn is_cut_out(value: &Value) -> bool {
-    matches!(&value["omitted"], Value::Bool(true)) || value["omitted"].as_str() == Some("true")
-}
-
-fn text_of(value: &Value) -> Option<&str> {
-    value.as_str().filter(|text| !text.is_empty())
+/// Why what was pushed is no image, as its manifest tells.
+fn why_no_image(body: &Body<'_>, text: &str) -> Option<String> {
+    let asked = body.request();
+    let media_type = asked.and_then(|request| request.manifest_type.get());
+    let media_type = media_type.or_else(|| body.image()?.manifest_type.get());
+    match asked.and_then(|request| request.manifest.get()) {
+        Some(manifest) => artifact::of_manifest(manifest, media_type),
+        // The answer repeats the manifest of the request. It is large, so that it is read only where the request has none.
+        None => {
+            let answer: Object<ManifestBody<'_>> = serde_json::from_str(text).ok()?;
+            let image = answer.get()?.response.get()?.image.get()?;
+            artifact::of_manifest(image.manifest.get()?, media_type)
+        }
+    }
 }
 
 /// A member that is there and not empty, as text.

@@ -17,6 +17,7 @@ pub mod gate;
 pub mod glob;
 pub mod image;
 pub mod image_event;
+mod lenient;
 pub mod level;
 pub mod lifecycle;
 pub mod monitor;
