@@ -309,7 +309,7 @@ impl Scene {
     }
 
     fn stage(&self, service: &str) -> Stage {
-        self.engine.services.get(&service_key(service)).map_or(Stage::Idle, |service| Stage::of(service))
+        self.engine.services.get(&service_key(service)).map_or(Stage::Idle, Stage::of)
     }
 
     /// What is on record of a service.
