@@ -55,7 +55,7 @@ pub enum HookAction {
 pub struct ServiceDeploymentView {
     /// The ARN of the service deployment.
     pub arn: String,
-    /// How it fares.
+    /// How the service deployment fares.
     pub fate: Fate,
     /// Why it fares so, as ECS says it.
     pub reason: String,

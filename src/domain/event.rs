@@ -148,7 +148,7 @@ object!(
 );
 
 object!(
-    /// What was answered.
+    /// What ECR answered the request.
     Response {
         image: Object<Image<'a>> = "image",
     }

@@ -38,13 +38,13 @@ stages! {
         StartWaiting,
         /// RunTask is under way.
         StartUnderWay,
-        /// ECS runs it.
+        /// ECS runs the task.
         Running,
         /// It has run for too long, and StopTask waits for the disk.
         StopWaiting,
         /// StopTask is under way.
         StopUnderWay,
-        /// ECS stops it.
+        /// ECS stops the task.
         Stopping,
     }
 }
