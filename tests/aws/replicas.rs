@@ -57,11 +57,17 @@ fn wait_for_leader(daemon: &Daemon, leads: bool) {
     daemon.wait_for_metric("ecs_deployd_leader", if leads { 1.0 } else { 0.0 });
 }
 
+/// Waits until a replica is active and has read CloudTrail. It is ready as a standby, too: only what is pushed after the first read as
+/// the active one is sure to be deployed.
+fn wait_until_active(daemon: &Daemon) {
+    wait_for_leader(daemon, true);
+    daemon.wait_until_ready();
+}
+
 /// The active replica and a standby.
 fn pair(first: &Home, second: &Home) -> (Daemon, Daemon) {
     let active = first.start();
-    active.wait_until_ready();
-    wait_for_leader(&active, true);
+    wait_until_active(&active);
     let standby = second.start();
     standby.wait_for_log("standing by holder=");
     (active, standby)
@@ -225,8 +231,7 @@ fn a_replica_that_lost_its_lease_does_not_tell_later_what_it_had_half_told() {
     crate::policy::print(&home, &scene.aws.settings(), &config);
     hook.refuse(usize::MAX, StatusCode::SERVICE_UNAVAILABLE);
     let daemon = home.start();
-    daemon.wait_until_ready();
-    wait_for_leader(&daemon, true);
+    wait_until_active(&daemon);
     let first = scene.push("v1");
     scene.wait_for_image(&name(0), &first);
     daemon.wait_for_log("a notification cannot be delivered");
@@ -297,8 +302,7 @@ fn a_state_goes_from_a_file_into_a_table_and_back_and_nothing_is_overwritten() {
     assert_eq!(again.0, 1, "{again:?}");
     // A replica goes on with it: what the service runs is not deployed again.
     let replica = home.start();
-    replica.wait_until_ready();
-    wait_for_leader(&replica, true);
+    wait_until_active(&replica);
     let held = output(&home, &["state", "import", path]);
     assert_eq!(held.0, 1, "{held:?}");
     assert!(held.2.contains("is held by"), "{held:?}");
@@ -355,8 +359,7 @@ fn while_dynamodb_does_not_answer_deployments_wait_and_nothing_is_lost() {
     let (gate, endpoint) = Gate::before(&scene.aws.endpoint());
     let first = home_at(&scene, TABLE, &endpoint);
     let daemon = first.start();
-    daemon.wait_until_ready();
-    wait_for_leader(&daemon, true);
+    wait_until_active(&daemon);
     gate.shut(Shut::Before("DynamoDB_20120810"));
     wait_within(PATIENCE, "the end of the lease", || (daemon.metric("ecs_deployd_leader") == Some(0.0)).then_some(()));
     let digest = scene.push("v1");
