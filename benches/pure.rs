@@ -26,7 +26,7 @@ use ecs_deployd::deployer;
 use ecs_deployd::domain::deployment::Lifecycle;
 use ecs_deployd::domain::event::{self, ParsedEvent, Record};
 use ecs_deployd::domain::image::Registry;
-use ecs_deployd::domain::plan::{self, Answers, ServiceSnapshot};
+use ecs_deployd::domain::plan::{self, RepositorySnapshot, ServiceSnapshot};
 use ecs_deployd::domain::settings::RepositoryKey;
 use ecs_deployd::domain::state::{PushRef, ServiceState, State};
 use ecs_deployd::domain::task_definition::TaskDefinition;
@@ -295,9 +295,9 @@ fn plan_of_one() -> Box<dyn FnMut() -> Act> {
         artifact_type: None,
         refers: false,
     };
-    let answers = Answers {
+    let answers = RepositorySnapshot {
         by_tag: Tag::parse("latest").into_iter().map(|tag| (tag, image.clone())).collect(),
-        ..Answers::none()
+        ..RepositorySnapshot::none()
     };
     let snapshot = ServiceSnapshot {
         service: Some(service()),

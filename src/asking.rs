@@ -5,35 +5,26 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::aws::{AwsError, Fault};
-use crate::clock;
+use crate::observer::retry::RetryPolicy;
 
 /// Reads under way at once. With answers in some 50 ms this stays below the 20 a second that ECS sustains for these reads, once its burst
 /// is spent.
 const AT_ONCE: usize = 4;
-/// Attempts at one read.
-const ATTEMPTS: u32 = 6;
-/// Before the second attempt; doubled before each further one.
-const PAUSE: Duration = Duration::from_millis(500);
+/// For reads by the hundred: throttling is waited out. Who cannot be reached twice is not there, since a person waits for this.
+const BY_THE_HUNDRED: RetryPolicy = RetryPolicy {
+    attempts: 6,
+    pause: Duration::from_millis(500),
+    is_worth_another: |error, attempt, _| {
+        error.fault == Fault::Throttled || (error.fault == Fault::Unavailable && attempt == 1)
+    },
+};
 
 /// Makes a read, and makes it again if what it met with passes.
-pub(crate) async fn again<T, F>(mut read: impl FnMut() -> F) -> Result<T, AwsError>
+pub(crate) async fn again<T, F>(read: impl FnMut() -> F) -> Result<T, AwsError>
 where
     F: Future<Output = Result<T, AwsError>>,
 {
-    let (mut attempt, mut pause) = (1, PAUSE);
-    loop {
-        match read().await {
-            Err(error)
-                if attempt < ATTEMPTS
-                    // Who cannot be reached twice is not there: a person waits for this.
-                    && (error.fault == Fault::Throttled || (error.fault == Fault::Unavailable && attempt == 1)) =>
-            {
-                clock::sleep(pause).await;
-                (attempt, pause) = (attempt + 1, pause * 2);
-            }
-            other => return other,
-        }
-    }
+    BY_THE_HUNDRED.read(read).await
 }
 
 /// Makes a read for each item, a few at once. Gives the answers in the order of the items, or the first error.
@@ -47,6 +38,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     fn error(fault: Fault) -> AwsError {
         AwsError { fault, ..AwsError::unusable("ecs", "ListServices", "simulated") }

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::admission;
-use crate::aws::{self, AwsError, Common, ConnectError, Contexts, Fault, LookupPage, Patience, Window};
+use crate::aws::{self, AwsError, Common, ConnectError, Contexts, Fault, LookupPage, RegionWait, Window};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places, StatePlace};
 use crate::daemon::SAFE_OVERLAP;
@@ -58,7 +58,7 @@ pub struct Placed {
 
 /// Why nothing could be asked.
 #[derive(Debug, thiserror::Error)]
-pub enum InspectionError {
+pub enum CheckError {
     /// A context cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -71,7 +71,7 @@ pub enum InspectionError {
 ///
 /// # Errors
 /// There is nothing to ask with.
-pub async fn inspect(config: &Arc<Config>, places: &Places) -> Result<Vec<Placed>, InspectionError> {
+pub async fn run(config: &Arc<Config>, places: &Places) -> Result<Vec<Placed>, CheckError> {
     let now = SystemClock.now();
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?;
     let common = Common::new(Arc::new(metrics), Arc::default(), Arc::default());
@@ -80,7 +80,7 @@ pub async fn inspect(config: &Arc<Config>, places: &Places) -> Result<Vec<Placed
         // What was tried is asked of each context by itself.
         let common = Common { tried: Arc::default(), ..common.clone() };
         let only = BTreeMap::from([(name.clone(), settings.clone())]);
-        contexts.extend(aws::connect(&only, &common, Patience::Short).await?);
+        contexts.extend(aws::connect(&only, &common, RegionWait::Short).await?);
         calls.insert(name.clone(), common.tried);
     }
     let mut found = of_table(config, &common, &calls).await;
@@ -115,18 +115,18 @@ pub async fn look(
     let mut state = State::default();
     let looked = discoverer::look_once(config, contexts, &mut state, now).await;
     let config = &*config.with_discovered(&state);
-    let mut inspection = Inspection { config, places, contexts, found: Vec::new(), seen: BTreeMap::new() };
-    inspection.of_file();
-    inspection.of_tags(looked);
-    inspection.of_contexts(now).await;
-    inspection.of_queues().await;
-    let views = inspection.of_repositories().await;
-    inspection.of_lifecycles(&views).await;
-    let images = inspection.of_services(now).await;
-    inspection.of_gates(&images).await;
-    inspection.of_rare_calls(now).await;
-    inspection.of_untried(calls).await;
-    let mut found = inspection.found;
+    let mut check = Check { config, places, contexts, found: Vec::new(), seen: BTreeMap::new() };
+    check.of_file();
+    check.of_tags(looked);
+    check.of_contexts(now).await;
+    check.of_queues().await;
+    let views = check.of_repositories().await;
+    check.of_lifecycles(&views).await;
+    let images = check.of_services(now).await;
+    check.of_gates(&images).await;
+    check.of_rare_calls(now).await;
+    check.of_untried(calls).await;
+    let mut found = check.found;
     found.sort_by(|a, b| {
         (a.finding.severity, a.line, a.finding.code).cmp(&(b.finding.severity, b.line, b.finding.code))
     });
@@ -134,7 +134,7 @@ pub async fn look(
     found
 }
 
-struct Inspection<'a> {
+struct Check<'a> {
     config: &'a Config,
     places: &'a Places,
     contexts: &'a Contexts,
@@ -143,7 +143,7 @@ struct Inspection<'a> {
     seen: BTreeMap<ContextName, Seen>,
 }
 
-impl Inspection<'_> {
+impl Check<'_> {
     fn add(&mut self, line: Option<usize>, finding: Finding) {
         self.found.push(Placed { line, finding });
     }

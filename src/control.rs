@@ -1,6 +1,6 @@
-//! The control socket: how operators steer the running daemon.
+//! The control socket, through which operator commands reach the running daemon.
 //!
-//! One JSON text a line, one answer, and the connection ends. Whoever may open the socket may steer: its mode is 0660, and who may enter its
+//! One JSON text a line, one answer, and the connection ends. Whoever may open the socket may give commands: its mode is 0660, and who may enter its
 //! folder is up to the folder's owner. Who asked is taken from the socket, not from what they say. What they say is foreign text, and so is
 //! what a daemon answers.
 
@@ -101,7 +101,7 @@ impl FileId {
 /// Why the socket is not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOpened {
-    /// Another daemon answers there: its operators would steer this one.
+    /// Another daemon answers there: its operators would give their commands to this one.
     #[error(
         "another daemon answers on the control socket {path}: stop it, or give this one another [control] socket",
         path = .0.display()

@@ -212,7 +212,8 @@ pub(crate) fn refuse_contradictions(config: &Config, doubts: &[(ServiceKey, Doub
     if contradictions.is_empty() { Ok(()) } else { Err(Contradiction(contradictions)) }
 }
 
-/// Lets operators steer. A daemon that cannot be steered still deploys; one whose operators would steer another one does not start.
+/// Opens the control socket. A daemon that operator commands do not reach still deploys; one whose commands would reach another daemon does
+/// not start.
 async fn open_control(path: &Path) -> Result<Option<Socket>, RunError> {
     match Socket::open(path).await {
         Ok(socket) => Ok(Some(socket)),

@@ -8,7 +8,7 @@ use crate::clock::{self, Instant};
 use crate::domain::types::ContextName;
 
 /// A task that shows no sign of life for this long, beyond what it sleeps, hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const HANGS_AFTER: Duration = Duration::from_secs(120);
 /// A context is ready when it was polled within this many intervals.
 const INTERVALS: u32 = 3;
 
@@ -35,13 +35,13 @@ struct Inner {
 struct Polls {
     alive: Instant,
     succeeded: Option<Instant>,
-    trouble: Option<String>,
+    last_error: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Queue {
     received: Option<Instant>,
-    trouble: Option<String>,
+    last_error: Option<String>,
 }
 
 impl Health {
@@ -67,7 +67,11 @@ impl Health {
             inner.contexts.retain(|name, _| contexts.contains(&name));
             inner.unaudited.clear();
             for name in contexts {
-                inner.contexts.entry((*name).clone()).or_insert(Polls { alive: now, succeeded: None, trouble: None });
+                inner.contexts.entry((*name).clone()).or_insert(Polls {
+                    alive: now,
+                    succeeded: None,
+                    last_error: None,
+                });
             }
         });
     }
@@ -91,7 +95,7 @@ impl Health {
         self.change(|inner| {
             if let Some(polls) = inner.contexts.get_mut(context) {
                 polls.succeeded = Some(clock::instant());
-                polls.trouble = None;
+                polls.last_error = None;
             }
         });
     }
@@ -100,7 +104,7 @@ impl Health {
     pub fn not_polled(&self, context: &ContextName, why: &str) {
         self.change(|inner| {
             if let Some(polls) = inner.contexts.get_mut(context) {
-                polls.trouble = Some(why.to_owned());
+                polls.last_error = Some(why.to_owned());
             }
         });
     }
@@ -118,8 +122,8 @@ impl Health {
     }
 
     /// Changes to ECS can be read in a context, or cannot.
-    pub fn audited(&self, context: &ContextName, trouble: Option<&str>) {
-        self.change(|inner| match trouble {
+    pub fn audited(&self, context: &ContextName, last_error: Option<&str>) {
+        self.change(|inner| match last_error {
             Some(why) => drop(inner.unaudited.insert(context.clone(), why.to_owned())),
             None => drop(inner.unaudited.remove(context)),
         });
@@ -131,12 +135,12 @@ impl Health {
     }
 
     /// The queue of a context has answered, or cannot be read.
-    pub fn queue(&self, context: &ContextName, trouble: Option<&str>) {
+    pub fn queue(&self, context: &ContextName, last_error: Option<&str>) {
         let now = clock::instant();
         self.change(|inner| {
             let Some(queue) = inner.queues.get_mut(context) else { return };
-            queue.trouble = trouble.map(str::to_owned);
-            if trouble.is_none() {
+            queue.last_error = last_error.map(str::to_owned);
+            if last_error.is_none() {
                 queue.received = Some(now);
             }
         });
@@ -147,7 +151,7 @@ impl Health {
         let now = clock::instant();
         self.change(|inner| {
             let (_, queue) = inner.queues.iter().find(|(name, _)| name.as_str() == context)?;
-            Some((queue.received.map(|at| now - at), queue.trouble.clone()))
+            Some((queue.received.map(|at| now - at), queue.last_error.clone()))
         })
     }
 
@@ -155,7 +159,7 @@ impl Health {
     pub fn remarks(&self) -> Vec<String> {
         self.change(|inner| {
             let lines = inner.queues.iter().filter_map(|(name, queue)| {
-                let why = queue.trouble.as_ref()?;
+                let why = queue.last_error.as_ref()?;
                 Some(format!(
                     "aws context {name}: the queue cannot be read, pushes are seen by CloudTrail alone: {why}"
                 ))
@@ -176,7 +180,7 @@ impl Health {
             let (_, polls) = inner.contexts.iter().find(|(name, _)| name.as_str() == context)?;
             let awaited = inner.awaited.iter().find(|(name, _)| name.as_str() == context);
             let awaited = awaited.map(|(_, (what, _))| format!("waiting for {what}"));
-            Some((polls.succeeded.map(|at| now - at), awaited.or_else(|| polls.trouble.clone())))
+            Some((polls.succeeded.map(|at| now - at), awaited.or_else(|| polls.last_error.clone())))
         })
     }
 
@@ -201,8 +205,9 @@ impl Health {
                     }
                     Some(_) => return None,
                 };
-                let why =
-                    awaited(name).or_else(|| polls.trouble.clone()).map_or_else(String::new, |why| format!(": {why}"));
+                let why = awaited(name)
+                    .or_else(|| polls.last_error.clone())
+                    .map_or_else(String::new, |why| format!(": {why}"));
                 Some(format!("aws context {name}: {late}{why}"))
             };
             let starting = inner.awaited.keys().filter(|_| inner.contexts.is_empty());
@@ -219,10 +224,10 @@ impl Health {
     pub fn alive(&self) -> Result<(), String> {
         let now = clock::instant();
         self.change(|inner| {
-            if now - inner.deployer > PATIENCE {
+            if now - inner.deployer > HANGS_AFTER {
                 return Err("the deployer task hangs".to_owned());
             }
-            let limit = inner.interval + PATIENCE;
+            let limit = inner.interval + HANGS_AFTER;
             match inner.contexts.iter().find(|(_, polls)| now - polls.alive > limit) {
                 Some((name, _)) => Err(format!("the scheduler task of aws context {name} hangs")),
                 None => Ok(()),

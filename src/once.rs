@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::aws::{self, AwsError, Common, ConnectError, Patience};
+use crate::aws::{self, AwsError, Common, ConnectError, RegionWait};
 use crate::clock::{self, Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
@@ -92,7 +92,7 @@ pub async fn once(config: Config, show: impl FnMut(&Status)) -> Result<Report, O
     let common = Common::new(Arc::clone(&metrics), Arc::clone(&health), corrected);
     let Held { store, found, lease: held } = place::take(&config, &common, Arc::clone(&clock)).await?;
     let mut state = daemon::begin(&config, found, clock.now());
-    let mut contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
+    let mut contexts = aws::connect(&config.aws, &common, RegionWait::Short).await?;
     if let Some((_, tenure)) = &held {
         contexts = aws::fenced(contexts, tenure);
     }
@@ -173,7 +173,7 @@ fn is_rolling(status: &Status) -> bool {
             Step::Before | Step::Rolling | Step::Monitoring | Step::Verify => true,
         })
     };
-    status.services.iter().any(|one| rolls(one) && one.trouble.is_none())
+    status.services.iter().any(|one| rolls(one) && one.last_error.is_none())
 }
 
 async fn look(asks: &mpsc::Sender<Request>) -> Option<Status> {

@@ -1,4 +1,4 @@
-//! Orders through the table: how operators steer the active replica from any machine that may write the table.
+//! Operator commands through the table: they reach the active replica from any machine that may write the table.
 //!
 //! An order is an item. Whoever gives it keeps it fresh as long as they wait; the active replica takes it under the fence of its lease,
 //! carries it out, and writes the answer into it. It is carried out once at most: one that was taken by a replica which is not there any more
@@ -40,7 +40,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// From one look for the answer to the next, and from one sign of life to the next.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Beyond the lease: how long an answer is waited for at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BEYOND_LEASE: Duration = Duration::from_secs(10);
 
 /// What is to be done, as it stands in the item.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -160,7 +160,7 @@ pub async fn give(
         Err(error) if error.fault != Fault::Unavailable => return Err(failed(error)),
         Ok(_) | Err(_) => {}
     }
-    let (begun, patience) = (clock::instant(), lease + PATIENCE);
+    let (begun, limit) = (clock::instant(), lease + BEYOND_LEASE);
     let mut taken_at: Option<Instant> = None;
     loop {
         clock::sleep(ASK_EVERY).await;
@@ -174,7 +174,7 @@ pub async fn give(
             }
             Some((OrderStage::Taken, found)) => {
                 let since = *taken_at.get_or_insert_with(clock::instant);
-                if since.elapsed() > ANSWER_WITHIN + patience {
+                if since.elapsed() > ANSWER_WITHIN + limit {
                     return Err(Unanswered::TakenAndSilent);
                 }
                 if is_over(table, found.term).await {
@@ -188,8 +188,8 @@ pub async fn give(
             }
             Some((OrderStage::Waiting | OrderStage::Withdrawn, _)) | None => {}
         }
-        if begun.elapsed() > patience {
-            return Err(withdraw(table, &mine, patience).await.unwrap_or_else(failed));
+        if begun.elapsed() > limit {
+            return Err(withdraw(table, &mine, limit).await.unwrap_or_else(failed));
         }
         // A sign of life, unless it is taken by now. It does not matter if one of them is lost.
         mine.beat += 1;

@@ -157,24 +157,24 @@ fn about(status: &Status, view: &View) -> Markup {
 }
 
 fn alarms(status: &Status) -> Markup {
-    let state = status.daemon.as_ref().and_then(|daemon| daemon.state_trouble.as_ref());
+    let state = status.daemon.as_ref().and_then(|daemon| daemon.state_error.as_ref());
     html! {
         @if let Some(why) = state {
             p .alarm role="alert" { strong { "The state cannot be written: nothing is deployed until it can. " } (why) }
         }
-        @for (aws, why) in status.daemon.iter().flat_map(|daemon| &daemon.audit_trouble) {
+        @for (aws, why) in status.daemon.iter().flat_map(|daemon| &daemon.audit_errors) {
             p .alarm role="alert" { strong { "Changes to ECS cannot be read in the AWS context " (aws) ". " } "Deployments go on. " (why) }
         }
-        @for (aws, why) in status.contexts.iter().filter_map(|context| Some((&context.aws, context.queue.as_ref()?.trouble.as_ref()?))) {
+        @for (aws, why) in status.contexts.iter().filter_map(|context| Some((&context.aws, context.queue.as_ref()?.last_error.as_ref()?))) {
             p .alarm role="alert" {
                 strong { "The queue cannot be read in the AWS context " (aws) ". " }
                 "Pushes are seen by CloudTrail alone, some minutes later. " (why)
             }
         }
-        @for context in status.contexts.iter().filter(|context| context.trouble.is_some()) {
+        @for context in status.contexts.iter().filter(|context| context.last_error.is_some()) {
             p .alarm role="alert" {
                 strong { "CloudTrail cannot be read in the AWS context " (context.aws) ". " }
-                "Nothing is lost: the next successful poll reads from the same place. " (context.trouble.as_deref().unwrap_or_default())
+                "Nothing is lost: the next successful poll reads from the same place. " (context.last_error.as_deref().unwrap_or_default())
             }
         }
     }
@@ -186,7 +186,7 @@ fn sums(status: &Status) -> Markup {
         (services, if services == 1 { "service" } else { "services" }, ""),
         (count(status, |one| one.rollout.is_some()), "rolling", "busy"),
         (count(status, is_held), "held", "warn"),
-        (count(status, |one| matches!(one.standing(), Standing::Trouble | Standing::Unseen)), "in trouble", "bad"),
+        (count(status, |one| matches!(one.standing(), Standing::CallFails | Standing::Unseen)), "in trouble", "bad"),
     ];
     html! {
         ul .sums {
@@ -201,7 +201,7 @@ fn contexts(contexts: &[ContextStatus], now: Timestamp) -> Markup {
     let row = |context: &ContextStatus| {
         let polled = html! {
             @if let Some(at) = context.polled_at { (ago(at, now)) } @else { span .warn { "not yet" } }
-            @if context.trouble.is_some() { " " span .bad { "failing" } }
+            @if context.last_error.is_some() { " " span .bad { "failing" } }
         };
         let read = html! { @if let Some(at) = context.read_to { (time(at)) } @else { "-" } };
         [html! { (context.aws) }, polled, read, delivery(context.delivery)]
@@ -209,7 +209,7 @@ fn contexts(contexts: &[ContextStatus], now: Timestamp) -> Markup {
     let queue_row = |(aws, queue): (&String, &QueueStatus)| {
         let answered = html! {
             @if let Some(at) = queue.received_at { (ago(at, now)) } @else { span .warn { "not yet" } }
-            @if queue.trouble.is_some() { " " span .bad { "failing" } }
+            @if queue.last_error.is_some() { " " span .bad { "failing" } }
         };
         [html! { (aws) }, answered, html! { span .long { (queue.url) } }, delivery(queue.delivery)]
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aws::table::Table;
-use crate::aws::{self, Common, ConnectError, Patience};
+use crate::aws::{self, Common, ConnectError, RegionWait};
 use crate::clock::{self, Clock};
 use crate::config::{Config, StatePlace, TableSettings};
 use crate::lease::{Keeper, Tenure, Watch, holder_now, seen_alive, this_process};
@@ -37,7 +37,7 @@ impl From<TableError> for PlaceError {
 /// It cannot be used.
 pub async fn table(config: &Config, settings: &TableSettings, common: &Common) -> Result<Arc<dyn Table>, PlaceError> {
     let aws = config.aws.get(&settings.aws).ok_or_else(|| ConnectError::NoRegion(settings.aws.clone()))?;
-    let table = aws::connect_table(&settings.aws, aws, &settings.name, common, Patience::Short).await?;
+    let table = aws::connect_table(&settings.aws, aws, &settings.name, common, RegionWait::Short).await?;
     table::inspect(table.as_ref()).await?;
     Ok(table)
 }
@@ -141,7 +141,7 @@ pub async fn lease(
     }
     keeper.give_back().await;
     Err(match last {
-        Watch::Standby { trouble: Some(error), .. } => TableError::of(table.as_ref(), error),
+        Watch::Standby { last_error: Some(error), .. } => TableError::of(table.as_ref(), error),
         Watch::Standby { holder, .. } => TableError::Held {
             table: table.name().to_owned(),
             holder: holder.unwrap_or_else(|| "another process".to_owned()),

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::aws::{self, AwsError, Common, ConnectError, Contexts, Patience};
+use crate::aws::{self, AwsError, Common, ConnectError, Contexts, RegionWait};
 use crate::clock::{Clock, CorrectedClock};
 use crate::config::Config;
 use crate::daemon;
@@ -41,22 +41,22 @@ const VERSION: u32 = 1;
 
 /// What would happen with the pushes that are not decided.
 #[derive(Debug, Serialize)]
-pub struct Preview {
+pub struct PlanReport {
     /// The version of this shape.
     pub version: u32,
     /// When it was looked at.
     pub at: Timestamp,
     /// Each push that the poll showed, and what would come of it.
-    pub pushes: Vec<PushPreview>,
+    pub pushes: Vec<PlannedPush>,
     /// Each service, and how it differs from ECR.
-    pub services: Vec<ServicePreview>,
+    pub services: Vec<ComparedService>,
     /// What could not be asked.
     pub errors: Vec<String>,
 }
 
 /// A push, for one service that it concerns, or for none.
 #[derive(Debug, Serialize)]
-pub struct PushPreview {
+pub struct PlannedPush {
     /// The name of the AWS context.
     pub aws: String,
     /// The repository, as far as the record names one.
@@ -77,7 +77,7 @@ pub struct PushPreview {
 
 /// A service, and what its policies select in ECR.
 #[derive(Debug, Serialize)]
-pub struct ServicePreview {
+pub struct ComparedService {
     /// The name of the AWS context.
     pub aws: String,
     /// The name of the cluster.
@@ -110,9 +110,9 @@ pub struct ImageChange {
     pub to: String,
 }
 
-/// Why there is no preview.
+/// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
-pub enum PreviewError {
+pub enum PlanError {
     /// The state cannot be used.
     #[error(transparent)]
     StateStore(#[from] StateStoreError),
@@ -128,7 +128,7 @@ pub enum PreviewError {
 ///
 /// # Errors
 /// There is nothing to look with, or the state cannot be read.
-pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
+pub async fn make(config: Config) -> Result<PlanReport, PlanError> {
     let corrected = Arc::new(CorrectedClock::default());
     let clock: Arc<dyn Clock> = Arc::<CorrectedClock>::clone(&corrected);
     let now = clock.now();
@@ -136,11 +136,11 @@ pub async fn preview(config: Config) -> Result<Preview, PreviewError> {
     let config = Arc::new(config);
     let common = Common::new(Arc::clone(&metrics), Arc::default(), corrected);
     let found = place::read(&config, &common).await.map_err(|error| match error {
-        PlaceError::StateStore(error) => PreviewError::StateStore(error),
-        PlaceError::Connect(error) => PreviewError::Connect(error),
+        PlaceError::StateStore(error) => PlanError::StateStore(error),
+        PlaceError::Connect(error) => PlanError::Connect(error),
     })?;
     let state = daemon::begin(&config, found, clock.now());
-    let contexts = aws::connect(&config.aws, &common, Patience::Short).await?;
+    let contexts = aws::connect(&config.aws, &common, RegionWait::Short).await?;
     Ok(look(&config, &contexts, state, clock, metrics).await)
 }
 
@@ -151,7 +151,7 @@ pub async fn look(
     mut state: State,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-) -> Preview {
+) -> PlanReport {
     let now = clock.now();
     let looked = discoverer::look_once(config, contexts, &mut state, now).await;
     let config = &*config.with_discovered(&state);
@@ -162,9 +162,9 @@ pub async fn look(
     errors.extend(daemon::refuse_contradictions(config, &looked.doubts).err().map(|error| error.to_string()));
     let observer = Observer::new(contexts.clone());
     let observed = ask(config, contexts, &state, now).await;
-    let mut preview =
-        Preview { version: VERSION, at: now, pushes: Vec::new(), services: Vec::new(), errors: Vec::new() };
-    let mut decided: BTreeMap<(String, String), Vec<PushPreview>> = BTreeMap::new();
+    let mut report =
+        PlanReport { version: VERSION, at: now, pushes: Vec::new(), services: Vec::new(), errors: Vec::new() };
+    let mut decided: BTreeMap<(String, String), Vec<PlannedPush>> = BTreeMap::new();
     for (request, snapshot) in observed {
         let key = request.key;
         let known = state.services.get(&key).cloned().unwrap_or_default();
@@ -172,7 +172,7 @@ pub async fn look(
         match snapshot {
             Err(error) => {
                 errors.push(error.to_string());
-                preview.services.push(service(&key, name, None, Comparison::Unknown, error.to_string(), Vec::new()));
+                report.services.push(service(&key, name, None, Comparison::Unknown, error.to_string(), Vec::new()));
             }
             Ok(Observation { snapshot, unanswered, at_gates }) => {
                 errors.extend(unanswered.values().map(ToString::to_string));
@@ -190,22 +190,22 @@ pub async fn look(
                 let copy = gates.missing_copy(&known);
                 add_what_stands_against(&mut row, &known, copy.as_ref(), unanswered.values());
                 row.waiting = known.waiting.clone().or(pushes.waiting().cloned()).or(copy);
-                preview.services.push(row);
+                report.services.push(row);
             }
         }
     }
     let before = &state.decisions;
-    preview.pushes =
+    report.pushes =
         verdicts.into_iter().flat_map(|verdict| pushes_of(config, verdict, &decided, before, &displaced)).collect();
     // Where nobody pushed, or nobody knows who did: a state that is missing or too old is made up for by what ECR says.
     let nobodys = [PushRef::RECONCILIATION, PushRef::ORDER];
     let compared = decided.into_iter().filter(|((event, _), _)| nobodys.contains(&event.as_str()));
-    preview.pushes.extend(compared.flat_map(|(_, pushes)| pushes));
-    preview.pushes.sort_by(|a, b| b.pushed_at.cmp(&a.pushed_at).then(a.service.cmp(&b.service)));
+    report.pushes.extend(compared.flat_map(|(_, pushes)| pushes));
+    report.pushes.sort_by(|a, b| b.pushed_at.cmp(&a.pushed_at).then(a.service.cmp(&b.service)));
     errors.sort();
     errors.dedup();
-    preview.errors = errors;
-    preview
+    report.errors = errors;
+    report
 }
 
 /// One poll of each context, taken into the state.
@@ -260,7 +260,7 @@ pub(crate) async fn ask(config: &Config, contexts: &Contexts, state: &State, now
 
 /// What is not seen by comparing the images alone: holds, what a gate refused, what was not copied, and repositories that could not be asked.
 fn add_what_stands_against<'a>(
-    row: &mut ServicePreview,
+    row: &mut ComparedService,
     known: &ServiceState,
     copy: Option<&Waiting>,
     unanswered: impl Iterator<Item = &'a AwsError>,
@@ -311,9 +311,9 @@ fn decide(config: &Config, key: &ServiceKey, known: &ServiceState, snapshot: &Se
     plan::plan(&rules, known, snapshot, now)
 }
 
-fn note_pushes(name: &str, gated: &GatedPlan, decided: &mut BTreeMap<(String, String), Vec<PushPreview>>) {
+fn note_pushes(name: &str, gated: &GatedPlan, decided: &mut BTreeMap<(String, String), Vec<PlannedPush>>) {
     let mut note = |repository: &RepositoryKey, push: &PushRef, decision: PushForecast, detail: String| {
-        decided.entry((push.event.to_string(), repository.to_string())).or_default().push(PushPreview {
+        decided.entry((push.event.to_string(), repository.to_string())).or_default().push(PlannedPush {
             aws: repository.aws.to_string(),
             repository: Some(repository.name.to_string()),
             tag: push.tag.as_ref().map(ToString::to_string),
@@ -347,11 +347,11 @@ fn note_pushes(name: &str, gated: &GatedPlan, decided: &mut BTreeMap<(String, St
 fn pushes_of(
     config: &Config,
     (aws, verdict): (ContextName, Verdict),
-    decided: &BTreeMap<(String, String), Vec<PushPreview>>,
+    decided: &BTreeMap<(String, String), Vec<PlannedPush>>,
     before: &VecDeque<Decision>,
     displaced: &BTreeSet<EventId>,
-) -> Vec<PushPreview> {
-    let one = |service: Option<String>, decision: PushForecast, detail: String| PushPreview {
+) -> Vec<PlannedPush> {
+    let one = |service: Option<String>, decision: PushForecast, detail: String| PlannedPush {
         aws: aws.to_string(),
         repository: verdict.repository.as_ref().map(ToString::to_string),
         tag: verdict.tag.as_ref().map(ToString::to_string),
@@ -366,7 +366,7 @@ fn pushes_of(
     match &verdict.fate {
         // It was read before, and is still to be decided.
         Fate::Skip { reason: SkipReason::Duplicate, .. } if known.is_some() => {
-            let again = |push: &PushPreview| one(push.service.clone(), push.decision, push.detail.clone());
+            let again = |push: &PlannedPush| one(push.service.clone(), push.decision, push.detail.clone());
             known.into_iter().flatten().map(again).collect()
         }
         // It was decided before: nothing would come of it now, and what came of it then is known for a while.
@@ -377,7 +377,7 @@ fn pushes_of(
             let again = |then: &Decision| {
                 let detail = format!("decided at {:.0}: {} {}", then.decided_at, then.word(), then.detail);
                 let service = then.service.as_ref().map(|key| config.name_of(key));
-                PushPreview {
+                PlannedPush {
                     tag: then.tag.as_ref().map(ToString::to_string),
                     ..one(service, PushForecast::Skipped(*reason), detail)
                 }
@@ -412,8 +412,8 @@ fn service(
     state: Comparison,
     detail: String,
     images: Vec<ImageChange>,
-) -> ServicePreview {
-    ServicePreview {
+) -> ComparedService {
+    ComparedService {
         aws: key.aws.to_string(),
         cluster: key.cluster.to_string(),
         service: key.service.to_string(),
@@ -426,7 +426,7 @@ fn service(
     }
 }
 
-fn difference_of(key: &ServiceKey, name: String, snapshot: &ServiceSnapshot, plan: &Plan) -> ServicePreview {
+fn difference_of(key: &ServiceKey, name: String, snapshot: &ServiceSnapshot, plan: &Plan) -> ComparedService {
     let revision = snapshot.service.as_ref().map(|service| service.task_definition.as_str().to_owned());
     if let (Some(roll), Some(current)) = (&plan.roll, &snapshot.current) {
         let change = |(container, to): (&String, &String)| {

@@ -107,10 +107,11 @@ pub struct DaemonStatus {
     /// When it was started.
     pub started_at: Timestamp,
     /// Why the state cannot be written, if it cannot: nothing is deployed until it can.
-    pub state_trouble: Option<String>,
+    #[serde(rename = "state_trouble")]
+    pub state_error: Option<String>,
     /// Why changes to ECS cannot be read, where they are followed and cannot: by AWS context.
-    #[serde(default)]
-    pub audit_trouble: BTreeMap<String, String>,
+    #[serde(rename = "audit_trouble", default)]
+    pub audit_errors: BTreeMap<String, String>,
 }
 
 /// The table of several replicas.
@@ -180,8 +181,8 @@ pub struct ContextStatus {
     #[serde(default)]
     pub polled_at: Option<Timestamp>,
     /// Why it cannot be polled now.
-    #[serde(default)]
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble", default)]
+    pub last_error: Option<String>,
     /// How late events arrive.
     #[serde(default)]
     pub delivery: Option<DeliveryStatus>,
@@ -199,8 +200,8 @@ pub struct QueueStatus {
     #[serde(default)]
     pub received_at: Option<Timestamp>,
     /// Why it cannot be read now.
-    #[serde(default)]
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble", default)]
+    pub last_error: Option<String>,
     /// How long after the push its messages arrive.
     #[serde(default)]
     pub delivery: Option<DeliveryStatus>,
@@ -251,7 +252,8 @@ pub struct ServiceStatus {
     /// Pushes that are not decided yet.
     pub undecided: usize,
     /// The call to AWS that keeps failing.
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble")]
+    pub last_error: Option<String>,
     /// The last outcomes, newest first.
     pub history: Vec<OutcomeStatus>,
     /// The last orders of operators, newest first.
@@ -287,13 +289,14 @@ pub struct RunsStatus {
     /// The containers of the revision.
     pub containers: Vec<ContainerStatus>,
     /// Why nothing is known, if that is so.
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble")]
+    pub last_error: Option<String>,
 }
 
 impl RunsStatus {
     /// Nothing is known of it.
     #[must_use]
-    pub fn unseen(seen_at: Timestamp, trouble: String) -> Self {
+    pub fn unseen(seen_at: Timestamp, last_error: String) -> Self {
         Self {
             seen_at,
             revision: None,
@@ -301,7 +304,7 @@ impl RunsStatus {
             desired: 0,
             running: 0,
             containers: Vec::new(),
-            trouble: Some(trouble),
+            last_error: Some(last_error),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::asking::{again, each};
-use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectError, Fault, Identity, Patience};
+use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectError, Fault, Identity, RegionWait};
 use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::AwsSettings;
 use crate::domain::finding::nearest;
@@ -82,7 +82,7 @@ struct Clients {
 
 async fn open(settings: AwsSettings, common: &Common) -> Result<Clients, ConnectError> {
     let name = ContextName::of_default();
-    let (context, identity) = aws::connect_known(&name, &settings, common, Patience::Short).await?;
+    let (context, identity) = aws::connect_known(&name, &settings, common, RegionWait::Short).await?;
     Ok(Clients { context, identity })
 }
 

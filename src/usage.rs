@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::asking::{again, each};
-use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, Patience, Schedules};
+use crate::aws::{self, AwsContext, AwsError, Common, ConnectError, Ecs, Identity, RegionWait, Schedules};
 use crate::config::{AwsSettings, Config, Receiver};
 use crate::discoverer;
 use crate::domain::deployment::HookTarget;
@@ -68,7 +68,7 @@ pub async fn of_context(config: &Arc<Config>, name: &ContextName) -> Result<Usag
     let now = crate::clock::Clock::now(&crate::clock::SystemClock);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = Common::new(metrics, Arc::default(), Arc::default());
-    let (context, identity) = aws::connect_known(name, settings, &common, Patience::Short).await?;
+    let (context, identity) = aws::connect_known(name, settings, &common, RegionWait::Short).await?;
     look(config, name, &context, identity.as_ref()).await
 }
 

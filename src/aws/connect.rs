@@ -37,14 +37,14 @@ const ASKED_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a Region is waited for that only the EC2 instance metadata can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum RegionWait {
     /// A command: for some seconds.
     Short,
     /// The daemon, which may be up before the network is: until it is there.
     Endless,
 }
 
-impl Patience {
+impl RegionWait {
     fn until(self) -> Option<Instant> {
         match self {
             Self::Short => Some(clock::instant() + Duration::from_secs(10)),
@@ -87,10 +87,10 @@ pub enum ConnectError {
 pub async fn connect(
     settings: &BTreeMap<ContextName, AwsSettings>,
     common: &Common,
-    patience: Patience,
+    wait: RegionWait,
 ) -> Result<Contexts, ConnectError> {
     let mut contexts = Contexts::new();
-    for (name, base) in bases(settings, common, patience).await? {
+    for (name, base) in bases(settings, common, wait).await? {
         let context = context(&name, &base, common).await?;
         contexts.insert(name, context);
     }
@@ -105,10 +105,10 @@ pub async fn connect_known(
     name: &ContextName,
     settings: &AwsSettings,
     common: &Common,
-    patience: Patience,
+    wait: RegionWait,
 ) -> Result<(AwsContext, Arc<dyn Identity>), ConnectError> {
     let only = BTreeMap::from([(name.clone(), settings.clone())]);
-    let base = bases(&only, common, patience).await?.remove(name);
+    let base = bases(&only, common, wait).await?.remove(name);
     let base = base.ok_or_else(|| ConnectError::NoRegion(name.clone()))?;
     Ok((context(name, &base, common).await?, identity::of(&base, common)))
 }
@@ -124,10 +124,10 @@ pub(super) struct Base {
 pub(super) async fn bases(
     settings: &BTreeMap<ContextName, AwsSettings>,
     common: &Common,
-    patience: Patience,
+    wait: RegionWait,
 ) -> Result<BTreeMap<ContextName, Base>, ConnectError> {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let until = patience.until();
+    let until = wait.until();
     let mut bases = BTreeMap::new();
     for (name, settings) in settings {
         let region = match region::configured(settings, &http).await {

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{
 use aws_smithy_runtime_api::http::Response;
 
 use super::call::Caller;
-use super::connect::{ConnectError, Patience, bases};
+use super::connect::{ConnectError, RegionWait, bases};
 use super::date::AwsDate;
 use super::table::{
     Attribute, Change, Condition, Item, ItemKey, ItemPage, PARTITION_KEY, SORT_KEY, Table, TableView, Written,
@@ -44,10 +44,10 @@ pub async fn connect_table(
     settings: &AwsSettings,
     name: &str,
     common: &Common,
-    patience: Patience,
+    wait: RegionWait,
 ) -> Result<Arc<dyn Table>, ConnectError> {
     let only = BTreeMap::from([(context.clone(), settings.clone())]);
-    let base = bases(&only, common, patience).await?.remove(context);
+    let base = bases(&only, common, wait).await?.remove(context);
     let base = base.ok_or_else(|| ConnectError::NoRegion(context.clone()))?;
     let config =
         aws_sdk_dynamodb::config::Builder::from(&base.config).interceptor(AwsDate::new(common.clone())).build();

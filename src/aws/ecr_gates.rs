@@ -78,16 +78,27 @@ fn progress(status: &str, description: Option<&str>) -> Progress {
     }
 }
 
+/// The severity by ECR's word for it. INFORMATIONAL, UNDEFINED and UNTRIAGED refuse no image.
+fn severity_of(word: &str) -> Option<Severity> {
+    match word {
+        "LOW" => Some(Severity::Low),
+        "MEDIUM" => Some(Severity::Medium),
+        "HIGH" => Some(Severity::High),
+        "CRITICAL" => Some(Severity::Critical),
+        _ => None,
+    }
+}
+
 fn add(report: &mut Report, findings: ImageScanFindings) {
     // Each page has the counts of all findings.
     report.counts = findings
         .finding_severity_counts
         .unwrap_or_default()
         .into_iter()
-        .filter_map(|(severity, count)| Some((Severity::of(severity.as_str())?, u64::try_from(count).ok()?)))
+        .filter_map(|(severity, count)| Some((severity_of(severity.as_str())?, u64::try_from(count).ok()?)))
         .collect();
     let basic = findings.findings.unwrap_or_default().into_iter().filter_map(|finding| {
-        let severity = Severity::of(finding.severity?.as_str())?;
+        let severity = severity_of(finding.severity?.as_str())?;
         Some((severity, printable(&finding.name?, LONGEST)))
     });
     report.names.extend(basic);
@@ -96,7 +107,7 @@ fn add(report: &mut Report, findings: ImageScanFindings) {
 }
 
 fn of_enhanced(finding: EnhancedImageScanFinding) -> Option<(Severity, String)> {
-    let severity = Severity::of(&finding.severity?)?;
+    let severity = severity_of(&finding.severity?)?;
     let vulnerability = finding.package_vulnerability_details.and_then(|details| details.vulnerability_id);
     let name = vulnerability.or(finding.title).or(finding.finding_arn)?;
     Some((severity, printable(&name, LONGEST)))

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
-    CreatedAt, DeploymentLifecycleHookAction, DesiredStatus, Failure, ServiceField, StopServiceDeploymentStopType,
-    Task, TaskDefinitionField,
+    CreatedAt, DeploymentLifecycleHookAction, DesiredStatus, ServiceField, StopServiceDeploymentStopType, Task,
+    TaskDefinitionField,
 };
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -25,14 +25,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::call::Caller;
-use super::{AwsError, Ecs, Services};
+use super::{AwsError, Ecs, Fault, Services};
 use crate::domain::deployment::{HookAction, ServiceDeploymentView};
-use crate::domain::event::shorten;
 use crate::domain::task::{Started, TaskView};
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::types::{DeploymentId, Digest, EcsName, TaskDefinitionArn};
 use crate::domain::view::{DeploymentView, Fate, RunningImages};
-use answers::{fate_of, service_deployment, task_view, unrollable, view, why};
+use answers::{fate_of, lacks_resources, not_started, service_deployment, task_view, unrollable, view, why};
 
 /// DescribeServiceRevisions takes at most 20.
 const DEPLOYMENTS: i32 = 20;
@@ -204,17 +203,19 @@ impl Ecs for SdkEcs {
             request.headers_mut().insert("content-length", body.len().to_string());
             *request.body_mut() = SdkBody::from(body.as_str());
         });
-        let answer = self.caller.call(OPERATION, request.send()).await?;
+        let answer = match self.caller.call(OPERATION, request.send()).await {
+            // With Fargate that may be an error in place of a failure in the answer.
+            Err(error) if error.fault == Fault::Refused && lacks_resources(&error.message) => {
+                return Ok(Started::Short(error.message));
+            }
+            other => other?,
+        };
         if let Some(arn) = answer.tasks().iter().find_map(Task::task_arn) {
             return Ok(Started::Task(arn.to_owned()));
         }
-        let why = |failure: &Failure| {
-            let texts = [failure.reason(), failure.detail()].into_iter().flatten();
-            shorten(&texts.collect::<Vec<_>>().join(": "))
-        };
         match answer.failures() {
             [] => Err(self.caller.unusable(OPERATION, "the answer has neither a task nor a failure")),
-            failures => Ok(Started::Nothing(failures.iter().map(why).collect())),
+            failures => Ok(not_started(failures)),
         }
     }
 

@@ -7,28 +7,28 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::domain::aws_error::{AwsError, Fault, is_about_clock};
+use crate::domain::aws_error::{AwsError, Cause, Fault};
 use crate::domain::event::shorten;
 use crate::domain::printable::one_line;
 use crate::wording::chain;
 
 impl AwsError {
     pub(super) fn without_credentials(api: &'static str, operation: &'static str, message: String) -> Self {
-        Self { api, operation, fault: Fault::Credentials, code: String::new(), message }
+        Self { api, operation, fault: Fault::Credentials, cause: Cause::Other, code: String::new(), message }
+    }
+
+    /// A call that failed with this code and message of AWS, and what they tell.
+    #[must_use]
+    pub fn of_code(api: &'static str, operation: &'static str, fault: Fault, code: &str, message: &str) -> Self {
+        // What AWS, a proxy or a credential process says is shown to people.
+        Self { api, operation, fault, cause: cause_of(code, message), code: shorten(code), message: one_line(message) }
     }
 
     pub(super) fn from_sdk<E>(api: &'static str, operation: &'static str, error: &SdkError<E, Response>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        // What AWS, a proxy or a credential process says is shown to people.
-        let make = |fault, code: &str, message: String| Self {
-            api,
-            operation,
-            fault,
-            code: shorten(code),
-            message: one_line(&message),
-        };
+        let make = |fault, code: &str, message: String| Self::of_code(api, operation, fault, code, &message);
         match error {
             SdkError::ServiceError(service) => {
                 let status = service.raw().status().as_u16();
@@ -42,6 +42,30 @@ impl AwsError {
             other => make(Fault::Unavailable, "", chain(other)),
         }
     }
+}
+
+fn cause_of(code: &str, message: &str) -> Cause {
+    match code {
+        "ConflictException" => Cause::TokenTaken,
+        _ if is_about_lost_revision(message) => Cause::LostRevision,
+        "InvalidParameterException" => Cause::Parameter,
+        _ if is_about_clock(code, message) => Cause::Clock,
+        _ => Cause::Other,
+    }
+}
+
+fn is_about_lost_revision(message: &str) -> bool {
+    let message = message.to_lowercase();
+    let lost = ["not found", "inactive", "does not exist", "unable to describe", "delete_in_progress", "deleted"];
+    let about = message.contains("task definition") || message.contains("taskdefinition");
+    about && lost.iter().any(|word| message.contains(word))
+}
+
+/// A signature that AWS takes for one of another time (IAM User Guide, "Troubleshooting Signature Version 4 errors").
+fn is_about_clock(code: &str, message: &str) -> bool {
+    let of_signature = ["InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure"].contains(&code);
+    let of_time = ["Signature expired", "Signature not yet current"].iter().any(|text| message.contains(text));
+    code == "RequestTimeTooSkewed" || (of_signature && of_time)
 }
 
 fn fault_of(code: &str, message: &str, status: u16) -> Fault {
@@ -184,6 +208,38 @@ mod tests {
             ),
         ] {
             assert_eq!(fault_of(code, message, status), fault, "{code} {status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_may_pass_is_told_from_one_that_cannot() {
+        for (fault, code, message, may_pass, lost) in [
+            (
+                Fault::Refused,
+                "InvalidParameterException",
+                "Unable to assume the service linked role. Please verify that the ECS service linked role exists.",
+                true,
+                false,
+            ),
+            (
+                Fault::Refused,
+                "InvalidParameterException",
+                "The target group with targetGroupArn arn:aws:elasticloadbalancing:eu-west-1:111111111111:targetgroup/web/0123456789abcdef does not have an associated load balancer.",
+                true,
+                false,
+            ),
+            (Fault::Refused, "ClientException", "TaskDefinition is inactive", false, true),
+            (Fault::Refused, "ClientException", "TaskDefinition not found.", false, true),
+            (Fault::Refused, "ClientException", "Unable to describe task definition.", false, true),
+            (Fault::Refused, "InvalidParameterException", "TaskDefinition does not exist.", false, true),
+            (Fault::Denied, "AccessDeniedException", "no", false, false),
+            (Fault::Refused, "UnsupportedFeatureException", "no", false, false),
+            (Fault::Unavailable, "ServerException", "no", false, false),
+        ] {
+            let error = AwsError::of_code("ecs", "UpdateService", fault, code, message);
+            let found = (error.may_pass(), error.cause == Cause::LostRevision);
+            assert_eq!(found, (may_pass, lost), "{code}: {message}");
+            assert_eq!(error.remedy().is_some_and(|remedy| remedy.contains("cannot help")), lost, "{message}");
         }
     }
 }

@@ -34,13 +34,8 @@ async fn within<T>(
     call: impl Future<Output = Result<T, AwsError>>,
 ) -> Result<T, AwsError> {
     let Some(end) = tenure.end_of_a_write() else {
-        return Err(AwsError {
-            api,
-            operation,
-            fault: Fault::Throttled,
-            code: String::new(),
-            message: "not begun, as the lease of this replica ends too soon".to_owned(),
-        });
+        let message = "not begun, as the lease of this replica ends too soon";
+        return Err(AwsError { fault: Fault::Throttled, ..AwsError::unusable(api, operation, message) });
     };
     tokio::select! {
         biased;

@@ -61,7 +61,7 @@ use guarded::Guarded;
 use rate_limited::RateLimits;
 
 pub use call::Tried;
-pub use connect::{ConnectError, Patience, connect, connect_known};
+pub use connect::{ConnectError, RegionWait, connect, connect_known};
 pub use date::AwsTime;
 pub use dynamodb::connect_table;
 pub use fenced::fenced;

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use super::call::Caller;
 use super::ecs::Captured;
 use super::{AwsError, Fault, Schedules, TargetPage};
-use crate::domain::printable::one_line;
 
 /// What GetSchedule and ListTargetsByRule say of what is not there.
 const NOT_FOUND: &str = "ResourceNotFoundException";
@@ -95,7 +94,7 @@ impl Schedules for SdkSchedules {
             "ConcurrentModificationException" => Fault::Unavailable,
             _ => Fault::Refused,
         };
-        Err(AwsError { api: "events", operation: OPERATION, fault, code: one_line(code), message: one_line(&message) })
+        Err(AwsError::of_code("events", OPERATION, fault, code, &message))
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::table::{Cell, Table, Tone, colour, listed, paint, show};
 use super::{Exit, block_on, fail, summary};
-use crate::check::{self, InspectionError, Placed};
+use crate::check::{self, CheckError, Placed};
 use crate::config::{Config, Places, Source};
 use crate::domain::finding::{Finding, Severity};
 use crate::wording::counted;
@@ -30,10 +30,10 @@ pub(super) fn execute(source: &Source, config: &Arc<Config>, options: &Options) 
         Vec::new()
     } else {
         let places = source.text().map(|text| Places::of(&text)).unwrap_or_default();
-        match block_on(check::inspect(config, &places)) {
+        match block_on(check::run(config, &places)) {
             Err(code) => return code,
             Ok(Ok(found)) => found,
-            Ok(Err(error @ InspectionError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
+            Ok(Err(error @ CheckError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
             Ok(Err(error)) => return fail(&error, Exit::Failure),
         }
     };

@@ -9,11 +9,11 @@ mod iam;
 mod init;
 mod notify;
 mod once;
+mod operator;
 mod plan;
 mod run;
 mod state;
 mod status;
-mod steer;
 mod table;
 
 use std::path::PathBuf;
@@ -81,17 +81,17 @@ enum Command {
     /// Shows what happened: from the running daemon, else from the state file; or from the table
     History(history::Options),
     /// Rolls a service to what its policies select in ECR now: 0 if it is on its way or runs it, 1 if refused
-    Deploy(steer::DeployOptions),
+    Deploy(operator::DeployOptions),
     /// Deploys nothing to a service until a release
-    Hold(steer::HoldOptions),
+    Hold(operator::HoldOptions),
     /// Ends the holds of a service, and rolls it to what its policies select
-    Release(steer::Service),
+    Release(operator::Service),
     /// Takes a service back to what ran before, and holds what runs now
-    Rollback(steer::RollbackOptions),
+    Rollback(operator::RollbackOptions),
     /// Lets go what waits for an approval, or continues a deployment that pauses at a hook of ECS
-    Approve(steer::ApproveOptions),
+    Approve(operator::ApproveOptions),
     /// Holds what waits for an approval; a deployment that pauses at a hook of ECS is rolled back
-    Reject(steer::HoldOptions),
+    Reject(operator::HoldOptions),
     /// Moves the state between a file and a table: 0, 1 if refused, 3 for a state that cannot be used
     State(state::Options),
     /// Asks ECS which services there are and prints a configuration for them: 0, or 1 if AWS could not be asked
@@ -138,12 +138,12 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Once => once::execute(config),
         Command::Status(options) => status::status(&config, &options),
         Command::History(options) => history::history(&config, &options),
-        Command::Deploy(options) => steer::deploy(&config, options),
-        Command::Hold(options) => steer::hold(&config, options),
-        Command::Release(options) => steer::release(&config, options),
-        Command::Rollback(options) => steer::rollback(&config, options),
-        Command::Approve(options) => steer::approve(&config, options),
-        Command::Reject(options) => steer::reject(&config, options),
+        Command::Deploy(options) => operator::deploy(&config, options),
+        Command::Hold(options) => operator::hold(&config, options),
+        Command::Release(options) => operator::release(&config, options),
+        Command::Rollback(options) => operator::rollback(&config, options),
+        Command::Approve(options) => operator::approve(&config, options),
+        Command::Reject(options) => operator::reject(&config, options),
         Command::State(options) => state::execute(&config, &options),
         Command::Init(options) => init::execute(&options),
         Command::Iam(options) => iam::execute(&std::sync::Arc::new(config), &options),

@@ -82,6 +82,6 @@ async fn send(
     let now = SystemClock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = aws::Common::new(metrics, Arc::default(), Arc::default());
-    let contexts = aws::connect(&config.aws, &common, aws::Patience::Short).await?;
+    let contexts = aws::connect(&config.aws, &common, aws::RegionWait::Short).await?;
     Ok(notify::try_all(chosen, &contexts, &Notification::test(now)).await)
 }

@@ -8,7 +8,7 @@ use super::table::{Cell, Table, Tone, colour, paint, show};
 use super::{Exit, block_on, fail};
 use crate::config::Config;
 use crate::domain::finding::Severity;
-use crate::plan::{self, Preview, PreviewError};
+use crate::plan::{self, PlanError, PlanReport};
 use crate::status::{Comparison, PushForecast};
 use crate::wording::{ago, short_digest, short_revision};
 
@@ -20,30 +20,30 @@ pub(super) struct Options {
 }
 
 pub(super) fn execute(config: Config, options: &Options) -> ExitCode {
-    let preview = match block_on(plan::preview(config)) {
+    let report = match block_on(plan::make(config)) {
         Err(code) => return code,
-        Ok(Ok(preview)) => preview,
-        Ok(Err(error @ PreviewError::StateStore(_))) => return fail(&error, Exit::BadState),
-        Ok(Err(error @ PreviewError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
+        Ok(Ok(report)) => report,
+        Ok(Err(error @ PlanError::StateStore(_))) => return fail(&error, Exit::BadState),
+        Ok(Err(error @ PlanError::Connect(_))) => return fail(&error, Exit::BadConfiguration),
         Ok(Err(error)) => return fail(&error, Exit::Failure),
     };
     if options.json {
-        match serde_json::to_string_pretty(&preview) {
+        match serde_json::to_string_pretty(&report) {
             Ok(text) => show(&format!("{text}\n")),
             Err(error) => return fail(&error, Exit::Failure),
         }
     } else {
-        show(&text_of(&preview, colour()));
+        show(&text_of(&report, colour()));
     }
-    for error in &preview.errors {
+    for error in &report.errors {
         eprintln!("ecs-deployd: {error}");
     }
-    if preview.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Failure) }
+    if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Failure) }
 }
 
-fn text_of(preview: &Preview, colour: bool) -> String {
+fn text_of(report: &PlanReport, colour: bool) -> String {
     let mut pushes = Table::new(&["PUSHED", "IMAGE", "SERVICE", "DECISION", "WHY"]);
-    for push in &preview.pushes {
+    for push in &report.pushes {
         let tag = push.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         let image = format!("{}{tag}", push.repository.as_deref().unwrap_or("?"));
         let tone = match push.decision {
@@ -58,7 +58,7 @@ fn text_of(preview: &Preview, colour: bool) -> String {
         };
         let service = push.service.as_deref().unwrap_or("-");
         pushes.row(vec![
-            ago(push.pushed_at, preview.at).into(),
+            ago(push.pushed_at, report.at).into(),
             image.into(),
             service.into(),
             Cell::new(push.decision.as_str(), tone),
@@ -71,7 +71,7 @@ fn text_of(preview: &Preview, colour: bool) -> String {
     };
     text.push('\n');
     let mut services = Table::new(&["SERVICE", "REVISION", "AND ECR", "DETAIL"]);
-    for one in &preview.services {
+    for one in &report.services {
         let (tone, detail) = match one.state {
             Comparison::Same => (Tone::Good, one.detail.as_str()),
             // The images follow, and the detail stands below the table.
@@ -96,7 +96,7 @@ fn text_of(preview: &Preview, colour: bool) -> String {
         true => "there is no service in the configuration\n".to_owned(),
         false => services.render(colour),
     });
-    let differing = preview.services.iter().filter(|one| one.state == Comparison::Differs && !one.detail.is_empty());
+    let differing = report.services.iter().filter(|one| one.state == Comparison::Differs && !one.detail.is_empty());
     for (index, one) in differing.enumerate() {
         text.push_str(if index == 0 { "\n" } else { "" });
         let name = paint(&one.name, Tone::Warning, colour);

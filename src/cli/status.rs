@@ -160,9 +160,9 @@ fn status_text(status: &Status, now: Timestamp, colour: bool) -> String {
     }
     text.push_str(&notes.render(colour));
     text.push('\n');
-    if let Some(trouble) = status.daemon.as_ref().and_then(|daemon| daemon.state_trouble.as_ref()) {
+    if let Some(last_error) = status.daemon.as_ref().and_then(|daemon| daemon.state_error.as_ref()) {
         text.push_str(&paint(
-            &printable(&format!("nothing is deployed until this is mended: {trouble}"), LONGEST),
+            &printable(&format!("nothing is deployed until this is mended: {last_error}"), LONGEST),
             Tone::Bad,
             colour,
         ));
@@ -270,12 +270,12 @@ fn queue_text(context: &ContextStatus, now: Timestamp, colour: bool) -> String {
         &queue.received_at.map_or_else(|| "no answer yet".to_owned(), |time| format!("last answer {}", ago(time, now))),
     );
     line.push_str(&queue.delivery.map(delivery_text).unwrap_or_default());
-    match &queue.trouble {
+    match &queue.last_error {
         None => paint(&format!("{line}\n"), Tone::Faint, colour),
-        Some(trouble) => {
-            let trouble = printable(trouble, LONGEST);
+        Some(last_error) => {
+            let last_error = printable(last_error, LONGEST);
             paint(
-                &format!("{line}; it cannot be read now, and pushes are seen by CloudTrail alone: {trouble}\n"),
+                &format!("{line}; it cannot be read now, and pushes are seen by CloudTrail alone: {last_error}\n"),
                 Tone::Bad,
                 colour,
             )
@@ -295,11 +295,11 @@ fn context_text(context: &ContextStatus, now: Timestamp, colour: bool) -> String
         &context.read_to.map_or_else(|| "not read yet".to_owned(), |time| format!("read to {}", ago(time, now))),
     );
     line.push_str(&context.delivery.map(delivery_text).unwrap_or_default());
-    match &context.trouble {
+    match &context.last_error {
         None => paint(&format!("{line}\n"), Tone::Faint, colour),
-        Some(trouble) => {
-            let trouble = printable(trouble, LONGEST);
-            paint(&format!("{line}; it cannot be read now: {trouble}\n"), Tone::Bad, colour)
+        Some(last_error) => {
+            let last_error = printable(last_error, LONGEST);
+            paint(&format!("{line}; it cannot be read now: {last_error}\n"), Tone::Bad, colour)
         }
     }
 }
@@ -325,7 +325,7 @@ pub(super) fn images(images: &[ImageStatus]) -> String {
 }
 
 fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
-    if let (Some(rollout), false) = (&one.rollout, one.standing() == Standing::Trouble) {
+    if let (Some(rollout), false) = (&one.rollout, one.standing() == Standing::CallFails) {
         let revision = rollout.revision.as_deref().map_or("a new revision", short_revision);
         let tasks = rollout.tasks.map_or_else(String::new, |tasks| {
             format!(" {} {} of {} tasks", bar(tasks.running, tasks.desired), tasks.running, tasks.desired)
@@ -344,7 +344,7 @@ fn state_of(one: &ServiceStatus, now: Timestamp) -> Cell {
         return Cell::new(text, if back { Tone::Bad } else { Tone::Warning });
     }
     match one.standing() {
-        Standing::Trouble => Cell::new("a call to AWS fails", Tone::Bad),
+        Standing::CallFails => Cell::new("a call to AWS fails", Tone::Bad),
         Standing::Unseen => Cell::new("not seen in ECS", Tone::Bad),
         Standing::Back | Standing::Rolling => Cell::new("rolling", Tone::Warning),
         Standing::Held => Cell::new("held", Tone::Warning),
@@ -383,9 +383,9 @@ fn notes_of(one: &ServiceStatus) -> Vec<String> {
     if let Some(found) = &one.discovered {
         notes.push(format!("found by the tag {}, follows the policy {}", found.tag, found.policy));
     }
-    notes.extend(one.trouble.clone());
+    notes.extend(one.last_error.clone());
     notes.extend(
-        one.runs.as_ref().and_then(|runs| runs.trouble.clone()).filter(|why| Some(why) != one.trouble.as_ref()),
+        one.runs.as_ref().and_then(|runs| runs.last_error.clone()).filter(|why| Some(why) != one.last_error.as_ref()),
     );
     if one.held.is_empty() {
         notes.extend(one.last_failure().map(|last| format!("{}: {}", last.result, last.detail)));

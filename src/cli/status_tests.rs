@@ -35,7 +35,7 @@ fn a_service_that_was_rolled_back_shows_which_digest_it_runs() {
     };
     let seen = |image: &str| RunsStatus {
         revision: Some(arn.to_owned()),
-        trouble: None,
+        last_error: None,
         containers: vec![container(image.to_owned())],
         ..RunsStatus::unseen(at(3600), String::new())
     };
@@ -59,15 +59,15 @@ fn a_service_that_was_rolled_back_shows_which_digest_it_runs() {
 fn a_note_that_holds_for_many_services_is_said_once_with_their_names() {
     // AWS names the service in each message.
     let denied = |service: &str| format!("ecs:UpdateService: AccessDeniedException: not on service/{service}");
-    let trouble = |n: usize| {
-        let (name, trouble) = (format!("s{n}"), Some(denied(&format!("web/s{n}"))));
-        ServiceStatus { trouble, ..plain(&name) }
+    let last_error = |n: usize| {
+        let (name, last_error) = (format!("s{n}"), Some(denied(&format!("web/s{n}"))));
+        ServiceStatus { last_error, ..plain(&name) }
     };
-    let text = shown((0..30).map(trouble).collect());
+    let text = shown((0..30).map(last_error).collect());
     assert_eq!(text.matches("AccessDenied").count(), 1, "{text}");
     let general = denied("CLUSTER/SERVICE");
     assert!(text.contains(&format!("30 services  {general}\n    web/s0, web/s1,")), "{text}");
-    let text = shown(vec![trouble(7)]);
+    let text = shown(vec![last_error(7)]);
     assert!(text.contains(&format!("web/s7  {}\n", denied("web/s7"))), "one alone is told as it is: {text}");
 }
 
@@ -112,7 +112,7 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_it_is() {
         ServiceStatus {
             service_hold: Some(service_hold),
             held: vec![hold],
-            trouble: Some(nasty.to_owned()),
+            last_error: Some(nasty.to_owned()),
             ..plain("a")
         },
         ServiceStatus { history: vec![failed], ..plain("b") },

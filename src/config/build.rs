@@ -59,7 +59,7 @@ fn from_root(root: &Table<'_>, findings: &Findings) -> Config {
     let audit = audit(&root.table(keys::Audit::SECTION));
     let state = state(&root.table(keys::State::SECTION), &mut aws);
     let names = ServiceNames::new(&repositories, schedules);
-    promotions.settle(&mut repositories, &mut policies, &names, findings);
+    promotions.resolve(&mut repositories, &mut policies, &names, findings);
     let config = Config {
         aws,
         poll: poll(&root.table(keys::Poll::SECTION)),

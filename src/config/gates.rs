@@ -151,7 +151,7 @@ impl Promotions {
     }
 
     /// Names the services, and refuses what contradicts itself.
-    pub(super) fn settle(
+    pub(super) fn resolve(
         &self,
         rules: &mut Rules,
         policies: &mut BTreeMap<String, NamedPolicy>,

@@ -54,7 +54,7 @@ pub struct Config {
     pub state: StateSettings,
     /// Where metrics, health and status are served.
     pub http: HttpSettings,
-    /// Where the running daemon is steered.
+    /// Where operator commands reach the running daemon.
     pub control: ControlSettings,
     /// The repositories and their services.
     pub repositories: Rules,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::notify;
-use crate::aws::{self, Common, ConnectError, Contexts, Patience};
+use crate::aws::{self, Common, ConnectError, Contexts, RegionWait};
 use crate::clock;
 use crate::config::AwsSettings;
 use crate::domain::types::ContextName;
@@ -25,7 +25,7 @@ pub(super) async fn patiently(
     common: &Common,
     wishes: &mut mpsc::UnboundedReceiver<Wish>,
 ) -> Result<Option<Contexts>, ConnectError> {
-    let connected = aws::connect(settings, common, Patience::Endless);
+    let connected = aws::connect(settings, common, RegionWait::Endless);
     tokio::pin!(connected);
     let tell_every = sd_notify::watchdog_enabled().map_or(TOLD_EVERY, |within| within / 3);
     loop {

@@ -11,7 +11,7 @@ use super::supervisor::{End, Kept, Supervisor};
 use super::work::Work;
 use super::{Process, RunError, begin, look_every, notify, wishes_again};
 use crate::aws::table::Table;
-use crate::aws::{self, Common, Patience};
+use crate::aws::{self, Common, RegionWait};
 use crate::clock::{self, Instant};
 use crate::config::{Config, TableSettings};
 use crate::deployer::Request;
@@ -46,7 +46,7 @@ enum Waited<T> {
 pub(super) async fn table(config: &Config, common: &Common) -> Result<Option<Arc<dyn Table>>, RunError> {
     let Some(settings) = config.state.place.table() else { return Ok(None) };
     let Some(aws) = config.aws.get(&settings.aws) else { return Ok(None) };
-    let table = aws::connect_table(&settings.aws, aws, &settings.name, common, Patience::Endless).await?;
+    let table = aws::connect_table(&settings.aws, aws, &settings.name, common, RegionWait::Endless).await?;
     match clock::within(FIRST_LOOK_WITHIN, table::inspect(table.as_ref())).await {
         Some(Err(error)) if !error.may_pass() => Err(StateStoreError::from(error).into()),
         Some(_) | None => Ok(Some(table)),
@@ -95,7 +95,7 @@ impl Process {
             let state = begin(&self.config, found, now);
             let store = Arc::new(store);
             // A reload while this replica stood by may have brought contexts that have no clients yet.
-            match aws::connect(&self.config.aws, &self.common, Patience::Short).await {
+            match aws::connect(&self.config.aws, &self.common, RegionWait::Short).await {
                 Ok(contexts) => self.contexts = contexts,
                 Err(error) => warn!(error = chain(&error), "the clients of before are used"),
             }
@@ -183,12 +183,12 @@ impl Process {
                     self.health.awaits(&settings.aws, None);
                     return Ok(Waited::For(Arc::clone(tenure)));
                 }
-                Watch::Standby { holder: named, trouble } => {
+                Watch::Standby { holder: named, last_error } => {
                     if *named != holder {
                         holder.clone_from(named);
                         info!(holder = holder.as_deref().unwrap_or("nobody"), "standing by");
                     }
-                    let what = trouble.as_ref().map(|error| format!("the table {}: {error}", settings.name));
+                    let what = last_error.as_ref().map(|error| format!("the table {}: {error}", settings.name));
                     self.health.awaits(&settings.aws, what.as_deref());
                 }
                 Watch::Over => return Err(RunError::TaskEnded("lease")),

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::work::Work;
 use super::{Process, RunError, look_every, notify, status_line, warn_of_doubtful, wishes_again};
-use crate::aws::{self, Contexts, Patience};
+use crate::aws::{self, Contexts, RegionWait};
 use crate::clock;
 use crate::deployer::Reload;
 use crate::domain::state::State;
@@ -123,7 +123,7 @@ impl Supervisor<'_> {
         let source = self.process.source.clone();
         let config = beside(move || source.load()).await?.map_err(|error| chain(&error))?;
         let contexts =
-            aws::connect(&config.aws, &self.process.common, Patience::Short).await.map_err(|error| chain(&error))?;
+            aws::connect(&config.aws, &self.process.common, RegionWait::Short).await.map_err(|error| chain(&error))?;
         let state = self.kept.state().await?;
         self.process.warn_of_fixed(&config);
         warn_of_doubtful(&config);

@@ -108,7 +108,7 @@ impl ServiceCache {
             containers: images
                 .map(|(name, image)| ContainerStatus { name: name.clone(), image: image.clone() })
                 .collect(),
-            trouble: None,
+            last_error: None,
         })
     }
 }

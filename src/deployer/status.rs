@@ -13,21 +13,21 @@ impl Deployer {
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: env!("ECS_DEPLOYD_COMMIT").to_owned(),
             started_at: self.engine.started_at(),
-            state_trouble: self.engine.state_error().cloned(),
-            audit_trouble: self.health.unaudited().into_iter().map(|(aws, why)| (aws.to_string(), why)).collect(),
+            state_error: self.engine.state_error().cloned(),
+            audit_errors: self.health.unaudited().into_iter().map(|(aws, why)| (aws.to_string(), why)).collect(),
         });
         status.changes = self.recent.changes();
         for context in &mut status.contexts {
             context.delivery = self.recent.delivery(&context.aws, PushSource::CloudTrail);
-            if let Some((ago, trouble)) = self.health.of_context(&context.aws) {
+            if let Some((ago, last_error)) = self.health.of_context(&context.aws) {
                 let ago = ago.and_then(|ago| jiff::SignedDuration::try_from(ago).ok());
                 context.polled_at = ago.and_then(|ago| now.checked_sub(ago).ok());
-                context.trouble = trouble;
+                context.last_error = last_error;
             }
-            if let (Some(queue), Some((ago, trouble))) = (&mut context.queue, self.health.of_queue(&context.aws)) {
+            if let (Some(queue), Some((ago, last_error))) = (&mut context.queue, self.health.of_queue(&context.aws)) {
                 let ago = ago.and_then(|ago| jiff::SignedDuration::try_from(ago).ok());
                 queue.received_at = ago.and_then(|ago| now.checked_sub(ago).ok());
-                queue.trouble = trouble;
+                queue.last_error = last_error;
                 queue.delivery = self.recent.delivery(&context.aws, PushSource::Queue);
             }
         }

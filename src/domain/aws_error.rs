@@ -16,10 +16,27 @@ pub struct AwsError {
     pub operation: &'static str,
     /// What it means for the next call.
     pub fault: Fault,
-    /// AWS's error code, where there is one.
+    /// What AWS's code and message tell beyond that.
+    pub cause: Cause,
+    /// AWS's error code, where there is one, for people.
     pub code: String,
     /// What AWS, or the connection, says.
     pub message: String,
+}
+
+/// What AWS's code and message tell beyond the [`Fault`], where something follows from it. `aws/error.rs` reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The client token of the call stands for another call already.
+    TokenTaken,
+    /// A task definition revision is not there any more, or not ACTIVE. No repetition mends that.
+    LostRevision,
+    /// A parameter of the call is not taken.
+    Parameter,
+    /// The signature is taken for one of another time: a clock is wrong.
+    Clock,
+    /// Another one, which decides nothing.
+    Other,
 }
 
 /// The message of a call that was given up.
@@ -72,44 +89,30 @@ impl AwsError {
             Fault::Credentials => {
                 Some("check the role, profile or environment that the credentials come from".to_owned())
             }
-            Fault::Refused if self.is_about_lost_revision() => Some(
+            Fault::Refused if self.cause == Cause::LostRevision => Some(
                 "the task definition revision is deregistered or deleted, and repeating the call cannot help: set the service to a \
                  revision that is ACTIVE"
                     .to_owned(),
             ),
-            Fault::Unavailable if is_about_clock(&self.code, &self.message) => {
+            Fault::Unavailable if self.cause == Cause::Clock => {
                 Some("set the machine's clock; AWS's time is taken from its answers meanwhile".to_owned())
             }
             Fault::Refused | Fault::Throttled | Fault::NotFound | Fault::Unavailable => None,
         }
     }
 
-    /// AWS says that a task definition revision is not there any more, or not ACTIVE. No repetition mends that.
-    #[must_use]
-    pub fn is_about_lost_revision(&self) -> bool {
-        let message = self.message.to_lowercase();
-        let lost = ["not found", "inactive", "does not exist", "unable to describe", "delete_in_progress", "deleted"];
-        let about = message.contains("task definition") || message.contains("taskdefinition");
-        about && lost.iter().any(|word| message.contains(word))
-    }
-
-    /// The client token of a call stands for another one already.
-    #[must_use]
-    pub fn is_conflict(&self) -> bool {
-        self.code == "ConflictException"
-    }
-
     /// A refusal that may pass although AWS calls it the caller's mistake: a role or a load balancer that was made just now is not seen
     /// everywhere at once. It is worth a few repetitions before it counts.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        self.fault == Fault::Refused && self.code == "InvalidParameterException" && !self.is_about_lost_revision()
+        self.fault == Fault::Refused && self.cause == Cause::Parameter
     }
 
     /// An answer that cannot be used.
     #[must_use]
     pub fn unusable(api: &'static str, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { api, operation, fault: Fault::Unavailable, code: String::new(), message: one_line(&message.into()) }
+        let (fault, cause, message) = (Fault::Unavailable, Cause::Other, one_line(&message.into()));
+        Self { api, operation, fault, cause, code: String::new(), message }
     }
 
     /// A call that was not answered in time.
@@ -117,13 +120,6 @@ impl AwsError {
     pub fn timed_out(api: &'static str, operation: &'static str) -> Self {
         Self::unusable(api, operation, NO_ANSWER)
     }
-}
-
-/// A signature that AWS takes for one of another time (IAM User Guide, "Troubleshooting Signature Version 4 errors").
-pub(crate) fn is_about_clock(code: &str, message: &str) -> bool {
-    let of_signature = ["InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure"].contains(&code);
-    let of_time = ["Signature expired", "Signature not yet current"].iter().any(|text| message.contains(text));
-    code == "RequestTimeTooSkewed" || (of_signature && of_time)
 }
 
 #[cfg(test)]
@@ -136,6 +132,7 @@ mod tests {
             api: "ecs",
             operation: "UpdateService",
             fault: Fault::Denied,
+            cause: Cause::Other,
             code: "AccessDeniedException".to_owned(),
             message: "User is not authorized".to_owned(),
         };
@@ -161,43 +158,5 @@ mod tests {
         );
         let error = AwsError::unusable("ecs", "UpdateService", "first\nsecond\u{1b}[2J");
         assert_eq!(error.to_string(), "ecs:UpdateService: first second\u{fffd}[2J");
-    }
-
-    #[test]
-    fn a_refusal_that_may_pass_is_told_from_one_that_cannot() {
-        let refused = |fault: Fault, code: &str, message: &str| AwsError {
-            api: "ecs",
-            operation: "UpdateService",
-            fault,
-            code: code.to_owned(),
-            message: message.to_owned(),
-        };
-        for (fault, code, message, may_pass, lost) in [
-            (
-                Fault::Refused,
-                "InvalidParameterException",
-                "Unable to assume the service linked role. Please verify that the ECS service linked role exists.",
-                true,
-                false,
-            ),
-            (
-                Fault::Refused,
-                "InvalidParameterException",
-                "The target group with targetGroupArn arn:aws:elasticloadbalancing:eu-west-1:111111111111:targetgroup/web/0123456789abcdef does not have an associated load balancer.",
-                true,
-                false,
-            ),
-            (Fault::Refused, "ClientException", "TaskDefinition is inactive", false, true),
-            (Fault::Refused, "ClientException", "TaskDefinition not found.", false, true),
-            (Fault::Refused, "ClientException", "Unable to describe task definition.", false, true),
-            (Fault::Refused, "InvalidParameterException", "TaskDefinition does not exist.", false, true),
-            (Fault::Denied, "AccessDeniedException", "no", false, false),
-            (Fault::Refused, "UnsupportedFeatureException", "no", false, false),
-            (Fault::Unavailable, "ServerException", "no", false, false),
-        ] {
-            let error = refused(fault, code, message);
-            assert_eq!((error.may_pass(), error.is_about_lost_revision()), (may_pass, lost), "{code}: {message}");
-            assert_eq!(error.remedy().is_some_and(|remedy| remedy.contains("cannot help")), lost, "{message}");
-        }
     }
 }

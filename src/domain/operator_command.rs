@@ -27,14 +27,18 @@ pub struct Named {
     pub tags: Vec<(String, Digest)>,
 }
 
-/// Holds a service: what ECS rolls goes on, and so does going back; nothing else is begun.
-pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, now: Timestamp) -> String {
+/// Holds a service: what ECS rolls goes on, and so does going back; nothing else is begun. `may_be_updated`: UpdateService may have been called
+/// for the rollout under way, and its answer is not known.
+pub fn hold(known: &mut ServiceState, by: &str, reason: Option<&str>, may_be_updated: bool, now: Timestamp) -> String {
     known.service_hold =
         Some(ServiceHold { since: now, by: by.to_owned(), reason: reason.unwrap_or_default().to_owned() });
     let goes_on = |rollout: &Rollout| !rollout.is_forward() || rollout.phase.is_in_ecs();
     match &known.rollout {
         Some(rollout) if goes_on(rollout) => {
             "held; the rollout under way goes on, nothing new is begun until a release".to_owned()
+        }
+        Some(_) if may_be_updated => {
+            "held; the rollout under way goes on if ECS has begun it, nothing new is begun until a release".to_owned()
         }
         Some(_) | None => "held; nothing is deployed to it until a release".to_owned(),
     }
@@ -335,7 +339,7 @@ mod tests {
         let mut known = ServiceState::default();
         assert_eq!(release(&mut known, &repositories, at(1)), "nothing was held");
         assert!(known.pending.is_empty());
-        let _ = hold(&mut known, "alice", Some("fair of the year"), at(2));
+        let _ = hold(&mut known, "alice", Some("fair of the year"), false, at(2));
         let refused = deploy(&mut known, &repositories, at(3)).unwrap_err().0;
         assert!(refused.contains("alice") && refused.contains("fair of the year"), "{refused}");
         assert!(release(&mut known, &repositories, at(4)).starts_with("released"));

@@ -20,7 +20,7 @@ use select::{Selected, select};
 
 /// What ECR answered for one service and repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answers {
+pub struct RepositorySnapshot {
     /// What the pushed tags point to. A tag that is missing is gone.
     pub by_tag: BTreeMap<Tag, ImageView>,
     /// The best of all tags by the policy, where the whole repository was listed.
@@ -29,7 +29,7 @@ pub struct Answers {
     pub no_repository: bool,
 }
 
-impl Answers {
+impl RepositorySnapshot {
     /// The account of the registry, as far as an image tells.
     #[must_use]
     pub fn account(&self) -> Option<&AccountId> {
@@ -65,7 +65,7 @@ pub struct ServiceSnapshot {
     /// What the running tasks use.
     pub running: RunningImages,
     /// What ECR says, by repository.
-    pub images: BTreeMap<RepositoryKey, Answers>,
+    pub images: BTreeMap<RepositoryKey, RepositorySnapshot>,
     /// The revision of the last deployment that completed, where the one that the service is set to has not: ECS itself goes back to that
     /// one (Amazon ECS Developer Guide, "How the Amazon ECS deployment circuit breaker works").
     pub completed: Option<TaskDefinition>,

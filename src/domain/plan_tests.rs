@@ -48,9 +48,9 @@ pub(super) fn runs(container: &str, c: char) -> RunningImages {
 }
 
 /// A repository that was gone through: the best of it, and pushed tags that are there.
-pub(super) fn listed(best: (char, &str), others: &[(char, &str)]) -> Answers {
+pub(super) fn listed(best: (char, &str), others: &[(char, &str)]) -> RepositorySnapshot {
     let by_tag = others.iter().chain([&best]).map(|(letter, name)| (tag(name), image(*letter, &[name]))).collect();
-    Answers { by_tag, best: Some((tag(best.1), image(best.0, &[best.1]))), no_repository: false }
+    RepositorySnapshot { by_tag, best: Some((tag(best.1), image(best.0, &[best.1]))), no_repository: false }
 }
 
 pub(super) fn versions() -> ServiceRule {

@@ -100,8 +100,7 @@ pub fn progress(
         Some(mine) if is_complete(mine, service) => Progress::Completed(Counts::of(mine)),
         // In a deployment that shifts traffic what ran before still serves: ECS itself decides when it is given up.
         Some(mine) if service.strategy == Strategy::Rolling && !service.breaker && keeps_stopping(mine) => {
-            let events = last_events(service, rollout);
-            Progress::Failed(format!("its tasks keep stopping: {} failed in a row{events}", mine.failed))
+            Progress::Failed(keep_stopping(mine, service, rollout))
         }
         // ECS's own waiting is no failure to get stable.
         Some(mine) if elapsed.rolling >= timeout + service.bake => {
@@ -138,6 +137,12 @@ pub fn not_stable(mine: &DeploymentView, service: &ServiceView, rollout: &Rollou
         mine.failed,
         last_events(service, rollout),
     )
+}
+
+/// Why a deployment whose tasks keep stopping has failed.
+#[must_use]
+pub fn keep_stopping(mine: &DeploymentView, service: &ServiceView, rollout: &Rollout) -> String {
+    format!("its tasks keep stopping: {} failed in a row{}", mine.failed, last_events(service, rollout))
 }
 
 /// Whether as many tasks of a deployment failed in a row as a circuit breaker would call a failure.

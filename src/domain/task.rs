@@ -365,16 +365,10 @@ pub fn client_token(service: &ServiceKey, decided_at: Timestamp, run: (TaskKind,
 pub enum Started {
     /// The ARN of the task that was started.
     Task(String),
-    /// Nothing was started, for these reasons.
-    Nothing(Vec<String>),
-}
-
-/// Whether nothing was started because ECS lacks the resources, which may be there in a moment (Amazon ECS Developer Guide, "API failure
-/// reasons").
-#[must_use]
-pub fn lacks_resources(reason: &str) -> bool {
-    let reason = reason.to_ascii_lowercase();
-    reason.starts_with("resource") || reason.contains("capacity")
+    /// Nothing was started, because ECS lacks the resources, which may be there in a moment. In ECS's words.
+    Short(String),
+    /// Nothing was started, for another reason. In ECS's words.
+    Nothing(String),
 }
 
 /// A task as DescribeTasks gives it.
@@ -382,14 +376,28 @@ pub fn lacks_resources(reason: &str) -> bool {
 pub struct TaskView {
     /// The ARN of the task.
     pub arn: String,
-    /// `lastStatus`: `PENDING`, `RUNNING`, `STOPPED` and others.
-    pub status: String,
-    /// `stopCode`, once it stops.
-    pub stop_code: String,
-    /// `stoppedReason`, once it stops.
-    pub stopped_reason: String,
+    /// Why it stopped, once it has.
+    pub stopped: Option<TaskStop>,
     /// The containers of the task.
     pub containers: Vec<TaskContainer>,
+}
+
+/// Why a task stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskStop {
+    /// What stopped it.
+    pub cause: StopCause,
+    /// `stoppedReason`: the same in ECS's words, for people.
+    pub reason: String,
+}
+
+/// What stopped a task: `stopCode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopCause {
+    /// A call to StopTask.
+    StopTask,
+    /// Its own end, or ECS. In ECS's word; empty where ECS gives none.
+    Other(String),
 }
 
 /// A container of a task.
@@ -406,13 +414,11 @@ pub struct TaskContainer {
 /// What the end of a task means, and what is to be known of it; `None` as long as it has not stopped.
 #[must_use]
 pub fn ended(running: &RunningTask, seen: &TaskView) -> Option<(TaskOutcome, String)> {
-    if seen.status != "STOPPED" {
-        return None;
-    }
+    let stop = seen.stopped.as_ref()?;
     let container = seen.containers.iter().find(|container| container.name == running.container);
     let code = container.and_then(|container| container.exit_code);
     let mut texts = vec![code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"))];
-    let reasons = [&seen.stopped_reason].into_iter().chain(container.map(|container| &container.reason));
+    let reasons = [&stop.reason].into_iter().chain(container.map(|container| &container.reason));
     for reason in reasons.filter(|reason| !reason.is_empty()) {
         if !texts.iter().any(|known| known.contains(reason.as_str())) {
             texts.push(reason.clone());
@@ -420,7 +426,7 @@ pub fn ended(running: &RunningTask, seen: &TaskView) -> Option<(TaskOutcome, Str
     }
     let outcome = match (running.late_since, code) {
         // What was told to stop may have exited with 0 nevertheless.
-        (Some(_), _) if seen.stop_code == "UserInitiated" || code != Some(0) => TaskOutcome::TimedOut,
+        (Some(_), _) if stop.cause == StopCause::StopTask || code != Some(0) => TaskOutcome::TimedOut,
         (_, Some(0)) => TaskOutcome::Succeeded,
         (_, Some(_) | None) => TaskOutcome::Failed,
     };

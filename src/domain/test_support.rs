@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::image::{ImageReference, Registry};
-use super::plan::{Answers, ServiceSnapshot};
+use super::plan::{RepositorySnapshot, ServiceSnapshot};
 use super::policy::{Policy, TagsPolicy};
 use super::settings::{DeploySettings, RepositoryKey, RepositoryRule, ServiceRule};
 use super::state::{Direction, Phase, PushRef, RollbackTarget, Rollout, Target};
@@ -103,10 +103,10 @@ pub(crate) fn image(c: char, tags: &[&str]) -> ImageView {
     }
 }
 
-pub(crate) fn answers(images: &[ImageView]) -> Answers {
+pub(crate) fn answers(images: &[ImageView]) -> RepositorySnapshot {
     let by_tag =
         images.iter().flat_map(|image| image.tags.iter().map(move |tag| (tag.clone(), image.clone()))).collect();
-    Answers { by_tag, ..Answers::none() }
+    RepositorySnapshot { by_tag, ..RepositorySnapshot::none() }
 }
 
 /// A task definition whose containers name these images.

@@ -19,7 +19,9 @@ impl Handler<'_> {
         self.service.gate = None;
         match &command.order {
             OperatorCommand::Hold { reason } => {
-                let answer = operator_command::hold(self.record_mut(), &command.by, reason.as_deref(), now);
+                let may_be_updated = self.service.workflow.may_be_updated();
+                let (by, reason) = (&command.by, reason.as_deref());
+                let answer = operator_command::hold(self.record_mut(), by, reason, may_be_updated, now);
                 self.answer(command, Ok(answer));
             }
             OperatorCommand::Release => {

@@ -8,7 +8,7 @@ use super::effect::Answer;
 use super::event::ServiceEvent;
 use super::now::Moment;
 use super::observation::{AtGates, Observation, ObservationRequest};
-use super::service::{Call, Command, Handler, Question};
+use super::service::{Call, Command, Handler, Observing};
 use super::workflow::{Ending, Workflow};
 use crate::domain::aws_error::AwsError;
 use crate::domain::gate::GatedPlan;
@@ -26,7 +26,7 @@ impl Handler<'_> {
         answer: Result<Observation, AwsError>,
         asked_at: Moment,
     ) {
-        self.service.question = Question::Idle;
+        self.service.observing = Observing::Idle;
         let Observation { snapshot, unanswered, at_gates } = match answer {
             Ok(observation) => observation,
             Err(error) => {
@@ -67,7 +67,7 @@ impl Handler<'_> {
         }
         if !self.may_supersede(snapshot) {
             let again = self.now.moment.plus(self.rules.settings(self.key).observe_interval);
-            self.service.question = Question::AskAgain(again);
+            self.service.observing = Observing::Again(again);
             return;
         }
         let gated = self.plan(pushes, snapshot, at_gates);

@@ -184,9 +184,9 @@ impl Engine {
     #[must_use]
     pub fn next_wake(&self) -> Moment {
         let services = self.services.values();
-        let asks = services.clone().filter_map(|service| match service.question {
-            service::Question::AskAgain(at) => Some(at),
-            service::Question::Idle | service::Question::Asked => None,
+        let asks = services.clone().filter_map(|service| match service.observing {
+            service::Observing::Again(at) => Some(at),
+            service::Observing::Idle | service::Observing::UnderWay => None,
         });
         let handled_at = self.handled.moment;
         let gates = services.clone().filter_map(|service| service.gate.as_ref()?.wake(self.handled));
@@ -214,7 +214,7 @@ impl Engine {
                     self.with(&request.key.clone(), now, |handler| match current {
                         true => handler.observed(request, answer, asked_at),
                         // It was asked under another configuration: it is asked again.
-                        false => handler.service.question = service::Question::Idle,
+                        false => handler.service.observing = service::Observing::Idle,
                     });
                 }
             }

@@ -58,10 +58,13 @@ impl Handler<'_> {
         }
         self.service.proving = Some(Proving { ran: all_run, ..proving });
         let timeout = self.rules.settings(self.key).timeout;
-        if !all_run && (asked_at.since(proving.since) >= timeout || rollout::keeps_stopping(mine)) {
-            let why = rollout::not_stable(mine, service, &rollout, timeout);
-            self.disproven(rollout, format!("tasks run it for the first time: {why}"));
-        }
+        let why = match all_run {
+            true => return,
+            false if rollout::keeps_stopping(mine) => rollout::keep_stopping(mine, service, &rollout),
+            false if asked_at.since(proving.since) >= timeout => rollout::not_stable(mine, service, &rollout, timeout),
+            false => return,
+        };
+        self.disproven(rollout, format!("tasks run it for the first time: {why}"));
     }
 
     fn forget_unproven(&mut self) {

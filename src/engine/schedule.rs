@@ -13,7 +13,7 @@ use super::now::{Moment, Now};
 use super::observation::ObservationRequest;
 use super::prove;
 use super::registrations::RegistrationKey;
-use super::service::{Question, Service};
+use super::service::{Observing, Service};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
 use crate::domain::plan::Pushes;
 use crate::domain::rate_limit::Group;
@@ -102,7 +102,7 @@ impl Engine {
             let Some(known) = self.state.services.get(&key).filter(|_| !pushes.is_empty()) else { continue };
             let Some(request) = ObservationRequest::of(self.rules.config(), &key, known, pushes) else { continue };
             let request = request.promoting(|other| self.state.services.get(other));
-            self.services.entry(key).or_default().question = Question::Asked;
+            self.services.entry(key).or_default().observing = Observing::UnderWay;
             requests.push(request);
         }
         if !requests.is_empty() {
@@ -116,10 +116,10 @@ impl Engine {
         let nothing = Service::default();
         let service = self.services.get(key).unwrap_or(&nothing);
         let calls = &service.calls;
-        let is_free = match service.question {
-            Question::Idle => true,
-            Question::Asked => false,
-            Question::AskAgain(at) => at <= now,
+        let is_free = match service.observing {
+            Observing::Idle => true,
+            Observing::UnderWay => false,
+            Observing::Again(at) => at <= now,
         };
         // What ECS rolls is superseded only when a write can be made.
         let writable = service.workflow == Workflow::Idle || calls.write.is_over(now);

@@ -34,7 +34,7 @@ pub(super) struct Service {
     /// What is under way.
     pub(super) workflow: Workflow,
     /// What is asked about its pending pushes.
-    pub(super) question: Question,
+    pub(super) observing: Observing,
     /// Commands to deploy that wait for the decision.
     pub(super) commands: Vec<Command>,
     /// The calls that fail.
@@ -71,14 +71,14 @@ pub(super) struct Command {
 
 /// What is asked about the pending pushes of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum Observing {
     /// Nothing is asked about them.
     #[default]
     Idle,
     /// It is being asked.
-    Asked,
+    UnderWay,
     /// The answer did not allow a decision: it is asked again at this moment.
-    AskAgain(Moment),
+    Again(Moment),
 }
 
 /// The kinds of calls about a service. Each fails and is tried again by itself, so that what needs one does not wait for another

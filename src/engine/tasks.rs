@@ -12,7 +12,7 @@ use super::now::Moment;
 use super::service::{Call, Handler};
 use super::tasking::{Seen, Step, TaskCall, Tasking};
 use super::workflow::{Turn, Workflow};
-use crate::domain::aws_error::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Cause, Fault};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::{Intent, OutcomeKind, Rolled, Target};
 use crate::domain::task::{
@@ -245,22 +245,20 @@ impl Handler<'_> {
                 self.emit(ServiceEvent::TaskStarted { kind, number, command: spec.to_string(), arn });
                 self.step(Step::Running { task: Box::new(running), seen: Seen::new(now), stop: TaskCall::Done });
             }
-            Ok(Started::Nothing(reasons)) => {
-                let why = reasons.join("; ");
+            Ok(Started::Short(why)) => {
                 let since = short_since.unwrap_or(now.time);
                 let waited = Duration::try_from(now.time.duration_since(since)).unwrap_or_default();
-                let passes = reasons.iter().all(|reason| task::lacks_resources(reason));
-                if !passes || waited >= spec.timeout() {
+                if waited >= spec.timeout() {
                     return self.task_ended(TaskOutcome::NotStarted, why);
                 }
                 let (attempt, short_since) = (attempt + 1, Some(since));
                 self.step(Step::Starting { request, attempt, short_since, call: TaskCall::Due });
                 self.failed(Call::Task, &lacking(&why));
             }
-            Err(error) if error.fault == Fault::Refused && task::lacks_resources(&error.message) => {
-                self.task_started(id, Ok(Started::Nothing(vec![error.message])));
-            }
-            Err(error) if error.fault == Fault::Refused || error.fault == Fault::NotFound || error.is_conflict() => {
+            Ok(Started::Nothing(why)) => self.task_ended(TaskOutcome::NotStarted, why),
+            Err(error)
+                if matches!(error.fault, Fault::Refused | Fault::NotFound) || error.cause == Cause::TokenTaken =>
+            {
                 self.task_ended(TaskOutcome::NotStarted, error.to_string());
             }
             Err(error) => self.failed(Call::Task, &error),

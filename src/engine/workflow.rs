@@ -309,6 +309,20 @@ impl Workflow {
         }
     }
 
+    /// Whether UpdateService may have been called for the rollout under way, and its answer is not known.
+    pub(super) fn may_be_updated(&self) -> bool {
+        match self {
+            Self::Verifying { recorded: Recorded::Registered(_), .. }
+            | Self::Updating { turn: Turn::UnderWay { .. }, .. } => true,
+            Self::Verifying { recorded: Recorded::Intended, .. }
+            | Self::Updating { turn: Turn::Waiting { .. } | Turn::Rechecking, .. }
+            | Self::Idle
+            | Self::Registering { .. }
+            | Self::Tasking { .. }
+            | Self::Rolling { .. } => false,
+        }
+    }
+
     /// Whether a call is under way that may change what ECS knows, or that tells how far the rollout got.
     pub(super) fn is_in_flight(&self) -> bool {
         match self {

@@ -33,7 +33,7 @@ pub enum Watch {
         /// Who holds the lease, as far as it is known.
         holder: Option<String>,
         /// Why the lease cannot be read, if it cannot.
-        trouble: Option<AwsError>,
+        last_error: Option<AwsError>,
     },
     /// This one is active.
     Active(Arc<Tenure>),
@@ -90,11 +90,11 @@ impl Keeper {
         length: Duration,
         clock: Arc<dyn Clock>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (standing, watched) = watch::channel(Watch::Standby { holder: None, trouble: None });
+        let (standing, watched) = watch::channel(Watch::Standby { holder: None, last_error: None });
         let (tell, told) = mpsc::channel(4);
         let machine = Machine::new(me.clone(), length);
         let (begun, suspended) = (clock::instant(), clock.suspended());
-        let keeping = Keeping { machine, table, me, length, clock, begun, suspended, standing, trouble: None };
+        let keeping = Keeping { machine, table, me, length, clock, begun, suspended, standing, last_error: None };
         (Self { standing: watched, tell, task: None }, keeping.run(told))
     }
 
@@ -147,7 +147,7 @@ struct Keeping {
     /// For how long the machine had been suspended then.
     suspended: Duration,
     standing: watch::Sender<Watch>,
-    trouble: Option<AwsError>,
+    last_error: Option<AwsError>,
 }
 
 impl Keeping {
@@ -158,10 +158,10 @@ impl Keeping {
             let now = Moment::after_start(self.begun.elapsed() + self.was_suspended());
             for effect in self.machine.handle(input, now) {
                 match effect {
-                    Effect::Read => drop(calls.spawn(read(Arc::clone(&self.table), self.patience()))),
+                    Effect::Read => drop(calls.spawn(read(Arc::clone(&self.table), self.call_timeout()))),
                     Effect::Write { over, lease } => {
                         let change = self.change(over, &lease);
-                        calls.spawn(write(Arc::clone(&self.table), change, self.patience()));
+                        calls.spawn(write(Arc::clone(&self.table), change, self.call_timeout()));
                     }
                     Effect::Stand(Standing::Over) => {
                         self.standing.send_replace(Watch::Over);
@@ -176,8 +176,8 @@ impl Keeping {
                 // A process that was stopped meanwhile first sees how late it is.
                 biased;
                 () = clock::sleep_until(wake) => Input::Time,
-                Some(Ok((input, trouble))) = calls.join_next() => {
-                    self.note(trouble, matches!(input, Input::Read(Some(_))));
+                Some(Ok((input, last_error))) = calls.join_next() => {
+                    self.note(last_error, matches!(input, Input::Read(Some(_))));
                     input
                 }
                 Some(tell) = told.recv() => match tell {
@@ -199,7 +199,7 @@ impl Keeping {
     }
 
     /// An answer that takes longer than a third of the lease is of no use.
-    fn patience(&self) -> Duration {
+    fn call_timeout(&self) -> Duration {
         (self.length / 3).min(ANSWER_WITHIN)
     }
 
@@ -233,8 +233,8 @@ impl Keeping {
                         "the lease was lost: this replica stands by"
                     );
                 }
-                let trouble = self.trouble.clone();
-                self.standing.send_replace(Watch::Standby { holder, trouble });
+                let last_error = self.last_error.clone();
+                self.standing.send_replace(Watch::Standby { holder, last_error });
             }
             Standing::Active { term, until } => {
                 let until = self.instant(until);
@@ -256,25 +256,25 @@ impl Keeping {
     }
 
     /// Says once what is wrong with the table, and once that it is not any more.
-    fn note(&mut self, trouble: Option<AwsError>, answered: bool) {
-        match (&self.trouble, trouble) {
+    fn note(&mut self, last_error: Option<AwsError>, answered: bool) {
+        match (&self.last_error, last_error) {
             (before, Some(error)) if before.as_ref().is_none_or(|before| before.fault != error.fault) => {
                 warn!(
                     table = self.table.name(), %error, remedy = error.remedy(),
                     "the lease cannot be read or written"
                 );
-                self.trouble = Some(error);
+                self.last_error = Some(error);
             }
             (Some(_), None) if answered => {
                 info!(table = self.table.name(), "the lease can be read again");
-                self.trouble = None;
+                self.last_error = None;
             }
             _ => return,
         }
-        let trouble = self.trouble.clone();
+        let last_error = self.last_error.clone();
         self.standing.send_if_modified(|standing| match standing {
-            Watch::Standby { trouble: told, .. } => {
-                *told = trouble;
+            Watch::Standby { last_error: told, .. } => {
+                *told = last_error;
                 true
             }
             Watch::Active(_) | Watch::Over => false,
@@ -282,8 +282,8 @@ impl Keeping {
     }
 }
 
-async fn read(table: Arc<dyn Table>, patience: Duration) -> (Input, Option<AwsError>) {
-    match clock::within(patience, table.get(&Fence::key())).await {
+async fn read(table: Arc<dyn Table>, timeout: Duration) -> (Input, Option<AwsError>) {
+    match clock::within(timeout, table.get(&Fence::key())).await {
         Some(Ok(None)) => (Input::Read(Some(None)), None),
         Some(Ok(Some(item))) => match lease(&item) {
             Some(lease) => (Input::Read(Some(Some(lease))), None),
@@ -294,8 +294,8 @@ async fn read(table: Arc<dyn Table>, patience: Duration) -> (Input, Option<AwsEr
     }
 }
 
-async fn write(table: Arc<dyn Table>, change: Change, patience: Duration) -> (Input, Option<AwsError>) {
-    let (answer, error) = match clock::within(patience, table.write(&change)).await {
+async fn write(table: Arc<dyn Table>, change: Change, timeout: Duration) -> (Input, Option<AwsError>) {
+    let (answer, error) = match clock::within(timeout, table.write(&change)).await {
         Some(Ok(Written::Done)) => (Answer::Done, None),
         Some(Ok(Written::Unmet(_))) => (Answer::Unmet, None),
         Some(Ok(Written::Busy(why))) => {

@@ -6,7 +6,7 @@
 mod gates;
 mod inspection;
 mod pending;
-mod retry;
+pub(crate) mod retry;
 mod tasks;
 
 use futures_util::future::join_all;
@@ -119,11 +119,6 @@ impl Observer {
 }
 
 fn no_context(aws: &ContextName) -> AwsError {
-    AwsError {
-        api: "config",
-        operation: "context",
-        fault: Fault::Refused,
-        code: String::new(),
-        message: format!("the aws context {aws} is not in the configuration any more"),
-    }
+    let message = format!("the aws context {aws} is not in the configuration any more");
+    AwsError { fault: Fault::Refused, ..AwsError::unusable("config", "context", message) }
 }

@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Shared, join, join_all, try_join_all};
 use super::{Observer, no_context, with_retries};
 use crate::aws::{AwsContext, AwsError, Fault, REPOSITORY_NOT_FOUND};
 use crate::domain::image::ImageReference;
-use crate::domain::plan::{Answers, ServiceSnapshot};
+use crate::domain::plan::{RepositorySnapshot, ServiceSnapshot};
 use crate::domain::policy::{self, By, Policy};
 use crate::domain::settings::{Base, RepositoryKey};
 use crate::domain::state::PushRef;
@@ -388,7 +388,7 @@ fn images_that_run(
     let (Some(current), Some((_, container))) = (&snapshot.current, request.rules.get(repository)) else {
         return found;
     };
-    let account = snapshot.images.get(repository).and_then(Answers::account);
+    let account = snapshot.images.get(repository).and_then(RepositorySnapshot::account);
     for (name, image) in current.containers() {
         let reference = ImageReference::split(image);
         let follows = container.as_ref().is_none_or(|wanted| wanted == name);
@@ -442,7 +442,7 @@ impl Known<'_> {
                 Some(Ok(found)) => {
                     let best = found.best.get(&request.key).cloned().flatten();
                     let (by_tag, no_repository) = (found.by_tag.clone(), found.no_repository);
-                    snapshot.images.insert(repository.clone(), Answers { by_tag, best, no_repository });
+                    snapshot.images.insert(repository.clone(), RepositorySnapshot { by_tag, best, no_repository });
                     let promotable = request.promotable.get(repository).into_iter().flatten();
                     let promoted = promotable.filter_map(|digest| found.by_digest.get(digest).cloned()).collect();
                     at_gates.promoted.insert(repository.clone(), promoted);

@@ -8,31 +8,50 @@ use std::time::Duration;
 use crate::aws::{AwsError, Fault};
 use crate::clock;
 
-/// Attempts at one read.
-const ATTEMPTS: u32 = 3;
-/// Before the second attempt; doubled before the third.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Which reads are made again at once, how often, and after which pauses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetryPolicy {
+    /// Attempts at one read.
+    pub(crate) attempts: u32,
+    /// Before the second attempt; doubled before each further one.
+    pub(crate) pause: Duration,
+    /// Whether an attempt that failed is worth another one, by its error, its number and the time that it took.
+    pub(crate) is_worth_another: fn(&AwsError, u32, Duration) -> bool,
+}
+
+/// For reads that a decision waits for.
+const ON_THE_SPOT: RetryPolicy = RetryPolicy {
+    attempts: 3,
+    pause: Duration::from_millis(200),
+    is_worth_another: |error, _, took| matches!(error.fault, Fault::Throttled | Fault::Unavailable) && took < QUICK,
+};
 /// A call that took longer than this is not tried again on the spot: whoever waits for it has waited long enough.
 const QUICK: Duration = Duration::from_secs(2);
 
 /// Makes a read, and makes it again if it quickly met with something that passes.
-pub(super) async fn with_retries<T, F>(mut read: impl FnMut() -> F) -> Result<T, AwsError>
+pub(super) async fn with_retries<T, F>(read: impl FnMut() -> F) -> Result<T, AwsError>
 where
     F: Future<Output = Result<T, AwsError>>,
 {
-    let mut attempt = 1;
-    loop {
-        let begun = clock::instant();
-        match read().await {
-            Err(error)
-                if attempt < ATTEMPTS
-                    && matches!(error.fault, Fault::Throttled | Fault::Unavailable)
-                    && begun.elapsed() < QUICK =>
-            {
-                clock::sleep(PAUSE * attempt).await;
-                attempt += 1;
+    ON_THE_SPOT.read(read).await
+}
+
+impl RetryPolicy {
+    /// Makes a read, and makes it again as the policy says.
+    pub(crate) async fn read<T, F>(&self, mut read: impl FnMut() -> F) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        let (mut attempt, mut pause) = (1, self.pause);
+        loop {
+            let begun = clock::instant();
+            match read().await {
+                Err(error) if attempt < self.attempts && (self.is_worth_another)(&error, attempt, begun.elapsed()) => {
+                    clock::sleep(pause).await;
+                    (attempt, pause) = (attempt + 1, pause * 2);
+                }
+                other => return other,
             }
-            other => return other,
         }
     }
 }

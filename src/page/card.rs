@@ -13,7 +13,7 @@ use crate::wording::{counted, short_revision, span};
 /// How a service stands, in a word, and its colour.
 fn word(standing: Standing) -> (&'static str, &'static str) {
     match standing {
-        Standing::Trouble => ("trouble", "bad"),
+        Standing::CallFails => ("trouble", "bad"),
         Standing::Unseen => ("not seen in ECS", "bad"),
         Standing::Back => ("rolling back", "bad"),
         Standing::Held => ("held", "warn"),
@@ -70,7 +70,7 @@ fn what_runs(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> Markup
             }
             (None, None) => { dt { "Runs" } dd .faint { "what it ran before; nothing was deployed to it by this daemon" } }
         }
-        @if let Some(why) = one.runs.as_ref().and_then(|runs| runs.trouble.as_ref()) {
+        @if let Some(why) = one.runs.as_ref().and_then(|runs| runs.last_error.as_ref()) {
             dt { "In ECS" } dd .bad { (shared.say(one, why)) }
         }
     }
@@ -126,7 +126,7 @@ pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> 
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
             @if let Some(waiting) = &one.waiting { p .note .warn { (waiting.to_string()) } }
-            @if let Some(why) = &one.trouble { p .note .bad { "Trouble: " (shared.say(one, why)) } }
+            @if let Some(why) = &one.last_error { p .note .bad { "Trouble: " (shared.say(one, why)) } }
             @if let Some(service_hold) = &one.service_hold {
                 p .note .warn {
                     "Held by " (service_hold.by) " (" (ago(service_hold.since, now)) "; until a release)" @if !service_hold.reason.is_empty() { ": " (service_hold.reason) }

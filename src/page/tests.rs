@@ -71,15 +71,15 @@ fn full() -> Status {
             program_version: "1.2.3".to_owned(),
             commit: "abc".to_owned(),
             started_at: at(0),
-            state_trouble: None,
-            audit_trouble: std::collections::BTreeMap::new(),
+            state_error: None,
+            audit_errors: std::collections::BTreeMap::new(),
         }),
         contexts: vec![ContextStatus {
             aws: "default".to_owned(),
             since: at(0),
             read_to: Some(at(3590)),
             polled_at: Some(at(3590)),
-            trouble: None,
+            last_error: None,
             delivery: Some(DeliveryStatus {
                 pushes: 3,
                 last_seconds: 9.0,
@@ -89,7 +89,7 @@ fn full() -> Status {
             queue: Some(QueueStatus {
                 url: format!("https://sqs.eu-west-1.amazonaws.com/111111111111/{NASTY}"),
                 received_at: Some(at(3599)),
-                trouble: Some(NASTY.to_owned()),
+                last_error: Some(NASTY.to_owned()),
                 delivery: None,
             }),
         }],
@@ -202,7 +202,7 @@ fn what_runs_is_what_ecs_says_and_who_set_it_shows() {
             name: "app".to_owned(),
             image: format!("1.dkr.ecr.eu-west-1.amazonaws.com/team/app@sha256:{}", "ef".repeat(32)),
         }],
-        trouble: None,
+        last_error: None,
     };
     let deployed = full().services[1].deployed.clone();
     for (deployed, seen, word, text) in [
@@ -227,8 +227,8 @@ fn what_is_wrong_with_several_services_is_said_once_with_their_names() {
     };
     let mut status = full();
     status.services =
-        (1..=8).map(|number| ServiceStatus { trouble: denied(number), ..plain(&format!("s{number}")) }).collect();
-    status.services.push(ServiceStatus { trouble: Some("another thing".to_owned()), ..plain("alone") });
+        (1..=8).map(|number| ServiceStatus { last_error: denied(number), ..plain(&format!("s{number}")) }).collect();
+    status.services.push(ServiceStatus { last_error: Some("another thing".to_owned()), ..plain("alone") });
     let page = render(&status, &View::default());
     assert_eq!(page.matches("AccessDenied").count(), 1, "{page}");
     assert!(page.contains("<strong>8 services: </strong>AccessDenied &lt;script&gt;"), "{page}");

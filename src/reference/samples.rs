@@ -22,7 +22,7 @@ use crate::domain::state::{CommandRecord, OutcomeKind, ServiceHold};
 use crate::domain::task::TaskKind;
 use crate::domain::types::{Digest, RepositoryName, Tag};
 use crate::domain::waiting::{Gate, Hook, Waiting};
-use crate::plan::{ImageChange, Preview, PushPreview, ServicePreview};
+use crate::plan::{ComparedService, ImageChange, PlanReport, PlannedPush};
 use crate::state_store;
 use crate::status::{
     ChangeStatus, Comparison, ContainerStatus, ContextStatus, DaemonStatus, DeliveryStatus, DiscoveredStatus,
@@ -120,7 +120,7 @@ fn service() -> ServiceStatus {
             desired: 1,
             running: 1,
             containers: vec![ContainerStatus { name: text(), image: text() }],
-            trouble: some(),
+            last_error: some(),
         }),
         rollout: Some(RolloutStatus {
             direction: Way::Back,
@@ -148,7 +148,7 @@ fn service() -> ServiceStatus {
         held: vec![HoldStatus { repository: text(), digest: text(), since: at(), reason: text() }],
         undecided: 1,
         waiting: Some(waiting()),
-        trouble: some(),
+        last_error: some(),
         history: vec![OutcomeStatus {
             result: OutcomeKind::Completed,
             decided_at: at(),
@@ -176,8 +176,8 @@ fn status() -> Status {
             program_version: text(),
             commit: text(),
             started_at: at(),
-            state_trouble: some(),
-            audit_trouble: BTreeMap::from([(text(), text())]),
+            state_error: some(),
+            audit_errors: BTreeMap::from([(text(), text())]),
         }),
         table: Some(TableStatus { active: some(), written_at: Some(at()) }),
         contexts: vec![ContextStatus {
@@ -185,12 +185,12 @@ fn status() -> Status {
             since: at(),
             read_to: Some(at()),
             polled_at: Some(at()),
-            trouble: some(),
+            last_error: some(),
             delivery: Some(delivery()),
             queue: Some(QueueStatus {
                 url: text(),
                 received_at: Some(at()),
-                trouble: some(),
+                last_error: some(),
                 delivery: Some(delivery()),
             }),
         }],
@@ -222,11 +222,11 @@ fn status() -> Status {
     }
 }
 
-fn plan() -> Preview {
-    Preview {
+fn plan() -> PlanReport {
+    PlanReport {
         version: 1,
         at: at(),
-        pushes: vec![PushPreview {
+        pushes: vec![PlannedPush {
             aws: text(),
             repository: some(),
             tag: some(),
@@ -236,7 +236,7 @@ fn plan() -> Preview {
             decision: PushForecast::Deploy,
             detail: text(),
         }],
-        services: vec![ServicePreview {
+        services: vec![ComparedService {
             aws: text(),
             cluster: text(),
             service: text(),

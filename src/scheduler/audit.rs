@@ -33,7 +33,7 @@ pub struct Auditor {
 }
 
 /// Failures in a row that are passed over in silence where they may pass.
-const PATIENCE: u32 = 3;
+const FAILURES_PASSED_OVER: u32 = 3;
 
 impl Auditor {
     /// The auditor of a context, going on from where the state says; none, if nobody wants to know.
@@ -127,7 +127,7 @@ impl Auditor {
         self.failures += 1;
         let text = error.to_string();
         let passes = failure_of(error) != Failure::Lasting;
-        if self.last_error.as_ref() == Some(&text) || (passes && self.failures < PATIENCE) {
+        if self.last_error.as_ref() == Some(&text) || (passes && self.failures < FAILURES_PASSED_OVER) {
             debug!(aws = %self.context, error = text, "changes to ECS cannot be read");
             return;
         }

@@ -28,12 +28,12 @@ impl Status {
             since: context.baseline,
             read_to: context.cursor,
             polled_at: None,
-            trouble: None,
+            last_error: None,
             delivery: None,
             queue: config.aws.get(name).and_then(|settings| settings.queue.as_ref()).map(|url| QueueStatus {
                 url: url.to_string(),
                 received_at: None,
-                trouble: None,
+                last_error: None,
                 delivery: None,
             }),
         });
@@ -81,7 +81,7 @@ impl Status {
     /// What only the running daemon knows of a service.
     pub fn add_details(&mut self, key: &ServiceKey, details: &Details<'_>) {
         if let Some(found) = self.service_mut(key) {
-            found.trouble = details.last_error.cloned();
+            found.last_error = details.last_error.cloned();
             if let Some(rollout) = &mut found.rollout {
                 rollout.tasks = details.counts;
                 rollout.stage = details.stage.map(str::to_owned);
@@ -124,7 +124,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
             .collect(),
         waiting: known.what_waits().cloned(),
         undecided: known.pending.values().map(Vec::len).sum(),
-        trouble: None,
+        last_error: None,
         history: known.history.iter().map(OutcomeStatus::of).collect(),
         orders: known.orders.iter().cloned().collect(),
     }

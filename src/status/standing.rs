@@ -7,7 +7,7 @@ use crate::domain::state::OutcomeKind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// A call to AWS keeps failing.
-    Trouble,
+    CallFails,
     /// ECS was asked and shows no such service, or could not be asked.
     Unseen,
     /// It is rolled back.
@@ -33,10 +33,10 @@ impl ServiceStatus {
     #[must_use]
     pub fn standing(&self) -> Standing {
         match &self.rollout {
-            _ if self.trouble.is_some() => Standing::Trouble,
+            _ if self.last_error.is_some() => Standing::CallFails,
             Some(rollout) if rollout.direction == Way::Back => Standing::Back,
             Some(_) => Standing::Rolling,
-            None if self.runs.as_ref().is_some_and(|runs| runs.trouble.is_some()) => Standing::Unseen,
+            None if self.runs.as_ref().is_some_and(|runs| runs.last_error.is_some()) => Standing::Unseen,
             None if self.service_hold.is_some() || !self.held.is_empty() => Standing::Held,
             None if self.last_failure().is_some() => Standing::Failed,
             None if self.undecided > 0 || self.waiting.is_some() => Standing::Undecided,

@@ -24,7 +24,7 @@ pub(crate) fn plain(service: &str) -> ServiceStatus {
         service_hold: None,
         held: Vec::new(),
         undecided: 0,
-        trouble: None,
+        last_error: None,
         history: Vec::new(),
         orders: Vec::new(),
     }

@@ -165,8 +165,8 @@ async fn without_a_state_what_is_found_is_compared_with_ecr_where_that_is_wanted
 async fn plan_looks_for_services_too() {
     let scene = found("stable").started().await;
     scene.push("v1");
-    let preview = scene.plan().await;
-    let names: Vec<(&str, &str)> = preview.services.iter().map(|one| (one.name.as_str(), one.state.as_str())).collect();
+    let report = scene.plan().await;
+    let names: Vec<(&str, &str)> = report.services.iter().map(|one| (one.name.as_str(), one.state.as_str())).collect();
     assert_eq!(names, [("web/hello", "differs")]);
-    assert_eq!(preview.errors, Vec::<String>::new());
+    assert_eq!(report.errors, Vec::<String>::new());
 }

@@ -478,7 +478,7 @@ async fn a_denied_question_is_shown_and_asked_again() {
     assert_eq!(scene.rollouts(), 0);
     let waiting = waits(&scene, "web/hello", "scan").await;
     assert!(waiting.reason.starts_with("ECR cannot be asked about the image"), "{waiting}");
-    assert!(of(&scene, "web/hello").await.trouble.unwrap().contains("DescribeImageScanFindings"));
+    assert!(of(&scene, "web/hello").await.last_error.unwrap().contains("DescribeImageScanFindings"));
     scene.world.mend_operation("DescribeImageScanFindings");
     pass(180).await;
     assert_eq!(scene.runs(), Some(v1), "a question that was denied is no missing scan");

@@ -12,7 +12,7 @@ use ecs_deployd::domain::state::State;
 use ecs_deployd::health::Health;
 use ecs_deployd::metrics::Metrics;
 use ecs_deployd::notify::Notifier;
-use ecs_deployd::plan::{self, Preview};
+use ecs_deployd::plan::{self, PlanReport};
 use ecs_deployd::queue;
 use ecs_deployd::scheduler::{self, Shared};
 use ecs_deployd::state_store::Store;
@@ -46,7 +46,7 @@ pub fn parse(config: &str) -> Config {
 }
 
 /// What a process would do, if it were started on a disk.
-pub async fn plan(world: &World, disk: &Disk, config: &str) -> Preview {
+pub async fn plan(world: &World, disk: &Disk, config: &str) -> PlanReport {
     let config = Arc::new(parse(config));
     let clock = Arc::new(world.clock());
     let now = clock.now();

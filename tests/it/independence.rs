@@ -20,8 +20,8 @@ async fn a_permission_that_is_missing_for_one_service_stops_no_other() {
     }
     assert_eq!(runs("hello-4"), Some(scene.v0.clone()));
     let status = scene.status().await;
-    let trouble = status.services.iter().filter(|one| one.trouble.is_some()).map(|one| one.service.as_str());
-    assert_eq!(trouble.collect::<Vec<_>>(), ["hello-4"]);
+    let last_error = status.services.iter().filter(|one| one.last_error.is_some()).map(|one| one.service.as_str());
+    assert_eq!(last_error.collect::<Vec<_>>(), ["hello-4"]);
 
     // A permission that is lost while all of them roll: the others are watched on, and undone.
     scene.world.allow("web", "hello-4");

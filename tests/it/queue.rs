@@ -112,11 +112,11 @@ async fn a_queue_that_cannot_be_reached_delays_nothing() {
     assert_eq!((scene.runs(), detected(&scene, "cloudtrail")), (Some(pushed), 1.0));
     let status = scene.status().await;
     let queue = status.contexts[0].queue.as_ref().unwrap();
-    assert!(queue.trouble.as_ref().unwrap().contains("sqs:ReceiveMessage"), "{queue:?}");
+    assert!(queue.last_error.as_ref().unwrap().contains("sqs:ReceiveMessage"), "{queue:?}");
     scene.world.mend_operation("ReceiveMessage");
     pass(60).await;
     assert_eq!((messages(&scene, "duplicate"), scene.world.queued(), scene.rollouts()), (1.0, 0, 1));
-    assert_eq!(scene.status().await.contexts[0].queue.as_ref().unwrap().trouble, None);
+    assert_eq!(scene.status().await.contexts[0].queue.as_ref().unwrap().last_error, None);
 }
 
 #[tokio::test(start_paused = true)]

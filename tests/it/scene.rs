@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ecs_deployd::deployer::Answer;
 use ecs_deployd::domain::operator_command::OperatorCommand;
-use ecs_deployd::plan::Preview;
+use ecs_deployd::plan::PlanReport;
 use ecs_deployd::status::{ServiceStatus, Status};
 
 use crate::harness::{self, Disk, Process, pass, seconds};
@@ -145,7 +145,7 @@ impl Scene {
     }
 
     /// What a process would do, if it were started now.
-    pub async fn plan(&self) -> Preview {
+    pub async fn plan(&self) -> PlanReport {
         harness::plan(&self.world, &self.disk, &self.config).await
     }
 

@@ -87,8 +87,8 @@ async fn a_schedule_follows_the_image_and_keeps_all_else() {
     scene.push("v1");
     pass(60).await;
     assert_eq!((named(&scene.world), counted(&scene, "nightly", "updated")), (arn, 1.0));
-    let preview = scene.plan().await;
-    assert_eq!(preview.services[0].state.as_str(), "same");
+    let report = scene.plan().await;
+    assert_eq!(report.services[0].state.as_str(), "same");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 use aws_sdk_ecs::types::{
     Container, Deployment, DeploymentAlarms, DeploymentConfiguration, DeploymentControllerType,
     DeploymentLifecycleHook, DeploymentLifecycleHookAction, DeploymentLifecycleHookDetail,
-    DeploymentLifecycleHookStatus, DeploymentLifecycleHookTargetType, DeploymentRolloutState, ResourceManagementType,
-    SchedulingStrategy, Service, ServiceDeployment, ServiceDeploymentStatus, Task,
+    DeploymentLifecycleHookStatus, DeploymentLifecycleHookTargetType, DeploymentRolloutState, Failure,
+    ResourceManagementType, SchedulingStrategy, Service, ServiceDeployment, ServiceDeploymentStatus, Task,
+    TaskStopCode,
 };
 
 use crate::aws::call::timestamp;
@@ -14,7 +15,7 @@ use crate::domain::deployment::{HookAction, HookTarget, HookView, Lifecycle, Lif
 use crate::domain::event::shorten;
 use crate::domain::monitor;
 use crate::domain::printable::{LONGEST, printable};
-use crate::domain::task::{TaskContainer, TaskView};
+use crate::domain::task::{Started, StopCause, TaskContainer, TaskStop, TaskView};
 use crate::domain::types::{DeploymentId, TaskDefinitionArn};
 use crate::domain::view::{
     Controller, DeploymentView, Fate, Management, RolloutState, Scheduling, ServiceEvent, ServiceView, Strategy,
@@ -32,6 +33,23 @@ pub(super) fn fate_of(status: Option<&ServiceDeploymentStatus>) -> Fate {
     }
 }
 
+/// The answer to RunTask where nothing was started, for at least one reason.
+pub(super) fn not_started(failures: &[Failure]) -> Started {
+    let text = |failure: &Failure| {
+        let texts = [failure.reason(), failure.detail()].into_iter().flatten();
+        shorten(&texts.collect::<Vec<_>>().join(": "))
+    };
+    let texts: Vec<String> = failures.iter().map(text).collect();
+    let why = texts.join("; ");
+    if texts.iter().all(|text| lacks_resources(text)) { Started::Short(why) } else { Started::Nothing(why) }
+}
+
+/// Whether ECS says that it lacks the resources for a task (Amazon ECS Developer Guide, "API failure reasons").
+pub(super) fn lacks_resources(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    reason.starts_with("resource") || reason.contains("capacity")
+}
+
 pub(super) fn task_view(task: &Task) -> Option<TaskView> {
     let container = |container: &Container| {
         Some(TaskContainer {
@@ -42,9 +60,13 @@ pub(super) fn task_view(task: &Task) -> Option<TaskView> {
     };
     Some(TaskView {
         arn: task.task_arn()?.to_owned(),
-        status: task.last_status().unwrap_or_default().to_owned(),
-        stop_code: task.stop_code().map(|code| code.as_str().to_owned()).unwrap_or_default(),
-        stopped_reason: task.stopped_reason().map(shorten).unwrap_or_default(),
+        stopped: (task.last_status() == Some("STOPPED")).then(|| TaskStop {
+            cause: match task.stop_code() {
+                Some(TaskStopCode::UserInitiated) => StopCause::StopTask,
+                other => StopCause::Other(other.map(|code| shorten(code.as_str())).unwrap_or_default()),
+            },
+            reason: task.stopped_reason().map(shorten).unwrap_or_default(),
+        }),
         containers: task.containers().iter().filter_map(container).collect(),
     })
 }
@@ -279,6 +301,48 @@ mod tests {
             }
         }
         assert!(!rolls_back(None) && !rolls_back(Some(&DeploymentConfiguration::builder().build())));
+    }
+
+    #[test]
+    fn a_task_has_stopped_when_its_last_status_says_so() {
+        let task = || Task::builder().task_arn("task/t1").stopped_reason("why");
+        let stopped = |task: Task| task_view(&task).unwrap().stopped;
+        for status in ["PENDING", "RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING", "NEW"] {
+            assert_eq!(stopped(task().last_status(status).build()), None, "{status}");
+        }
+        let other = |word: &str| StopCause::Other(word.to_owned());
+        for (code, cause) in [
+            (Some("UserInitiated"), StopCause::StopTask),
+            (Some("EssentialContainerExited"), other("EssentialContainerExited")),
+            (Some("NewInAYear"), other("NewInAYear")),
+            (None, other("")),
+        ] {
+            let one = task().last_status("STOPPED").set_stop_code(code.map(TaskStopCode::from)).build();
+            assert_eq!(stopped(one), Some(TaskStop { cause, reason: "why".to_owned() }));
+        }
+    }
+
+    #[test]
+    fn what_was_not_started_may_be_started_in_a_moment_where_all_that_lacks_is_resources() {
+        let failure = |reason: &str| Failure::builder().reason(reason).build();
+        let cpu = || Failure::builder().reason("RESOURCE:CPU").detail("2048 units").build();
+        for (failures, started) in [
+            (
+                vec![failure("RESOURCE:MEMORY"), cpu()],
+                Started::Short("RESOURCE:MEMORY; RESOURCE:CPU: 2048 units".to_owned()),
+            ),
+            (
+                vec![failure("Capacity is unavailable at this time.")],
+                Started::Short("Capacity is unavailable at this time.".to_owned()),
+            ),
+            (
+                vec![failure("RESOURCE:MEMORY"), failure("INACTIVE")],
+                Started::Nothing("RESOURCE:MEMORY; INACTIVE".to_owned()),
+            ),
+            (vec![failure("AGENT")], Started::Nothing("AGENT".to_owned())),
+        ] {
+            assert_eq!(not_started(&failures), started);
+        }
     }
 
     #[test]

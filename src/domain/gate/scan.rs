@@ -54,18 +54,6 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The severity by ECR's word for it.
-    #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
-        match word {
-            "LOW" => Some(Self::Low),
-            "MEDIUM" => Some(Self::Medium),
-            "HIGH" => Some(Self::High),
-            "CRITICAL" => Some(Self::Critical),
-            _ => None,
-        }
-    }
-
     fn as_str(self) -> &'static str {
         match self {
             Self::Low => "LOW",

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{Facts, Gates, Question, Subject, Verdict, Wait, after, judge};
-use crate::domain::plan::{self, Answers, Plan, Pushes, ServiceSnapshot, Skip};
+use crate::domain::plan::{self, Plan, Pushes, RepositorySnapshot, ServiceSnapshot, Skip};
 use crate::domain::policy::{By, Policy, Rank};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::skip::SkipReason;
@@ -197,7 +197,7 @@ impl Passage<'_> {
         view: &View,
     ) -> Verdict {
         let answers = view.snapshot.images.get(repository);
-        let images = answers.into_iter().flat_map(Answers::images);
+        let images = answers.into_iter().flat_map(RepositorySnapshot::images);
         let image = images.into_iter().find(|image| image.digest == target.digest);
         let subject = Subject { service: self.service, repository, digest: &target.digest, push: &target.push, image };
         judge(gates, &subject, self.facts, self.now)
@@ -291,7 +291,7 @@ impl Passage<'_> {
         repository: &RepositoryKey,
         rule: &ServiceRule,
         pending: &[PushRef],
-        answers: &Answers,
+        answers: &RepositorySnapshot,
         proven: &BTreeSet<Digest>,
     ) -> Option<Wait> {
         let told = |push: &PushRef| push.digest.clone().filter(|digest| proven.contains(digest));
@@ -324,7 +324,7 @@ impl Passage<'_> {
 /// The image that a push brings, if it is proven. A push without a tag, and a comparison with ECR, bring whatever is.
 fn brought<'a>(
     push: &PushRef,
-    answers: &Answers,
+    answers: &RepositorySnapshot,
     images: &[&'a ImageView],
     proven: &BTreeSet<Digest>,
     rule: &ServiceRule,

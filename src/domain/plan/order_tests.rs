@@ -17,7 +17,7 @@ fn the_highest_version_wins_and_a_lower_one_is_skipped() {
     snapshot.images.insert(repository_key(REPOSITORY), listed(('c', "1.4.1"), &[]));
     let roll = decide(&versions, &state, &snapshot).roll.unwrap();
     assert_eq!(roll.rollout.targets[&repository_key(REPOSITORY)].digest, digest('c'));
-    snapshot.images.insert(repository_key(REPOSITORY), Answers::default());
+    snapshot.images.insert(repository_key(REPOSITORY), RepositorySnapshot::default());
     assert_eq!(
         reasons(&decide(&versions, &state, &snapshot)),
         [("e1", SkipReason::TagGone)],

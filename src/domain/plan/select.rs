@@ -11,7 +11,7 @@ use super::super::skip::SkipReason;
 use super::super::state::{PushRef, ServiceState, Target};
 use super::super::types::Tag;
 use super::super::view::ImageView;
-use super::{Answers, Plan, ServiceSnapshot};
+use super::{Plan, RepositorySnapshot, ServiceSnapshot};
 
 /// One push selected for one repository.
 pub(super) struct Selected<'a> {
@@ -47,7 +47,7 @@ pub(super) fn select<'a>(
     state: &ServiceState,
     snapshot: &'a ServiceSnapshot,
 ) -> Option<Selected<'a>> {
-    static NOTHING: Answers = Answers::none();
+    static NOTHING: RepositorySnapshot = RepositorySnapshot::none();
     let among = Among { plan, key, rule, answers: snapshot.images.get(key).unwrap_or(&NOTHING) };
     let Winner { push, image, own } = match rule.policy.order() {
         By::Push => among.newest(pushes, state.decided.get(key)),
@@ -64,7 +64,7 @@ struct Among<'p, 'a> {
     plan: &'p mut Plan,
     key: &'a RepositoryKey,
     rule: &'a ServiceRule,
-    answers: &'a Answers,
+    answers: &'a RepositorySnapshot,
 }
 
 impl<'a> Among<'_, 'a> {
@@ -189,7 +189,7 @@ fn as_of(push: &PushRef, image: Option<&ImageView>) -> PushRef {
 }
 
 /// The same before it is known which push wins. Without a tag, that of the best image: of two pushes in one second the tags tell.
-fn stands_as(push: &PushRef, answers: &Answers) -> PushRef {
+fn stands_as(push: &PushRef, answers: &RepositorySnapshot) -> PushRef {
     if let Some(tag) = &push.tag {
         return as_of(push, answers.by_tag.get(tag));
     }
@@ -210,7 +210,7 @@ fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-fn gone(push: &PushRef, answers: &Answers) -> String {
+fn gone(push: &PushRef, answers: &RepositorySnapshot) -> String {
     match &push.tag {
         _ if answers.no_repository => "ECR does not know the repository any more".to_owned(),
         Some(tag) => format!("ECR does not know the tag {tag} any more"),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::super::tests::*;
 use super::*;
-use crate::domain::plan::Answers;
+use crate::domain::plan::RepositorySnapshot;
 use crate::domain::policy::{Order, PatternPolicy, Policy};
 use crate::domain::settings::ServiceRule;
 use crate::domain::state::{Deployed, DigestHold, Outcome, OutcomeKind, PushRef, RollbackTarget};
@@ -26,7 +26,7 @@ fn seen(current: TaskDefinition, best: &ImageView, running: &[ImageView]) -> Ser
     let mut snapshot = snapshot(current, REPOSITORY, std::slice::from_ref(best));
     let key = repository_key(REPOSITORY);
     let by_tag = best.tags.iter().map(|tag| (tag.clone(), best.clone())).collect();
-    let answers = Answers { by_tag, best: Some((best.tags[0].clone(), best.clone())), no_repository: false };
+    let answers = RepositorySnapshot { by_tag, best: Some((best.tags[0].clone(), best.clone())), no_repository: false };
     snapshot.images.insert(key.clone(), answers);
     snapshot.running_in_ecr.insert(key, running.to_vec());
     snapshot

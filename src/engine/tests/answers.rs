@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Scene, error, lines};
 use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::deployment::ServiceDeploymentView;
-use crate::domain::plan::{Answers, ServiceSnapshot};
+use crate::domain::plan::{RepositorySnapshot, ServiceSnapshot};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::task_definition::{Registration, TaskDefinition};
 use crate::domain::test_support::{self, arn, definition, deployment, service_key};
@@ -51,7 +51,7 @@ impl Scene {
             let images = self.images.get(repository).cloned().unwrap_or_default();
             let newest = images.iter().filter(|image| !image.tags.is_empty()).max_by_key(|image| image.pushed_at);
             let best = newest.map(|image| (image.tags[0].clone(), image.clone()));
-            Answers { best, ..test_support::answers(&images) }
+            RepositorySnapshot { best, ..test_support::answers(&images) }
         };
         let named: Vec<String> =
             current.iter().flat_map(|one| one.containers().map(|(_, image)| image.to_owned())).collect();
@@ -295,10 +295,8 @@ impl Scene {
     /// ECS does not know `web/hello`, which is believed only after the answers that this has given.
     pub(super) fn not_known(&mut self, answer: impl Fn(&mut Self) -> Vec<String>) {
         self.services.clear();
-        for _ in 0..3 {
-            let lines = answer(self);
-            assert_eq!(lines.len(), 1, "{lines:?}");
-            assert!(lines[0].starts_with("event: web/hello call failed"), "{lines:?}");
+        for failed in ["failed, next in 1 s", "failed again, next in 2 s", "failed again, next in 4 s"] {
+            assert_eq!(answer(self), [format!("event: web/hello call {failed}")]);
             self.after(60);
         }
     }

@@ -1,5 +1,6 @@
 //! The commands of operators, in each state.
 
+use super::reaching::{at_every_stage, lines};
 use super::stage::{Stage, TaskStage};
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error};
 use crate::domain::aws_error::Fault;
@@ -8,7 +9,12 @@ use crate::domain::state::OperatorCommand;
 use crate::domain::task::TaskKind;
 use crate::domain::test_support::{arn, digest, repository_key};
 use crate::domain::view::RolloutState;
-use crate::engine::{Location, Unlocated};
+use crate::engine::{Location, Read, Unlocated};
+
+const ASKED: &str = "read: observe web/hello for hello:latest";
+const REFUSED: &str = "event: web/hello rollback by alice refused";
+const NOTHING_WAITS: &str = "nothing of web/hello waits for an approval";
+const BEING_ANSWERED: &str = "an answer is being given; try again in a moment";
 
 fn hold() -> OperatorCommand {
     OperatorCommand::Hold { reason: None }
@@ -201,7 +207,7 @@ fn commands_that_wait_are_answered_each_by_its_own_answer() {
     scene.all_committed();
     scene.command(rollback());
     scene.located();
-    assert_eq!(scene.all_committed()[0], "reply 1: going back from hello:2 to hello:1");
+    assert_eq!(scene.all_committed(), ["reply 1: going back from hello:2 to hello:1"]);
     assert_eq!(scene.located(), ["event: web/hello rollback by alice refused", "commit"]);
     assert_eq!(scene.known("hello").orders.len(), 3);
 }
@@ -226,106 +232,215 @@ fn a_deployment_that_waits_is_refused_when_its_service_leaves_the_configuration(
     assert_eq!(scene.committed(), ["reply 1: refused: the service left the configuration"]);
 }
 
+/// What follows from a command, the stage after it, and the reply once it is durable.
+type Commanded = (Vec<String>, Stage, Option<String>);
+
 #[test]
 fn every_command_at_every_stage() {
-    for (stage, back) in Stage::all() {
-        let orders = [
-            hold(),
-            OperatorCommand::Release,
-            OperatorCommand::Deploy,
-            OperatorCommand::DeployNow,
-            rollback(),
-            OperatorCommand::Approve { image: None },
-            OperatorCommand::Reject { reason: None },
-        ];
-        let found = orders.map(|order| commanded(stage, back, order));
-        assert_eq!(found, answers(stage, back), "{stage:?}, back: {back}");
-    }
+    at_every_stage(held, |scene| commanded(scene, hold()));
+    at_every_stage(released, |scene| commanded(scene, OperatorCommand::Release));
+    at_every_stage(deployed_at, |scene| commanded(scene, OperatorCommand::Deploy));
+    at_every_stage(deployed_at, |scene| commanded(scene, OperatorCommand::DeployNow));
+    at_every_stage(rolled_back, |scene| commanded(scene, rollback()));
+    at_every_stage(approved, |scene| commanded(scene, OperatorCommand::Approve { image: None }));
+    at_every_stage(rejected, |scene| commanded(scene, OperatorCommand::Reject { reason: None }));
 }
 
-/// What is answered to a hold, a release, both deployments, a rollback, an approval and a rejection.
-fn answers(stage: Stage, back: bool) -> [&'static str; 7] {
-    const DONE: &str = "carried out";
-    const NO: &str = "refused";
-    const BACK: &str = "carried out, then IntendedVerifying";
-    const ENDED: &str = "carried out, then Idle";
-    const ANSWERED: &str = "waits, then AnswerWaiting";
-    match (stage, back) {
-        // What ran before is not known.
-        (Stage::Idle, _) => [DONE, DONE, "asked", "asked", NO, NO, NO],
-        // What waits is looked at anew with each command.
-        (Stage::Gated, _) => [ENDED, ENDED, "asked, then Idle", "asked, then Idle", "refused, then Idle", ENDED, ENDED],
-        // ECS does not know of it yet, and nothing is under way.
-        (
-            Stage::RegisterWaiting
-            | Stage::UpdateWaiting
-            | Stage::Task(TaskKind::Before, TaskStage::Unprepared | TaskStage::RegisterWaiting),
-            false,
-        ) => [ENDED, DONE, "waits", "waits", NO, NO, NO],
-        (
-            Stage::IntendedUnverified
-            | Stage::IntendedVerifying
-            | Stage::RegisterWaiting
-            | Stage::RegisterUnderWay
-            | Stage::RegisteredUnverified
-            | Stage::RegisteredVerifying
-            | Stage::UpdateWaiting
-            | Stage::UpdateRechecking
-            | Stage::UpdateUnderWay
-            | Stage::StopWaiting
-            | Stage::StopUnderWay
-            | Stage::Task(TaskKind::Before, _)
-            | Stage::Task(
-                TaskKind::Verify,
-                TaskStage::Preparing | TaskStage::RegisterUnderWay | TaskStage::StartUnderWay | TaskStage::StopUnderWay,
-            ),
-            _,
-        ) => [DONE, DONE, "waits", "waits", NO, NO, NO],
-        // The revision runs, and no call is under way.
-        (
-            Stage::Task(
-                TaskKind::Verify,
-                TaskStage::Unprepared
-                | TaskStage::RegisterWaiting
-                | TaskStage::StartWaiting
-                | TaskStage::Running
-                | TaskStage::StopWaiting
-                | TaskStage::Stopping,
-            ),
-            _,
-        ) => [DONE, DONE, "waits", "waits", BACK, NO, NO],
-        (Stage::Paused, false) => [DONE, DONE, "asked", "asked", BACK, ANSWERED, ANSWERED],
-        // A rollback goes on, or stays where it is.
-        (Stage::Paused, true) => [DONE, DONE, "asked", "asked", NO, ANSWERED, NO],
-        (
-            Stage::Rolling
-            | Stage::Confirming
-            | Stage::Baking
-            | Stage::Diagnosing
-            | Stage::AnswerWaiting
-            | Stage::AnswerUnderWay
-            | Stage::Monitored
-            | Stage::MonitoredDiagnosing,
-            _,
-        ) => [DONE, DONE, "asked", "asked", if back { NO } else { BACK }, NO, NO],
+fn commanded(mut scene: Scene, order: OperatorCommand) -> Commanded {
+    let mut follows = scene.command(order);
+    if scene.reads.iter().any(|read| matches!(read, Read::Locate { .. })) {
+        follows.extend(scene.located());
     }
-}
-
-/// What becomes of a command at a stage, and the stage that it leads to, if it is another one.
-fn commanded(stage: Stage, back: bool, order: OperatorCommand) -> String {
-    let mut scene = Scene::on_its_way(stage, back);
-    let mut lines = scene.command(order);
-    if lines.iter().any(|line| line.starts_with("read: locate")) {
-        lines.extend(scene.located());
-    }
-    let after = scene.stage("hello");
-    lines.extend(scene.all_committed());
+    let stage = scene.stage("hello");
     let reply = format!("reply {}: ", scene.commands);
-    let answer = match lines.iter().find_map(|line| line.strip_prefix(&reply)) {
-        Some(reply) if reply.starts_with("refused") => "refused",
-        Some(_) => "carried out",
-        None if lines.iter().any(|line| line.starts_with("read: observe")) => "asked",
-        None => "waits",
+    let released = scene.all_committed();
+    (follows, stage, released.iter().find_map(|line| line.strip_prefix(&reply)).map(str::to_owned))
+}
+
+/// The stage stays, and the command is answered.
+fn answered(follows: &[&str], stage: Stage, reply: &str) -> Commanded {
+    (lines(&[follows, stage.commit()]), stage, Some(reply.to_owned()))
+}
+
+fn refused(order: &str, stage: Stage, why: &str) -> Commanded {
+    answered(&[&format!("event: web/hello {order} by alice refused")], stage, &format!("refused: {why}"))
+}
+
+/// What waits at a gate is looked at anew with each command.
+fn judged_anew(follows: &[&str], reply: &str) -> Commanded {
+    (lines(&[follows, &[ASKED, "commit"]]), Stage::Idle, Some(reply.to_owned()))
+}
+
+fn held(stage: Stage, back: bool) -> Commanded {
+    const NOTHING: &str = "held; nothing is deployed to it until a release";
+    const GOES_ON: &str = "held; the rollout under way goes on, nothing new is begun until a release";
+    const MAY_GO_ON: &str =
+        "held; the rollout under way goes on if ECS has begun it, nothing new is begun until a release";
+    let done = "event: web/hello hold by alice carried out";
+    match stage {
+        Stage::Idle => answered(&[done], stage, NOTHING),
+        Stage::Gated => judged_anew(&[done], NOTHING),
+        _ if back => answered(&[done], stage, GOES_ON),
+        // ECS does not know of it yet, and nothing is under way.
+        Stage::RegisterWaiting
+        | Stage::UpdateWaiting
+        | Stage::Task(TaskKind::Before, TaskStage::Unprepared | TaskStage::RegisterWaiting) => {
+            let revision = stage.revision(back);
+            let ended = format!("event: web/hello ended superseded{revision}: an operator holds the service");
+            (lines(&[&[done, &ended], stage.commit()]), Stage::Idle, Some(NOTHING.to_owned()))
+        }
+        // It ends as soon as what is under way is answered.
+        Stage::IntendedUnverified
+        | Stage::IntendedVerifying
+        | Stage::RegisterUnderWay
+        | Stage::UpdateRechecking
+        | Stage::Task(TaskKind::Before, _) => answered(&[done], stage, NOTHING),
+        Stage::RegisteredUnverified | Stage::RegisteredVerifying | Stage::UpdateUnderWay => {
+            answered(&[done], stage, MAY_GO_ON)
+        }
+        Stage::Rolling
+        | Stage::Confirming
+        | Stage::Baking
+        | Stage::Diagnosing
+        | Stage::Paused
+        | Stage::AnswerWaiting
+        | Stage::AnswerUnderWay
+        | Stage::Monitored
+        | Stage::MonitoredDiagnosing
+        | Stage::StopWaiting
+        | Stage::StopUnderWay
+        | Stage::Task(TaskKind::Verify, _) => answered(&[done], stage, GOES_ON),
+    }
+}
+
+/// What is asked of the observer for a deployment that was ordered.
+fn asked(stage: Stage) -> &'static [&'static str] {
+    match stage {
+        Stage::Gated => &["read: observe web/hello for hello (order)+hello:latest"],
+        Stage::Idle
+        | Stage::Rolling
+        | Stage::Confirming
+        | Stage::Baking
+        | Stage::Diagnosing
+        | Stage::Paused
+        | Stage::AnswerWaiting
+        | Stage::AnswerUnderWay
+        | Stage::Monitored
+        | Stage::MonitoredDiagnosing => &["read: observe web/hello for hello (order)"],
+        // It is decided when ECS rolls what is being begun, or when that has ended.
+        Stage::IntendedUnverified
+        | Stage::IntendedVerifying
+        | Stage::RegisterWaiting
+        | Stage::RegisterUnderWay
+        | Stage::RegisteredUnverified
+        | Stage::RegisteredVerifying
+        | Stage::UpdateWaiting
+        | Stage::UpdateRechecking
+        | Stage::UpdateUnderWay
+        | Stage::StopWaiting
+        | Stage::StopUnderWay
+        | Stage::Task(..) => &[],
+    }
+}
+
+fn released(stage: Stage, back: bool) -> Commanded {
+    let done = "event: web/hello release by alice carried out";
+    let nothing = "nothing was held";
+    match stage {
+        Stage::Gated => judged_anew(&[done], nothing),
+        // The digest that failed is held.
+        _ if back => {
+            let reply = "released; it is rolled to what the policies select in ECR, if that is not what runs";
+            answered(&[&[done], asked(stage)].concat(), stage, reply)
+        }
+        _ => answered(&[done], stage, nothing),
+    }
+}
+
+/// A deployment is answered when it is decided.
+fn deployed_at(stage: Stage, _back: bool) -> Commanded {
+    let after = if stage == Stage::Gated { Stage::Idle } else { stage };
+    (lines(&[asked(stage), stage.commit()]), after, None)
+}
+
+fn rolled_back(stage: Stage, back: bool) -> Commanded {
+    const NOT_KNOWN: &str = "what ran before hello:1 is not known here; name a revision with --to";
+    const JUST_BEGUN: &str = "a rollout is just being begun; try again in a moment";
+    const GOES_BACK: &str = "it is being rolled back already";
+    const MIGRATES: &str = "the task `migrate` runs before a rollout; try again when it has ended";
+    let locate = match stage {
+        Stage::AnswerWaiting | Stage::AnswerUnderWay => "read: locate web/hello for command 2",
+        _ => "read: locate web/hello for command 1",
     };
-    if after == stage { answer.to_owned() } else { format!("{answer}, then {after:?}") }
+    let no = |why: &str| answered(&[locate, REFUSED], stage, &format!("refused: {why}"));
+    let yes = |before: &[&str]| {
+        let ended = "event: web/hello ended superseded hello:2: rollback ordered by alice";
+        let done = "event: web/hello rollback by alice carried out";
+        let follows = [ended, done, "read: inspect web/hello (intended)"];
+        let follows = lines(&[&[locate], before, &follows, stage.commit()]);
+        (follows, Stage::IntendedVerifying, Some("going back from hello:2 to hello:1".to_owned()))
+    };
+    let waits_no_longer = "event: web/hello waits no longer: pause";
+    match stage {
+        Stage::Idle => no(NOT_KNOWN),
+        Stage::Gated => {
+            let follows = lines(&[&[locate, ASKED, REFUSED, "commit"]]);
+            (follows, Stage::Idle, Some(format!("refused: {NOT_KNOWN}")))
+        }
+        // A call is under way.
+        Stage::IntendedVerifying
+        | Stage::RegisterUnderWay
+        | Stage::RegisteredVerifying
+        | Stage::UpdateRechecking
+        | Stage::UpdateUnderWay
+        | Stage::Task(
+            _,
+            TaskStage::Preparing | TaskStage::RegisterUnderWay | TaskStage::StartUnderWay | TaskStage::StopUnderWay,
+        ) => no(JUST_BEGUN),
+        _ if back => no(GOES_BACK),
+        Stage::IntendedUnverified | Stage::RegisterWaiting | Stage::RegisteredUnverified | Stage::UpdateWaiting => {
+            no(JUST_BEGUN)
+        }
+        Stage::Task(TaskKind::Before, _) => no(MIGRATES),
+        // The revision runs, and no call is under way.
+        Stage::Rolling
+        | Stage::Confirming
+        | Stage::Baking
+        | Stage::Diagnosing
+        | Stage::Monitored
+        | Stage::MonitoredDiagnosing
+        | Stage::Task(TaskKind::Verify, _) => yes(&[]),
+        Stage::Paused => yes(&[waits_no_longer]),
+        Stage::AnswerWaiting | Stage::AnswerUnderWay => {
+            yes(&[waits_no_longer, "event: web/hello approve by alice refused"])
+        }
+        Stage::StopWaiting | Stage::StopUnderWay => unreachable!("only a rollout that goes back is stopped"),
+    }
+}
+
+fn approved(stage: Stage, _back: bool) -> Commanded {
+    match stage {
+        Stage::Gated => {
+            let reply = "approved hello:latest (b); it is rolled out as soon as its other gates are open";
+            judged_anew(&["event: web/hello approve by alice carried out"], reply)
+        }
+        Stage::Paused => (lines(&[stage.commit()]), Stage::AnswerWaiting, None),
+        Stage::AnswerWaiting | Stage::AnswerUnderWay => refused("approve", stage, BEING_ANSWERED),
+        _ => refused("approve", stage, NOTHING_WAITS),
+    }
+}
+
+fn rejected(stage: Stage, back: bool) -> Commanded {
+    match stage {
+        Stage::Gated => {
+            let reply = "rejected by alice; hello:latest (b) is held until a newer push or a release";
+            judged_anew(&["event: web/hello holds hello@b", "event: web/hello reject by alice carried out"], reply)
+        }
+        Stage::Paused | Stage::AnswerWaiting | Stage::AnswerUnderWay if back => {
+            refused("reject", stage, "a rollback waits there, which only an approval continues")
+        }
+        Stage::Paused => (lines(&[stage.commit()]), Stage::AnswerWaiting, None),
+        Stage::AnswerWaiting | Stage::AnswerUnderWay => refused("reject", stage, BEING_ANSWERED),
+        _ => refused("reject", stage, NOTHING_WAITS),
+    }
 }

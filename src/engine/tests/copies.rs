@@ -58,9 +58,9 @@ fn the_copy_is_rolled_out() {
     assert_eq!(lines, [seen, "read: observe web/copy for copy:latest", "commit"]);
     let lines = scene.observed("copy");
     let decided = "event: web/copy decided copy:latest@b, from hello:1, back to hello:1";
-    assert_eq!(lines[..2], ["event: web/copy waits no longer: after", decided]);
-    scene.all_committed();
-    assert_eq!(scene.writes.len(), 1, "the revision is registered");
+    let settled = "event: push to copy settled: deployed";
+    assert_eq!(lines, ["event: web/copy waits no longer: after", decided, settled]);
+    assert_eq!(scene.all_committed(), ["write: register for web/copy: copy=copy@b app=hello@a"]);
 }
 
 #[test]

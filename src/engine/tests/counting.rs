@@ -1,10 +1,12 @@
 //! What is shown of the work: counts by service, the tasks of a rollout, and whether anything is left to do.
 
+use super::reaching::at_every_stage;
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, rules};
 use crate::domain::aws_error::Fault;
 use crate::domain::rollout::Counts;
-use crate::domain::state::OperatorCommand;
+use crate::domain::state::{OperatorCommand, OutcomeKind};
+use crate::domain::test_support::service_key;
 use crate::domain::view::RolloutState;
 use crate::engine::Engine;
 
@@ -64,13 +66,12 @@ fn the_tasks_of_a_rollout_are_shown() {
 
 #[test]
 fn a_service_is_at_rest_when_nothing_is_left_to_do() {
-    for (stage, back) in Stage::all() {
-        let mut scene = Scene::on_its_way(stage, back);
+    // What waits for an operator is waited for where ECS rolls it, and not where nothing has begun.
+    let rests = |stage, _| matches!(stage, Stage::Idle | Stage::Gated);
+    at_every_stage(rests, |mut scene| {
         scene.all_committed();
-        // What waits for an operator is waited for where ECS rolls it, and not where nothing has begun.
-        let rests = matches!(stage, Stage::Idle | Stage::Gated);
-        assert_eq!(scene.engine.is_at_rest(), rests, "{stage:?}, back: {back}");
-    }
+        scene.engine.is_at_rest()
+    });
     let mut scene = Scene::new();
     scene.push("latest", 'b');
     assert!(!scene.engine.is_at_rest(), "nothing is durable");
@@ -89,8 +90,7 @@ fn what_an_operator_has_to_change_is_not_waited_for() {
     scene.not_observed("hello", Fault::Denied);
     assert!(scene.engine.is_at_rest());
     let rest = scene.engine.rest();
-    assert_eq!(rest.unfinished.len(), 1);
-    assert_eq!(rest.unfinished[0].1, "ecs:Simulated: simulated");
+    assert_eq!(rest.unfinished, [(service_key("hello"), "ecs:Simulated: simulated".to_owned())]);
     assert!(!rest.is_well());
 }
 
@@ -107,12 +107,15 @@ fn a_state_that_cannot_be_written_is_not_waited_for() {
 fn the_rest_tells_how_rollouts_ended() {
     let mut scene = Scene::at(Stage::Rolling);
     let rest = scene.engine.rest();
-    assert_eq!(rest.unfinished[0].1, "not finished; the next run goes on with it");
+    let goes_on = "not finished; the next run goes on with it".to_owned();
+    assert_eq!(rest.unfinished, [(service_key("hello"), goes_on)]);
     scene.rolls("hello", RolloutState::Completed);
     scene.watched();
     scene.committed();
     let rest = scene.engine.rest();
-    assert!(rest.is_well() && rest.ended.len() == 1);
+    let ended: Vec<_> = rest.ended.iter().map(|(key, outcome)| (key, outcome.result)).collect();
+    assert_eq!(ended, [(&service_key("hello"), OutcomeKind::Completed)]);
+    assert!(rest.is_well());
     scene.pass(1);
     let later = Engine::new(rules(HELLO, &["default"]), scene.engine.state().clone(), scene.now);
     assert!(later.rest().ended.is_empty(), "it was before");

@@ -1,5 +1,6 @@
 //! A push becomes a plan: what is asked, what is decided, and what is skipped.
 
+use super::reaching::at_every_stage;
 use super::stage::Stage;
 use super::{HELLO, NOTHING_FOLLOWS, Scene, services};
 use crate::domain::test_support::{digest, image_name, service_key};
@@ -223,13 +224,17 @@ fn an_answer_from_before_the_update_is_asked_for_again() {
 
 #[test]
 fn nothing_supersedes_a_rollout_whose_end_is_being_found_out() {
-    for (stage, may) in
-        [(Stage::Rolling, true), (Stage::Baking, true), (Stage::Confirming, false), (Stage::Diagnosing, false)]
-    {
+    let decided = "event: web/hello decided hello:latest@c, from hello:2, back to hello:1";
+    for (stage, follows) in [
+        (Stage::Rolling, &["event: web/hello rolls, 0 of 2 after 0 s", decided, SETTLED][..]),
+        // Whether ECS is done with it is asked with every look.
+        (Stage::Baking, &["read: deployments of web/hello d2", decided, SETTLED]),
+        (Stage::Confirming, &[]),
+        (Stage::Diagnosing, &[]),
+    ] {
         let mut scene = Scene::at(stage);
         scene.push("latest", 'c');
-        let decided = scene.observed("hello").iter().any(|line| line.contains("decided"));
-        assert_eq!(decided, may, "{stage:?}");
+        assert_eq!(scene.observed("hello"), follows, "{stage:?}");
     }
 }
 
@@ -283,38 +288,41 @@ fn what_several_repositories_bring_at_once_is_one_rollout() {
 
 #[test]
 fn a_push_at_every_stage() {
-    for (stage, back) in Stage::all() {
-        let is_asked_about = match stage {
-            Stage::Idle
-            | Stage::Gated
-            | Stage::Rolling
-            | Stage::Confirming
-            | Stage::Baking
-            | Stage::Diagnosing
-            | Stage::Paused
-            | Stage::AnswerWaiting
-            | Stage::AnswerUnderWay
-            | Stage::Monitored
-            | Stage::MonitoredDiagnosing => true,
-            // It is decided when ECS rolls what is being begun, or when that has ended.
-            Stage::IntendedUnverified
-            | Stage::IntendedVerifying
-            | Stage::RegisterWaiting
-            | Stage::RegisterUnderWay
-            | Stage::RegisteredUnverified
-            | Stage::RegisteredVerifying
-            | Stage::UpdateWaiting
-            | Stage::UpdateRechecking
-            | Stage::UpdateUnderWay
-            | Stage::StopWaiting
-            | Stage::StopUnderWay
-            | Stage::Task(..) => false,
-        };
-        let mut scene = Scene::on_its_way(stage, back);
-        let lines = scene.push("latest", 'c');
-        let asked = lines.iter().any(|line| line.starts_with("read: observe web/hello for hello:latest"));
-        assert_eq!(asked, is_asked_about, "{stage:?}, back: {back}: {lines:?}");
+    at_every_stage(pushed, |mut scene| {
+        let follows = scene.push("latest", 'c');
         scene.all_committed();
         assert_eq!(scene.known("hello").pending.len(), 1);
-    }
+        follows
+    });
+}
+
+/// What follows from a push at a stage.
+fn pushed(stage: Stage, _back: bool) -> Vec<&'static str> {
+    let asked: &[&str] = match stage {
+        Stage::Gated => &["read: observe web/hello for hello:latest+hello:latest"],
+        Stage::Idle
+        | Stage::Rolling
+        | Stage::Confirming
+        | Stage::Baking
+        | Stage::Diagnosing
+        | Stage::Paused
+        | Stage::AnswerWaiting
+        | Stage::AnswerUnderWay
+        | Stage::Monitored
+        | Stage::MonitoredDiagnosing => &[ASKED],
+        // It is decided when ECS rolls what is being begun, or when that has ended.
+        Stage::IntendedUnverified
+        | Stage::IntendedVerifying
+        | Stage::RegisterWaiting
+        | Stage::RegisterUnderWay
+        | Stage::RegisteredUnverified
+        | Stage::RegisteredVerifying
+        | Stage::UpdateWaiting
+        | Stage::UpdateRechecking
+        | Stage::UpdateUnderWay
+        | Stage::StopWaiting
+        | Stage::StopUnderWay
+        | Stage::Task(..) => &[],
+    };
+    [&[SEEN], asked, stage.commit()].concat()
 }

@@ -42,8 +42,8 @@ fn a_service_is_followed_from_the_look_that_found_it() {
     let again = scene.handle([look(&[("hello", "stable")], &[])]);
     assert_eq!(again, ["event: 1 found in default"], "nothing has changed");
     scene.pass(5);
-    let seen = scene.push("latest", 'c');
-    assert!(seen.contains(&"event: push hello:latest seen, 1 to decide".to_owned()), "{seen:?}");
+    let seen = "event: push hello:latest seen, 1 to decide";
+    assert_eq!(scene.push("latest", 'c'), [seen, "read: observe web/hello for hello:latest", "commit"]);
     scene.committed();
     let decided = "event: web/hello decided hello:latest@c, from hello:1, back to hello:1";
     assert_eq!(scene.observed("hello"), [decided, "event: push to hello settled: deployed", "commit"]);

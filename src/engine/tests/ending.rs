@@ -195,7 +195,16 @@ fn what_ecs_put_back_without_a_word_has_failed() {
     assert_eq!(scene.after(0), ["read: watch web/hello d2"]);
     assert_eq!(scene.watched(), ["read: stopped tasks of web/hello d2"]);
     let why = "the service was put back to hello:1 before the rollout was complete";
-    assert_eq!(scene.stopped_tasks(&[])[1], format!("event: web/hello ended failed hello:2: {why}"));
+    assert_eq!(
+        scene.stopped_tasks(&[]),
+        [
+            "event: web/hello holds hello@b",
+            &format!("event: web/hello ended failed hello:2: {why}"),
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+            "commit",
+        ]
+    );
 }
 
 #[test]
@@ -268,7 +277,7 @@ fn a_deployment_that_ecs_does_not_end_in_time_is_taken_back() {
     let mut scene = Scene::at(Stage::Baking);
     scene.pass(15 * 60);
     scene.after(0);
-    assert_eq!(scene.watched()[0], "read: deployments of web/hello d2");
+    assert_eq!(scene.watched(), ["read: deployments of web/hello d2"]);
     let lines = scene.deployments(&[(2, Fate::UnderWay)]);
     assert_eq!(
         lines,

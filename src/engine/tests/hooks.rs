@@ -72,12 +72,12 @@ fn what_waits_at_a_hook_is_reported_once() {
 #[test]
 fn the_timeout_does_not_run_while_ecs_waits() {
     let mut scene = paused();
-    for _ in 0..3 {
+    for seconds in [850, 1696, 2541] {
         scene.pass(14 * 60);
-        scene.watched();
-        let lines = scene.staged(called(HookTarget::Pause, true));
-        assert!(lines[0].starts_with("event: web/hello rolls"), "{lines:?}");
-        scene.all_committed();
+        assert_eq!(scene.watched(), ["read: stages of web/hello d2"]);
+        let rolls = format!("event: web/hello rolls, 0 of 2 after {seconds} s");
+        assert_eq!(scene.staged(called(HookTarget::Pause, true)), [rolls.as_str(), "commit"]);
+        assert_eq!(scene.committed(), NOTHING_FOLLOWS);
     }
 }
 
@@ -157,20 +157,21 @@ fn a_second_answer_waits_for_the_first() {
 #[test]
 fn an_answer_that_ecs_does_not_take_is_refused() {
     let mut scene = paused();
+    let waiting = scene.known("hello").waiting.clone();
     scene.command(approve());
     scene.committed();
     let refused = "event: web/hello approve by alice refused";
     assert_eq!(scene.continued(Err(error(Fault::Denied))), [refused, "commit"]);
     let remedy = "allow ecs:Simulated in the IAM policy of the role";
     assert_eq!(scene.committed(), [format!("reply 1: refused: ecs:Simulated: simulated; {remedy}")]);
-    assert!(scene.known("hello").waiting.is_some(), "it waits as before");
+    assert_eq!(scene.known("hello").waiting, waiting, "it waits as before");
 }
 
 #[test]
 fn a_rejection_holds_the_digest_and_leaves_the_rollback_to_ecs() {
     let mut scene = rejected();
     let held = &scene.known("hello").held[&repository_key("hello")];
-    assert!(held.rejected && held.reason == "rejected by alice: too slow", "{held:?}");
+    assert_eq!((held.rejected, held.reason.as_str()), (true, "rejected by alice: too slow"));
     assert_eq!(scene.inspected(Some(1)), NOTHING_FOLLOWS, "ECS has not begun");
     assert_eq!(scene.wakes_in(), 5000);
     assert_eq!(scene.after(5), ["read: inspect web/hello (intended)"]);
@@ -252,8 +253,17 @@ fn failed_at_a_hook() -> Scene {
     scene.pass(15 * 60);
     scene.watched();
     scene.staged(called(HookTarget::Pause, false));
-    let lines = scene.stopped_tasks(&[]);
-    assert_eq!(lines[2..], ["event: web/hello goes back to hello:1", "commit"], "ECS is told before it is asked");
+    let why = "not stable, and no progress for 15m: 0 of 2 tasks run, 0 starting, 0 failed";
+    assert_eq!(
+        scene.stopped_tasks(&[]),
+        [
+            "event: web/hello holds hello@b",
+            &format!("event: web/hello ended timed_out hello:2: {why}"),
+            "event: web/hello goes back to hello:1",
+            "commit",
+        ],
+        "ECS is told before it is asked"
+    );
     let told = ["notify: web/hello: deployment timed out (hello:latest)", "write: stop sd2 of web/hello"];
     assert_eq!(scene.committed(), told);
     scene
@@ -284,7 +294,16 @@ fn ecs_is_given_a_minute_to_begin_the_rollback_that_the_service_is_set_to() {
     scene.ecs("hello").rolls_back = true;
     scene.rolls("hello", RolloutState::Failed);
     scene.watched();
-    assert_eq!(scene.stopped_tasks(&[]).last().unwrap(), "commit");
+    assert_eq!(
+        scene.stopped_tasks(&[]),
+        [
+            "event: web/hello holds hello@b",
+            "event: web/hello ended failed hello:2: ECS reports the deployment as FAILED (0 tasks failed)",
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+            "commit",
+        ]
+    );
     scene.all_committed();
     assert_eq!(scene.inspected(Some(1)), NOTHING_FOLLOWS);
     assert_eq!(scene.wakes_in(), 5000);
@@ -326,7 +345,8 @@ fn what_ecs_does_without_an_answer_is_told() {
         let (expires_at, timeout_action) = (Some(scene.now.time), Some(action));
         waits.hooks[0] = HookView { expires_at, timeout_action, ..waits.hooks[0].clone() };
         scene.staged(waits);
-        assert!(reason(&scene).ends_with(told), "{}", reason(&scene));
+        let answer = "continue with: ecs-deployd approve web/hello, or roll back with: ecs-deployd reject web/hello";
+        assert_eq!(reason(&scene), format!("ECS pauses at POST_SCALE_UP; {answer}; {told}"));
         assert_eq!(scene.known("hello").waiting.as_ref().unwrap().until, expires_at);
     }
 }
@@ -338,14 +358,13 @@ fn a_hook_at_which_ecs_goes_on_is_not_told_of_again_because_an_answer_is_old() {
     scene.committed();
     scene.continued(Ok(()));
     scene.all_committed();
-    let mut look = || {
+    for (seconds, told) in [(11, &[][..]), (16, &[]), (21, &[]), (27, &[WAITS])] {
         scene.watched();
+        let rolls = format!("event: web/hello rolls, 0 of 2 after {seconds} s");
         let lines = scene.staged(called(HookTarget::Pause, true));
+        assert_eq!(lines, [told, &[rolls.as_str(), "commit"]].concat(), "in the end it is believed");
         scene.all_committed();
-        lines.contains(&WAITS.to_owned())
-    };
-    assert!(!look() && !look() && !look());
-    assert!(look(), "in the end it is believed");
+    }
 }
 
 #[test]
@@ -402,10 +421,10 @@ fn the_bake_time_of_alarms_is_never_late() {
     service.lifecycle.alarms = true;
     service.deployments[0].running = service.deployments[0].desired;
     service.deployments.truncate(1);
-    for _ in 0..3 {
+    for seconds in [3605, 7210, 10815] {
         scene.pass(3600);
-        let lines = scene.watched();
-        assert!(lines[0].starts_with("event: web/hello rolls, 2 of 2 after"), "{lines:?}");
-        scene.all_committed();
+        let rolls = format!("event: web/hello rolls, 2 of 2 after {seconds} s");
+        assert_eq!(scene.watched(), [rolls.as_str(), "commit"], "that it moves is on record");
+        assert_eq!(scene.committed(), NOTHING_FOLLOWS);
     }
 }

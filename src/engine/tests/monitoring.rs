@@ -75,9 +75,16 @@ fn the_service_s_own_log_tells_of_tasks_that_stop_between_two_looks() {
     let message = "(service hello) has started 3 tasks: (task 1) (task 2) (task 3).".to_owned();
     scene.ecs("hello").events.insert(0, ServiceEvent { at, message: message.clone() });
     assert_eq!(scene.watched(), ["read: stopped tasks of web/hello d2", "commit"]);
-    let lines = scene.stopped_tasks(&[]);
     let why = "5s after ECS had completed it its tasks keep stopping: 3 stopped, of 2 that are wanted";
-    assert_eq!(lines[1], format!("event: web/hello ended failed hello:2: {why}; last service events: {message}"));
+    assert_eq!(
+        scene.stopped_tasks(&[]),
+        [
+            "event: web/hello holds hello@b",
+            &format!("event: web/hello ended failed hello:2: {why}; last service events: {message}"),
+            "event: web/hello goes back to hello:1",
+            "read: inspect web/hello (intended)",
+        ]
+    );
 }
 
 #[test]
@@ -94,7 +101,7 @@ fn a_restart_goes_on_watching() {
         panic!("it is on record");
     };
     assert_eq!((record.desired, record.stopped), (2, 2));
-    for (away, looks) in [(0, 7), (3600, 6)] {
+    for (away, looks, stable) in [(0, 7, 68), (3600, 6, 3663)] {
         let mut again = Scene::resumed(&monitored(), state.clone());
         again.services = scene.services.clone();
         again.revisions = scene.revisions.clone();
@@ -106,7 +113,8 @@ fn a_restart_goes_on_watching() {
         for _ in 1..looks {
             assert_eq!(again.watched(), NOTHING_FOLLOWS, "at most half of the time counts in which nobody looked");
         }
-        assert_eq!(again.watched()[1], COMPLETED, "after {away} s");
+        let stable = format!("event: web/hello stable, {stable} s after its push");
+        assert_eq!(again.watched(), [stable.as_str(), COMPLETED, "commit"], "after {away} s");
     }
 }
 
@@ -115,12 +123,12 @@ fn a_newer_push_supersedes_it_and_goes_back_to_what_was_complete_before() {
     let mut scene = complete();
     scene.push("latest", 'c');
     let decided = "event: web/hello decided hello:latest@c, from hello:2, back to hello:1";
-    assert_eq!(scene.observed("hello")[0], decided);
+    assert_eq!(scene.observed("hello"), [decided, "event: push to hello settled: deployed"]);
     scene.all_committed();
     scene.registered(3);
     scene.all_committed();
     let ended = "event: web/hello ended superseded hello:2: a newer push took its place";
-    assert_eq!(scene.updated()[1], ended);
+    assert_eq!(scene.updated(), ["event: web/hello updated to hello:3 by d3", ended, "commit"]);
 }
 
 #[test]
@@ -214,9 +222,8 @@ fn a_reload_that_takes_the_time_away_completes_it() {
     let mut scene = complete();
     scene.reload(HELLO);
     scene.all_committed();
-    assert_eq!(scene.watched()[1], COMPLETED);
-    let stage = scene.stage("hello");
-    assert_eq!(stage, Stage::Idle);
+    assert_eq!(scene.watched(), ["event: web/hello stable, 11 s after its push", COMPLETED, "commit"]);
+    assert_eq!(scene.stage("hello"), Stage::Idle);
 }
 
 impl Scene {

@@ -288,10 +288,23 @@ impl Scene {
     }
 }
 
+/// Holds a rule at each stage, forward and back: what `found` makes of a scene there is what the rule says.
+pub(super) fn at_every_stage<Rule, Found>(rule: impl Fn(Stage, bool) -> Rule, found: impl Fn(Scene) -> Found)
+where
+    Rule: PartialEq<Found> + std::fmt::Debug,
+    Found: std::fmt::Debug,
+{
+    for (stage, back) in Stage::all() {
+        assert_eq!(rule(stage, back), found(Scene::on_its_way(stage, back)), "{stage:?}, back: {back}");
+    }
+}
+
+/// Parts of what follows, one after the other.
+pub(super) fn lines(parts: &[&[&str]]) -> Vec<String> {
+    parts.concat().into_iter().map(str::to_owned).collect()
+}
+
 #[test]
 fn every_stage_is_reached_forward_and_back() {
-    for (stage, back) in Stage::all() {
-        let scene = Scene::on_its_way(stage, back);
-        assert_eq!(scene.stage("hello"), stage, "back: {back}");
-    }
+    at_every_stage(|stage, _| stage, |scene| scene.stage("hello"));
 }

@@ -78,9 +78,15 @@ fn the_oldest_of_many_pending_pushes_is_superseded() {
         pushes.push(scene.pushed("hello", &format!("v{number}"), 'b'));
         scene.pass(1);
     }
-    let lines = scene.page(pushes);
-    let displaced = ["event: web/hello skips hello:v1: superseded", "event: push to hello settled: superseded"];
-    assert_eq!(lines[17..19], displaced);
+    let mut follows: Vec<String> =
+        (1..=17).map(|number| format!("event: push hello:v{number} seen, 1 to decide")).collect();
+    follows.extend(
+        ["event: web/hello skips hello:v1: superseded", "event: push to hello settled: superseded"].map(str::to_owned),
+    );
+    let asked: Vec<String> = (2..=17).rev().map(|number| format!("hello:v{number}")).collect();
+    follows.push(format!("read: observe web/hello for {}", asked.join("+")));
+    follows.push("commit".to_owned());
+    assert_eq!(scene.page(pushes), follows);
     assert_eq!(scene.known("hello").pending.values().next().unwrap().len(), 16);
 }
 
@@ -102,7 +108,7 @@ fn what_the_first_scan_finds_was_there_before_the_start() {
     assert_eq!(scene.push("latest", 'b'), ["event: push hello:latest skipped: before_start"]);
     scene.read_to(at(101));
     scene.pass(5);
-    assert_eq!(scene.push("latest", 'c')[0], SEEN);
+    assert_eq!(scene.push("latest", 'c'), [SEEN, ASKED]);
 }
 
 #[test]

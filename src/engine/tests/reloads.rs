@@ -1,27 +1,31 @@
 //! Reloads: services that leave the configuration, come back, or whose context cannot be reached.
 
+use super::reaching::{at_every_stage, lines};
 use super::stage::{Stage, TaskStage};
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, services};
 use crate::domain::task::TaskKind;
 use crate::domain::view::RolloutState;
 
 const LEFT: &str = "the service left the configuration";
+const ASKED: &str = "read: observe web/hello for hello:latest";
 
 #[test]
 fn a_reload_that_changes_nothing_for_a_service_leaves_it_alone() {
-    for (stage, back) in Stage::all() {
-        let mut scene = Scene::on_its_way(stage, back);
+    let follows = |stage, _back| match stage {
+        Stage::Gated => vec![ASKED, "commit"],
+        _ => vec!["commit"],
+    };
+    at_every_stage(follows, |mut scene| {
+        let config = scene.stage("hello").config();
         scene.all_committed();
         let before = scene.stage("hello");
-        let lines = scene.reload(&stage.config());
-        if stage == Stage::Gated {
-            assert_eq!(lines, ["read: observe web/hello for hello:latest", "commit"]);
+        let follows = scene.reload(&config);
+        if before == Stage::Gated {
             scene.observed("hello");
-        } else {
-            assert_eq!(lines, ["commit"], "{stage:?}, back: {back}");
         }
         assert_eq!(scene.stage("hello"), before);
-    }
+        follows
+    });
 }
 
 #[test]
@@ -32,8 +36,8 @@ fn what_was_asked_under_the_old_configuration_is_asked_again() {
     scene.reload(&HELLO.replace("latest", "stable"));
     scene.committed();
     assert_eq!(scene.observed("hello"), ["read: observe web/hello for hello:latest"]);
-    let mismatch = ["event: web/hello skips hello:latest: tag_mismatch", "event: push to hello settled: tag_mismatch"];
-    assert_eq!(scene.observed("hello")[..2], mismatch);
+    let mismatch = "event: web/hello skips hello:latest: tag_mismatch";
+    assert_eq!(scene.observed("hello"), [mismatch, "event: push to hello settled: tag_mismatch", "commit"]);
 }
 
 #[test]
@@ -74,7 +78,8 @@ fn a_rollout_that_ecs_may_know_of_is_watched_to_its_end() {
     assert_eq!(scene.updated(), ["event: web/hello updated to hello:2 by d2", "commit"]);
     scene.committed();
     scene.rolls("hello", RolloutState::Completed);
-    assert_eq!(scene.watched()[1..], ["event: web/hello ended completed hello:2", "commit"]);
+    let stable = "event: web/hello stable, 6 s after its push";
+    assert_eq!(scene.watched(), [stable, "event: web/hello ended completed hello:2", "commit"]);
 }
 
 #[test]
@@ -137,7 +142,8 @@ fn a_service_that_comes_back_goes_on_where_it_is() {
     scene.reload(OTHER);
     scene.all_committed();
     assert_eq!(scene.reload(HELLO), ["commit"]);
-    assert_eq!(scene.push("latest", 'c')[1], "read: observe web/hello for hello:latest");
+    let seen = "event: push hello:latest seen, 1 to decide";
+    assert_eq!(scene.push("latest", 'c'), [seen, "read: observe web/hello for hello:latest"]);
 }
 
 #[test]
@@ -146,68 +152,100 @@ fn the_settings_of_the_new_configuration_count() {
     scene.reload(&format!("{HELLO}timeout = \"1m\"\n"));
     scene.pass(60);
     scene.after(0);
-    assert_eq!(scene.watched()[0], "read: stopped tasks of web/hello d2");
+    assert_eq!(scene.watched(), ["read: stopped tasks of web/hello d2"]);
 }
+
+/// What follows from a reload, and the stage after it.
+type Reloaded = (Vec<String>, Stage);
 
 #[test]
 fn every_stage_under_every_kind_of_configuration() {
-    for (stage, back) in Stage::all() {
-        let (stays, leaves, unreachable) = match stage {
-            Stage::Idle => ("goes on", "goes on", "goes on"),
-            // What waits is looked at anew, or dropped.
-            Stage::Gated => ("becomes Idle", "becomes Idle", "becomes Idle"),
-            // A rollback is not left half-way.
-            _ if back => ("goes on", "goes on", "is ended"),
-            // ECS does not know of it.
-            Stage::IntendedUnverified
-            | Stage::IntendedVerifying
-            | Stage::RegisterWaiting
-            | Stage::RegisterUnderWay
-            | Stage::UpdateWaiting
-            | Stage::UpdateRechecking
-            | Stage::Task(TaskKind::Before, TaskStage::Unprepared | TaskStage::RegisterWaiting) => {
-                ("goes on", "is ended", "is ended")
-            }
-            // ECS may know of it, or rolls it.
-            Stage::RegisteredUnverified
-            | Stage::RegisteredVerifying
-            | Stage::UpdateUnderWay
-            | Stage::Rolling
-            | Stage::Confirming
-            | Stage::Baking
-            | Stage::Diagnosing
-            | Stage::Paused
-            | Stage::AnswerWaiting
-            | Stage::AnswerUnderWay
-            | Stage::Monitored
-            | Stage::MonitoredDiagnosing
-            | Stage::StopWaiting
-            | Stage::StopUnderWay
-            | Stage::Task(..) => ("goes on", "goes on", "is ended"),
-        };
-        let found = [
-            reloaded(stage, back, &stage.config(), &["default"]),
-            reloaded(stage, back, &stage.config(), &[]),
-            // Without the tasks, the gates and the watch of the stage.
-            reloaded(stage, back, HELLO, &["default"]),
-            reloaded(stage, back, OTHER, &["default"]),
-            reloaded(stage, back, OTHER, &[]),
-        ];
-        assert_eq!(found, [stays, stays, stays, leaves, unreachable], "{stage:?}, back: {back}");
+    for contexts in [&["default"][..], &[]] {
+        at_every_stage(stays, |scene| {
+            let config = scene.stage("hello").config();
+            reloaded(scene, &config, contexts)
+        });
+    }
+    // Without the tasks, the gates and the watch of the stage.
+    at_every_stage(stays, |scene| reloaded(scene, HELLO, &["default"]));
+    at_every_stage(leaves, |scene| reloaded(scene, OTHER, &["default"]));
+    at_every_stage(leaves_and_is_unreachable, |scene| reloaded(scene, OTHER, &[]));
+}
+
+fn reloaded(mut scene: Scene, config: &str, contexts: &[&str]) -> Reloaded {
+    let follows = scene.reload_with(config, contexts);
+    (follows, scene.stage("hello"))
+}
+
+/// The service is in the new configuration as well.
+fn stays(stage: Stage, _back: bool) -> Reloaded {
+    match stage {
+        // What waits is looked at anew.
+        Stage::Gated => (lines(&[&[ASKED, "commit"]]), Stage::Idle),
+        _ => goes_on(stage),
     }
 }
 
-/// What becomes of a rollout at a stage under another configuration, with clients for these contexts.
-fn reloaded(stage: Stage, back: bool, config: &str, contexts: &[&str]) -> String {
-    let mut scene = Scene::on_its_way(stage, back);
-    let lines = scene.reload_with(config, contexts);
-    let after = scene.stage("hello");
-    match (lines.iter().any(|line| line.contains("ended")), after == stage) {
-        (true, _) => {
-            assert_eq!(after, Stage::Idle);
-            "is ended".to_owned()
-        }
-        (false, true) => "goes on".to_owned(),
-        (false, false) => format!("becomes {after:?}"),
+/// The service is not in the new configuration, and its context can be reached.
+fn leaves(stage: Stage, back: bool) -> Reloaded {
+    match stage {
+        Stage::Idle => goes_on(stage),
+        Stage::Gated => is_dropped(),
+        // A rollback is not left half-way.
+        _ if back => goes_on(stage),
+        // ECS does not know of it.
+        Stage::IntendedUnverified
+        | Stage::IntendedVerifying
+        | Stage::RegisterWaiting
+        | Stage::RegisterUnderWay
+        | Stage::UpdateWaiting
+        | Stage::UpdateRechecking
+        | Stage::Task(TaskKind::Before, TaskStage::Unprepared | TaskStage::RegisterWaiting) => is_ended(stage, back),
+        // ECS may know of it, or rolls it.
+        Stage::RegisteredUnverified
+        | Stage::RegisteredVerifying
+        | Stage::UpdateUnderWay
+        | Stage::Rolling
+        | Stage::Confirming
+        | Stage::Baking
+        | Stage::Diagnosing
+        | Stage::Paused
+        | Stage::AnswerWaiting
+        | Stage::AnswerUnderWay
+        | Stage::Monitored
+        | Stage::MonitoredDiagnosing
+        | Stage::StopWaiting
+        | Stage::StopUnderWay
+        | Stage::Task(..) => goes_on(stage),
     }
+}
+
+/// The service is not in the new configuration, and neither is its context.
+fn leaves_and_is_unreachable(stage: Stage, back: bool) -> Reloaded {
+    match stage {
+        Stage::Idle => goes_on(stage),
+        Stage::Gated => is_dropped(),
+        _ => is_ended(stage, back),
+    }
+}
+
+fn goes_on(stage: Stage) -> Reloaded {
+    (lines(&[stage.commit()]), stage)
+}
+
+fn is_dropped() -> Reloaded {
+    let dropped = ["event: web/hello drops its pending pushes", "event: web/hello waits no longer: approval", "commit"];
+    (lines(&[&dropped]), Stage::Idle)
+}
+
+fn is_ended(stage: Stage, back: bool) -> Reloaded {
+    let waits_no_longer = "event: web/hello waits no longer: pause";
+    let before: &[&str] = match stage {
+        Stage::Paused => &[waits_no_longer],
+        Stage::AnswerWaiting | Stage::AnswerUnderWay => &[waits_no_longer, "event: web/hello approve by alice refused"],
+        _ => &[],
+    };
+    let (direction, revision) = (if back { "back: " } else { "" }, stage.revision(back));
+    let ended = format!("event: web/hello {direction}ended superseded{revision}: {LEFT}");
+    (lines(&[before, &[&ended], stage.commit()]), Stage::Idle)
 }

@@ -1,5 +1,6 @@
 //! A start in the middle of a rollout: ECS is asked how far it got, whatever the crash point.
 
+use super::reaching::at_every_stage;
 use super::stage::{Stage, TaskStage};
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, error, running};
 use crate::domain::aws_error::Fault;
@@ -116,13 +117,19 @@ fn the_time_before_the_start_counts() {
 
 #[test]
 fn what_was_overtaken_is_decided_anew() {
-    for phase in [Phase::Intended, registered(2)] {
+    for (phase, revision) in [(Phase::Intended, ""), (registered(2), " hello:2")] {
         let mut scene = started(forward(phase));
         scene.services.insert(service_key("hello"), running(7));
-        let lines = scene.inspected_but(None, |found| found.registration = None);
-        assert_eq!(lines[0], "event: web/hello found overtaken");
-        assert!(lines[1].contains("the service runs hello:7 and no longer hello:1"), "{lines:?}");
-        assert_eq!(lines[2..], ["read: observe web/hello for hello:latest", "commit"]);
+        let why = "the service runs hello:7 and no longer hello:1, as it did when this was decided";
+        assert_eq!(
+            scene.inspected_but(None, |found| found.registration = None),
+            [
+                "event: web/hello found overtaken",
+                &format!("event: web/hello ended superseded{revision}: {why}"),
+                "read: observe web/hello for hello:latest",
+                "commit",
+            ]
+        );
     }
 }
 
@@ -227,8 +234,12 @@ fn what_was_to_be_superseded_is_watched_again_where_the_new_rollout_is_overtaken
     let old = Box::new(forward(rolling(2)));
     let mut scene = started(Rollout { supersedes: Some(old), replaces: arn(2), ..forward(Phase::Intended) });
     scene.services.insert(service_key("hello"), running(7));
-    let lines = scene.inspected(None);
-    assert_eq!(lines[0], "event: web/hello found overtaken");
+    let why = "the service runs hello:7 and no longer hello:2, as it did when this was decided";
+    assert_eq!(
+        scene.inspected(None),
+        ["event: web/hello found overtaken", &format!("event: web/hello ended superseded: {why}"), "commit",],
+        "the rollout that is watched again brings the same"
+    );
     assert_eq!(scene.stage("hello"), Stage::Rolling);
     assert!(scene.known("hello").rollout.as_ref().is_some_and(|rollout| rollout.phase == rolling(2)));
 }
@@ -254,7 +265,9 @@ fn a_service_that_left_the_configuration_before_the_start() {
 fn nothing_is_decided_anew_for_a_service_that_left_the_configuration() {
     let mut scene = started_under(OTHER, forward(registered(2)));
     scene.services.insert(service_key("hello"), running(7));
-    assert_eq!(scene.inspected(Some(2))[0], "event: web/hello found overtaken");
+    let why = "the service runs hello:7 and no longer hello:1, as it did when this was decided";
+    let ended = format!("event: web/hello ended superseded hello:2: {why}");
+    assert_eq!(scene.inspected(Some(2)), ["event: web/hello found overtaken", &ended, "commit"]);
     scene.all_committed();
     assert!(scene.known("hello").pending.is_empty());
     assert!(scene.engine.is_at_rest());
@@ -262,16 +275,16 @@ fn nothing_is_decided_anew_for_a_service_that_left_the_configuration() {
 
 #[test]
 fn a_restart_at_every_stage() {
-    for (stage, back) in Stage::all() {
-        let mut scene = Scene::on_its_way(stage, back);
+    at_every_stage(first_effects, |mut scene| {
+        let config = scene.stage("hello").config();
         scene.all_committed();
-        let mut again = scene.restarted(&stage.config());
+        let mut again = scene.restarted(&config);
         let mut lines = again.begun();
         lines.retain(|line| line != "commit");
         lines.extend(again.all_committed());
         lines.extend(again.after(5));
-        assert_eq!(lines, first_effects(stage, back), "{stage:?}, back: {back}");
-    }
+        lines
+    });
 }
 
 /// What is done first after a start, up to the first look at ECS.

@@ -20,7 +20,15 @@ fn an_observation_that_fails_is_made_again_after_a_pause_that_doubles() {
     assert_eq!(scene.not_observed("hello", Fault::Unavailable), [again]);
     assert_eq!(scene.after(1), NOTHING_FOLLOWS);
     assert_eq!(scene.after(1), [ASKED]);
-    assert_eq!(scene.observed("hello")[0], "event: web/hello calls recovered");
+    assert_eq!(
+        scene.observed("hello"),
+        [
+            "event: web/hello calls recovered",
+            "event: web/hello decided hello:latest@b, from hello:1, back to hello:1",
+            "event: push to hello settled: deployed",
+            "commit",
+        ]
+    );
 }
 
 #[test]
@@ -59,7 +67,16 @@ fn a_repository_that_cannot_be_asked_holds_up_no_other_one() {
     assert_eq!(scene.updated(), [updated, "commit"], "the repository is put off");
     scene.committed();
     assert_eq!(scene.after(1), ["read: observe web/hello for side:latest"]);
-    assert_eq!(scene.observed("hello")[0], "event: web/hello calls recovered");
+    assert_eq!(
+        scene.observed("hello"),
+        [
+            "event: web/hello calls recovered",
+            "event: web/hello rolls, 0 of 2 after 1 s",
+            "event: web/hello decided hello:latest@b+side:latest@c, from hello:2, back to hello:1",
+            "event: push to side settled: deployed",
+            "commit",
+        ]
+    );
 }
 
 #[test]
@@ -78,8 +95,10 @@ fn an_inspection_that_fails_is_made_again() {
     let mut scene = Scene::at(Stage::RegisteredVerifying);
     assert_eq!(scene.inspection_failed(Fault::Unavailable), [FAILED]);
     assert_eq!(scene.after(1), ["read: inspect web/hello (registered hello:2)"]);
-    let lines = scene.inspected(Some(2));
-    assert_eq!(lines[0], "event: web/hello calls recovered");
+    assert_eq!(
+        scene.inspected(Some(2)),
+        ["event: web/hello calls recovered", "event: web/hello found not updated", "commit"]
+    );
 }
 
 #[test]
@@ -97,7 +116,7 @@ fn a_write_that_fails_does_not_put_off_what_ecs_rolls() {
 fn a_look_that_fails_does_not_put_off_a_decision() {
     let mut scene = Scene::at(Stage::Rolling);
     scene.not_watched(Fault::Denied);
-    assert_eq!(scene.push("latest", 'c')[1], ASKED);
+    assert_eq!(scene.push("latest", 'c'), ["event: push hello:latest seen, 1 to decide", ASKED, "commit"]);
 }
 
 #[test]

@@ -139,6 +139,32 @@ impl Stage {
         }
     }
 
+    /// The commit that follows from a change: none where the next step of the stage waits for one that is on its way.
+    pub(super) fn commit(self) -> &'static [&'static str] {
+        match self {
+            Self::RegisterWaiting
+            | Self::UpdateWaiting
+            | Self::AnswerWaiting
+            | Self::StopWaiting
+            | Self::Task(_, TaskStage::RegisterWaiting | TaskStage::StartWaiting | TaskStage::StopWaiting) => &[],
+            _ => &["commit"],
+        }
+    }
+
+    /// What an outcome says after its word: the revision, once one is registered.
+    pub(super) fn revision(self, back: bool) -> &'static str {
+        match self {
+            Self::IntendedUnverified
+            | Self::IntendedVerifying
+            | Self::RegisterWaiting
+            | Self::RegisterUnderWay
+            | Self::StopWaiting
+            | Self::StopUnderWay => "",
+            _ if back => " hello:1",
+            _ => " hello:2",
+        }
+    }
+
     pub(super) fn of(service: &Service) -> Self {
         match (&service.hook_answer, &service.stop) {
             (Some(answer), _) => match answer.call {

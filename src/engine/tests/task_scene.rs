@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{HELLO, Scene, error, image_of};
 use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::state::{Phase, State};
-use crate::domain::task::{Prepared, Started, TaskContainer, TaskProgress, TaskView};
+use crate::domain::task::{Prepared, Started, StopCause, TaskContainer, TaskProgress, TaskStop, TaskView};
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::test_support::{arn, repository_key};
 use crate::engine::{Engine, Input, Read, RolloutId, Write};
@@ -137,8 +137,8 @@ impl Scene {
     }
 
     pub(super) fn stops(&mut self, code: Option<i32>, reason: &str) -> Vec<String> {
-        let view = seen("STOPPED", code, reason);
-        self.tasks(Ok(vec![view]))
+        let cause = StopCause::Other("EssentialContainerExited".to_owned());
+        self.tasks(Ok(vec![has_stopped(cause, code, reason)]))
     }
 
     /// The process dies, and another one starts.
@@ -161,13 +161,21 @@ impl Scene {
     }
 }
 
-pub(super) fn seen(status: &str, code: Option<i32>, reason: &str) -> TaskView {
+/// The task, as long as it runs.
+pub(super) fn still_runs() -> TaskView {
+    seen(None, None)
+}
+
+/// The task, once it has stopped.
+pub(super) fn has_stopped(cause: StopCause, code: Option<i32>, reason: &str) -> TaskView {
+    seen(Some(TaskStop { cause, reason: reason.to_owned() }), code)
+}
+
+fn seen(stopped: Option<TaskStop>, code: Option<i32>) -> TaskView {
     let container = |name: &str, exit_code| TaskContainer { name: name.to_owned(), exit_code, reason: String::new() };
     TaskView {
         arn: "task/t1".to_owned(),
-        status: status.to_owned(),
-        stop_code: "EssentialContainerExited".to_owned(),
-        stopped_reason: reason.to_owned(),
+        stopped,
         containers: vec![container("sidecar", code.map(|_| 137)), container("app", code)],
     }
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::task_scene::{MIGRATES, PREPARES, RUNS, STARTED, definition, family, seen, with};
+use super::task_scene::{MIGRATES, PREPARES, RUNS, STARTED, definition, family, has_stopped, still_runs, with};
 use super::{NOTHING_FOLLOWS, Scene, error};
-use crate::domain::aws_error::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Cause, Fault};
 use crate::domain::rollout::Counts;
-use crate::domain::task::{Started, TaskProgress, TaskView};
+use crate::domain::task::{Started, StopCause, TaskProgress};
 use crate::domain::test_support::{arn, digest, repository_key, service_key};
 use crate::domain::types::ServiceKey;
 use crate::domain::view::RolloutState;
@@ -39,7 +39,7 @@ fn a_task_runs_from_the_new_revision_before_the_service_is_updated() {
     assert_eq!(scene.started("task/t1"), [STARTED, "commit"]);
     scene.committed();
     assert_eq!(scene.after(5), ["read: tasks web/hello task/t1"]);
-    assert_eq!(scene.tasks(Ok(vec![seen("RUNNING", None, "")])), NOTHING_FOLLOWS);
+    assert_eq!(scene.tasks(Ok(vec![still_runs()])), NOTHING_FOLLOWS);
     assert_eq!(
         scene.stops(Some(0), "Essential container in task exited"),
         ["event: web/hello before task 1 succeeded", "read: recheck web/hello", "commit"]
@@ -96,12 +96,12 @@ fn an_image_that_cannot_be_pulled_fails_it() {
 fn a_task_that_takes_too_long_is_stopped_and_the_rollout_timed_out() {
     let mut scene = Scene::running(MIGRATES);
     scene.pass(290);
-    scene.tasks(Ok(vec![seen("RUNNING", None, "")]));
+    scene.tasks(Ok(vec![still_runs()]));
     let lines = scene.after(10);
     assert_eq!(lines, ["read: tasks web/hello task/t1", "commit"], "that it is to stop is on the disk first");
     assert_eq!(scene.committed(), ["write: stop task task/t1 for web/hello"]);
     assert_eq!(scene.task_stopped(), NOTHING_FOLLOWS);
-    let stopped = TaskView { stop_code: "UserInitiated".to_owned(), ..seen("STOPPED", Some(0), "too long") };
+    let stopped = has_stopped(StopCause::StopTask, Some(0), "too long");
     let lines = scene.tasks(Ok(vec![stopped]));
     assert_eq!(
         lines,
@@ -135,7 +135,7 @@ fn a_task_that_does_not_stop_is_given_up() {
 fn resources_that_are_short_for_a_moment_are_waited_for_until_the_timeout() {
     let mut scene = Scene::about_to_run(MIGRATES);
     scene.all_committed();
-    let short = || Ok(Started::Nothing(vec!["RESOURCE:MEMORY".to_owned()]));
+    let short = || Ok(Started::Short("RESOURCE:MEMORY".to_owned()));
     let (_, first) = scene
         .writes
         .iter()
@@ -166,27 +166,37 @@ fn resources_that_are_short_for_a_moment_are_waited_for_until_the_timeout() {
 
 #[test]
 fn other_failures_are_final() {
-    for answer in [
-        Ok(Started::Nothing(vec!["INACTIVE".to_owned()])),
-        Err(error(Fault::Refused)),
-        Err(AwsError { code: "ConflictException".to_owned(), ..error(Fault::Unavailable) }),
+    let conflict = AwsError { cause: Cause::TokenTaken, ..error(Fault::Unavailable) };
+    for (answer, why) in [
+        (Ok(Started::Nothing("INACTIVE".to_owned())), "INACTIVE"),
+        (Err(error(Fault::Refused)), "ecs:Simulated: simulated"),
+        (Err(conflict), "ecs:Simulated: simulated"),
     ] {
         let mut scene = Scene::about_to_run(MIGRATES);
         scene.all_committed();
-        let lines = scene.started_as(answer.clone());
-        assert!(lines[0].starts_with("event: web/hello before task 1 not_started"), "{answer:?}: {lines:?}");
+        assert_eq!(
+            scene.started_as(answer),
+            [
+                &format!("event: web/hello before task 1 not_started: {why}"),
+                &format!("event: web/hello ended failed hello:2: the before task `migrate` was not started: {why}"),
+                "event: web/hello holds hello@b",
+                "commit",
+            ]
+        );
     }
 }
 
 #[test]
 fn after_an_answer_that_was_lost_the_same_is_sent_again() {
-    for fault in [Fault::Unavailable, Fault::Throttled, Fault::Denied, Fault::Credentials] {
+    for (fault, pause) in [(Fault::Unavailable, 1), (Fault::Throttled, 1), (Fault::Denied, 60), (Fault::Credentials, 1)]
+    {
         let mut scene = Scene::about_to_run(MIGRATES);
         scene.all_committed();
         let (id, first) = scene.run_task();
         let answer = Err(error(fault));
-        assert_eq!(scene.handle([Input::TaskStarted { id, answer }]).len(), 1);
-        assert_eq!(scene.after(60), [RUNS]);
+        let failed = format!("event: web/hello call failed, next in {pause} s");
+        assert_eq!(scene.handle([Input::TaskStarted { id, answer }]), [failed]);
+        assert_eq!(scene.after(pause), [RUNS]);
         assert_eq!(scene.run_task().1, first, "{fault:?}");
     }
 }
@@ -219,7 +229,10 @@ fn a_restart_takes_each_step_up_where_it_was() {
     again.begun();
     assert_eq!(again.all_committed(), NOTHING_FOLLOWS, "a task whose ARN is known is never run again");
     assert_eq!(again.after(5), ["read: tasks web/hello task/t1"]);
-    assert_eq!(again.stops(Some(0), "")[0], "event: web/hello before task 1 succeeded");
+    assert_eq!(
+        again.stops(Some(0), ""),
+        ["event: web/hello before task 1 succeeded", "read: recheck web/hello", "commit"]
+    );
 
     scene.stops(Some(0), "");
     scene.all_committed();
@@ -232,9 +245,9 @@ fn a_restart_takes_each_step_up_where_it_was() {
 #[test]
 fn a_task_that_ecs_does_not_know_any_more_has_failed() {
     let mut scene = Scene::running(MIGRATES);
-    for _ in 0..3 {
+    for failed in ["failed, next in 1 s", "failed again, next in 2 s", "failed again, next in 4 s"] {
         let lines = scene.tasks(Ok(Vec::new()));
-        assert!(lines[0].starts_with("event: web/hello call failed"), "one answer is not believed: {lines:?}");
+        assert_eq!(lines, [format!("event: web/hello call {failed}")], "one answer is not believed");
         scene.pass(30);
     }
     let lines = scene.tasks(Ok(Vec::new()));
@@ -258,7 +271,7 @@ fn several_tasks_run_one_after_the_other() {
     scene.all_committed();
     scene.prepared();
     assert_eq!(scene.all_committed(), ["write: run [\"seed\"] for web/hello from hello:2"]);
-    assert_eq!(scene.started("task/t2")[0], "event: web/hello started before task 2 as task/t2");
+    assert_eq!(scene.started("task/t2"), ["event: web/hello started before task 2 as task/t2", "commit"]);
 }
 
 #[test]
@@ -297,8 +310,15 @@ fn a_task_of_another_family_gets_a_revision_with_the_image() {
         scene.all_committed();
         scene.revisions.insert(1, vec![("app".to_owned(), "nginx".to_owned())]);
         let family = family.map(|_| definition(&scene, 1));
-        let lines = scene.prepared_as(|prepared| prepared.family = Some(family));
-        assert_eq!(lines[0], format!("event: web/hello before task 1 not_started: {why}"));
+        assert_eq!(
+            scene.prepared_as(|prepared| prepared.family = Some(family)),
+            [
+                &format!("event: web/hello before task 1 not_started: {why}"),
+                &format!("event: web/hello ended failed hello:2: the before task `migrate` was not started: {why}"),
+                "event: web/hello holds hello@b",
+                "commit",
+            ]
+        );
     }
 }
 

@@ -1,19 +1,21 @@
 //! One-off tasks, and the pushes, operators and reloads that come meanwhile.
 
 use super::stage::{Stage, TaskStage};
-use super::task_scene::{MIGRATES, seen, with};
+use super::task_scene::{MIGRATES, still_runs, with};
 use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, image_of};
 use crate::domain::state::OperatorCommand;
 use crate::domain::task::TaskKind;
 use crate::domain::test_support::{arn, digest, repository_key};
 use crate::domain::view::RolloutState;
 
+const SETTLED: &str = "event: push to hello settled: deployed";
+
 #[test]
 fn a_newer_push_waits_for_the_end_of_a_task() {
     let mut scene = Scene::running(MIGRATES);
     scene.push("latest", 'c');
     scene.all_committed();
-    assert_eq!(scene.tasks(Ok(vec![seen("RUNNING", None, "")])), NOTHING_FOLLOWS);
+    assert_eq!(scene.tasks(Ok(vec![still_runs()])), NOTHING_FOLLOWS);
     let lines = scene.stops(Some(1), "");
     assert_eq!(
         lines,
@@ -26,7 +28,7 @@ fn a_newer_push_waits_for_the_end_of_a_task() {
         ]
     );
     let decided = "event: web/hello decided hello:latest@c, from hello:1, back to hello:1";
-    assert_eq!(scene.observed("hello")[0], decided);
+    assert_eq!(scene.observed("hello"), [decided, SETTLED]);
 }
 
 #[test]
@@ -76,7 +78,7 @@ fn what_has_run_for_a_push_does_not_run_for_it_again() {
     );
     scene.all_committed();
     let decided = "event: web/hello decided hello:latest@b, from hello:7, back to hello:7";
-    assert_eq!(scene.observed("hello")[0], decided);
+    assert_eq!(scene.observed("hello"), [decided, "commit"], "it was settled before");
     scene.all_committed();
     scene.registered(8);
     assert_eq!(scene.all_committed(), ["write: update web/hello to hello:8"], "no second migration");
@@ -99,8 +101,9 @@ fn the_same_image_pushed_again_runs_it_again() {
         scene.committed();
         scene.observed("hello");
         scene.all_committed();
-        let lines = scene.registered(revision);
-        assert!(lines.contains(&format!("read: task for web/hello of hello:{revision}")), "{lines:?}");
+        let registered = format!("event: web/hello registered hello:{revision}");
+        let prepares = format!("read: task for web/hello of hello:{revision}");
+        assert_eq!(scene.registered(revision), [registered.as_str(), &prepares, "commit"]);
         scene.all_committed();
         scene.prepared();
         scene.all_committed();
@@ -134,7 +137,7 @@ fn a_hold_stops_what_no_task_has_begun_and_waits_for_what_one_has() {
         ]
     );
 
-    for leaves in [false, true] {
+    for (leaves, why) in [(false, "an operator holds the service"), (true, "the service left the configuration")] {
         let mut scene = Scene::at(Stage::Task(TaskKind::Before, TaskStage::Preparing));
         if leaves {
             scene.reload(OTHER);
@@ -142,15 +145,22 @@ fn a_hold_stops_what_no_task_has_begun_and_waits_for_what_one_has() {
             scene.command(hold());
         }
         scene.all_committed();
-        let lines = scene.prepared();
-        assert!(lines.iter().any(|line| line.contains("ended superseded hello:2")), "{lines:?}");
-        assert!(scene.writes.is_empty() && scene.stage("hello") == Stage::Idle, "no task is run");
+        let ended = format!("event: web/hello ended superseded hello:2: {why}");
+        // The push is decided anew, and skipped as held.
+        let asked = if leaves { &[][..] } else { &["read: observe web/hello for hello:latest"] };
+        assert_eq!(scene.prepared(), [&[ended.as_str()], asked, &["commit"]].concat());
+        assert_eq!(scene.stage("hello"), Stage::Idle);
+        assert_eq!(
+            scene.all_committed(),
+            ["notify: web/hello: deployment superseded (hello:latest)"],
+            "no task is run"
+        );
     }
 
     let mut scene = Scene::running(MIGRATES);
     scene.command(hold());
     scene.all_committed();
-    assert_eq!(scene.tasks(Ok(vec![seen("RUNNING", None, "")])), NOTHING_FOLLOWS);
+    assert_eq!(scene.tasks(Ok(vec![still_runs()])), NOTHING_FOLLOWS);
     scene.stops(Some(0), "");
     scene.all_committed();
     let lines = scene.rechecked();

@@ -22,7 +22,7 @@ fn a_verification_runs_when_the_rollout_is_complete() {
     scene.all_committed();
     scene.prepared();
     assert_eq!(scene.all_committed(), ["write: run [\"smoke\"] for web/hello from hello:2"]);
-    assert_eq!(scene.started("task/t1")[0], "event: web/hello started verify task 1 as task/t1");
+    assert_eq!(scene.started("task/t1"), ["event: web/hello started verify task 1 as task/t1", "commit"]);
     scene.all_committed();
     let mut failing = scene.restarted(&with(VERIFIES));
     failing.begun();

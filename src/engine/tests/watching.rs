@@ -25,10 +25,13 @@ fn ten_services_of_a_cluster_are_looked_at_in_one_call() {
     let watched: Vec<String> = names.iter().map(|name| format!("web/{name} d2")).collect();
     let (ten, two) = watched.split_at(10);
     assert_eq!(scene.after(5), [format!("read: watch {}", ten.join(", ")), format!("read: watch {}", two.join(", "))]);
-    assert_eq!(scene.watched().len(), 10);
+    let roll = |names: &[&str], seconds: u32| -> Vec<String> {
+        names.iter().map(|name| format!("event: web/{name} rolls, 0 of 2 after {seconds} s")).collect()
+    };
+    assert_eq!(scene.watched(), [roll(&names[..5], 6), roll(&names[5..10], 5)].concat());
     assert_eq!(scene.after(5), NOTHING_FOLLOWS, "the round is over with its last answer");
-    let last = scene.watched();
-    assert_eq!(last.len(), 4, "two rollouts, and the next round: {last:?}");
+    let next = [format!("read: watch {}", ten.join(", ")), format!("read: watch {}", two.join(", "))];
+    assert_eq!(scene.watched(), [&roll(&names[10..], 5)[..], &next].concat());
 }
 
 #[test]
@@ -36,7 +39,7 @@ fn the_shortest_interval_of_a_cluster_counts() {
     let config = services(&["one", "two"]) + "observe_interval = \"2s\"\n";
     let mut scene = all_rolling(&["one", "two"], &config);
     assert_eq!(scene.after(2), ["read: watch web/one d2, web/two d2"]);
-    assert_eq!(scene.watched().len(), 2);
+    assert_eq!(scene.watched(), ["event: web/one rolls, 0 of 2 after 2 s", "event: web/two rolls, 0 of 2 after 2 s"]);
     assert_eq!(scene.after(2), ["read: watch web/one d2, web/two d2"]);
 }
 
@@ -80,7 +83,9 @@ fn a_look_that_fails_is_repeated_for_its_services_alone() {
     assert_eq!(scene.after(1), ["read: watch web/s11 d2"]);
     scene.watched();
     assert_eq!(scene.after(2), NOTHING_FOLLOWS);
-    assert_eq!(scene.after(2).len(), 2, "the next round is due when it was before");
+    let ten: Vec<String> = names[..10].iter().map(|name| format!("web/{name} d2")).collect();
+    let round = [format!("read: watch {}", ten.join(", ")), "read: watch web/s11 d2".to_owned()];
+    assert_eq!(scene.after(2), round, "the next round is due when it was before");
 }
 
 #[test]

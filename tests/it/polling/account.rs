@@ -83,13 +83,7 @@ impl Account {
     }
 
     fn page(&self, request: &Request) -> Result<LookupPage, AwsError> {
-        let fails = |fault, code: &str| AwsError {
-            api: "cloudtrail",
-            operation: "LookupEvents",
-            fault,
-            code: code.to_owned(),
-            message: "simulated".to_owned(),
-        };
+        let fails = |fault, code: &str| AwsError::of_code("cloudtrail", "LookupEvents", fault, code, "simulated");
         let now = self.seconds();
         let (start, end) = (request.window.start.as_second() - EPOCH, request.window.end.as_second() - EPOCH);
         let mut index = self.events.partition_point(|event| event.time <= end);

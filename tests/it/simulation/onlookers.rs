@@ -4,7 +4,7 @@ use ecs_deployd::check;
 use ecs_deployd::clock::Clock as _;
 use ecs_deployd::config::Places;
 use ecs_deployd::domain::finding::Severity;
-use ecs_deployd::plan::Preview;
+use ecs_deployd::plan::PlanReport;
 
 use super::life::{Life, SERVICES};
 use crate::harness;
@@ -23,7 +23,7 @@ impl Life {
         }
         let before = self.disk.state();
         let changes = self.changes();
-        let preview = self.plan().await;
+        let report = self.plan().await;
         let text = self.config();
         let config = std::sync::Arc::new(harness::parse(&text));
         let (places, contexts) = (Places::of(&text), self.world.for_others().contexts());
@@ -33,19 +33,19 @@ impl Life {
         assert_eq!(self.disk.state(), before, "who looks writes nothing");
         let errors: Vec<_> = findings.iter().filter(|placed| placed.finding.severity == Severity::Error).collect();
         assert!(errors.is_empty(), "{errors:#?}");
-        assert_eq!(preview.errors, Vec::<String>::new());
-        let deploy: Vec<_> = preview.pushes.iter().filter(|push| push.decision.as_str() == "deploy").collect();
+        assert_eq!(report.errors, Vec::<String>::new());
+        let deploy: Vec<_> = report.pushes.iter().filter(|push| push.decision.as_str() == "deploy").collect();
         assert!(deploy.is_empty(), "the daemon left a push undone: {deploy:#?}");
-        self.judge_differences(&preview);
+        self.judge_differences(&report);
     }
 
     /// A service on which the newest push runs does not differ from ECR.
-    fn judge_differences(&self, preview: &Preview) {
+    fn judge_differences(&self, report: &PlanReport) {
         let state = self.disk.state().unwrap();
         for (cluster, name, containers) in SERVICES {
             let key = format!("default/{cluster}/{name}").try_into().unwrap();
             let held = state.services.get(&key).is_some_and(|known| known.is_held());
-            let seen = preview.services.iter().find(|service| service.service == name).unwrap();
+            let seen = report.services.iter().find(|service| service.service == name).unwrap();
             // What is bad is not deployed, what is held differs, and so does what somebody else changed. Where no task runs, nobody knows what
             // a tag means.
             let differs = |repository: &str| {
@@ -64,7 +64,7 @@ impl Life {
         }
     }
 
-    async fn plan(&self) -> Preview {
+    async fn plan(&self) -> PlanReport {
         harness::plan(&self.world, &self.disk, &self.config()).await
     }
 

@@ -118,9 +118,7 @@ pub(super) async fn with_fate<T>(
     match fate {
         None => effect(),
         Some(Fate::Fails(fault)) => Err(error(api, operation, fault, "")),
-        Some(Fate::Refuses { code, message }) => {
-            Err(AwsError { message: message.to_owned(), ..error(api, operation, Fault::Refused, code) })
-        }
+        Some(Fate::Refuses { code, message }) => Err(AwsError::of_code(api, operation, Fault::Refused, code, message)),
         Some(Fate::AnswerLost) => {
             let _ = effect();
             Err(error(api, operation, Fault::Unavailable, ""))
@@ -141,5 +139,5 @@ pub(super) async fn with_fate<T>(
 }
 
 pub(super) fn error(api: &'static str, operation: &'static str, fault: Fault, code: &str) -> AwsError {
-    AwsError { api, operation, fault, code: code.to_owned(), message: "simulated".to_owned() }
+    AwsError::of_code(api, operation, fault, code, "simulated")
 }

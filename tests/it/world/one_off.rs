@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecs_deployd::domain::aws_error::{AwsError, Fault};
 use ecs_deployd::domain::state::Phase;
-use ecs_deployd::domain::task::{Started, TaskContainer, TaskProgress, TaskView};
+use ecs_deployd::domain::task::{Started, StopCause, TaskContainer, TaskProgress, TaskStop, TaskView};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -81,19 +81,20 @@ impl Job {
         let mut view = TaskView { arn: self.arn.clone(), ..TaskView::default() };
         let container = |name: &String| TaskContainer { name: name.clone(), ..TaskContainer::default() };
         view.containers = self.digests.keys().map(container).collect();
-        view.status = if stopped.is_some() { "STOPPED" } else { "RUNNING" }.to_owned();
-        if let Some((_, reason)) = by_others {
-            (view.stop_code, view.stopped_reason) = ("UserInitiated".to_owned(), reason.clone());
-        } else if stopped.is_some() {
-            (view.stop_code, view.stopped_reason) = match self.end {
-                TaskEnd::NotPulled => {
-                    ("TaskFailedToStart".to_owned(), "CannotPullContainerError: simulated".to_owned())
-                }
-                TaskEnd::Exits { .. } | TaskEnd::Hangs => {
-                    ("EssentialContainerExited".to_owned(), "Essential container in task exited".to_owned())
-                }
-            };
-        }
+        let by_itself = || match self.end {
+            TaskEnd::NotPulled => ("TaskFailedToStart", "CannotPullContainerError: simulated"),
+            TaskEnd::Exits { .. } | TaskEnd::Hangs => {
+                ("EssentialContainerExited", "Essential container in task exited")
+            }
+        };
+        view.stopped = match (stopped, by_others) {
+            (None, _) => None,
+            (Some(_), Some((_, reason))) => Some(TaskStop { cause: StopCause::StopTask, reason: reason.clone() }),
+            (Some(_), None) => {
+                let (word, reason) = by_itself();
+                Some(TaskStop { cause: StopCause::Other(word.to_owned()), reason: reason.to_owned() })
+            }
+        };
         let code = match (stopped, by_others, self.end) {
             (None, _, _) | (Some(_), None, TaskEnd::NotPulled | TaskEnd::Hangs) => None,
             (Some(_), Some(_), _) => Some(137),
@@ -125,7 +126,7 @@ impl Inner {
         );
         if self.one_off.short > 0 {
             self.one_off.short -= 1;
-            return Ok(Started::Nothing(vec!["RESOURCE:MEMORY".to_owned()]));
+            return Ok(Started::Short("RESOURCE:MEMORY".to_owned()));
         }
         let revision = request["taskDefinition"].as_str().unwrap_or_default().to_owned();
         let body = self.body(&revision).ok_or_else(|| refused("ClientException"))?.clone();

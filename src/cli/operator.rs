@@ -1,4 +1,4 @@
-//! `deploy`, `hold`, `release`, `rollback`, `approve`, `reject`: orders to the running daemon.
+//! `deploy`, `hold`, `release`, `rollback`, `approve`, `reject`: operator commands to the running daemon.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::table::show;
 use super::{Exit, block_on, fail};
-use crate::aws::{self, AwsError, Common, ConnectError, Patience};
+use crate::aws::{self, AwsError, Common, ConnectError, RegionWait};
 use crate::clock::{Clock as _, CorrectedClock};
 use crate::config::{Config, StatePlace, TableSettings};
 use crate::control::{self, Ask, Told};
@@ -156,7 +156,7 @@ async fn give(
     let table = place::table(config, settings, &common).await?;
     let aws = config.aws.get(&settings.aws).ok_or_else(|| ConnectError::NoRegion(settings.aws.clone()));
     let aws = aws.map_err(PlaceError::from)?;
-    let connected = aws::connect_known(&settings.aws, aws, &common, Patience::Short).await;
+    let connected = aws::connect_known(&settings.aws, aws, &common, RegionWait::Short).await;
     let (_, identity) = connected.map_err(PlaceError::from)?;
     let arn = identity.arn().await.map_err(NotGiven::Identity)?;
     let by = format!("{arn} ({})", control::this_user());
