@@ -20,7 +20,7 @@ use crate::domain::policy::{PatternPolicy, Policy, TagsPolicy, VersionPolicy};
 use crate::domain::routing::Rules;
 use crate::domain::settings::{DeploySettings, RepositoryRule, ServiceRule};
 use crate::domain::task::TaskSpec;
-use crate::domain::types::{ContextName, ServiceKey};
+use crate::domain::types::{ContextName, EcsName, ServiceKey};
 
 /// CloudTrail keeps its event history for 90 days.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -198,6 +198,17 @@ pub(super) fn deploy(table: &Table<'_>, inherited: &DeploySettings) -> (DeploySe
 struct Settled {
     settings: BTreeMap<ServiceKey, DeploySettings>,
     containers: BTreeSet<(ServiceKey, String)>,
+    clusters: BTreeSet<EcsName>,
+}
+
+impl Settled {
+    /// One text for all that name the cluster.
+    fn share_cluster(&mut self, key: &mut ServiceKey) {
+        match self.clusters.get(&key.cluster) {
+            Some(known) => key.cluster = known.clone(),
+            None => drop(self.clusters.insert(key.cluster.clone())),
+        }
+    }
 }
 
 fn repositories(
@@ -273,7 +284,8 @@ fn repository(
     let mut read = Vec::new();
     for below in below {
         let (at, key_name) = (below.span.start, below.name("service"));
-        let Some((service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
+        let Some((mut service, given)) = service(&below, aws, &context, policy.as_ref(), deploy) else { continue };
+        settled.share_cluster(&mut service.key);
         promotions.of(&service.key, given, below.name(""));
         read.push((at, key_name, service));
     }

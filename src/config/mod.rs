@@ -251,8 +251,16 @@ impl Config {
     /// The rules of one service, by repository.
     #[must_use]
     pub fn rules_of(&self, service: &ServiceKey) -> BTreeMap<RepositoryKey, &ServiceRule> {
+        self.rules_by_repository(service).map(|(repository, rule)| (repository.clone(), rule)).collect()
+    }
+
+    /// The same, one after the other in the order of the repositories.
+    pub fn rules_by_repository<'a>(
+        &'a self,
+        service: &ServiceKey,
+    ) -> impl Iterator<Item = (&'a RepositoryKey, &'a ServiceRule)> {
         let places = self.names.places_of(service).iter();
-        places.filter_map(|place| Some((place.0.clone(), self.rule_at(place, service)?))).collect()
+        places.filter_map(move |place| Some((&place.0, self.rule_at(place, service)?)))
     }
 
     /// How one service is rolled, which is the same under each of its repositories; `None` for one that is not in the configuration.

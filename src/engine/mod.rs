@@ -325,47 +325,48 @@ impl Engine {
         while let Some(key) = self.out.touched.pop_first() {
             self.wake_followers(&key, now.time);
             self.follow_copies(&key, now);
-            let pending = self.state.services.get(&key).is_some_and(|known| !known.pending.is_empty());
-            match pending {
-                true => self.pending.insert(key.clone()),
-                false => self.pending.remove(&key),
-            };
-            match self.state.services.get(&key).and_then(prove::unproven).is_some() {
-                true => self.unproven.insert(key.clone()),
-                false => self.unproven.remove(&key),
-            };
-            self.count(&key);
+            let known = self.state.services.get(&key);
+            keep(&mut self.pending, &key, known.is_some_and(|known| !known.pending.is_empty()));
+            keep(&mut self.unproven, &key, known.and_then(prove::unproven).is_some());
+            self.count(key);
         }
     }
 
     /// Tells the counts of a service where they have changed. Two contexts may have clusters and services of the same names: they are
     /// counted together.
-    fn count(&mut self, key: &ServiceKey) {
-        let contexts: BTreeSet<&ContextName> = self.rules.contexts().chain([&key.aws]).collect();
-        let same = contexts.into_iter().map(|aws| ServiceKey { aws: aws.clone(), ..key.clone() });
+    fn count(&mut self, key: ServiceKey) {
         let mut counts = ServiceCounts::default();
-        for key in same {
-            let Some(known) = self.state.services.get(&key) else { continue };
-            counts.rolling += usize::from(known.rollout.is_some());
-            counts.waiting = counts.waiting.or(known.waiting.as_ref().map(|waiting| waiting.gate));
-            counts.gated = counts.gated.or(known.gated.as_ref().map(|waiting| waiting.gate));
-            if self.rules.has(&key) {
-                counts.held += usize::from(known.is_held());
-                counts.undecided += known.pending.values().map(Vec::len).sum::<usize>();
-                counts.configured = true;
+        if self.rules.contexts().all(|aws| aws == &key.aws) {
+            self.add_counts(&key, &mut counts);
+        } else {
+            let contexts: BTreeSet<&ContextName> = self.rules.contexts().chain([&key.aws]).collect();
+            for aws in contexts {
+                self.add_counts(&ServiceKey { aws: aws.clone(), ..key.clone() }, &mut counts);
             }
         }
-        let named = ServiceKey { aws: key.aws.clone(), ..key.clone() };
         let before =
-            self.counted.get(&named).copied().unwrap_or(ServiceCounts { configured: true, ..Default::default() });
+            self.counted.get(&key).copied().unwrap_or(ServiceCounts { configured: true, ..Default::default() });
         if before == counts {
             return;
         }
         match counts.is_nothing() {
-            true => self.counted.remove(&named),
-            false => self.counted.insert(named.clone(), counts),
+            true => self.counted.remove(&key),
+            false => self.counted.insert(key.clone(), counts),
         };
-        self.out.emit(Event::Service(named, ServiceEvent::Counted(counts)), &self.rules);
+        self.out.emit(Event::Service(key, ServiceEvent::Counted(counts)), &self.rules);
+    }
+
+    /// Adds what there is to count of one service.
+    fn add_counts(&self, key: &ServiceKey, counts: &mut ServiceCounts) {
+        let Some(known) = self.state.services.get(key) else { return };
+        counts.rolling += usize::from(known.rollout.is_some());
+        counts.waiting = counts.waiting.or(known.waiting.as_ref().map(|waiting| waiting.gate));
+        counts.gated = counts.gated.or(known.gated.as_ref().map(|waiting| waiting.gate));
+        if self.rules.has(key) {
+            counts.held += usize::from(known.is_held());
+            counts.undecided += known.pending.values().map(Vec::len).sum::<usize>();
+            counts.configured = true;
+        }
     }
 
     /// Keeps nothing of services that nothing is going on for.
@@ -445,4 +446,12 @@ impl Engine {
             (key, details)
         })
     }
+}
+
+/// Has a service in a set, or not.
+fn keep(services: &mut BTreeSet<ServiceKey>, key: &ServiceKey, is_in: bool) {
+    match is_in {
+        true => services.insert(key.clone()),
+        false => services.remove(key),
+    };
 }

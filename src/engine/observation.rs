@@ -46,20 +46,19 @@ impl ObservationRequest {
     /// What has to be found out to decide these pushes of a service; `None` for one that is not in the configuration.
     #[must_use]
     pub fn of(config: &Config, key: &ServiceKey, known: &ServiceState, pushes: Pushes) -> Option<Self> {
-        let rules = config.rules_of(key);
-        let first = rules.values().next()?;
+        let (_, first) = config.rules_by_repository(key).next()?;
         let decided =
             known.decided.iter().filter_map(|(repository, push)| Some((repository.clone(), push.tag.clone()?)));
         let base = first.deploy.base;
-        let rule = |(repository, rule): (&RepositoryKey, &&crate::domain::settings::ServiceRule)| {
-            (repository.clone(), (Arc::clone(&rule.policy), rule.container.clone()))
-        };
+        let rules = config
+            .rules_by_repository(key)
+            .map(|(repository, rule)| (repository.clone(), (Arc::clone(&rule.policy), rule.container.clone())));
         Some(Self {
             key: key.clone(),
             pushes,
             decided: decided.collect(),
             base,
-            rules: rules.iter().map(rule).collect(),
+            rules: rules.collect(),
             has_rollback_target: known.rollout.is_some(),
             after: first.deploy.gates.after.clone(),
             promotable: BTreeMap::new(),

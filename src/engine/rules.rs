@@ -40,7 +40,9 @@ impl Rules {
     /// Whether a service comes after others.
     #[must_use]
     pub fn comes_after_others(&self, key: &ServiceKey) -> bool {
-        self.config.settings_of(key).is_some_and(|settings| !settings.gates.after.is_empty())
+        // As a rule no service does.
+        !self.followers.is_empty()
+            && self.config.settings_of(key).is_some_and(|settings| !settings.gates.after.is_empty())
     }
 
     /// The configuration, with the services that were found by their tags.

@@ -17,6 +17,7 @@ use super::service::{Observing, Service};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
 use crate::domain::plan::Pushes;
 use crate::domain::rate_limit::Group;
+use crate::domain::state::ServiceState;
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey};
 
 /// When no more updates than these have been looked at again and wait for their turn, the next ones of the line are looked at. At five updates a
@@ -95,15 +96,18 @@ impl WatchRound {
 impl Engine {
     /// Asks what is needed to decide pending pushes. The reads of all services are shared.
     pub(super) fn observe_pending(&mut self, now: Now) {
-        let keys: Vec<ServiceKey> = self.pending.iter().cloned().collect();
         let mut requests = Vec::new();
-        for key in keys {
-            let pushes = self.askable(&key, now.moment);
-            let Some(known) = self.state.services.get(&key).filter(|_| !pushes.is_empty()) else { continue };
-            let Some(request) = ObservationRequest::of(self.rules.config(), &key, known, pushes) else { continue };
-            let request = request.promoting(|other| self.state.services.get(other));
-            self.services.entry(key).or_default().observing = Observing::UnderWay;
-            requests.push(request);
+        for key in &self.pending {
+            let Some(known) = self.state.services.get(key) else { continue };
+            let pushes = self.askable(key, known, now.moment);
+            if pushes.is_empty() {
+                continue;
+            }
+            let Some(request) = ObservationRequest::of(self.rules.config(), key, known, pushes) else { continue };
+            requests.push(request.promoting(|other| self.state.services.get(other)));
+        }
+        for request in &requests {
+            self.services.entry(request.key.clone()).or_default().observing = Observing::UnderWay;
         }
         if !requests.is_empty() {
             let (generation, asked_at) = (self.generation, now.moment);
@@ -112,9 +116,9 @@ impl Engine {
     }
 
     /// The pending pushes of a service about which something may be asked now.
-    fn askable(&self, key: &ServiceKey, now: Moment) -> Pushes {
-        let nothing = Service::default();
-        let service = self.services.get(key).unwrap_or(&nothing);
+    fn askable(&self, key: &ServiceKey, known: &ServiceState, now: Moment) -> Pushes {
+        // Nothing is going on for most.
+        let Some(service) = self.services.get(key) else { return known.pending.clone() };
         let calls = &service.calls;
         let is_free = match service.observing {
             Observing::Idle => true,
@@ -126,7 +130,6 @@ impl Engine {
         if !is_free || !writable || !service.workflow.may_decide() || !calls.observe.is_over(now) {
             return Pushes::new();
         }
-        let Some(known) = self.state.services.get(key) else { return Pushes::new() };
         let answers = |repository| calls.resolve.get(repository).is_none_or(|backoff| backoff.is_over(now));
         let open = known.pending.iter().filter(|(repository, _)| answers(*repository));
         let open: Pushes = open.map(|(repository, pushes)| (repository.clone(), pushes.clone())).collect();

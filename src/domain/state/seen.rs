@@ -1,5 +1,6 @@
 //! The identifiers of events that were read, as long as they can be read again.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -27,12 +28,19 @@ impl Seen {
     /// Adds an event; true if it was not there.
     pub fn insert(&mut self, id: EventId, time: Timestamp) -> bool {
         let part = self.parts.entry(part_of(time)).or_default();
-        if part.contains_key(&id) {
+        // A part that a copy shares is copied only for what is new.
+        if Arc::get_mut(part).is_none() && part.contains_key(&id) {
             return false;
         }
-        Arc::make_mut(part).insert(id, time);
-        self.len += 1;
-        true
+        let is_new = match Arc::make_mut(part).entry(id) {
+            Entry::Vacant(place) => {
+                place.insert(time);
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        self.len += usize::from(is_new);
+        is_new
     }
 
     /// Whether an event of that time is there.
