@@ -393,6 +393,16 @@ mod tests {
     }
 
     #[test]
+    fn names_are_in_the_order_of_their_texts_and_a_copy_is_equal() {
+        let names = ["a", "a-b", "aa", "b"].map(|text| EcsName::parse(text).unwrap());
+        assert!(names.is_sorted());
+        for name in &names {
+            assert_eq!(name.cmp(&name.clone()), Ordering::Equal);
+            assert_eq!(name.cmp(&EcsName::parse(name.as_str()).unwrap()), Ordering::Equal);
+        }
+    }
+
+    #[test]
     fn a_service_key_survives_its_text() {
         let key = ServiceKey::try_from("default/web/hello".to_owned()).unwrap();
         assert_eq!(String::from(key.clone()), "default/web/hello");

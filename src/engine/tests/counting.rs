@@ -2,13 +2,14 @@
 
 use super::reaching::at_every_stage;
 use super::stage::Stage;
-use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, rules};
+use super::{HELLO, NOTHING_FOLLOWS, OTHER, Scene, empty_page, rules};
 use crate::domain::aws_error::Fault;
 use crate::domain::rollout::Counts;
 use crate::domain::state::{OperatorCommand, OutcomeKind};
 use crate::domain::test_support::service_key;
+use crate::domain::types::ContextName;
 use crate::domain::view::RolloutState;
-use crate::engine::Engine;
+use crate::engine::{Engine, Page};
 
 fn counts(rolling: usize, held: usize, undecided: usize) -> String {
     format!("event: web/hello counts {rolling} rolling, {held} held, {undecided} undecided")
@@ -32,6 +33,22 @@ fn counts_are_told_when_they_change() {
     scene.watched();
     scene.stopped_tasks(&[]);
     assert_eq!(scene.counts(), [counts(1, 1, 0)]);
+}
+
+#[test]
+fn services_of_one_name_in_two_contexts_are_counted_together() {
+    let of_other = HELLO.replace("name = \"hello\"", "name = \"hello\"\naws = \"other\"");
+    let config = format!("[aws.other]\nregion = \"eu-west-1\"\n{HELLO}{of_other}");
+    let mut scene = Scene::of(&config);
+    scene.engine = Engine::new(rules(&config, &["default", "other"]), scene.engine.state().clone(), scene.now);
+    scene.begun();
+    assert_eq!(scene.counts(), NOTHING_FOLLOWS);
+    scene.push("latest", 'b');
+    assert_eq!(scene.counts(), [counts(0, 0, 1)]);
+    let context = ContextName::parse("other").unwrap();
+    let parsed_events = vec![scene.pushed("hello", "latest", 'c')];
+    scene.page_of(Page { context, parsed_events, ..empty_page() });
+    assert_eq!(scene.counts(), [counts(0, 0, 2)]);
 }
 
 #[test]
