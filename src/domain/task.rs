@@ -385,7 +385,7 @@ pub struct TaskView {
 /// Why a task stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskStop {
-    /// What stopped it.
+    /// The cause that ECS names for the stop.
     pub cause: StopCause,
     /// `stoppedReason`: the same in ECS's words, for people.
     pub reason: String,
