@@ -58,11 +58,15 @@ impl Handler<'_> {
         }
         self.service.proving = Some(Proving { ran: all_run, ..proving });
         let timeout = self.rules.settings(self.key).timeout;
-        let why = match all_run {
-            true => return,
-            false if rollout::keeps_stopping(mine) => rollout::keep_stopping(mine, service, &rollout),
-            false if asked_at.since(proving.since) >= timeout => rollout::not_stable(mine, service, &rollout, timeout),
-            false => return,
+        if all_run {
+            return;
+        }
+        let why = if rollout::keeps_stopping(mine) {
+            rollout::keep_stopping(mine, service, &rollout)
+        } else if asked_at.since(proving.since) >= timeout {
+            rollout::not_stable(mine, service, &rollout, timeout)
+        } else {
+            return;
         };
         self.disproven(rollout, format!("tasks run it for the first time: {why}"));
     }
