@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use crate::clock;
-use crate::deployer::{OrderOf, Request};
+use crate::deployer::{CommandRequest, Request};
 use crate::domain::operator_command::{OperatorCommand, Refused};
 use crate::domain::printable::PrintableText;
 use crate::status::Status;
@@ -28,7 +28,7 @@ use crate::status::Status;
 const LONGEST: u64 = 64 * 1024;
 /// Within this a question has to be there.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
-/// Within this an answer has to be there: an order may ask AWS first.
+/// Within this an answer has to be there: a command may ask AWS first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Conversations at a time.
 const CONVERSATIONS: usize = 16;
@@ -45,11 +45,13 @@ pub enum Ask {
     /// The status of the daemon and its services.
     Status,
     /// A command of an operator.
-    Order {
+    #[serde(rename = "order")]
+    Command {
         /// The service, as `CLUSTER/SERVICE` or `AWS/CLUSTER/SERVICE`.
         service: PrintableText,
         /// The command that was given.
-        order: OperatorCommand,
+        #[serde(rename = "order")]
+        command: OperatorCommand,
     },
 }
 
@@ -251,10 +253,10 @@ async fn answer(ask: Ask, by: PrintableText, requests: &mpsc::Sender<Request>) -
                 None => late(),
             }
         }
-        Ask::Order { service, order } => {
+        Ask::Command { service, command } => {
             let (answer, answered) = oneshot::channel();
-            let order = Request::Order(OrderOf { service: service.into(), order, by: by.into(), answer });
-            match clock::within(ANSWER_WITHIN, asked(requests, order, answered)).await.flatten() {
+            let command = Request::Command(CommandRequest { service: service.into(), command, by: by.into(), answer });
+            match clock::within(ANSWER_WITHIN, asked(requests, command, answered)).await.flatten() {
                 Some(Ok(text)) => Told::Done(text.into()),
                 Some(Err(Refused(text))) => Told::Refused(text.into()),
                 None => late(),

@@ -26,7 +26,7 @@ use crate::domain::types::ServiceKey;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::signals::{self, Wish};
-use crate::state_store::{Found, StateStore, StateStoreError};
+use crate::state_store::{Loaded, StateStore, StateStoreError};
 use crate::wording::counted;
 
 mod connecting;
@@ -229,10 +229,10 @@ async fn open_control(path: &Path) -> Result<Option<Socket>, RunError> {
 }
 
 /// The state to begin with, and a word about it.
-pub(crate) fn begin(config: &Arc<Config>, found: Found, now: Timestamp) -> State {
+pub(crate) fn begin(config: &Arc<Config>, found: Loaded, now: Timestamp) -> State {
     let found = match found {
-        Found::State(state) => Some(*state),
-        Found::Missing => None,
+        Loaded::State(state) => Some(*state),
+        Loaded::Missing => None,
     };
     let beginning = deployer::begin(found, config, now);
     match (beginning.fresh, config.state.when_missing) {

@@ -186,7 +186,7 @@ fn sums(status: &Status) -> Markup {
         (services, if services == 1 { "service" } else { "services" }, ""),
         (count(status, |one| one.rollout.is_some()), "rolling", "busy"),
         (count(status, is_held), "held", "warn"),
-        (count(status, |one| matches!(one.standing(), Standing::CallFails | Standing::Unseen)), "in trouble", "bad"),
+        (count(status, |one| matches!(one.standing(), Standing::CallFails | Standing::Unseen)), "with errors", "bad"),
     ];
     html! {
         ul .sums {

@@ -9,7 +9,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Config, StatePlace, TableSettings};
 use crate::lease::{Keeper, Tenure, Watch, holder_now, seen_alive, this_process};
 use crate::state_store::table::{self, Contents, TableError, TableStore};
-use crate::state_store::{self, Found, StateStore, StateStoreError, Store};
+use crate::state_store::{self, Loaded, StateStore, StateStoreError, Store};
 
 /// Beyond a lease: how long a command waits for it.
 const SLACK: Duration = Duration::from_secs(3);
@@ -46,13 +46,13 @@ pub async fn table(config: &Config, settings: &TableSettings, common: &Common) -
 ///
 /// # Errors
 /// It cannot be used.
-pub async fn read(config: &Config, common: &Common) -> Result<Found, PlaceError> {
+pub async fn read(config: &Config, common: &Common) -> Result<Loaded, PlaceError> {
     match &config.state.place {
         StatePlace::File(path) => Ok(state_store::read(path)?),
         StatePlace::Table(settings) => {
             let table = table(config, settings, common).await?;
             let Contents { state, whole, .. } = table::read(table.as_ref()).await?;
-            Ok(if whole { Found::State(Box::new(state)) } else { Found::Missing })
+            Ok(if whole { Loaded::State(Box::new(state)) } else { Loaded::Missing })
         }
     }
 }
@@ -78,7 +78,7 @@ pub struct Held {
     /// Where it is made durable.
     pub store: Arc<dyn Store>,
     /// What was found there.
-    pub found: Found,
+    pub found: Loaded,
     /// The lease, where it is in a table.
     pub lease: Option<(Keeper, Arc<Tenure>)>,
 }

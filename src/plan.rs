@@ -198,7 +198,7 @@ pub async fn look(
     report.pushes =
         verdicts.into_iter().flat_map(|verdict| pushes_of(config, verdict, &decided, before, &displaced)).collect();
     // Where nobody pushed, or nobody knows who did: a state that is missing or too old is made up for by what ECR says.
-    let nobodys = [PushRef::RECONCILIATION, PushRef::ORDER];
+    let nobodys = [PushRef::RECONCILIATION, PushRef::COMMAND];
     let compared = decided.into_iter().filter(|((event, _), _)| nobodys.contains(&event.as_str()));
     report.pushes.extend(compared.flat_map(|(_, pushes)| pushes));
     report.pushes.sort_by(|a, b| b.pushed_at.cmp(&a.pushed_at).then(a.service.cmp(&b.service)));
@@ -298,7 +298,7 @@ fn compared(config: &Config, key: &ServiceKey, known: &ServiceState, now: Timest
         decided: known.decided.clone(),
         ..ServiceState::default()
     };
-    operator_command::add_ordered_reconciliation(
+    operator_command::add_commanded_reconciliation(
         &mut compared,
         &repositories(config, key),
         now - SignedDuration::from_secs(1),

@@ -58,7 +58,7 @@ impl Store for StateStore {
 
 /// What was found at the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum Loaded {
     /// There was no file: a first start, or the state was lost.
     Missing,
     /// The state as it was last committed.
@@ -121,7 +121,7 @@ impl StateStore {
     ///
     /// # Errors
     /// The state cannot be used: see [`StateStoreError`].
-    pub fn open(path: &Path) -> Result<(Self, Found), StateStoreError> {
+    pub fn open(path: &Path) -> Result<(Self, Loaded), StateStoreError> {
         let unwritable = |source| StateStoreError::Unwritable { path: path.to_owned(), source };
         let lock = private(OpenOptions::new().create(true).write(true).truncate(false))
             .open(beside(path, "lock"))
@@ -171,11 +171,11 @@ impl<F: Folder> StateStore<F> {
 ///
 /// # Errors
 /// It cannot be used: see [`StateStoreError`].
-pub fn read(path: &Path) -> Result<Found, StateStoreError> {
+pub fn read(path: &Path) -> Result<Loaded, StateStoreError> {
     let unreadable = |source| StateStoreError::Unreadable { path: path.to_owned(), source };
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Missing),
         Err(error) => return Err(unreadable(error)),
     };
     let size = file.metadata().map_err(unreadable)?.len();
@@ -185,7 +185,7 @@ pub fn read(path: &Path) -> Result<Found, StateStoreError> {
     }
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(unreadable)?;
-    parse(path, &text).map(|state| Found::State(Box::new(state)))
+    parse(path, &text).map(|state| Loaded::State(Box::new(state)))
 }
 
 /// Reads the text of a state file; `path` is what messages call it.

@@ -223,8 +223,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     )
 }
 
-fn ordered() -> impl Strategy<Value = CommandRecord> {
-    let order = prop_oneof![
+fn given() -> impl Strategy<Value = CommandRecord> {
+    let command = prop_oneof![
         Just(OperatorCommand::Deploy),
         Just(OperatorCommand::DeployNow),
         Just(OperatorCommand::Release),
@@ -233,7 +233,7 @@ fn ordered() -> impl Strategy<Value = CommandRecord> {
         prop::option::of(text()).prop_map(|image| OperatorCommand::Approve { image }),
         prop::option::of(text()).prop_map(|reason| OperatorCommand::Reject { reason }),
     ];
-    (time(), text(), order, text()).prop_map(|(at, by, order, answer)| CommandRecord { at, by, order, answer })
+    (time(), text(), command, text()).prop_map(|(at, by, command, answer)| CommandRecord { at, by, command, answer })
 }
 
 fn waiting() -> impl Strategy<Value = Waiting> {
@@ -271,7 +271,7 @@ fn service() -> impl Strategy<Value = ServiceState> {
     });
     let service_hold = (time(), text(), text()).prop_map(|(since, by, reason)| ServiceHold { since, by, reason });
     let history = prop::collection::vec_deque(outcome(), 0..3);
-    let orders = prop::collection::vec_deque(ordered(), 0..3);
+    let commands = prop::collection::vec_deque(given(), 0..3);
     let pending = of_repositories(prop::collection::vec(push(), 1..3));
     let asked = (pending, of_repositories(push()), prop::option::of(deployed()), prop::option::of(superseding()));
     let failed_in_place =
@@ -296,14 +296,14 @@ fn service() -> impl Strategy<Value = ServiceState> {
         (prop::option::of(waiting()), of_repositories(approval), prop::option::of(pass), of_repositories(refusal));
     let known_since = prop::option::of(time());
     let marks = (prop::option::of(waiting()), prop::option::of(discovered()));
-    let after = (history, orders, of_repositories(target()));
+    let after = (history, commands, of_repositories(target()));
     (asked, against, marks, at_gates, after, known_since).prop_map(
         |(
             (pending, decided, deployed, rollout),
             (held, service_hold, replaced_externally, failed_in_place),
             (waiting, discovered),
             (gated, approved, passes_windows, refused),
-            (history, orders, prepared),
+            (history, commands, prepared),
             known_since,
         )| ServiceState {
             gated,
@@ -323,7 +323,7 @@ fn service() -> impl Strategy<Value = ServiceState> {
             replaced_externally,
             service_hold,
             history,
-            orders,
+            commands,
         },
     )
 }
@@ -449,7 +449,7 @@ fn a_recorded_state_of_version_1_is_read_and_written_as_it_is() {
     assert!(
         known.deployed.as_ref().unwrap().rollback_target.is_some()
             && !known.history.is_empty()
-            && !known.orders.is_empty()
+            && !known.commands.is_empty()
     );
     assert!(!known.pending.is_empty() && !known.decided.is_empty() && state.contexts.len() == 1);
     assert_eq!(String::from_utf8(render(&state)).unwrap(), recorded);

@@ -27,13 +27,13 @@ fn some_state(second: i64) -> State {
 fn what_is_committed_is_found_again() {
     let (_folder, path) = folder();
     let (state_store, found) = StateStore::open(&path).unwrap();
-    assert_eq!(found, Found::Missing);
+    assert_eq!(found, Loaded::Missing);
     state_store.commit_here(&some_state(1)).unwrap();
     state_store.commit_here(&some_state(2)).unwrap();
     drop(state_store);
     let (_state_store, found) = StateStore::open(&path).unwrap();
-    assert_eq!(found, Found::State(Box::new(some_state(2))));
-    assert_eq!(read(&beside(&path, "previous")).unwrap(), Found::State(Box::new(some_state(1))));
+    assert_eq!(found, Loaded::State(Box::new(some_state(2))));
+    assert_eq!(read(&beside(&path, "previous")).unwrap(), Loaded::State(Box::new(some_state(1))));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_failed_commit_leaves_the_last_one() {
     // A folder in the place of the temporary file: it cannot be opened for writing, even by root.
     std::fs::create_dir(beside(&path, "new")).unwrap();
     assert!(matches!(state_store.commit_here(&some_state(2)), Err(StateStoreError::Unwritable { .. })));
-    assert_eq!(read(&path).unwrap(), Found::State(Box::new(some_state(1))));
+    assert_eq!(read(&path).unwrap(), Loaded::State(Box::new(some_state(1))));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_temporary_file_that_a_crash_left_is_no_state() {
     let (_folder, path) = folder();
     std::fs::write(beside(&path, "new"), "{\"version\": 1, \"contexts\": {").unwrap();
     let (state_store, found) = StateStore::open(&path).unwrap();
-    assert_eq!(found, Found::Missing);
+    assert_eq!(found, Loaded::Missing);
     state_store.commit_here(&some_state(1)).unwrap();
-    assert!(matches!(read(&path).unwrap(), Found::State(_)));
+    assert!(matches!(read(&path).unwrap(), Loaded::State(_)));
 }

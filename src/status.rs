@@ -256,8 +256,9 @@ pub struct ServiceStatus {
     pub last_error: Option<String>,
     /// The last outcomes, newest first.
     pub history: Vec<OutcomeStatus>,
-    /// The last orders of operators, newest first.
-    pub orders: Vec<CommandRecord>,
+    /// The last commands of operators, newest first.
+    #[serde(rename = "orders")]
+    pub commands: Vec<CommandRecord>,
 }
 
 /// How a service that is not listed came to be followed.

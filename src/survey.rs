@@ -9,7 +9,7 @@ use crate::aws::{self, AwsContext, AwsError, CLUSTER_NOT_FOUND, Common, ConnectE
 use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::AwsSettings;
 use crate::domain::finding::nearest;
-use crate::domain::proposal::{Found, NamedImage, Reach, Registry, RegistryView, Snapshot, Which};
+use crate::domain::proposal::{FoundService, NamedImage, Reach, Registry, RegistryView, Snapshot, Which};
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{ContextName, Digest, EcsName, Region, RepositoryName, Tag, TaskDefinitionArn};
 use crate::domain::view::ServiceView;
@@ -27,7 +27,7 @@ const PROFILE_WITHIN: Duration = Duration::from_secs(15);
 
 /// What `init` asks AWS.
 #[derive(Debug, Clone, Default)]
-pub struct Question {
+pub struct SurveyRequest {
     /// The Region; without it the ambient one.
     pub region: Option<Region>,
     /// The clusters; none: all that there are.
@@ -50,7 +50,7 @@ pub enum SurveyError {
     /// AWS did not say.
     #[error("cannot ask AWS about {about}{}", remedy.as_ref().map_or_else(String::new, |remedy| format!(" ({remedy})")))]
     Asking {
-        /// What the question was about.
+        /// What the request was about.
         about: String,
         /// What can be done.
         remedy: Option<String>,
@@ -90,23 +90,23 @@ async fn open(settings: AwsSettings, common: &Common) -> Result<Clients, Connect
 ///
 /// # Errors
 /// AWS cannot be asked, or a cluster that was named is not there.
-pub async fn take(question: &Question, progress: &dyn Fn(&str)) -> Result<Snapshot, SurveyError> {
+pub async fn take(request: &SurveyRequest, progress: &dyn Fn(&str)) -> Result<Snapshot, SurveyError> {
     let now = SystemClock.now();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), now)?);
     let common = Common::new(metrics, Arc::default(), Arc::default());
-    let region = question.region.as_ref().map(|region| region.as_str().to_owned());
+    let region = request.region.as_ref().map(|region| region.as_str().to_owned());
     let clients = open(AwsSettings { region, ..AwsSettings::default() }, &common).await?;
     progress("asking whose account it is");
     let principal = again(|| clients.identity.principal()).await.map_err(asking("the account"))?;
     let home = Registry { account: principal.account, region: clients.context.region.clone() };
-    let clusters = clusters(&clients.context, question, progress).await?;
+    let clusters = clusters(&clients.context, request, progress).await?;
     let services = services(&clients.context, clusters, progress).await?;
     let mut survey = Survey { home, clients, common, progress, profiles: None };
     let registries = survey.registries(&services).await?;
     Ok(Snapshot {
         home: survey.home,
-        endpoint_url: question.endpoint_url.clone(),
-        profile: question.profile.clone(),
+        endpoint_url: request.endpoint_url.clone(),
+        profile: request.profile.clone(),
         services,
         registries,
     })
@@ -114,23 +114,23 @@ pub async fn take(question: &Question, progress: &dyn Fn(&str)) -> Result<Snapsh
 
 async fn clusters(
     context: &AwsContext,
-    question: &Question,
+    request: &SurveyRequest,
     progress: &dyn Fn(&str),
 ) -> Result<Vec<EcsName>, SurveyError> {
     progress("listing the clusters");
     let names = match again(|| context.inventory.clusters()).await {
         Ok(names) => names,
         // Who may not list them is believed about them.
-        Err(error) if error.fault == Fault::Denied && !question.clusters.is_empty() => {
-            return Ok(question.clusters.clone());
+        Err(error) if error.fault == Fault::Denied && !request.clusters.is_empty() => {
+            return Ok(request.clusters.clone());
         }
         Err(error) => return Err(asking("its clusters")(error)),
     };
-    if let Some(missing) = question.clusters.iter().find(|cluster| !names.iter().any(|name| name == cluster.as_str())) {
+    if let Some(missing) = request.clusters.iter().find(|cluster| !names.iter().any(|name| name == cluster.as_str())) {
         return Err(no_cluster(context, missing, &names));
     }
-    if !question.clusters.is_empty() {
-        return Ok(question.clusters.clone());
+    if !request.clusters.is_empty() {
+        return Ok(request.clusters.clone());
     }
     let clusters: BTreeSet<EcsName> = names.iter().filter_map(|name| EcsName::parse(name).ok()).collect();
     Ok(clusters.into_iter().collect())
@@ -143,7 +143,7 @@ async fn services(
     context: &AwsContext,
     clusters: Vec<EcsName>,
     progress: &dyn Fn(&str),
-) -> Result<Vec<Found>, SurveyError> {
+) -> Result<Vec<FoundService>, SurveyError> {
     let in_clusters = counted(clusters.len(), "cluster", "clusters");
     progress(&format!("{in_clusters}: listing their services"));
     let lists =
@@ -191,7 +191,7 @@ async fn services(
             }
             Err(why) => Err(why),
         };
-        Some(Found { cluster, service, state })
+        Some(FoundService { cluster, service, state })
     });
     Ok(found.collect())
 }
@@ -223,7 +223,7 @@ struct Survey<'a> {
 
 impl Survey<'_> {
     /// Every registry that the revisions name, with what is wanted of it.
-    async fn registries(&mut self, services: &[Found]) -> Result<BTreeMap<Registry, RegistryView>, SurveyError> {
+    async fn registries(&mut self, services: &[FoundService]) -> Result<BTreeMap<Registry, RegistryView>, SurveyError> {
         let mut wanted: BTreeMap<Registry, BTreeMap<RepositoryName, BTreeSet<Digest>>> = BTreeMap::new();
         let revisions = services.iter().filter_map(|found| found.state.as_ref().ok());
         let images = revisions.flat_map(|(_, definition)| definition.containers()).map(|(_, image)| image);

@@ -23,7 +23,7 @@ use super::identity;
 use super::inventory::SdkInventory;
 use super::partition;
 use super::queue::{self, SdkQueue};
-use super::region::{self, Found};
+use super::region::{self, RegionAnswer};
 use super::schedules::SdkSchedules;
 use super::tagging::SdkTagging;
 use super::topics::SdkTopics;
@@ -152,15 +152,15 @@ async fn region_of_instance(
         common.health.awaits(name, Some(&format!("the Region from {}", region::SOURCE)));
         let found = region::of_instance(http).await;
         match found {
-            Found::Region(region) => {
+            RegionAnswer::Region(region) => {
                 common.health.awaits(name, None);
                 if said {
                     info!(aws = %name, region, seconds = begun.elapsed().as_secs(), "the wait for the Region is over");
                 }
                 return Ok(region);
             }
-            Found::Nothing => return Err(ConnectError::NoRegion(name.clone())),
-            Found::NoAnswer(why) => {
+            RegionAnswer::Nothing => return Err(ConnectError::NoRegion(name.clone())),
+            RegionAnswer::NoAnswer(why) => {
                 if until.is_some_and(|until| clock::instant() + ASKED_EVERY > until) {
                     return Err(ConnectError::NoAnswer { context: name.clone(), why });
                 }

@@ -180,7 +180,7 @@ pub trait Ecr: fmt::Debug + Send + Sync {
     /// How far the scan of one image got, and what it found.
     async fn scan(&self, repository: &RepositoryName, digest: &Digest) -> Result<Report, AwsError>;
 
-    /// Whether images of the repository are scanned without an order for each of them; `None` if ECR does not tell.
+    /// Whether images of the repository are scanned without a request for each of them; `None` if ECR does not tell.
     async fn is_scanned(&self, repository: &RepositoryName) -> Result<Option<bool>, AwsError>;
 
     /// The images of an index. It counts as a pull of the index, of which only the manifest is read.

@@ -18,7 +18,7 @@ pub(super) const SOURCE: &str = "the EC2 instance metadata";
 
 /// What the search for a Region found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum RegionAnswer {
     /// The name of a Region.
     Region(String),
     /// There is none anywhere.
@@ -48,17 +48,17 @@ pub(super) async fn configured(settings: &AwsSettings, http: &SharedHttpClient) 
 }
 
 /// Asks the instance metadata, unless it is switched off (`AWS_EC2_METADATA_DISABLED`). A few seconds pass where nobody answers.
-pub(super) async fn of_instance(http: &SharedHttpClient) -> Found {
+pub(super) async fn of_instance(http: &SharedHttpClient) -> RegionAnswer {
     if std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Found::Nothing;
+        return RegionAnswer::Nothing;
     }
     let provider = ProviderConfig::without_region().with_http_client(http.clone());
     let client = imds::Client::builder().configure(&provider).build();
     match client.get(METADATA).await {
-        Ok(region) => Found::Region(String::from(region).trim().to_owned()),
+        Ok(region) => RegionAnswer::Region(String::from(region).trim().to_owned()),
         Err(imds::client::error::ImdsError::ErrorResponse(answer)) if answer.response().status().as_u16() == 404 => {
-            Found::Nothing
+            RegionAnswer::Nothing
         }
-        Err(error) => Found::NoAnswer(one_line(&chain(&error))),
+        Err(error) => RegionAnswer::NoAnswer(one_line(&chain(&error))),
     }
 }

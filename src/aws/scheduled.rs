@@ -37,7 +37,7 @@ pub(super) struct WithSchedules {
 }
 
 /// What a schedule runs.
-enum Found {
+enum Lookup {
     /// There is no such schedule or rule.
     Missing,
     /// It runs no task of ECS.
@@ -48,7 +48,7 @@ enum Found {
 
 impl WithSchedules {
     /// What a schedule or a rule runs.
-    async fn find(&self, name: &ScheduleName) -> Result<Found, AwsError> {
+    async fn find(&self, name: &ScheduleName) -> Result<Lookup, AwsError> {
         let targets = match name {
             ScheduleName::Scheduler { group, name } => {
                 let found = self.schedules.schedule(group, name).await?;
@@ -56,16 +56,16 @@ impl WithSchedules {
             }
             ScheduleName::Rule { bus, name } => self.targets(bus, name).await?,
         };
-        let Some(targets) = targets else { return Ok(Found::Missing) };
+        let Some(targets) = targets else { return Ok(Lookup::Missing) };
         let named: Vec<Named> = targets.iter().filter_map(Target::runs).collect();
         match self.judged_by(&named).await? {
-            Some(revision) => Ok(Found::Runs(revision)),
+            Some(revision) => Ok(Lookup::Runs(revision)),
             None => {
                 let why = match name {
                     ScheduleName::Scheduler { .. } => "its target runs no task of ECS",
                     ScheduleName::Rule { .. } => "none of its targets runs a task of ECS",
                 };
-                Ok(Found::NoTask(Unrollable(why.to_owned())))
+                Ok(Lookup::NoTask(Unrollable(why.to_owned())))
             }
         }
     }
@@ -233,9 +233,9 @@ impl Ecs for WithSchedules {
         };
         for (name, schedule) in schedules {
             match self.find(&schedule).await? {
-                Found::Missing => {}
-                Found::NoTask(why) => drop(found.insert(name, Err(why))),
-                Found::Runs(revision) => drop(found.insert(name, Ok(schedule::view(&revision)))),
+                Lookup::Missing => {}
+                Lookup::NoTask(why) => drop(found.insert(name, Err(why))),
+                Lookup::Runs(revision) => drop(found.insert(name, Ok(schedule::view(&revision)))),
             }
         }
         Ok(found)
@@ -264,12 +264,12 @@ impl Ecs for WithSchedules {
             return schedule::deployment(revision).ok_or_else(unusable);
         }
         match self.find(&name).await? {
-            Found::Runs(now) => schedule::deployment(&now).ok_or_else(unusable),
-            Found::Missing => Err(AwsError {
+            Lookup::Runs(now) => schedule::deployment(&now).ok_or_else(unusable),
+            Lookup::Missing => Err(AwsError {
                 fault: Fault::NotFound,
                 ..AwsError::unusable(api, operation, "there is no such schedule or rule any more")
             }),
-            Found::NoTask(why) => Err(AwsError { fault: Fault::Refused, ..AwsError::unusable(api, operation, why.0) }),
+            Lookup::NoTask(why) => Err(AwsError { fault: Fault::Refused, ..AwsError::unusable(api, operation, why.0) }),
         }
     }
 

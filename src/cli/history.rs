@@ -65,7 +65,7 @@ pub(crate) fn history_json(status: &Status, services: &[&ServiceStatus]) -> serd
     let entries = |one: &&ServiceStatus| {
         serde_json::json!({
             "aws": one.aws, "cluster": one.cluster, "service": one.service, "name": one.name,
-            "history": one.history, "orders": one.orders,
+            "history": one.history, "orders": one.commands,
         })
     };
     let services: Vec<_> = services.iter().map(entries).collect();
@@ -99,11 +99,11 @@ fn history_text(services: &[&ServiceStatus], now: Timestamp, colour: bool) -> St
                 ],
             ));
         }
-        for ordered in &one.orders {
-            let order = Cell::new(ordered.order.as_str(), Tone::Plain);
-            let by = format!("by {}: {}", ordered.by, ordered.answer);
-            let row = vec![ago(ordered.at, now).into(), name.into(), order, "".into(), "".into(), "".into(), by.into()];
-            rows.push((ordered.at, row));
+        for given in &one.commands {
+            let command = Cell::new(given.command.as_str(), Tone::Plain);
+            let by = format!("by {}: {}", given.by, given.answer);
+            let row = vec![ago(given.at, now).into(), name.into(), command, "".into(), "".into(), "".into(), by.into()];
+            rows.push((given.at, row));
         }
     }
     if rows.is_empty() {

@@ -9,7 +9,7 @@ use super::table::show;
 use super::{Exit, block_on, fail};
 use crate::domain::proposal::Proposal;
 use crate::domain::types::{EcsName, Region};
-use crate::survey::{self, Question};
+use crate::survey::{self, SurveyRequest};
 use crate::wording::counted;
 
 #[derive(Debug, Args)]
@@ -25,14 +25,14 @@ pub(super) struct Options {
 
 pub(super) fn execute(options: &Options) -> ExitCode {
     let of_environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let question = Question {
+    let request = SurveyRequest {
         region: options.aws_region.clone(),
         clusters: options.cluster.clone(),
         endpoint_url: of_environment("AWS_ENDPOINT_URL"),
         profile: of_environment("AWS_PROFILE"),
     };
     let progress = Progress::new();
-    let taken = block_on(survey::take(&question, &|what| progress.say(what)));
+    let taken = block_on(survey::take(&request, &|what| progress.say(what)));
     progress.end();
     match taken {
         Err(code) => code,

@@ -14,8 +14,8 @@ use crate::control::{self, Ask, Told};
 use crate::domain::operator_command::OperatorCommand;
 use crate::lease;
 use crate::metrics::Metrics;
-use crate::orders::{self, Unanswered};
 use crate::place::{self, PlaceError};
+use crate::table_commands::{self, Unanswered};
 
 #[derive(Debug, Args)]
 pub(super) struct Service {
@@ -65,36 +65,37 @@ pub(super) struct ApproveOptions {
 }
 
 pub(super) fn approve(config: &Config, options: ApproveOptions) -> ExitCode {
-    order(config, options.service.service, OperatorCommand::Approve { image: options.image })
+    give(config, options.service.service, OperatorCommand::Approve { image: options.image })
 }
 
 pub(super) fn reject(config: &Config, options: HoldOptions) -> ExitCode {
-    order(config, options.service.service, OperatorCommand::Reject { reason: options.reason })
+    give(config, options.service.service, OperatorCommand::Reject { reason: options.reason })
 }
 
 pub(super) fn deploy(config: &Config, options: DeployOptions) -> ExitCode {
     let command = if options.now { OperatorCommand::DeployNow } else { OperatorCommand::Deploy };
-    order(config, options.service.service, command)
+    give(config, options.service.service, command)
 }
 
 pub(super) fn hold(config: &Config, options: HoldOptions) -> ExitCode {
-    order(config, options.service.service, OperatorCommand::Hold { reason: options.reason })
+    give(config, options.service.service, OperatorCommand::Hold { reason: options.reason })
 }
 
 pub(super) fn release(config: &Config, options: Service) -> ExitCode {
-    order(config, options.service, OperatorCommand::Release)
+    give(config, options.service, OperatorCommand::Release)
 }
 
 pub(super) fn rollback(config: &Config, options: RollbackOptions) -> ExitCode {
-    order(config, options.service.service, OperatorCommand::Rollback { to: options.to })
+    give(config, options.service.service, OperatorCommand::Rollback { to: options.to })
 }
 
-fn order(config: &Config, service: String, order: OperatorCommand) -> ExitCode {
+fn give(config: &Config, service: String, command: OperatorCommand) -> ExitCode {
     let name = service.clone();
     if let StatePlace::Table(settings) = &config.state.place {
-        return through_table(config, settings, &name, order);
+        return through_table(config, settings, &name, command);
     }
-    let told = match block_on(control::ask(&config.control.socket, &Ask::Order { service: service.into(), order })) {
+    let told = match block_on(control::ask(&config.control.socket, &Ask::Command { service: service.into(), command }))
+    {
         Err(code) => return code,
         Ok(Err(error)) => return fail(&error, Exit::Failure),
         Ok(Ok(told)) => told,
@@ -119,37 +120,37 @@ fn refused(name: &str, text: &str) -> ExitCode {
     ExitCode::from(Exit::Failure)
 }
 
-/// Why an order could not be given through a table.
+/// Why a command could not be given through a table.
 #[derive(Debug, thiserror::Error)]
 enum NotGiven {
     #[error(transparent)]
     Place(#[from] PlaceError),
     #[error("cannot make the metrics")]
     Metrics(#[from] prometheus::Error),
-    #[error("cannot ask AWS who gives the order")]
+    #[error("cannot ask AWS who gives the command")]
     Identity(#[source] AwsError),
     #[error(transparent)]
     Unanswered(#[from] Unanswered),
 }
 
-fn through_table(config: &Config, settings: &TableSettings, name: &str, order: OperatorCommand) -> ExitCode {
-    match block_on(give(config, settings, name.to_owned(), order)) {
+fn through_table(config: &Config, settings: &TableSettings, name: &str, command: OperatorCommand) -> ExitCode {
+    match block_on(give_through_table(config, settings, name.to_owned(), command)) {
         Err(code) => code,
-        Ok(Ok(orders::Told::Done(text))) => done(name, &text),
-        Ok(Ok(orders::Told::Refused(text))) => refused(name, &text),
+        Ok(Ok(table_commands::Told::Done(text))) => done(name, &text),
+        Ok(Ok(table_commands::Told::Refused(text))) => refused(name, &text),
         Ok(Err(error @ NotGiven::Place(PlaceError::Connect(_)))) => fail(&error, Exit::BadConfiguration),
         Ok(Err(error @ NotGiven::Place(PlaceError::StateStore(_)))) => fail(&error, Exit::BadState),
         Ok(Err(error)) => fail(&error, Exit::Failure),
     }
 }
 
-/// Has the active replica carry an order out. Who gives it is told by AWS, and by this machine.
-async fn give(
+/// Has the active replica carry a command out. Who gives it is told by AWS, and by this machine.
+async fn give_through_table(
     config: &Config,
     settings: &TableSettings,
     service: String,
-    order: OperatorCommand,
-) -> Result<orders::Told, NotGiven> {
+    command: OperatorCommand,
+) -> Result<table_commands::Told, NotGiven> {
     let corrected = Arc::new(CorrectedClock::default());
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("ECS_DEPLOYD_COMMIT"), corrected.now())?);
     let common = Common::new(metrics, Arc::default(), Arc::clone(&corrected));
@@ -161,5 +162,5 @@ async fn give(
     let arn = identity.arn().await.map_err(NotGiven::Identity)?;
     let by = format!("{arn} ({})", control::this_user());
     let id = lease::this_process(corrected.as_ref());
-    Ok(orders::give(table.as_ref(), settings.lease, &id, service, order, by).await?)
+    Ok(table_commands::give(table.as_ref(), settings.lease, &id, service, command, by).await?)
 }

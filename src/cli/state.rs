@@ -18,7 +18,7 @@ use crate::domain::state::State;
 use crate::metrics::Metrics;
 use crate::place::{self, PlaceError};
 use crate::state_store::table::{self, TableError, TableStore};
-use crate::state_store::{self, Found, StateStore, StateStoreError, Store as _};
+use crate::state_store::{self, Loaded, StateStore, StateStoreError, Store as _};
 use crate::wording::counted;
 
 #[derive(Debug, Args)]
@@ -147,7 +147,7 @@ async fn import(config: &Config, file: &Path) -> Result<String, MoveError> {
     }
     // It stays locked until the state is in the table: no daemon may go on with it meanwhile.
     let (_lock, found) = StateStore::open(file)?;
-    let Found::State(state) = found else { return Err(MoveError::NoFile(file.to_owned())) };
+    let Loaded::State(state) = found else { return Err(MoveError::NoFile(file.to_owned())) };
     let (common, clock) = common()?;
     let table = place::table(config, settings, &common).await?;
     let (keeper, tenure) = place::lease(&table, settings.lease, Arc::clone(&clock)).await?;

@@ -17,7 +17,7 @@ use crate::domain::printable::{LONGEST, PrintableText, printable};
 use crate::domain::state::OutcomeKind;
 use crate::metrics::Metrics;
 use crate::place::{self, PlaceError};
-use crate::state_store::{self, Found, StateStoreError};
+use crate::state_store::{self, Loaded, StateStoreError};
 use crate::status::{
     ContainerStatus, ContextStatus, DeliveryStatus, ImageStatus, Origin, PushDecision, Running, ServiceStatus,
     Standing, Status, Step, TableStatus, Way,
@@ -52,7 +52,8 @@ pub(super) fn status(config: &Config, options: &Options) -> ExitCode {
     with_status(config, |status, now| {
         if options.json {
             // The history has a command of its own.
-            let brief = |one: &ServiceStatus| ServiceStatus { history: Vec::new(), orders: Vec::new(), ..one.clone() };
+            let brief =
+                |one: &ServiceStatus| ServiceStatus { history: Vec::new(), commands: Vec::new(), ..one.clone() };
             let services = status.services.iter().map(brief).collect();
             print_json(&Status { services, ..status.clone() });
         } else {
@@ -106,8 +107,8 @@ async fn obtain(config: &Config, now: Timestamp) -> Result<Status, StatusError> 
         Ok(Told::Done(text) | Told::Refused(text)) => Err(StatusError::Strange(text)),
         Err(Unreachable::Absent(_)) => {
             let state = match state_store::read(path)? {
-                Found::State(state) => *state,
-                Found::Missing => Default::default(),
+                Loaded::State(state) => *state,
+                Loaded::Missing => Default::default(),
             };
             let config = Arc::new(config.clone()).with_discovered(&state);
             Ok(Status { source: Origin::StateFile, ..Status::of(&config, &state, now) })

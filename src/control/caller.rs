@@ -1,4 +1,4 @@
-//! Who gives an order.
+//! Who gives a command.
 
 use std::fs;
 

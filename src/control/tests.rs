@@ -18,8 +18,8 @@ fn daemon(path: &Path, second: i64) -> impl Future<Output = watch::Sender<bool>>
                         let config = Config::parse("test", "").unwrap();
                         let _ = answer.send(Status::of(&config, &State::default(), at));
                     }
-                    Request::Order(OrderOf { service, order, by, answer }) => {
-                        let reason = match order {
+                    Request::Command(CommandRequest { service, command, by, answer }) => {
+                        let reason = match command {
                             OperatorCommand::Hold { reason } | OperatorCommand::Reject { reason } => {
                                 reason.unwrap_or_default()
                             }

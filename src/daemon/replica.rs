@@ -19,11 +19,11 @@ use crate::domain::operator_command::Refused;
 use crate::lease::{Keeper, Tenure, Watch, this_process};
 use crate::metrics::Detail;
 use crate::notify::LAST_WITHIN;
-use crate::orders;
 use crate::signals::Wish;
 use crate::state_store::table::{self, TableError, TableStore};
-use crate::state_store::{Found, StateStoreError};
+use crate::state_store::{Loaded, StateStoreError};
 use crate::status::Status;
+use crate::table_commands;
 use crate::wording::chain;
 
 /// How long a start waits for the first answer about the table, so that it says what is wrong before it says that it has begun.
@@ -89,8 +89,8 @@ impl Process {
             let (store, found) = store;
             // What was pushed since the first time counts, although nothing of that could be written down.
             let now = match found {
-                Found::Missing => *first_begun.get_or_insert_with(|| self.clock.now()),
-                Found::State(_) => self.clock.now(),
+                Loaded::Missing => *first_begun.get_or_insert_with(|| self.clock.now()),
+                Loaded::State(_) => self.clock.now(),
             };
             let state = begin(&self.config, found, now);
             let store = Arc::new(store);
@@ -102,7 +102,8 @@ impl Process {
             let contexts = aws::fenced(self.contexts.clone(), &tenure);
             let work = Work::begin(self, contexts, Arc::<TableStore>::clone(&store), state);
             self.metrics.leads(true);
-            let desk = tokio::spawn(orders::serve(Arc::clone(&table), tenure.fence().clone(), work.asks.clone()));
+            let desk =
+                tokio::spawn(table_commands::serve(Arc::clone(&table), tenure.fence().clone(), work.asks.clone()));
             let kept = Kept::Table { store, tenure, standing: keeper.standing() };
             let mut supervisor = Supervisor { process: self, work, kept };
             let end = supervisor.supervise().await;
@@ -134,7 +135,7 @@ impl Process {
         table: &Arc<dyn Table>,
         tenure: &Arc<Tenure>,
         keeper: &Keeper,
-    ) -> Result<Waited<(TableStore, Found)>, TableError> {
+    ) -> Result<Waited<(TableStore, Loaded)>, TableError> {
         loop {
             let (table, clock) = (Arc::clone(table), Arc::clone(&self.clock));
             let name = table.name().to_owned();
@@ -225,13 +226,13 @@ impl Process {
                     }
                 });
             }
-            Request::Order(order) => {
+            Request::Command(command) => {
                 let active =
                     holder.map_or_else(|| "none is active now".to_owned(), |holder| format!("{holder} is active"));
                 let refused = format!(
                     "this replica stands by, and {active}; with [state] table in the configuration the command reaches that one"
                 );
-                let _ = order.answer.send(Err(Refused(refused)));
+                let _ = command.answer.send(Err(Refused(refused)));
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::lease::{self, Keeper, Tenure, Watch};
 use crate::notify::LAST_WITHIN;
 use crate::signals::Wish;
 use crate::state_store::table::TableStore;
-use crate::state_store::{self, Found};
+use crate::state_store::{self, Loaded};
 use crate::wording::chain;
 
 /// Where the state in force is kept, whatever a reload says.
@@ -160,8 +160,8 @@ impl Kept {
             Self::File(path) => {
                 let path = path.clone();
                 match beside(move || state_store::read(&path)).await?.map_err(|error| chain(&error))? {
-                    Found::State(state) => Ok(*state),
-                    Found::Missing => Err("the state file is gone".to_owned()),
+                    Loaded::State(state) => Ok(*state),
+                    Loaded::Missing => Err("the state file is gone".to_owned()),
                 }
             }
             Self::Table { store, .. } => Ok(store.last().await),

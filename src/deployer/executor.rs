@@ -96,14 +96,14 @@ impl Executor {
     pub(super) fn command(
         &mut self,
         service: String,
-        order: OperatorCommand,
+        command: OperatorCommand,
         by: String,
         answer: oneshot::Sender<Answer>,
     ) -> Input {
         self.last_command += 1;
         let id = CommandId(self.last_command);
         self.replies.insert(id, answer);
-        Input::Command { id, service, order, by }
+        Input::Command { id, service, command, by }
     }
 
     /// What a queue has delivered, with the name under which its receipt comes.
@@ -155,8 +155,8 @@ impl Executor {
                 let answer = observer.tasks(&place.0, &place.1, &arns).await;
                 Input::TasksSeen { place, tasks, answer }
             })),
-            Read::Gates { service, questions } => drop(self.jobs.spawn(async move {
-                let answers = observer.at_gates(questions).await;
+            Read::Gates { service, requests } => drop(self.jobs.spawn(async move {
+                let answers = observer.at_gates(requests).await;
                 Input::AtGates { service, answers }
             })),
             Read::Compare { repository, policies } => drop(self.jobs.spawn(async move {

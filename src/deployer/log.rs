@@ -11,7 +11,7 @@ use crate::domain::notification::HeldPush;
 use crate::domain::state::{Outcome, OutcomeKind};
 use crate::domain::task::TaskOutcome;
 use crate::domain::types::{ContextName, ServiceKey};
-use crate::engine::{DiscoveryEvent, EndedTask, Event, Found, Missed, PushSkipped, ServiceEvent};
+use crate::engine::{DiscoveryEvent, EndedTask, Event, Missed, PushSkipped, ResumedAt, ServiceEvent};
 use crate::logging::log_at;
 
 /// A line about one service, at a level that is written down or at one that is found out.
@@ -43,8 +43,8 @@ pub(super) fn tell(event: &Event) {
             error!(%error, "the state cannot be written: nothing is deployed until it can");
         }
         Event::StateWritable => info!("the state can be written again"),
-        Event::CommandUnknown { named, order, by, refused } => {
-            warn!(service = named, order = order.as_str(), by, %refused, "order refused");
+        Event::CommandUnknown { named, command, by, refused } => {
+            warn!(service = named, command = command.as_str(), by, %refused, "command refused");
         }
         Event::PushToldAgain { aws, repository, source, after } => {
             let after = Duration::try_from(*after).unwrap_or_default();
@@ -172,11 +172,11 @@ fn of_service(key: &ServiceKey, event: &ServiceEvent) {
         }
         ServiceEvent::CallsRecovered => of_service!(info, key, "calls to AWS work again"),
         ServiceEvent::Unexplained { what, error } => of_service!(debug, key, what, %error, "this is not known"),
-        ServiceEvent::CommandAnswered { order, by, answer: Ok(answer) } => {
-            of_service!(info, key, order = order.as_str(), by, answer, "order carried out");
+        ServiceEvent::CommandAnswered { command, by, answer: Ok(answer) } => {
+            of_service!(info, key, command = command.as_str(), by, answer, "command carried out");
         }
-        ServiceEvent::CommandAnswered { order, by, answer: Err(refused) } => {
-            of_service!(warn, key, order = order.as_str(), by, %refused, "order refused");
+        ServiceEvent::CommandAnswered { command, by, answer: Err(refused) } => {
+            of_service!(warn, key, command = command.as_str(), by, %refused, "command refused");
         }
         ServiceEvent::TaskStarted { kind, number, command, arn } => {
             of_service!(info, key, kind = kind.as_str(), number, command, task = arn, "started a task");
@@ -225,14 +225,14 @@ fn task_ended(key: &ServiceKey, ended: &EndedTask) {
     );
 }
 
-fn what(found: Found) -> &'static str {
+fn what(found: ResumedAt) -> &'static str {
     match found {
-        Found::NotRegistered => "its revision is not registered yet",
-        Found::NotUpdated => "its revision is registered, the service is not updated yet",
-        Found::Updated => "the service is updated, it is watched",
-        Found::Overtaken => "the service was changed meanwhile, it is decided anew",
-        Found::GivenUp => "ECS gave its revision up",
-        Found::ServiceGone => "the service is gone",
+        ResumedAt::NotRegistered => "its revision is not registered yet",
+        ResumedAt::NotUpdated => "its revision is registered, the service is not updated yet",
+        ResumedAt::Updated => "the service is updated, it is watched",
+        ResumedAt::Overtaken => "the service was changed meanwhile, it is decided anew",
+        ResumedAt::GivenUp => "ECS gave its revision up",
+        ResumedAt::ServiceGone => "the service is gone",
     }
 }
 

@@ -122,7 +122,7 @@ fn of_schedule(metrics: &Metrics, key: &ServiceKey, event: &ServiceEvent) {
         }
     } else if let ServiceEvent::PushSkipped { push, reason, .. } = event {
         let refused = [SkipReason::ServiceMissing, SkipReason::NoContainer, SkipReason::Downtime];
-        (refused.contains(reason) && !push.is_order()).then_some(ScheduleOutcome::Refused)
+        (refused.contains(reason) && !push.is_command()).then_some(ScheduleOutcome::Refused)
     } else if let ServiceEvent::CallFailed { error, repeated: false, .. } = event {
         let is_not_taken = error.fault != Fault::Throttled && not_taken.contains(&error.operation);
         is_not_taken.then_some(ScheduleOutcome::Failed)

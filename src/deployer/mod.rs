@@ -98,16 +98,16 @@ pub enum Request {
     /// How things are, without asking ECS.
     Glance(oneshot::Sender<Status>),
     /// A command of an operator.
-    Order(OrderOf),
+    Command(CommandRequest),
 }
 
 /// A command, who gives it and for which service.
 #[derive(Debug)]
-pub struct OrderOf {
+pub struct CommandRequest {
     /// The service, as `CLUSTER/SERVICE` or `AWS/CLUSTER/SERVICE`.
     pub service: String,
     /// The command that was given.
-    pub order: OperatorCommand,
+    pub command: OperatorCommand,
     /// The operator who gave the command.
     pub by: String,
     /// What came of it.
@@ -237,8 +237,8 @@ impl Deployer {
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(self.status());
             }
-            Request::Order(OrderOf { service, order, by, answer }) => {
-                return Some(self.executor.command(service, order, by, answer));
+            Request::Command(CommandRequest { service, command, by, answer }) => {
+                return Some(self.executor.command(service, command, by, answer));
             }
         }
         None

@@ -1,7 +1,7 @@
 //! Gates: what has to be so before a rollout begins.
 //!
-//! Each gate is one file, a pure function of configuration, facts and time. It is open, it waits, with a reason for people and the time at
-//! which it is worth to ask again, or it refuses, with a skip reason. All gates of a service are judged with the facts of the moment in
+//! Each gate is one file, a pure function of configuration, evidence and time. It is open, it waits, with a reason for people and the time at
+//! which it is worth to ask again, or it refuses, with a skip reason. All gates of a service are judged with the evidence of the moment in
 //! which its rollout would begin. Going back asks no gate.
 
 pub mod after;
@@ -83,9 +83,9 @@ impl Gates {
     }
 
     /// What has to be asked about an image.
-    fn question(&self, subject: &Subject<'_>) -> Option<Question> {
+    fn request(&self, subject: &Subject<'_>) -> Option<ImageRequest> {
         let (scan, signatures) = (self.scan != ScanLevel::Off, !self.signed_by.is_empty());
-        (scan || signatures).then(|| Question {
+        (scan || signatures).then(|| ImageRequest {
             repository: subject.repository.clone(),
             digest: subject.digest.clone(),
             index: subject.image.is_some_and(ImageView::is_index),
@@ -105,7 +105,7 @@ pub enum Verdict {
     /// Never: the push is skipped.
     Refuse(Refusal),
     /// This has to be asked first.
-    Ask(Question),
+    Ask(ImageRequest),
 }
 
 /// A gate that is closed.
@@ -132,7 +132,7 @@ pub struct Refusal {
 
 /// What is asked of ECR about one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct ImageRequest {
     /// The repository that was pushed to.
     pub repository: RepositoryKey,
     /// The digest of the image.
@@ -147,7 +147,7 @@ pub struct Question {
 
 /// What ECR answered about one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct ImageReport {
     /// The scan of the image; of an index: of each of its images.
     pub scans: Vec<scan::Report>,
     /// The signatures, by signing profile.
@@ -182,7 +182,7 @@ pub struct Other<'a> {
 
 /// What the gates go by.
 #[derive(Debug, Clone, Default)]
-pub struct Facts<'a> {
+pub struct Evidence<'a> {
     /// The services that the service comes after.
     pub others: Vec<Other<'a>>,
     /// What was approved, by repository.
@@ -192,10 +192,10 @@ pub struct Facts<'a> {
     /// What waits for this service already.
     pub waiting: Option<&'a Waiting>,
     /// What ECR said of images, and is fresh.
-    pub found: BTreeMap<(RepositoryKey, Digest), Found>,
+    pub found: BTreeMap<(RepositoryKey, Digest), ImageReport>,
 }
 
-impl Facts<'_> {
+impl Evidence<'_> {
     /// Since when the digest waits at a gate: from now on, if it does not wait there yet.
     fn since(&self, gate: Gate, digest: &Digest, now: Timestamp) -> Timestamp {
         let there = self.waiting.filter(|waiting| waiting.gate == gate && &waiting.digest == digest);
@@ -206,16 +206,16 @@ impl Facts<'_> {
 /// Judges all gates, in the order in which a push goes through them: what is refused is refused before an operator is asked for an approval,
 /// and an approval is asked for before the window opens.
 #[must_use]
-pub fn judge(gates: &Gates, subject: &Subject<'_>, facts: &Facts<'_>, now: Timestamp) -> Verdict {
-    let after = after::judge(&facts.others, gates.bake, subject.digest, now);
+pub fn judge(gates: &Gates, subject: &Subject<'_>, evidence: &Evidence<'_>, now: Timestamp) -> Verdict {
+    let after = after::judge(&evidence.others, gates.bake, subject.digest, now);
     if after != Verdict::Open {
         return after;
     }
-    if let Some(question) = gates.question(subject) {
-        let Some(found) = facts.found.get(&(subject.repository.clone(), subject.digest.clone())) else {
-            return Verdict::Ask(question);
+    if let Some(request) = gates.request(subject) {
+        let Some(found) = evidence.found.get(&(subject.repository.clone(), subject.digest.clone())) else {
+            return Verdict::Ask(request);
         };
-        let since = |gate| facts.since(gate, subject.digest, now);
+        let since = |gate| evidence.since(gate, subject.digest, now);
         let scanned = scan::judge(gates.scan, gates.scan_timeout, since(Gate::Scan), &found.scans, now);
         let signed =
             || signature::judge(&gates.signed_by, gates.scan_timeout, since(Gate::Signature), &found.signatures, now);
@@ -224,12 +224,12 @@ pub fn judge(gates: &Gates, subject: &Subject<'_>, facts: &Facts<'_>, now: Times
             return verdict;
         }
     }
-    let approved = facts.approved.and_then(|approved| approved.get(subject.repository));
+    let approved = evidence.approved.and_then(|approved| approved.get(subject.repository));
     let approval = approval::judge(gates.approval, subject, approved);
     if approval != Verdict::Open {
         return approval;
     }
-    let passes = facts.passes_windows.is_some_and(|pass| subject.push.is_order() || subject.push.at <= pass.at);
+    let passes = evidence.passes_windows.is_some_and(|pass| subject.push.is_command() || subject.push.at <= pass.at);
     if passes { Verdict::Open } else { window::judge(&gates.windows, &gates.freezes, now) }
 }
 

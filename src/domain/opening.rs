@@ -168,7 +168,8 @@ mod tests {
         let key = ServiceKey::try_from("default/web/hello".to_owned()).unwrap();
         let repository =
             RepositoryKey { aws: ContextName::of_default(), name: RepositoryName::parse("hello").unwrap() };
-        let push = PushRef { event: crate::domain::test_support::event_id("e"), at: at(30), ..PushRef::ordered(at(0)) };
+        let push =
+            PushRef { event: crate::domain::test_support::event_id("e"), at: at(30), ..PushRef::commanded(at(0)) };
         let mut state = State::default();
         let known = state.services.get_or_default(key.clone());
         known.add_pending(&repository, PushRef::reconciliation(at(DAY - 900)));

@@ -1,4 +1,4 @@
-//! What an operator may order, and what that means for the state of a service.
+//! What an operator may command, and what that means for the state of a service.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::state::{
 use super::types::{Digest, TaskDefinitionArn};
 use super::waiting::Waiting;
 
-/// Why an order is not carried out.
+/// Why a command is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
@@ -53,7 +53,7 @@ pub fn release(known: &mut ServiceState, repositories: &[RepositoryKey], now: Ti
     if !was_held {
         return "nothing was held".to_owned();
     }
-    add_ordered_reconciliation(known, repositories, now);
+    add_commanded_reconciliation(known, repositories, now);
     "released; it is rolled to what the policies select in ECR, if that is not what runs".to_owned()
 }
 
@@ -65,7 +65,7 @@ pub fn deploy(known: &mut ServiceState, repositories: &[RepositoryKey], now: Tim
     if let Some(service_hold) = &known.service_hold {
         return Err(Refused(format!("{service_hold}; release it first")));
     }
-    add_ordered_reconciliation(known, repositories, now);
+    add_commanded_reconciliation(known, repositories, now);
     Ok(())
 }
 
@@ -133,16 +133,16 @@ pub fn add_reconciliation(known: &mut ServiceState, repositories: &[RepositoryKe
     }
 }
 
-/// The same because an operator says so. The machine's clock may be behind the one that pushes go by: an order never stands before what was
+/// The same because an operator says so. The machine's clock may be behind the one that pushes go by: a command never stands before what was
 /// decided already.
-pub fn add_ordered_reconciliation(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) {
+pub fn add_commanded_reconciliation(known: &mut ServiceState, repositories: &[RepositoryKey], now: Timestamp) {
     for repository in repositories {
         let decided = known.decided.get(repository).map_or(now, |decided| decided.at);
-        known.add_pending(repository, PushRef::ordered(now.max(decided)));
+        known.add_pending(repository, PushRef::commanded(now.max(decided)));
     }
 }
 
-/// The rollback that an operator orders. What it replaces is held. `current` is the revision that the service is set to.
+/// The rollback that an operator commands. What it replaces is held. `current` is the revision that the service is set to.
 ///
 /// # Errors
 /// There is nothing to go back to, or it is not the moment.
@@ -311,7 +311,7 @@ mod tests {
         let mut known = deployed();
         let refused = rollback(&mut known, &arn(2), Some(named(5, &[("x:latest", 'b')])), "alice", at(9)).unwrap_err();
         assert!(refused.0.contains("hello:5 names x:latest"), "{refused}");
-        assert!(known.held.is_empty(), "a refused order changes nothing");
+        assert!(known.held.is_empty(), "a refused command changes nothing");
         let back = rollback(&mut deployed(), &arn(2), Some(named(5, &[("x:latest", 'c')])), "alice", at(9)).unwrap();
         assert_eq!((back.base, back.images.len()), (arn(5), 0));
     }

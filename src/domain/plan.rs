@@ -328,7 +328,7 @@ fn runs_already(choice: &Selected<'_>, state: &ServiceState, snapshot: &ServiceS
 fn taken_away(choice: &Selected<'_>, state: &ServiceState, snapshot: &ServiceSnapshot) -> Option<String> {
     let service = snapshot.service.as_ref()?;
     let digest = &choice.image.digest;
-    let stale = |until: Timestamp| choice.push.at <= until && !choice.push.is_order();
+    let stale = |until: Timestamp| choice.push.at <= until && !choice.push.is_command();
     let deployed = state.deployed.as_ref().filter(|deployed| deployed.revision != service.task_definition);
     let replaced = deployed.is_some_and(|deployed| {
         deployed.targets.get(choice.key).is_some_and(|target| &target.digest == digest) && stale(deployed.since)

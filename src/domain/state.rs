@@ -157,9 +157,9 @@ pub struct ServiceState {
     /// The last outcomes, newest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Outcome>,
-    /// The last orders of operators, newest first.
-    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
-    pub orders: VecDeque<CommandRecord>,
+    /// The last commands of operators, newest first.
+    #[serde(rename = "orders", default, skip_serializing_if = "VecDeque::is_empty")]
+    pub commands: VecDeque<CommandRecord>,
 }
 
 impl ServiceState {
@@ -201,10 +201,10 @@ impl ServiceState {
         self.waiting.as_ref().or(self.gated.as_ref())
     }
 
-    /// Writes down what an operator ordered.
-    pub fn note_order(&mut self, ordered: CommandRecord) {
-        self.orders.push_front(ordered);
-        self.orders.truncate(HISTORY);
+    /// Writes down a command of an operator.
+    pub fn note_command(&mut self, given: CommandRecord) {
+        self.commands.push_front(given);
+        self.commands.truncate(HISTORY);
     }
 
     /// Whether something is not deployed to the service before a release or a newer push.
@@ -217,11 +217,11 @@ impl ServiceState {
     #[must_use]
     pub fn last_change(&self) -> Option<Timestamp> {
         let ended = self.history.iter().map(|outcome| outcome.ended_at);
-        let ordered = self.orders.iter().map(|order| order.at);
+        let given = self.commands.iter().map(|command| command.at);
         let held = self.held.values().map(|hold| hold.since);
         let decided = self.decided.values().map(|push| push.at);
         let deployed = self.deployed.iter().map(|deployed| deployed.since);
-        ended.chain(ordered).chain(held).chain(decided).chain(deployed).max()
+        ended.chain(given).chain(held).chain(decided).chain(deployed).max()
     }
 
     /// Writes an outcome into the history.
@@ -255,7 +255,7 @@ pub struct Deployed {
     /// Whether the revision names an image in ECR by a tag, so that the tasks have to be asked what it means.
     #[serde(default)]
     pub names_tags: bool,
-    /// Where to go back to, should an operator order it.
+    /// Where to go back to, should an operator command it.
     #[serde(rename = "way_back", default, skip_serializing_if = "Option::is_none")]
     pub rollback_target: Option<RollbackTarget>,
     /// The rollout that brought it, as long as no task has run it because the desired count was 0: it is judged when tasks first run.
@@ -273,7 +273,7 @@ pub struct FailedInPlace {
     pub revision: TaskDefinitionArn,
     /// The digests that it brought, by repository.
     pub targets: BTreeMap<RepositoryKey, Target>,
-    /// Where to go back to, should an operator order it.
+    /// Where to go back to, should an operator command it.
     #[serde(rename = "way_back")]
     pub rollback_target: RollbackTarget,
 }

@@ -30,7 +30,7 @@ fn of_too_many_pushes_the_one_is_dropped_that_the_policy_wants_least() {
     let by_text = VersionPolicy::new(">=1").unwrap();
     let mut state = ServiceState::default();
     state.add_pending(&key, tagged("2.0.0".to_owned(), 1));
-    state.add_pending(&key, PushRef::ordered(Timestamp::from_second(0).unwrap()));
+    state.add_pending(&key, PushRef::commanded(Timestamp::from_second(0).unwrap()));
     let mut dropped = Vec::new();
     for at in 10..40 {
         state.add_pending(&key, tagged(format!("1.0.{at}"), at));

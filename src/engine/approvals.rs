@@ -24,7 +24,7 @@ impl Handler<'_> {
 
     fn is_meant_for_gate(&self, command: &Command) -> Result<bool, Refused> {
         let Some(record) = self.record() else { return Ok(false) };
-        match (&record.gated, &record.waiting, named_image(&command.order)) {
+        match (&record.gated, &record.waiting, named_image(&command.command)) {
             (None, _, _) => Ok(false),
             (Some(_), None, _) => Ok(true),
             (Some(gated), Some(paused), Some(image)) => Ok(gated.is_called(image) && !paused.is_called(image)),
@@ -41,12 +41,12 @@ impl Handler<'_> {
         let Some(waiting) = self.record().and_then(|record| record.gated.clone()) else {
             return Err(Refused("nothing waits for an approval".to_owned()));
         };
-        if let Some(image) = named_image(&command.order)
+        if let Some(image) = named_image(&command.command)
             && !waiting.is_called(image)
         {
             return Err(Refused(format!("another image waits: {}", waiting.image())));
         }
-        match &command.order {
+        match &command.command {
             OperatorCommand::Reject { reason } => {
                 let answer = operator_command::reject(self.record_mut(), by, reason.as_deref(), now)?;
                 let (repository, digest) = (waiting.repository.clone(), waiting.digest);
@@ -69,8 +69,8 @@ impl Handler<'_> {
 }
 
 /// The image that an operator means.
-fn named_image(order: &OperatorCommand) -> Option<&String> {
-    match order {
+fn named_image(command: &OperatorCommand) -> Option<&String> {
+    match command {
         OperatorCommand::Approve { image } => image.as_ref(),
         OperatorCommand::Deploy
         | OperatorCommand::DeployNow

@@ -1,4 +1,4 @@
-//! What operators order of a service.
+//! What operators command for a service.
 
 use super::effect::{CommandId, Read};
 use super::event::ServiceEvent;
@@ -17,7 +17,7 @@ impl Handler<'_> {
         let now = self.now.time;
         // Whatever waits at a gate is looked at with what the operator says.
         self.service.gate = None;
-        match &command.order {
+        match &command.command {
             OperatorCommand::Hold { reason } => {
                 let may_be_updated = self.service.workflow.may_be_updated();
                 let (by, reason) = (&command.by, reason.as_deref());

@@ -144,7 +144,7 @@ impl Handler<'_> {
     fn answer_deploys(&mut self, gated: &GatedPlan) {
         let plan = &gated.plan;
         let targets = plan.roll.iter().flat_map(|roll| roll.rollout.targets.values()).map(|target| &target.push);
-        let waits = gated.kept.values().flatten().filter(|_| gated.questions.is_empty());
+        let waits = gated.kept.values().flatten().filter(|_| gated.requests.is_empty());
         if plan.skips.iter().map(|skip| &skip.push).chain(targets).chain(waits).any(PushRef::is_reconciliation) {
             self.answer_all_deploys(&told(gated));
         }
@@ -157,7 +157,7 @@ impl Handler<'_> {
 
     /// Whoever ordered a deployment gets this answer.
     pub(super) fn answer_all_deploys(&mut self, answer: &Answer) {
-        let is_deploy = |command: &mut Command| command.order.deploys();
+        let is_deploy = |command: &mut Command| command.command.deploys();
         let deploys: Vec<Command> = self.service.commands.extract_if(.., is_deploy).collect();
         for command in deploys {
             self.answer(command, answer.clone());
@@ -166,8 +166,8 @@ impl Handler<'_> {
 
     /// Answers a command, once what the answer says is durable.
     pub(super) fn answer(&mut self, command: Command, answer: Answer) {
-        let Command { id, order, by } = command;
-        self.emit(ServiceEvent::CommandAnswered { order, by, answer: answer.clone() });
+        let Command { id, command, by } = command;
+        self.emit(ServiceEvent::CommandAnswered { command, by, answer: answer.clone() });
         self.out.durability.reply(id, answer);
     }
 }

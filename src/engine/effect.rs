@@ -11,7 +11,7 @@ use super::event::Event;
 use super::now::Moment;
 use super::observation::ObservationRequest;
 use crate::domain::deployment::HookAction;
-use crate::domain::gate::Question;
+use crate::domain::gate::ImageRequest;
 use crate::domain::notification::Notification;
 use crate::domain::operator_command::Refused;
 use crate::domain::policy::Policy;
@@ -129,7 +129,7 @@ pub enum Read {
         /// The service that it is about.
         service: ServiceKey,
         /// What is asked of each image.
-        questions: Vec<Question>,
+        requests: Vec<ImageRequest>,
     },
     /// What the policies of services select in their repository.
     Compare {

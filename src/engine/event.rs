@@ -106,7 +106,7 @@ pub enum Event {
         /// The name that the operator gave.
         named: String,
         /// The command that was given.
-        order: OperatorCommand,
+        command: OperatorCommand,
         /// The operator who gave the command.
         by: String,
         /// What the operator is answered.
@@ -212,7 +212,7 @@ pub enum ServiceEvent {
         pinned: BTreeMap<String, String>,
     },
     /// It was found out how far an unfinished rollout got.
-    Resumed(Found),
+    Resumed(ResumedAt),
     /// The new revision is registered.
     RevisionRegistered(TaskDefinitionArn),
     /// The service is set to the new revision.
@@ -279,7 +279,7 @@ pub enum ServiceEvent {
     /// A command was carried out, or refused.
     CommandAnswered {
         /// The command that was given.
-        order: OperatorCommand,
+        command: OperatorCommand,
         /// The operator who gave the command.
         by: String,
         /// What the operator is answered.
@@ -337,7 +337,7 @@ pub struct EndedTask {
 
 /// How far an unfinished rollout was found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum ResumedAt {
     /// Its revision is not registered.
     NotRegistered,
     /// Its revision is registered, the service is not updated.

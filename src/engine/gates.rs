@@ -13,7 +13,9 @@ use super::observation::{AtGates, names_of};
 use super::service::{Call, Handler, Service};
 use super::workflow::{Turn, Workflow};
 use crate::domain::aws_error::AwsError;
-use crate::domain::gate::{self, Facts, Found, GatedPlan, Gates, Other, Passage, Question, Subject, Verdict, Wait};
+use crate::domain::gate::{
+    self, Evidence, GatedPlan, Gates, ImageReport, ImageRequest, Other, Passage, Subject, Verdict, Wait,
+};
 use crate::domain::plan::{Pushes, ServiceSnapshot};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
 use crate::domain::state::{Intent, ServiceState};
@@ -39,7 +41,7 @@ pub(super) struct GateWait {
     /// When AWS is asked again.
     again: Option<Moment>,
     /// What is asked then, beside the service itself.
-    questions: Vec<Question>,
+    requests: Vec<ImageRequest>,
     /// Whether that is being asked.
     asking: bool,
     /// What the services that come first say of it.
@@ -78,7 +80,7 @@ impl GateWait {
 }
 
 /// What was found out about an image, and when.
-pub(super) type FoundAt = (Moment, Found);
+pub(super) type FoundAt = (Moment, ImageReport);
 
 impl Engine {
     /// Judges again what waits where a gate may have opened by now, and reports what waits for long.
@@ -172,18 +174,18 @@ impl Handler<'_> {
         for (other, (key, _)) in others.iter_mut().zip(&names) {
             other.seen = seen.services.get(key).map(Option::as_ref);
         }
-        let facts = Facts { others, ..self.facts(&asked, FOUND_FRESH) };
+        let evidence = Evidence { others, ..self.evidence(&asked, FOUND_FRESH) };
         let service = self.rules.named(self.key).name;
-        let (facts, promoted) = (&facts, &seen.promoted);
-        let passage = Passage { service: &service, rules: &rules, promoted, facts, now: self.now.time };
+        let (evidence, promoted) = (&evidence, &seen.promoted);
+        let passage = Passage { service: &service, rules: &rules, promoted, evidence, now: self.now.time };
         gate::plan(&passage, &asked, snapshot)
     }
 
     /// What the gates go by, except for the services that come first.
-    fn facts<'a>(&self, known: &'a ServiceState, fresh: Duration) -> Facts<'a> {
+    fn evidence<'a>(&self, known: &'a ServiceState, fresh: Duration) -> Evidence<'a> {
         let is_fresh = |(_, (at, _)): &(_, &FoundAt)| self.now.moment.since(*at) < fresh;
         let found = self.service.found.iter().filter(is_fresh);
-        Facts {
+        Evidence {
             others: Vec::new(),
             approved: Some(&known.approved),
             passes_windows: known.passes_windows.as_ref(),
@@ -205,13 +207,13 @@ impl Handler<'_> {
             (Some(waiting), _) => self.waits_at(waiting),
             (None, Some(known)) => {
                 let was_asked = asked.keys().any(|repository| repository.name == known.repository);
-                if was_asked && gated.questions.is_empty() {
+                if was_asked && gated.requests.is_empty() {
                     self.waits_no_longer();
                 }
             }
             (None, None) => {}
         }
-        let is_decided = gated.plan.roll.is_none() && gated.waits.is_empty() && gated.questions.is_empty();
+        let is_decided = gated.plan.roll.is_none() && gated.waits.is_empty() && gated.requests.is_empty();
         if is_decided && self.record().is_some_and(|record| record.passes_windows.is_some()) {
             self.record_mut().passes_windows = None;
         }
@@ -247,7 +249,7 @@ impl Handler<'_> {
         let names = names_of(self.rules.config(), self.key);
         let others = others(&names, |other| self.state.services.get(other));
         let settings = self.rules.settings(self.key);
-        let again = match gated.questions.is_empty() {
+        let again = match gated.requests.is_empty() {
             true => (gated.ask_again || gated.waits.is_empty()).then(|| self.ask_again_at()),
             false => Some(self.now.moment),
         };
@@ -257,20 +259,20 @@ impl Handler<'_> {
             pushes: pushes.collect(),
             until: gated.waits.iter().filter_map(|waiting| waiting.until).chain(bakes).min(),
             again,
-            questions: self.questions(gated),
+            requests: self.requests(gated),
             asking: false,
             before,
         })
     }
 
     /// What is asked of ECR again, where a scan or a signature is waited for.
-    fn questions(&self, gated: &GatedPlan) -> Vec<Question> {
+    fn requests(&self, gated: &GatedPlan) -> Vec<ImageRequest> {
         let at_ecr = |waiting: &&Waiting| matches!(waiting.gate, Gate::Scan | Gate::Signature);
         let of_waits = gated.waits.iter().filter(at_ecr).filter_map(|waiting| {
-            let asked = self.service.gate.iter().flat_map(|gate| &gate.questions);
-            asked.chain(&self.service.asked).find(|question| question.digest == waiting.digest).cloned()
+            let asked = self.service.gate.iter().flat_map(|gate| &gate.requests);
+            asked.chain(&self.service.asked).find(|request| request.digest == waiting.digest).cloned()
         });
-        gated.questions.iter().cloned().chain(of_waits).collect()
+        gated.requests.iter().cloned().chain(of_waits).collect()
     }
 
     /// When AWS is asked again about what waits: less and less often.
@@ -285,7 +287,7 @@ impl Handler<'_> {
     fn judge_again(&mut self) {
         let Some(gate) = &mut self.service.gate else { return };
         let is_open = gate.until.is_some_and(|until| until <= self.now.time);
-        if gate.questions.is_empty() || is_open {
+        if gate.requests.is_empty() || is_open {
             self.service.gate = None;
             return;
         }
@@ -294,29 +296,29 @@ impl Handler<'_> {
             return;
         }
         gate.asking = true;
-        let questions = gate.questions.clone();
-        self.service.asked.clone_from(&questions);
+        let requests = gate.requests.clone();
+        self.service.asked.clone_from(&requests);
         let service = self.key.clone();
-        self.out.effects.push(Effect::Read(Read::Gates { service, questions }));
+        self.out.effects.push(Effect::Read(Read::Gates { service, requests }));
     }
 
     /// What ECR said of images whose scans or signatures are waited for.
-    pub(super) fn found_at_gates(&mut self, answers: Vec<(Question, Result<Found, AwsError>)>) {
+    pub(super) fn found_at_gates(&mut self, answers: Vec<(ImageRequest, Result<ImageReport, AwsError>)>) {
         let mut failed = None;
-        for (question, answer) in answers {
+        for (request, answer) in answers {
             match answer {
                 Ok(found) => {
-                    let of = (question.repository, question.digest);
+                    let of = (request.repository, request.digest);
                     self.service.found.insert(of, (self.now.moment, found));
                 }
-                Err(error) => failed = Some((question, error)),
+                Err(error) => failed = Some((request, error)),
             }
         }
         if let Some(gate) = &mut self.service.gate {
             gate.asking = false;
         }
         match failed {
-            Some((question, error)) => self.not_found_out(&question, &error),
+            Some((request, error)) => self.not_found_out(&request, &error),
             None => {
                 self.succeeded(Call::Gates);
                 match self.waits_still() {
@@ -337,8 +339,8 @@ impl Handler<'_> {
         let Some(known) = self.record() else { return false };
         let Some(waiting) = &known.gated else { return false };
         // What was asked about another image tells nothing of the one that is shown to wait.
-        let asked = self.service.gate.iter().flat_map(|gate| &gate.questions);
-        if asked.into_iter().any(|question| question.digest != waiting.digest) {
+        let asked = self.service.gate.iter().flat_map(|gate| &gate.requests);
+        if asked.into_iter().any(|request| request.digest != waiting.digest) {
             return false;
         }
         let found = self
@@ -360,21 +362,21 @@ impl Handler<'_> {
     }
 
     /// ECR could not be asked: that is waited for, and shown.
-    fn not_found_out(&mut self, question: &Question, error: &AwsError) {
+    fn not_found_out(&mut self, request: &ImageRequest, error: &AwsError) {
         self.failed(Call::Gates, error);
         let until = self.service.calls.gates.until();
         if let Some(gate) = &mut self.service.gate {
             gate.again = until;
         }
-        let gate = if question.scan { Gate::Scan } else { Gate::Signature };
-        let pending = self.record().and_then(|known| known.pending.get(&question.repository));
+        let gate = if request.scan { Gate::Scan } else { Gate::Signature };
+        let pending = self.record().and_then(|known| known.pending.get(&request.repository));
         let tag = pending.and_then(|pushes| pushes.first()?.tag.clone());
         let waiting = Waiting {
             gate,
             since: self.now.time,
-            repository: question.repository.name.clone(),
+            repository: request.repository.name.clone(),
             tag,
-            digest: question.digest.clone(),
+            digest: request.digest.clone(),
             reason: format!("ECR cannot be asked about the image: {error}"),
             until: None,
             stage: None,
@@ -419,11 +421,11 @@ impl Handler<'_> {
         let known = self.record()?;
         let names = names_of(self.rules.config(), self.key);
         let others = others(&names, |other| self.state.services.get(other));
-        let facts = Facts { others, ..self.facts(known, FOUND_FRESH_FOR_WRITES) };
+        let evidence = Evidence { others, ..self.evidence(known, FOUND_FRESH_FOR_WRITES) };
         let service = self.rules.named(self.key).name;
         let subject =
             Subject { service: &service, repository, digest: &target.digest, push: &target.push, image: None };
-        match gate::judge(&rule.deploy.gates, &subject, &facts, self.now.time) {
+        match gate::judge(&rule.deploy.gates, &subject, &evidence, self.now.time) {
             Verdict::Open => None,
             Verdict::Wait(Wait { why, .. }) => Some(why),
             Verdict::Refuse(refusal) => Some(refusal.why),

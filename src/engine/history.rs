@@ -24,13 +24,13 @@ pub(super) fn record(state: &mut State, key: &ServiceKey, event: &ServiceEvent, 
         ServiceEvent::RolloutEnded { outcome, .. } | ServiceEvent::Refused(outcome) => {
             state.services.get_or_default(key.clone()).remember(outcome.clone());
         }
-        ServiceEvent::CommandAnswered { order, by, answer } => {
+        ServiceEvent::CommandAnswered { command, by, answer } => {
             let answer = match answer {
                 Ok(text) => text.clone(),
                 Err(refused) => format!("refused: {refused}"),
             };
-            let ordered = CommandRecord { at: now, by: by.clone(), order: order.clone(), answer };
-            state.services.get_or_default(key.clone()).note_order(ordered);
+            let given = CommandRecord { at: now, by: by.clone(), command: command.clone(), answer };
+            state.services.get_or_default(key.clone()).note_command(given);
         }
         ServiceEvent::HeldPushedAgain(_)
         | ServiceEvent::Warned(_)

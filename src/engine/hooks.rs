@@ -149,7 +149,7 @@ impl Handler<'_> {
         match self.hook_to_answer(&command) {
             Err(refused) => self.answer(command, Err(refused)),
             Ok(hook) => {
-                let action = match &command.order {
+                let action = match &command.command {
                     OperatorCommand::Reject { .. } => HookAction::Rollback,
                     OperatorCommand::Approve { .. }
                     | OperatorCommand::Deploy
@@ -168,14 +168,14 @@ impl Handler<'_> {
         let name = &self.rules.named(self.key).name;
         let waiting = self.record().and_then(|record| record.waiting.clone());
         let Some(waiting) = waiting else { return Err(Refused(format!("nothing of {name} waits for an approval"))) };
-        if let OperatorCommand::Approve { image: Some(image) } = &command.order
+        if let OperatorCommand::Approve { image: Some(image) } = &command.command
             && !waiting.is_called(image)
         {
             let tag = waiting.tag.map(|tag| format!(":{tag}")).unwrap_or_default();
             return Err(Refused(format!("another image waits: {}{tag} ({})", waiting.repository, waiting.digest)));
         }
         let goes_back = self.service.workflow.intent().is_some_and(|intent| !intent.is_forward());
-        if goes_back && matches!(command.order, OperatorCommand::Reject { .. }) {
+        if goes_back && matches!(command.command, OperatorCommand::Reject { .. }) {
             return Err(Refused("a rollback waits there, which only an approval continues".to_owned()));
         }
         match waiting.hook {
@@ -210,7 +210,7 @@ impl Handler<'_> {
                 self.answer(command, Ok("approved; ECS goes on with the deployment".to_owned()));
             }
             HookAction::Rollback => {
-                let reason = match &command.order {
+                let reason = match &command.command {
                     OperatorCommand::Reject { reason: Some(reason) } => format!("rejected by {}: {reason}", command.by),
                     OperatorCommand::Reject { reason: None }
                     | OperatorCommand::Approve { .. }
@@ -256,7 +256,7 @@ impl Handler<'_> {
         }
     }
 
-    /// ECS took the order to stop a deployment, or did not: then the service is updated.
+    /// ECS took the request to stop a deployment, or did not: then the service is updated.
     pub(super) fn stopped(&mut self, answer: Result<(), AwsError>) {
         self.service.stop = None;
         match answer {

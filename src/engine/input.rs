@@ -14,7 +14,7 @@ use crate::domain::aws_error::AwsError;
 use crate::domain::deployment::ServiceDeploymentView;
 use crate::domain::discovery::Look;
 use crate::domain::event::ParsedEvent;
-use crate::domain::gate::{Found, Question};
+use crate::domain::gate::{ImageReport, ImageRequest};
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{AuditProgress, OperatorCommand, ReadingProgress};
 use crate::domain::task::{Prepared, Started, TaskView};
@@ -96,7 +96,7 @@ pub enum Input {
         /// The service that it is about.
         service: ServiceKey,
         /// What AWS says of each of them.
-        answers: Vec<(Question, Result<Found, AwsError>)>,
+        answers: Vec<(ImageRequest, Result<ImageReport, AwsError>)>,
     },
     /// ECS took the answer to a hook, or did not.
     Continued {
@@ -193,7 +193,7 @@ pub enum Input {
         /// The service, as `CLUSTER/SERVICE` or `AWS/CLUSTER/SERVICE`.
         service: String,
         /// The command that was given.
-        order: OperatorCommand,
+        command: OperatorCommand,
         /// The operator who gave the command.
         by: String,
     },

@@ -60,7 +60,7 @@ pub use comparison::BestImages;
 pub use deliveries::{Delivery, DeliveryId};
 pub use durability::{Durable, Receipt, Snapshot, Version};
 pub use effect::{Answer, CommandId, Effect, Place, Read, RolloutId, Write};
-pub use event::{DiscoveryEvent, EndedTask, Event, Found, Missed, PushSkipped, ServiceCounts, ServiceEvent, Taken};
+pub use event::{DiscoveryEvent, EndedTask, Event, Missed, PushSkipped, ResumedAt, ServiceCounts, ServiceEvent, Taken};
 pub use input::{Input, Page};
 pub use now::{Moment, Now};
 pub use observation::{
@@ -293,7 +293,7 @@ impl Engine {
                     self.out.emit(Event::StateUnwritable(error), &self.rules);
                 }
             }
-            Input::Command { id, service, order, by } => self.order(id, &service, order, by, now),
+            Input::Command { id, service, command, by } => self.command(id, &service, command, by, now),
             Input::ClockCorrected(by) => self.clock_corrected(by, now),
             Input::Looked(look) => self.looked(&look, now),
             Input::Reload(rules) => self.reload(rules, now),
@@ -301,13 +301,13 @@ impl Engine {
         }
     }
 
-    fn order(&mut self, id: CommandId, named: &str, order: OperatorCommand, by: String, now: Now) {
+    fn command(&mut self, id: CommandId, named: &str, command: OperatorCommand, by: String, now: Now) {
         match self.rules.find(named) {
-            Ok(key) => self.with(&key, now, |handler| handler.command(Command { id, order, by })),
+            Ok(key) => self.with(&key, now, |handler| handler.command(Command { id, command, by })),
             Err(refused) => {
                 self.out.effects.push(Effect::Reply(id, Err(refused.clone())));
                 let named = named.to_owned();
-                self.out.emit(Event::CommandUnknown { named, order, by, refused }, &self.rules);
+                self.out.emit(Event::CommandUnknown { named, command, by, refused }, &self.rules);
             }
         }
     }

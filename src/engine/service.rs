@@ -56,7 +56,7 @@ pub(super) struct Service {
     /// What ECR said of images whose scans or signatures are judged.
     pub(super) found: BTreeMap<(RepositoryKey, Digest), FoundAt>,
     /// What was asked of it last.
-    pub(super) asked: Vec<gate::Question>,
+    pub(super) asked: Vec<gate::ImageRequest>,
     /// Up to when ECS is given the time to begin its own rollback.
     pub(super) ecs_goes_back_until: Option<Moment>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Service {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Command {
     pub(super) id: CommandId,
-    pub(super) order: OperatorCommand,
+    pub(super) command: OperatorCommand,
     pub(super) by: String,
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::effect::{Read, RolloutId};
-use super::event::{Found, ServiceEvent};
+use super::event::{ResumedAt, ServiceEvent};
 use super::observation::Inspected;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Turn, Workflow};
@@ -169,13 +169,13 @@ impl Handler<'_> {
     }
 }
 
-fn found_of(resume: &Resume) -> Found {
+fn found_of(resume: &Resume) -> ResumedAt {
     match resume {
-        Resume::Register => Found::NotRegistered,
-        Resume::Update(_) => Found::NotUpdated,
-        Resume::Watch(..) => Found::Updated,
-        Resume::Replan(_) => Found::Overtaken,
-        Resume::Failed(..) => Found::GivenUp,
-        Resume::Gone(_) => Found::ServiceGone,
+        Resume::Register => ResumedAt::NotRegistered,
+        Resume::Update(_) => ResumedAt::NotUpdated,
+        Resume::Watch(..) => ResumedAt::Updated,
+        Resume::Replan(_) => ResumedAt::Overtaken,
+        Resume::Failed(..) => ResumedAt::GivenUp,
+        Resume::Gone(_) => ResumedAt::ServiceGone,
     }
 }

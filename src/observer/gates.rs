@@ -5,40 +5,40 @@ use futures_util::future::{join, join_all, try_join_all};
 use super::{Observer, with_retries};
 use crate::aws::{AwsContext, AwsError, Fault};
 use crate::domain::gate::scan::{Progress, Report};
-use crate::domain::gate::{Found, Question};
+use crate::domain::gate::{ImageReport, ImageRequest};
 use crate::domain::types::RepositoryName;
 
 impl Observer {
     /// Asks ECR about images.
-    pub async fn at_gates(&self, questions: Vec<Question>) -> Vec<(Question, Result<Found, AwsError>)> {
-        let answers = questions.into_iter().map(|question| async move {
-            let answer = self.at_gate(&question).await;
-            (question, answer)
+    pub async fn at_gates(&self, requests: Vec<ImageRequest>) -> Vec<(ImageRequest, Result<ImageReport, AwsError>)> {
+        let answers = requests.into_iter().map(|request| async move {
+            let answer = self.at_gate(&request).await;
+            (request, answer)
         });
         join_all(answers).await
     }
 
-    async fn at_gate(&self, question: &Question) -> Result<Found, AwsError> {
-        let context = self.context(&question.repository.aws)?;
-        let (scans, signatures) = join(scans(context, question), async {
-            let (name, digest) = (&question.repository.name, &question.digest);
-            match question.signatures {
+    async fn at_gate(&self, request: &ImageRequest) -> Result<ImageReport, AwsError> {
+        let context = self.context(&request.repository.aws)?;
+        let (scans, signatures) = join(scans(context, request), async {
+            let (name, digest) = (&request.repository.name, &request.digest);
+            match request.signatures {
                 true => with_retries(|| context.ecr.signatures(name, digest)).await,
                 false => Ok(Vec::new()),
             }
         })
         .await;
-        Ok(Found { scans: scans?, signatures: signatures? })
+        Ok(ImageReport { scans: scans?, signatures: signatures? })
     }
 }
 
 /// The scan of an image, or of each image of an index.
-async fn scans(context: &AwsContext, question: &Question) -> Result<Vec<Report>, AwsError> {
-    let (name, digest) = (&question.repository.name, &question.digest);
-    if !question.scan {
+async fn scans(context: &AwsContext, request: &ImageRequest) -> Result<Vec<Report>, AwsError> {
+    let (name, digest) = (&request.repository.name, &request.digest);
+    if !request.scan {
         return Ok(Vec::new());
     }
-    let images = match question.index {
+    let images = match request.index {
         true => with_retries(|| context.ecr.images_of_index(name, digest)).await?,
         false => vec![digest.clone()],
     };

@@ -34,13 +34,13 @@ type Definitions = BTreeMap<(ContextName, String), Answer<TaskDefinition>>;
 #[derive(Debug, Clone)]
 pub struct Round {
     observer: Observer,
-    images: Arc<BTreeMap<RepositoryKey, Answer<Found>>>,
+    images: Arc<BTreeMap<RepositoryKey, Answer<FoundImages>>>,
     definitions: Arc<Mutex<Definitions>>,
 }
 
 /// What was found in one repository.
 #[derive(Debug, Default)]
-struct Found {
+struct FoundImages {
     by_tag: BTreeMap<Tag, ImageView>,
     no_repository: bool,
     /// The best by the policy of each service that wanted the whole repository looked at.
@@ -180,16 +180,18 @@ impl Observer {
         Ok(found.best)
     }
 
-    async fn images(&self, key: &RepositoryKey, ask: Ask) -> Result<Found, AwsError> {
+    async fn images(&self, key: &RepositoryKey, ask: Ask) -> Result<FoundImages, AwsError> {
         match find(self.context(&key.aws)?, &key.name, ask).await {
-            Err(error) if error.code == REPOSITORY_NOT_FOUND => Ok(Found { no_repository: true, ..Found::default() }),
+            Err(error) if error.code == REPOSITORY_NOT_FOUND => {
+                Ok(FoundImages { no_repository: true, ..FoundImages::default() })
+            }
             other => other,
         }
     }
 }
 
-async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask) -> Result<Found, AwsError> {
-    let mut found = Found::default();
+async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask) -> Result<FoundImages, AwsError> {
+    let mut found = FoundImages::default();
     let tags: Vec<Tag> = ask.tags.into_iter().collect();
     for tags in tags.chunks(TAGS_A_CALL) {
         for image in with_retries(|| context.ecr.describe_tags(repository, tags)).await? {
@@ -225,7 +227,7 @@ async fn list(
     repository: &RepositoryName,
     asked: &[(ServiceKey, Arc<dyn Policy>)],
     pushed: &BTreeSet<Tag>,
-    found: &mut Found,
+    found: &mut FoundImages,
 ) -> Result<(), AwsError> {
     let mut next = None;
     loop {
@@ -247,7 +249,7 @@ async fn list(
     }
 }
 
-type Images = BTreeMap<RepositoryKey, Arc<Result<Found, AwsError>>>;
+type Images = BTreeMap<RepositoryKey, Arc<Result<FoundImages, AwsError>>>;
 type Described = BTreeMap<String, Arc<Result<TaskDefinition, AwsError>>>;
 
 /// Reads from one cluster.
@@ -324,7 +326,7 @@ impl Reader<'_> {
         mut observation: Observation,
     ) -> Result<Observation, AwsError> {
         let snapshot = &mut observation.snapshot;
-        let is_compared = |push: &PushRef| push.is_reconciliation() && !push.is_order();
+        let is_compared = |push: &PushRef| push.is_reconciliation() && !push.is_command();
         for (repository, _) in request.pushes.iter().filter(|(_, pushes)| pushes.iter().any(is_compared)) {
             let Ok(context) = self.round.observer.context(&repository.aws) else { continue };
             let running = images_that_run(request, snapshot, repository, context);

@@ -126,7 +126,7 @@ pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> 
             }
             @if let Some(rollout) = &one.rollout { (rolling(rollout, now)) }
             @if let Some(waiting) = &one.waiting { p .note .warn { (waiting.to_string()) } }
-            @if let Some(why) = &one.last_error { p .note .bad { "Trouble: " (shared.say(one, why)) } }
+            @if let Some(why) = &one.last_error { p .note .bad { "Last error: " (shared.say(one, why)) } }
             @if let Some(service_hold) = &one.service_hold {
                 p .note .warn {
                     "Held by " (service_hold.by) " (" (ago(service_hold.since, now)) "; until a release)" @if !service_hold.reason.is_empty() { ": " (service_hold.reason) }
@@ -140,11 +140,11 @@ pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> 
                     ul { @for outcome in one.history.iter().take(10) { li { (ended(outcome, now)) } } }
                 }
             }
-            @if !one.orders.is_empty() {
+            @if !one.commands.is_empty() {
                 details {
                     summary { "Orders of operators" }
-                    ul { @for order in one.orders.iter().take(10) {
-                        li { (ago(order.at, now)) ", " (order.by) ": " (order.order.as_str()) ": " (order.answer) }
+                    ul { @for given in one.commands.iter().take(10) {
+                        li { (ago(given.at, now)) ", " (given.by) ": " (given.command.as_str()) ": " (given.answer) }
                     } }
                 }
             }

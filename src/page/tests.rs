@@ -237,11 +237,11 @@ fn what_is_wrong_with_several_services_is_said_once_with_their_names() {
         "web/s1, web/s2, web/s3, web/s4, web/s5<details><summary>and 3 more</summary>web/s6, web/s7, web/s8"
     ));
     assert_eq!(page.matches("<a href=\"#shared-0\">the same as 7 other services</a>").count(), 8);
-    assert!(page.contains("Trouble: another thing"), "what is one service's own is said there");
+    assert!(page.contains("Last error: another thing"), "what is one service's own is said there");
     // What is short is said at each of them, too.
     let missing = || Some(RunsStatus::unseen(at(3600), "there is no such service in ECS".to_owned()));
     status.services = ["a", "b"].map(|name| ServiceStatus { runs: missing(), ..plain(name) }).into();
     let page = render(&status, &View::default());
     assert_eq!(page.matches("there is no such service in ECS").count(), 3, "{page}");
-    assert!(page.contains("<b class=\"bad\">2</b> in trouble"), "{page}");
+    assert!(page.contains("<b class=\"bad\">2</b> with errors"), "{page}");
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::domain::gate::copy::{self, Follower};
-use crate::domain::gate::{self, Facts, Found, GatedPlan, Other, Passage};
+use crate::domain::gate::{self, Evidence, GatedPlan, ImageReport, Other, Passage};
 use crate::domain::plan::ServiceSnapshot;
 use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{ServiceState, State};
@@ -33,13 +33,13 @@ impl AskedGates<'_> {
         seen: &AtGates,
     ) -> (GatedPlan, Vec<String>) {
         let first = self.judge(known, snapshot, seen, BTreeMap::new());
-        if first.questions.is_empty() {
+        if first.requests.is_empty() {
             return (first, Vec::new());
         }
         let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
-        for (question, answer) in self.observer.at_gates(first.questions.clone()).await {
+        for (request, answer) in self.observer.at_gates(first.requests.clone()).await {
             match answer {
-                Ok(answer) => drop(found.insert((question.repository, question.digest), answer)),
+                Ok(answer) => drop(found.insert((request.repository, request.digest), answer)),
                 Err(error) => errors.push(error.to_string()),
             }
         }
@@ -65,7 +65,7 @@ impl AskedGates<'_> {
         known: &ServiceState,
         snapshot: &ServiceSnapshot,
         seen: &AtGates,
-        found: BTreeMap<(RepositoryKey, Digest), Found>,
+        found: BTreeMap<(RepositoryKey, Digest), ImageReport>,
     ) -> GatedPlan {
         let rules = self.config.rules_of(self.key);
         let names = names_of(self.config, self.key);
@@ -74,7 +74,7 @@ impl AskedGates<'_> {
             known: self.state.services.get(key),
             seen: seen.services.get(key).map(Option::as_ref),
         });
-        let facts = Facts {
+        let evidence = Evidence {
             others: others.collect(),
             approved: Some(&known.approved),
             passes_windows: known.passes_windows.as_ref(),
@@ -83,7 +83,7 @@ impl AskedGates<'_> {
         };
         let service = self.config.name_of(self.key);
         let passage =
-            Passage { service: &service, rules: &rules, promoted: &seen.promoted, facts: &facts, now: self.now };
+            Passage { service: &service, rules: &rules, promoted: &seen.promoted, evidence: &evidence, now: self.now };
         gate::plan(&passage, known, snapshot)
     }
 }

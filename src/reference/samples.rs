@@ -80,8 +80,8 @@ fn delivery() -> DeliveryStatus {
     DeliveryStatus { pushes: 1, last_seconds: 1.0, median_seconds: 1.0, longest_seconds: 1.0 }
 }
 
-fn ordered(order: OperatorCommand) -> CommandRecord {
-    CommandRecord { at: at(), by: text(), order, answer: text() }
+fn given(command: OperatorCommand) -> CommandRecord {
+    CommandRecord { at: at(), by: text(), command, answer: text() }
 }
 
 fn waiting() -> Waiting {
@@ -157,12 +157,12 @@ fn service() -> ServiceStatus {
             images: vec![image()],
             detail: text(),
         }],
-        orders: vec![
-            ordered(OperatorCommand::Deploy),
-            ordered(OperatorCommand::DeployNow),
-            ordered(OperatorCommand::Release),
-            ordered(OperatorCommand::Hold { reason: some() }),
-            ordered(OperatorCommand::Rollback { to: some() }),
+        commands: vec![
+            given(OperatorCommand::Deploy),
+            given(OperatorCommand::DeployNow),
+            given(OperatorCommand::Release),
+            given(OperatorCommand::Hold { reason: some() }),
+            given(OperatorCommand::Rollback { to: some() }),
         ],
     }
 }

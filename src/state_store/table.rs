@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::{Found, StateStoreError, Store};
+use super::{Loaded, StateStoreError, Store};
 use crate::aws::table::{
     Attribute, Change, Condition, Item, ItemKey, TRANSACTION, TRANSACTION_BYTES, Table, TableView, Written,
 };
@@ -260,9 +260,9 @@ impl TableStore {
         fence: Fence,
         doubts: Option<Doubts>,
         clock: Arc<dyn Clock>,
-    ) -> Result<(Self, Found), TableError> {
+    ) -> Result<(Self, Loaded), TableError> {
         let Contents { state, index, sequence, whole, .. } = reading::read_once(table.as_ref()).await?;
-        let found = if whole { Found::State(Box::new(state.clone())) } else { Found::Missing };
+        let found = if whole { Loaded::State(Box::new(state.clone())) } else { Loaded::Missing };
         let held = Held { state, index, sequence: Some(sequence), whole, due: Due::new() };
         Ok((Self { table, fence, doubts, clock, held: Mutex::new(held) }, found))
     }

@@ -126,7 +126,7 @@ fn service(key: &ServiceKey, name: String, known: &ServiceState) -> ServiceStatu
         undecided: known.pending.values().map(Vec::len).sum(),
         last_error: None,
         history: known.history.iter().map(OutcomeStatus::of).collect(),
-        orders: known.orders.iter().cloned().collect(),
+        commands: known.commands.iter().cloned().collect(),
     }
 }
 

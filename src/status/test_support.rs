@@ -26,6 +26,6 @@ pub(crate) fn plain(service: &str) -> ServiceStatus {
         undecided: 0,
         last_error: None,
         history: Vec::new(),
-        orders: Vec::new(),
+        commands: Vec::new(),
     }
 }

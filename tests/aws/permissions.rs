@@ -69,7 +69,7 @@ fn what_the_policy_depends_on_is_asked_for_and_its_lack_is_exit_1() {
     );
 }
 
-/// The whole life of a service with just what is printed for it: a push, a rollback, an order.
+/// The whole life of a service with just what is printed for it: a push, a rollback, a command.
 #[test]
 fn the_printed_policy_is_enough_for_the_daemon() {
     let scene = Scene::new(1);

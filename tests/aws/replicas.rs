@@ -250,7 +250,7 @@ fn a_replica_that_lost_its_lease_does_not_tell_later_what_it_had_half_told() {
 }
 
 #[test]
-fn orders_are_carried_out_by_the_active_one_from_any_machine() {
+fn commands_are_carried_out_by_the_active_one_from_any_machine() {
     let scene = scene();
     let (first, second) = (home(&scene), home(&scene));
     let nobody = output(&second, &["deploy", "web/hello-0"]);
@@ -262,7 +262,7 @@ fn orders_are_carried_out_by_the_active_one_from_any_machine() {
     let (code, text, error) = output(&second, &["hold", "web/hello-0", "--reason", "fair"]);
     assert_eq!(code, 0, "{error}");
     assert!(text.starts_with("web/hello-0: held"), "{text}");
-    eprintln!("an order took {:?}", begun.elapsed());
+    eprintln!("a command took {:?}", begun.elapsed());
     let refused = output(&second, &["deploy", "web/hello-0"]);
     assert_eq!(refused.0, 1, "{refused:?}");
     assert!(refused.2.contains("refused") && refused.2.contains("fair"), "{refused:?}");

@@ -82,7 +82,7 @@ async fn it_never_goes_back_and_leaves_alone_what_is_held_or_was_undone() {
     pass(3600).await;
     assert_eq!(scene.is_set_to(), revision);
     // An operator holds the service.
-    scene.order(OperatorCommand::Hold { reason: None }).await.unwrap();
+    scene.command(OperatorCommand::Hold { reason: None }).await.unwrap();
     push(&scene, "v2");
     pass(3600).await;
     assert_eq!(scene.is_set_to(), revision);

@@ -228,7 +228,7 @@ async fn a_failure_does_not_count_against_a_later_rollout_of_the_same_image() {
     scene.world.set_health(&bad, Health::After(Duration::from_secs(5)));
     // An update that has to be repeated is preceded by a look at what became of the revision.
     scene.world.break_operation("UpdateService", Fault::Throttled);
-    scene.order(OperatorCommand::Release).await.unwrap();
+    scene.command(OperatorCommand::Release).await.unwrap();
     pass(20).await;
     scene.world.mend_operation("UpdateService");
     pass(120).await;

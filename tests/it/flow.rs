@@ -260,8 +260,8 @@ async fn a_lost_state_brings_nothing_older_back_although_the_newest_tag_is_gone(
     assert_eq!(scene.runs(), Some(two));
     assert_eq!(scene.rollouts(), 2, "{:#?}", scene.world.log_of("web", "hello"));
     // An operator may ask for what is left.
-    let order = ecs_deployd::domain::operator_command::OperatorCommand::Deploy;
-    let answer = scene.order(order).await.unwrap();
+    let command = ecs_deployd::domain::operator_command::OperatorCommand::Deploy;
+    let answer = scene.command(command).await.unwrap();
     assert!(answer.contains("rolling to hello:release-1"), "{answer}");
 }
 

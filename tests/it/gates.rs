@@ -96,16 +96,16 @@ async fn an_operator_deploys_outside_of_the_window_and_is_on_record() {
     let mut scene = Scene::hello().deploy(MONDAY_MORNING).started().await;
     let v1 = scene.push("v1");
     pass(HOUR).await;
-    let answer = scene.order(OperatorCommand::Deploy).await.unwrap();
+    let answer = scene.command(OperatorCommand::Deploy).await.unwrap();
     assert!(answer.starts_with("it waits: hello:latest waits since"), "{answer}");
-    assert_eq!(scene.rollouts(), 0, "an order alone opens no window");
-    let answer = scene.order(OperatorCommand::DeployNow).await.unwrap();
+    assert_eq!(scene.rollouts(), 0, "a command alone opens no window");
+    let answer = scene.command(OperatorCommand::DeployNow).await.unwrap();
     assert!(answer.starts_with("rolling to hello:latest"), "{answer}");
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
     let service = scene.service().await;
     assert_eq!(service.history[0].detail, "ordered with deploy --now by alice");
-    assert_eq!(service.orders[0].by, "alice");
+    assert_eq!(service.commands[0].by, "alice");
     // What is pushed later waits again, after a restart, too.
     scene.restart().await;
     scene.push("v2");
@@ -119,7 +119,7 @@ async fn going_back_asks_no_gate() {
     let scene = Scene::hello().deploy("windows = [\"Sun 10:00-12:00\"]\n").started().await;
     let v1 = scene.deployed("v1").await;
     pass(2 * HOUR).await;
-    scene.order(OperatorCommand::Rollback { to: None }).await.unwrap();
+    scene.command(OperatorCommand::Rollback { to: None }).await.unwrap();
     pass(120).await;
     assert_eq!(scene.runs(), Some(scene.v0.clone()));
     assert_ne!(scene.v0, v1);
@@ -191,17 +191,17 @@ async fn a_digest_waits_for_its_approval_and_who_gave_it_is_on_record() {
     scene.restart().await;
     pass(48 * HOUR).await;
     assert_eq!((scene.rollouts(), scene.world.messages(OPS).len()), (0, 1), "told once, for days and over restarts");
-    let refused = scene.order(approve(Some("release-9"))).await.unwrap_err().0;
+    let refused = scene.command(approve(Some("release-9"))).await.unwrap_err().0;
     assert_eq!(refused, format!("another image waits: hello:latest ({v1})"));
-    let answer = scene.order(approve(Some("latest"))).await.unwrap();
+    let answer = scene.command(approve(Some("latest"))).await.unwrap();
     assert_eq!(answer, format!("approved hello:latest ({v1}); it is rolled out as soon as its other gates are open"));
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
     let service = scene.service().await;
-    assert_eq!((service.history[0].detail.as_str(), service.orders[1].by.as_str()), ("approved by alice", "alice"));
+    assert_eq!((service.history[0].detail.as_str(), service.commands[1].by.as_str()), ("approved by alice", "alice"));
     let text: Value = serde_json::from_str(&scene.world.messages(OPS)[1].text).unwrap();
     assert_eq!(text["detail"], "approved by alice");
-    let refused = scene.order(approve(None)).await.unwrap_err().0;
+    let refused = scene.command(approve(None)).await.unwrap_err().0;
     assert_eq!(refused, "nothing of web/hello waits for an approval");
 }
 
@@ -210,7 +210,7 @@ async fn a_newer_push_needs_an_approval_of_its_own_unless_it_is_the_same_digest(
     let scene = Scene::hello().deploy("approval = \"required\"\nwindows = [\"Mon 09:00-10:00\"]\n").started().await;
     let v1 = scene.push("v1");
     pass(60).await;
-    scene.order(approve(None)).await.unwrap();
+    scene.command(approve(None)).await.unwrap();
     pass(60).await;
     waits(&scene, "web/hello", "window").await;
     // The same content again, under another tag.
@@ -222,7 +222,7 @@ async fn a_newer_push_needs_an_approval_of_its_own_unless_it_is_the_same_digest(
     assert_eq!(waits(&scene, "web/hello", "approval").await.digest.as_str(), v2);
     pass(24 * HOUR).await;
     assert_eq!(scene.rollouts(), 0, "nobody approved it");
-    let refused = scene.order(approve(Some(&v1))).await.unwrap_err().0;
+    let refused = scene.command(approve(Some(&v1))).await.unwrap_err().0;
     assert!(refused.starts_with("another image waits: hello:latest"), "{refused}");
 }
 
@@ -231,7 +231,7 @@ async fn what_is_rejected_is_held_until_a_release() {
     let scene = Scene::hello().deploy("approval = \"required\"\n").started().await;
     let v1 = scene.push("v1");
     pass(60).await;
-    let answer = scene.order(OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) }).await.unwrap();
+    let answer = scene.command(OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) }).await.unwrap();
     assert_eq!(
         answer,
         format!("rejected by alice: not on a Friday; hello:latest ({v1}) is held until a newer push or a release")
@@ -239,12 +239,12 @@ async fn what_is_rejected_is_held_until_a_release() {
     pass(60).await;
     assert_eq!((scene.held(), skipped(scene.process(), "rejected")), (1.0, 1.0));
     assert!(of(&scene, "web/hello").await.waiting.is_none());
-    let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
+    let refused = scene.command(OperatorCommand::Deploy).await.unwrap_err().0;
     assert_eq!(refused, "rejected: rejected by alice: not on a Friday");
-    scene.order(OperatorCommand::Release).await.unwrap();
+    scene.command(OperatorCommand::Release).await.unwrap();
     pass(60).await;
     waits(&scene, "web/hello", "approval").await;
-    scene.order(approve(Some(&v1))).await.unwrap();
+    scene.command(approve(Some(&v1))).await.unwrap();
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
 }
@@ -304,7 +304,7 @@ async fn production_gets_the_digest_that_baked_and_not_what_the_tag_points_to() 
 async fn a_rollback_or_a_release_of_staging_closes_the_gate() {
     let scene = staged("").await;
     let v1 = scene.deployed("v1").await;
-    scene.order(OperatorCommand::Release).await.unwrap();
+    scene.command(OperatorCommand::Release).await.unwrap();
     pass(550).await;
     assert_eq!(prod(&scene), Some(scene.v0.clone()), "a release begins the time anew");
     pass(200).await;
@@ -312,7 +312,7 @@ async fn a_rollback_or_a_release_of_staging_closes_the_gate() {
     let v2 = scene.push("v2");
     pass(120).await;
     assert_eq!(scene.runs(), Some(v2));
-    scene.order(OperatorCommand::Rollback { to: None }).await.unwrap();
+    scene.command(OperatorCommand::Rollback { to: None }).await.unwrap();
     pass(3 * HOUR).await;
     assert_eq!(prod(&scene), Some(v1), "v2 was taken back before it was proven");
     let waiting = waits(&scene, "web/prod", "after").await;
@@ -383,12 +383,12 @@ async fn findings_refuse_an_image_until_a_release_has_it_judged_again() {
     let plan = scene.plan().await;
     let told = &plan.services[0].detail;
     assert!(told.contains(&format!("refused: hello@{v1} at ")) && told.contains(": scan_findings;"), "{told}");
-    let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
+    let refused = scene.command(OperatorCommand::Deploy).await.unwrap_err().0;
     assert!(refused.starts_with("scan_findings: ECR's scan found 1 CRITICAL"), "{refused}");
     scene.world.scan_finds(&v1, &[(Severity::Low, "CVE-3")]);
     pass(HOUR).await;
     assert_eq!(scene.rollouts(), 0, "it is not looked at again by itself");
-    let answer = scene.order(OperatorCommand::Release).await.unwrap();
+    let answer = scene.command(OperatorCommand::Release).await.unwrap();
     assert!(answer.starts_with("released"), "{answer}");
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));

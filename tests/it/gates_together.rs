@@ -99,7 +99,7 @@ async fn a_copy_from_before_the_start_is_brought_by_an_order() {
     assert_eq!(prod(&scene), Some(scene.v0.clone()), "what was pushed before is not deployed by itself");
     let waiting = waits(&scene, "web/prod", "after").await;
     assert!(waiting.reason.ends_with("bring it with: ecs-deployd deploy web/prod"), "{waiting}");
-    scene.process().order("web/prod", OperatorCommand::Deploy).await.unwrap();
+    scene.process().command("web/prod", OperatorCommand::Deploy).await.unwrap();
     pass(120).await;
     assert_eq!(prod(&scene), Some(v1));
 }
@@ -142,7 +142,7 @@ async fn an_image_at_a_hook_and_another_one_at_a_gate_are_approved_by_their_name
     let v1 = scene.push("v1");
     pass(60).await;
     assert_eq!(waits(&scene, "web/hello", "approval").await.digest.as_str(), v1);
-    scene.order(approve(Some(&v1))).await.unwrap();
+    scene.command(approve(Some(&v1))).await.unwrap();
     pass(60).await;
     assert_eq!(waits(&scene, "web/hello", "pause").await.digest.as_str(), v1);
     let v2 = scene.push("v2");
@@ -151,18 +151,18 @@ async fn an_image_at_a_hook_and_another_one_at_a_gate_are_approved_by_their_name
         let metric = format!(r#"ecs_deployd_waiting{{cluster="web",gate="{gate}",service="hello"}}"#);
         assert_eq!(scene.metric(&metric), 1.0, "{gate}");
     }
-    let refused = scene.order(approve(None)).await.unwrap_err().0;
+    let refused = scene.command(approve(None)).await.unwrap_err().0;
     assert!(refused.contains("say which with --image") && refused.contains(&v1) && refused.contains(&v2), "{refused}");
     assert!(scene.world.is_paused("web", "hello"));
-    scene.order(approve(Some(&v1))).await.unwrap();
+    scene.command(approve(Some(&v1))).await.unwrap();
     pass(60).await;
     assert_eq!((scene.runs(), scene.ended("completed")), (Some(v1), 1.0), "the one at the hook goes on");
     assert_eq!(waits(&scene, "web/hello", "approval").await.digest.as_str(), v2);
     assert_eq!(scene.rollouts(), 1);
-    scene.order(approve(Some(&v2))).await.unwrap();
+    scene.command(approve(Some(&v2))).await.unwrap();
     pass(60).await;
     assert_eq!(waits(&scene, "web/hello", "pause").await.digest.as_str(), v2, "its own rollout pauses in turn");
-    scene.order(approve(Some(&v2))).await.unwrap();
+    scene.command(approve(Some(&v2))).await.unwrap();
     pass(60).await;
     assert_eq!((scene.runs(), scene.ended("completed")), (Some(v2), 2.0));
     assert!(of(&scene, "web/hello").await.waiting.is_none());

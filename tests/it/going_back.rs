@@ -65,7 +65,7 @@ async fn a_comparison_never_goes_down_from_what_ecr_has_lost() {
             let decision = scene.status().await.pushes[0].clone();
             assert!(["lower_version", "superseded"].contains(&decision.decision.as_str()), "{what}: {decision:#?}");
             // Who asks may have it. As long as the newest push is on record, nothing that was pushed before it counts as the newest.
-            let answer = scene.process().order("web/hello", OperatorCommand::Deploy).await;
+            let answer = scene.process().command("web/hello", OperatorCommand::Deploy).await;
             let told = answer.as_ref().map_or_else(|refused| refused.0.as_str(), String::as_str);
             let on_record = policy.starts_with("tags") && !loses_state;
             let expected = if on_record { "superseded: release-2, which was decided" } else { "rolling to hello:" };
@@ -257,7 +257,7 @@ async fn pushing_again_what_is_held_says_how_to_try_it_again() {
     assert!(decision.detail.contains("to try it again: ecs-deployd release web/hello"), "{}", decision.detail);
     // What was said to be typed does it.
     scene.world.set_health(&bad, Health::After(Duration::from_secs(10)));
-    scene.process().order("web/hello", OperatorCommand::Release).await.unwrap();
+    scene.process().command("web/hello", OperatorCommand::Release).await.unwrap();
     pass(120).await;
     assert_eq!(scene.world.settled_image("web", "hello", "app"), Some(bad));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecs_deployd::clock::Clock;
 use ecs_deployd::config::Config;
-use ecs_deployd::deployer::{self, Answer, Deployer, Inbox, OrderOf, Parts, Request};
+use ecs_deployd::deployer::{self, Answer, CommandRequest, Deployer, Inbox, Parts, Request};
 use ecs_deployd::discoverer;
 use ecs_deployd::domain::operator_command::OperatorCommand;
 use ecs_deployd::domain::state::State;
@@ -121,10 +121,10 @@ impl Process {
     }
 
     /// Orders something, as alice.
-    pub async fn order(&self, service: &str, order: OperatorCommand) -> Answer {
+    pub async fn command(&self, service: &str, command: OperatorCommand) -> Answer {
         let (answer, answered) = tokio::sync::oneshot::channel();
-        let order = OrderOf { service: service.to_owned(), order, by: "alice".to_owned(), answer };
-        self.asks.send(Request::Order(order)).await.unwrap();
+        let command = CommandRequest { service: service.to_owned(), command, by: "alice".to_owned(), answer };
+        self.asks.send(Request::Command(command)).await.unwrap();
         answered.await.unwrap()
     }
 

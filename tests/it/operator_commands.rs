@@ -14,7 +14,7 @@ fn rollback(to: Option<&str>) -> OperatorCommand {
 async fn a_rollback_goes_to_the_digest_that_ran_before_and_holds_what_ran() {
     let scene = Scene::hello().started().await;
     let v1 = scene.deployed("v1").await;
-    let answer = scene.order(rollback(None)).await.unwrap();
+    let answer = scene.command(rollback(None)).await.unwrap();
     assert_eq!(answer, "going back from hello:2 to hello:1");
     pass(120).await;
     assert_eq!(scene.runs(), Some(scene.v0.clone()), "not what the tag of hello:1 means by now");
@@ -26,11 +26,11 @@ async fn a_rollback_goes_to_the_digest_that_ran_before_and_holds_what_ran() {
     assert!(container.image.ends_with(&format!("@{}", scene.v0)), "{container:?}");
     assert_eq!(service.held[0].digest, v1);
     assert_eq!(service.history[0].result.as_str(), "rolled_back");
-    assert_eq!((service.orders[0].by.as_str(), service.orders[0].order.as_str()), ("alice", "rollback"));
+    assert_eq!((service.commands[0].by.as_str(), service.commands[0].command.as_str()), ("alice", "rollback"));
     // What was rolled back is not deployed again by a comparison, and is by a release.
-    let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
+    let refused = scene.command(OperatorCommand::Deploy).await.unwrap_err().0;
     assert!(refused.contains("rolled back by alice"), "{refused}");
-    scene.process().order("default/web/hello", OperatorCommand::Release).await.unwrap();
+    scene.process().command("default/web/hello", OperatorCommand::Release).await.unwrap();
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
     scene.deployed("v2").await;
@@ -42,7 +42,7 @@ async fn a_rollback_takes_back_what_is_rolling_and_a_newer_push_goes_on() {
     scene.push_that(Health::Never, "slow");
     pass(60).await;
     assert_eq!(scene.service().await.rollout.as_ref().unwrap().tasks.unwrap().pending, 2);
-    scene.order(rollback(None)).await.unwrap();
+    scene.command(rollback(None)).await.unwrap();
     pass(60).await;
     assert_eq!(scene.runs(), Some(scene.v0.clone()));
     scene.deployed("v2").await;
@@ -53,10 +53,10 @@ async fn a_rollback_to_a_named_revision_needs_no_memory() {
     let scene = Scene::hello();
     scene.revision_of_v0(&[]);
     let scene = scene.started().await;
-    let refused = scene.order(rollback(None)).await.unwrap_err().0;
+    let refused = scene.command(rollback(None)).await.unwrap_err().0;
     assert_eq!(refused, "what ran before hello:1 is not known here; name a revision with --to");
-    assert!(scene.order(rollback(Some("99"))).await.unwrap_err().0.contains("does not know hello:99"));
-    scene.order(rollback(Some("2"))).await.unwrap();
+    assert!(scene.command(rollback(Some("99"))).await.unwrap_err().0.contains("does not know hello:99"));
+    scene.command(rollback(Some("2"))).await.unwrap();
     pass(60).await;
     assert!(scene.is_set_to().ends_with("hello:2"));
     assert_eq!(scene.runs(), Some(scene.v0.clone()));
@@ -65,7 +65,7 @@ async fn a_rollback_to_a_named_revision_needs_no_memory() {
 #[tokio::test(start_paused = true)]
 async fn a_held_service_stays_as_it_is_until_a_release() {
     let mut scene = Scene::hello().started().await;
-    scene.order(OperatorCommand::Hold { reason: Some("fair".to_owned()) }).await.unwrap();
+    scene.command(OperatorCommand::Hold { reason: Some("fair".to_owned()) }).await.unwrap();
     let v1 = scene.push("v1");
     pass(120).await;
     assert_eq!(scene.runs(), Some(scene.v0.clone()));
@@ -75,9 +75,9 @@ async fn a_held_service_stays_as_it_is_until_a_release() {
     scene.push("v1");
     pass(120).await;
     assert_eq!((scene.runs(), scene.held()), (Some(scene.v0.clone()), 1.0));
-    let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
+    let refused = scene.command(OperatorCommand::Deploy).await.unwrap_err().0;
     assert!(refused.contains("held by alice") && refused.contains("fair"), "{refused}");
-    scene.order(OperatorCommand::Release).await.unwrap();
+    scene.command(OperatorCommand::Release).await.unwrap();
     pass(120).await;
     assert_eq!((scene.runs(), scene.held()), (Some(v1), 0.0));
 }
@@ -91,13 +91,13 @@ async fn deploy_rolls_to_what_ecr_says_and_tells_when_there_is_nothing_to_do() {
     pass(60).await;
     assert_eq!(scene.rollouts(), 0, "pushed before the start");
     // The running tasks resolved the tag when they were started.
-    let answer = scene.order(OperatorCommand::Deploy).await.unwrap();
+    let answer = scene.command(OperatorCommand::Deploy).await.unwrap();
     assert_eq!(answer, format!("rolling to hello:latest ({v1})"));
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
-    let answer = scene.order(OperatorCommand::Deploy).await.unwrap();
+    let answer = scene.command(OperatorCommand::Deploy).await.unwrap();
     assert!(answer.starts_with("nothing to do: already_deployed: "), "{answer}");
-    let refused = scene.process().order("web/helo", OperatorCommand::Deploy).await.unwrap_err().0;
+    let refused = scene.process().command("web/helo", OperatorCommand::Deploy).await.unwrap_err().0;
     assert_eq!(refused, "web/helo is no CLUSTER/SERVICE of the configuration; the nearest one is web/hello");
 }
 
@@ -105,7 +105,7 @@ async fn deploy_rolls_to_what_ecr_says_and_tells_when_there_is_nothing_to_do() {
 async fn an_order_that_is_not_on_the_disk_is_not_confirmed() {
     let scene = Scene::hello().started().await;
     scene.disk.set_full(true);
-    let refused = scene.order(OperatorCommand::Hold { reason: None }).await.unwrap_err().0;
+    let refused = scene.command(OperatorCommand::Hold { reason: None }).await.unwrap_err().0;
     assert!(refused.contains("not on the disk"), "{refused}");
 }
 
@@ -116,7 +116,7 @@ async fn a_rollback_that_was_confirmed_survives_a_death_at_any_call() {
         scene.deployed("v1").await;
         scene.world.forget_calls();
         scene.world.set_fate(number + 1, Fate::HangsAfter);
-        scene.order(rollback(None)).await.unwrap();
+        scene.command(rollback(None)).await.unwrap();
         pass(60).await;
         scene.kill().await;
         scene.world.clear_fates();

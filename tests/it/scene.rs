@@ -159,8 +159,8 @@ impl Scene {
     }
 
     /// Commands something for the service, as alice.
-    pub async fn order(&self, order: OperatorCommand) -> Answer {
-        self.process().order("web/hello", order).await
+    pub async fn command(&self, command: OperatorCommand) -> Answer {
+        self.process().command("web/hello", command).await
     }
 }
 

@@ -106,7 +106,7 @@ async fn a_target_that_names_a_family_gets_a_new_revision_of_it_alone() {
     assert_eq!(counted(&scene, "team/nightly", "updated"), 1.0);
     assert_eq!(scene.world.count().get("UpdateSchedule"), None);
     // An operator goes back: the family's latest revision says what the one before said.
-    let answer = scene.process().order("schedule/team/nightly", OperatorCommand::Rollback { to: None }).await;
+    let answer = scene.process().command("schedule/team/nightly", OperatorCommand::Rollback { to: None }).await;
     assert!(answer.is_ok(), "{answer:?}");
     pass(60).await;
     assert_ne!(image_named(&scene.world, &latest(&scene.world, "hello")), v1);
@@ -177,25 +177,25 @@ async fn what_aws_does_not_take_is_tried_again_and_counts_once() {
 async fn operators_hold_release_deploy_and_go_back() {
     let scene = scheduled().started().await;
     let before = named(&scene.world);
-    let order = |order| scene.process().order("schedule/nightly", order);
-    order(OperatorCommand::Hold { reason: None }).await.unwrap();
+    let command = |command| scene.process().command("schedule/nightly", command);
+    command(OperatorCommand::Hold { reason: None }).await.unwrap();
     let v1 = scene.push("v1");
     pass(60).await;
     assert_eq!(named(&scene.world), before);
-    order(OperatorCommand::Release).await.unwrap();
-    order(OperatorCommand::Deploy).await.unwrap();
+    command(OperatorCommand::Release).await.unwrap();
+    command(OperatorCommand::Deploy).await.unwrap();
     pass(60).await;
     assert_eq!(image_named(&scene.world, &named(&scene.world)), v1);
     assert_eq!(counted(&scene, "nightly", "updated"), 1.0, "what runs already is not written again");
-    order(OperatorCommand::Rollback { to: None }).await.unwrap();
+    command(OperatorCommand::Rollback { to: None }).await.unwrap();
     pass(60).await;
     assert_ne!(image_named(&scene.world, &named(&scene.world)), v1);
     assert_eq!(counted(&scene, "nightly", "updated"), 1.0, "a way back is not counted");
-    order(OperatorCommand::Release).await.unwrap();
+    command(OperatorCommand::Release).await.unwrap();
     pass(60).await;
     assert_eq!(image_named(&scene.world, &named(&scene.world)), v1);
-    assert_eq!(counted(&scene, "nightly", "updated"), 2.0, "an order counts like a push");
-    let refused = scene.process().order("schedule/nightli", OperatorCommand::Deploy).await.unwrap_err();
+    assert_eq!(counted(&scene, "nightly", "updated"), 2.0, "a command counts like a push");
+    let refused = scene.process().command("schedule/nightli", OperatorCommand::Deploy).await.unwrap_err();
     assert!(refused.to_string().contains("the nearest one is schedule/nightly"), "{refused}");
 }
 
@@ -254,7 +254,7 @@ async fn a_schedule_waits_at_its_gates_for_a_service_to_run_the_image_and_for_an
     pass(400).await;
     assert_eq!((named(&scene.world), waits("approval")), (before, 1.0), "the service has run it for long enough");
     let approve = OperatorCommand::Approve { image: None };
-    scene.process().order("schedule/nightly", approve).await.unwrap();
+    scene.process().command("schedule/nightly", approve).await.unwrap();
     pass(30).await;
     assert_eq!(image_named(&scene.world, &named(&scene.world)), v1);
     assert_eq!(counted(&scene, "nightly", "updated"), 1.0);
@@ -270,18 +270,18 @@ async fn what_is_rejected_is_held_for_the_schedule_until_a_newer_push() {
     scene.push("v1");
     pass(60).await;
     let reject = OperatorCommand::Reject { reason: Some("it is a Friday".to_owned()) };
-    let answer = scene.process().order("schedule/nightly", reject.clone()).await.unwrap();
+    let answer = scene.process().command("schedule/nightly", reject.clone()).await.unwrap();
     assert!(answer.to_string().contains("it is a Friday"), "{answer}");
     pass(120).await;
     assert_eq!(named(&scene.world), before);
     let one = scene.service().await;
     assert!(one.waiting.is_none() && one.held.iter().any(|held| held.reason.contains("it is a Friday")), "{one:#?}");
     assert_eq!(scene.metric("ecs_deployd_pushes_total{outcome=\"rejected\",repository=\"hello\"}"), 1.0);
-    let refused = scene.process().order("schedule/nightly", reject).await.unwrap_err();
+    let refused = scene.process().command("schedule/nightly", reject).await.unwrap_err();
     assert!(refused.to_string().contains("waits for an approval"), "{refused}");
     let v2 = scene.push("v2");
     pass(60).await;
-    scene.process().order("schedule/nightly", OperatorCommand::Approve { image: None }).await.unwrap();
+    scene.process().command("schedule/nightly", OperatorCommand::Approve { image: None }).await.unwrap();
     pass(30).await;
     assert_eq!(image_named(&scene.world, &named(&scene.world)), v2);
 }

@@ -201,11 +201,11 @@ impl Life {
         }
     }
 
-    async fn order(&self, name: &str, order: OperatorCommand) -> bool {
+    async fn command(&self, name: &str, command: OperatorCommand) -> bool {
         let Some(process) = &self.process else { return false };
-        let told = order.as_str();
+        let told = command.as_str();
         let service = format!("{}/{name}", self.place(name).1);
-        let answer = ecs_deployd::clock::within(Duration::from_secs(120), process.order(&service, order)).await;
+        let answer = ecs_deployd::clock::within(Duration::from_secs(120), process.command(&service, command)).await;
         self.say(&format!("{told} {name}: {answer:?}"));
         answer.is_some_and(|answer| answer.is_ok())
     }
@@ -220,9 +220,9 @@ impl Life {
         if wanted.is_some_and(|wanted| wanted != digest) {
             return;
         }
-        // The order may be carried out although its answer is lost.
+        // The command may be carried out although its answer is lost.
         self.approved.entry(digest.clone()).or_insert_with(|| self.world.now());
-        self.order("asked", OperatorCommand::Approve { image: Some(digest) }).await;
+        self.command("asked", OperatorCommand::Approve { image: Some(digest) }).await;
     }
 
     async fn die(&mut self) {
@@ -270,15 +270,15 @@ impl Life {
             }
             16 => {
                 self.passes.push(self.world.now());
-                self.order("prod", OperatorCommand::DeployNow).await;
+                self.command("prod", OperatorCommand::DeployNow).await;
             }
             17 => {
-                let order = match self.rng.percent(50) {
+                let command = match self.rng.percent(50) {
                     true => OperatorCommand::Release,
                     false => OperatorCommand::Rollback { to: None },
                 };
-                self.taken_back |= order != OperatorCommand::Release;
-                self.order("staging", order).await;
+                self.taken_back |= command != OperatorCommand::Release;
+                self.command("staging", command).await;
             }
             18 => {
                 let operation =
@@ -319,7 +319,7 @@ impl Life {
         self.copy();
         self.start();
         self.say("faults stop");
-        self.order("staging", OperatorCommand::Release).await;
+        self.command("staging", OperatorCommand::Release).await;
         pass(1).await;
         self.push(true, true);
         let good = self.pushed.last().unwrap().digest.clone();

@@ -87,7 +87,7 @@ async fn a_lower_push_stays_one_when_ecr_has_lost_what_runs() {
         let runs = scene.is_set_to().rsplit('/').next().unwrap().to_owned();
         assert_eq!(told, format!("{high}, which {runs} runs, is higher than {low}; `ecs-deployd deploy` brings that"));
         // Who asks may have it, and what is higher is deployed as always.
-        let lower = scene.order(OperatorCommand::Deploy).await;
+        let lower = scene.command(OperatorCommand::Deploy).await;
         assert!(lower.is_ok(), "{lower:?}");
         pass(120).await;
         let highest = scene.world.push("hello", higher, "highest");

@@ -91,34 +91,34 @@ async fn a_deployment_pauses_at_a_hook_until_it_is_approved() {
     pass(1200).await;
     assert!(scene.world.is_paused("web", "hello"));
     assert_eq!(scene.metric(PAUSED), 1.0);
-    let refused = scene.order(approve(Some("release-9"))).await.unwrap_err().0;
+    let refused = scene.command(approve(Some("release-9"))).await.unwrap_err().0;
     assert!(refused.contains("another image waits") && refused.contains(&v1), "{refused}");
-    let answer = scene.order(approve(Some("latest"))).await.unwrap();
+    let answer = scene.command(approve(Some("latest"))).await.unwrap();
     assert_eq!(answer, "approved; ECS goes on with the deployment");
     pass(60).await;
     assert_eq!((scene.runs(), scene.ended("completed")), (Some(v1), 1.0));
     assert!(scene.service().await.waiting.is_none());
-    let refused = scene.order(approve(None)).await.unwrap_err().0;
+    let refused = scene.command(approve(None)).await.unwrap_err().0;
     assert_eq!(refused, "nothing of web/hello waits for an approval");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_deployment_is_rolled_back_by_ecs_and_its_digest_is_held() {
     let (scene, v1) = paused().await;
-    let order = OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) };
-    let answer = scene.order(order).await.unwrap();
+    let command = OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) };
+    let answer = scene.command(command).await.unwrap();
     assert_eq!(answer, "rejected by alice: not on a Friday; ECS rolls the deployment back");
     pass(600).await;
     assert_eq!((scene.ended("failed"), scene.ended("rolled_back")), (1.0, 1.0));
     assert_eq!((scene.runs(), scene.held()), (Some(scene.v0.clone()), 1.0));
     assert_eq!(scene.world.count().get("UpdateService"), Some(&1), "ECS goes back by itself");
     // A comparison does not bring it back, for the reason that the operator gave.
-    let refused = scene.order(OperatorCommand::Deploy).await.unwrap_err().0;
+    let refused = scene.command(OperatorCommand::Deploy).await.unwrap_err().0;
     assert_eq!(refused, "rejected: rejected by alice: not on a Friday");
-    scene.order(OperatorCommand::Release).await.unwrap();
+    scene.command(OperatorCommand::Release).await.unwrap();
     pass(60).await;
     assert!(scene.world.is_paused("web", "hello"), "a release clears the rejection");
-    scene.order(approve(Some(&v1))).await.unwrap();
+    scene.command(approve(Some(&v1))).await.unwrap();
     pass(60).await;
     assert_eq!(scene.runs(), Some(v1));
 }
@@ -131,9 +131,9 @@ async fn a_newer_push_takes_the_place_of_what_waits_at_a_hook() {
     let waiting = scene.service().await.waiting.unwrap();
     assert_eq!(waiting.digest.as_str(), v2, "it waits there in turn");
     assert_eq!((scene.ended("superseded"), scene.metric(PAUSED)), (1.0, 1.0));
-    let refused = scene.order(approve(Some(&v1))).await.unwrap_err().0;
+    let refused = scene.command(approve(Some(&v1))).await.unwrap_err().0;
     assert!(refused.contains("another image waits"), "{refused}");
-    scene.order(approve(Some(&v2))).await.unwrap();
+    scene.command(approve(Some(&v2))).await.unwrap();
     pass(60).await;
     assert_eq!((scene.runs(), scene.ended("completed")), (Some(v2), 1.0));
     assert!(scene.service().await.waiting.is_none());
@@ -197,14 +197,14 @@ async fn what_is_rejected_does_not_come_back_by_its_tag() {
     let scene = Scene::hello().edited(|service| service.hook = Some(LifecycleHook::PAUSE)).started().await;
     let v1 = scene.push("v1");
     pass(60).await;
-    scene.order(OperatorCommand::Reject { reason: None }).await.unwrap();
+    scene.command(OperatorCommand::Reject { reason: None }).await.unwrap();
     pass(600).await;
     // ECS went back to the tag; the pinned copy of it waits at the hook in turn.
     let waiting = scene.service().await.waiting.unwrap();
     assert!(waiting.reason.contains("on the way back to hello:1"), "{}", waiting.reason);
-    let refused = scene.order(OperatorCommand::Reject { reason: None }).await.unwrap_err().0;
+    let refused = scene.command(OperatorCommand::Reject { reason: None }).await.unwrap_err().0;
     assert_eq!(refused, "a rollback waits there, which only an approval continues");
-    scene.order(approve(None)).await.unwrap();
+    scene.command(approve(None)).await.unwrap();
     pass(60).await;
     assert_eq!((scene.runs(), scene.held()), (Some(scene.v0.clone()), 1.0), "{v1} is gone");
     assert_eq!((scene.ended("failed"), scene.ended("rolled_back")), (1.0, 1.0));
@@ -247,12 +247,12 @@ async fn a_hold_stops_what_ecs_does_not_know_of() {
     scene.world.break_operation("RegisterTaskDefinition", Fault::Denied);
     let v1 = scene.push("v1");
     pass(30).await;
-    scene.order(OperatorCommand::Hold { reason: None }).await.unwrap();
+    scene.command(OperatorCommand::Hold { reason: None }).await.unwrap();
     scene.world.mend_operation("RegisterTaskDefinition");
     pass(600).await;
     assert_eq!(scene.runs(), Some(scene.v0.clone()));
     assert_eq!(scene.rollouts(), 0);
-    scene.order(OperatorCommand::Release).await.unwrap();
+    scene.command(OperatorCommand::Release).await.unwrap();
     pass(120).await;
     assert_eq!(scene.runs(), Some(v1));
 }
@@ -266,7 +266,7 @@ async fn a_rollback_waits_for_no_repository() {
     scene.push("v2");
     pass(40).await;
     scene.world.forget_calls();
-    scene.order(OperatorCommand::Rollback { to: None }).await.unwrap();
+    scene.command(OperatorCommand::Rollback { to: None }).await.unwrap();
     pass(2).await;
     assert_eq!(scene.world.count().get("UpdateService"), Some(&1), "at once: {:#?}", scene.world.calls());
     pass(60).await;

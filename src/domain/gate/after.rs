@@ -102,5 +102,5 @@ fn runs_since(other: &Other<'_>, digest: &Digest) -> Result<Timestamp, Closed> {
 
 /// When an operator last released the service: what runs has to prove itself from there on.
 fn broken_at(known: &ServiceState) -> Option<Timestamp> {
-    known.orders.iter().find(|order| order.order == OperatorCommand::Release).map(|order| order.at)
+    known.commands.iter().find(|given| given.command == OperatorCommand::Release).map(|given| given.at)
 }

@@ -51,8 +51,8 @@ fn a_digest_goes_on_once_it_has_run_before_for_long_enough_without_a_break() {
     assert!(matches!(verdict, Verdict::Wait(Wait { until: Some(until), .. }) if until == at(3610)));
     // A release breaks what bakes.
     let release =
-        CommandRecord { at: at(100), by: "alice".to_owned(), order: OperatorCommand::Release, answer: String::new() };
-    let released = ServiceState { orders: [release].into(), ..runs_b() };
+        CommandRecord { at: at(100), by: "alice".to_owned(), command: OperatorCommand::Release, answer: String::new() };
+    let released = ServiceState { commands: [release].into(), ..runs_b() };
     let judged = |second| after::judge(&[staging(&released)], HOUR, &digest('b'), at(second));
     assert_ne!(judged(3699), Verdict::Open);
     assert_eq!(judged(3700), Verdict::Open);
@@ -261,40 +261,40 @@ fn a_push_goes_through_the_gates_in_their_order() {
     };
     // Friday 2027-01-15, 09:20 UTC.
     let now = at(4800);
-    let mut facts = Facts { others: vec![staging(&known)], ..Facts::default() };
-    let gate = |facts: &Facts<'_>, now| match judge(&gates, &subject, facts, now) {
+    let mut evidence = Evidence { others: vec![staging(&known)], ..Evidence::default() };
+    let gate = |evidence: &Evidence<'_>, now| match judge(&gates, &subject, evidence, now) {
         Verdict::Wait(wait) => wait.gate.as_str(),
-        Verdict::Ask(question) => {
-            assert!(question.scan && question.signatures && !question.index);
+        Verdict::Ask(request) => {
+            assert!(request.scan && request.signatures && !request.index);
             "ask"
         }
         Verdict::Open => "open",
         Verdict::Refuse(refusal) => refusal.reason.as_str(),
     };
-    assert_eq!(gate(&facts, at(100)), "after");
-    assert_eq!(gate(&facts, now), "ask");
+    assert_eq!(gate(&evidence, at(100)), "after");
+    assert_eq!(gate(&evidence, now), "ask");
     let of = (repository.clone(), b.clone());
-    let found = |scan: Progress, signatures| Found { scans: vec![Report::of(scan)], signatures };
-    facts.found.insert(of.clone(), found(Progress::NotBegun, Vec::new()));
-    assert_eq!(gate(&facts, now), "scan");
-    facts.found.insert(of.clone(), found(Progress::Done, Vec::new()));
-    assert_eq!(gate(&facts, now), "signature");
+    let found = |scan: Progress, signatures| ImageReport { scans: vec![Report::of(scan)], signatures };
+    evidence.found.insert(of.clone(), found(Progress::NotBegun, Vec::new()));
+    assert_eq!(gate(&evidence, now), "scan");
+    evidence.found.insert(of.clone(), found(Progress::Done, Vec::new()));
+    assert_eq!(gate(&evidence, now), "signature");
     let signed = Signature { profile: "arn:a".to_owned(), progress: signature::Progress::Complete };
-    facts.found.insert(of, found(Progress::Done, vec![signed]));
-    assert_eq!(gate(&facts, now), "approval");
+    evidence.found.insert(of, found(Progress::Done, vec![signed]));
+    assert_eq!(gate(&evidence, now), "approval");
     let approved =
         BTreeMap::from([(repository.clone(), Approval { digest: b.clone(), by: "alice".to_owned(), at: now })]);
-    facts.approved = Some(&approved);
-    assert_eq!(gate(&facts, now), "window", "an approval opens no window");
-    // An operator's order passes windows, for what was pushed until then.
+    evidence.approved = Some(&approved);
+    assert_eq!(gate(&evidence, now), "window", "an approval opens no window");
+    // An operator's command passes windows, for what was pushed until then.
     let (before, later) =
         (WindowPass { by: "alice".to_owned(), at: at(4) }, WindowPass { by: "alice".to_owned(), at: at(5) });
-    facts.passes_windows = Some(&before);
-    assert_eq!(gate(&facts, now), "window");
-    facts.passes_windows = Some(&later);
-    assert_eq!(gate(&facts, now), "open");
-    facts.approved = None;
-    assert_eq!(gate(&facts, now), "approval", "and passes nothing else");
+    evidence.passes_windows = Some(&before);
+    assert_eq!(gate(&evidence, now), "window");
+    evidence.passes_windows = Some(&later);
+    assert_eq!(gate(&evidence, now), "open");
+    evidence.approved = None;
+    assert_eq!(gate(&evidence, now), "approval", "and passes nothing else");
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn a_timeout_runs_from_when_the_digest_began_to_wait_there() {
     let (repository, push, b) = (repository_key("hello"), push_ref("e1", "v1", 5), digest('b'));
     let subject = Subject { service: "web/shop", repository: &repository, digest: &b, push: &push, image: None };
     let gates = Gates { scan: ScanLevel::Low, scan_timeout: HOUR, ..Gates::default() };
-    let found = Found { scans: vec![Report::of(Progress::NotBegun)], signatures: Vec::new() };
+    let found = ImageReport { scans: vec![Report::of(Progress::NotBegun)], signatures: Vec::new() };
     let waiting = |letter, gate| Waiting {
         gate,
         since: at(0),
@@ -321,12 +321,12 @@ fn a_timeout_runs_from_when_the_digest_began_to_wait_there() {
         (Some(waiting('a', Gate::Scan)), false),
         (Some(waiting('b', Gate::After)), false),
     ] {
-        let facts = Facts {
+        let evidence = Evidence {
             waiting: waits.as_ref(),
             found: BTreeMap::from([((repository.clone(), b.clone()), found.clone())]),
-            ..Facts::default()
+            ..Evidence::default()
         };
-        let verdict = judge(&gates, &subject, &facts, at(3600));
+        let verdict = judge(&gates, &subject, &evidence, at(3600));
         assert_eq!(matches!(verdict, Verdict::Refuse(_)), refused, "{waits:?}");
     }
 }

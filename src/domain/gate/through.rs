@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Facts, Gates, Question, Subject, Verdict, Wait, after, judge};
+use super::{Evidence, Gates, ImageRequest, Subject, Verdict, Wait, after, judge};
 use crate::domain::plan::{self, Plan, Pushes, RepositorySnapshot, ServiceSnapshot, Skip};
 use crate::domain::policy::{By, Policy, Rank};
 use crate::domain::settings::{RepositoryKey, ServiceRule};
@@ -31,7 +31,7 @@ pub struct GatedPlan {
     /// The pushes that wait, and stay undecided.
     pub kept: Pushes,
     /// What has to be asked before the rest can be judged.
-    pub questions: Vec<Question>,
+    pub requests: Vec<ImageRequest>,
     /// Whether one of the gates that are closed may open without anything that this program gets to know of.
     pub ask_again: bool,
     /// What a gate refused, by repository.
@@ -70,7 +70,7 @@ pub struct Passage<'a> {
     /// The images that may be promoted, by repository.
     pub promoted: &'a Promoted,
     /// What the gates go by.
-    pub facts: &'a Facts<'a>,
+    pub evidence: &'a Evidence<'a>,
     /// The time of the decision.
     pub now: Timestamp,
 }
@@ -134,8 +134,8 @@ pub fn plan(passage: &Passage<'_>, state: &ServiceState, snapshot: &ServiceSnaps
                 gated.waits.push(passage.waiting(&repository, &push, digest, wait));
                 gated.kept.entry(repository).or_default().push(pushed);
             }
-            Verdict::Ask(question) => {
-                gated.questions.push(question);
+            Verdict::Ask(request) => {
+                gated.requests.push(request);
                 gated.kept.entry(repository).or_default().push(pushed);
             }
             Verdict::Refuse(refusal) => {
@@ -200,12 +200,12 @@ impl Passage<'_> {
         let images = answers.into_iter().flat_map(RepositorySnapshot::images);
         let image = images.into_iter().find(|image| image.digest == target.digest);
         let subject = Subject { service: self.service, repository, digest: &target.digest, push: &target.push, image };
-        judge(gates, &subject, self.facts, self.now)
+        judge(gates, &subject, self.evidence, self.now)
     }
 
     /// What waits, as it is shown. What waited there before has waited since then.
     fn waiting(&self, repository: &RepositoryKey, push: &PushRef, digest: Digest, wait: Wait) -> Waiting {
-        let since = self.facts.since(wait.gate, &digest, self.now);
+        let since = self.evidence.since(wait.gate, &digest, self.now);
         Waiting {
             gate: wait.gate,
             since,
@@ -224,7 +224,7 @@ impl Passage<'_> {
     fn promote(&self, repository: &RepositoryKey, rule: &ServiceRule, view: &mut View) {
         let Some(pending) = view.state.pending.get(repository).cloned() else { return };
         let gates = &rule.deploy.gates;
-        let proven = after::proven(&self.facts.others, gates.bake, self.now);
+        let proven = after::proven(&self.evidence.others, gates.bake, self.now);
         let answers = view.snapshot.images.get(repository).cloned().unwrap_or_default();
         let there = self.promoted.get(repository).into_iter().flatten();
         let images: Vec<&ImageView> =
@@ -278,7 +278,7 @@ impl Passage<'_> {
     ) {
         let Some(rule) = self.rules.get(&repository) else { return };
         let answers = snapshot.images.get(&repository).cloned().unwrap_or_default();
-        let proven = after::proven(&self.facts.others, rule.deploy.gates.bake, self.now);
+        let proven = after::proven(&self.evidence.others, rule.deploy.gates.bake, self.now);
         let why = self.why_unproven(&repository, rule, &pushes, &answers, &proven);
         view.unproven.insert(repository.clone(), why);
         view.snapshot.images.insert(repository.clone(), answers);
@@ -299,7 +299,7 @@ impl Passage<'_> {
         let wait = |why| Some(Wait { gate: Gate::After, why, until: None, ask_again: true });
         let digest = pending.iter().find_map(told).or_else(of_nobody);
         if let Some(digest) = digest {
-            let names: Vec<&str> = self.facts.others.iter().map(|other| other.name).collect();
+            let names: Vec<&str> = self.evidence.others.iter().map(|other| other.name).collect();
             return wait(format!(
                 "{} runs {digest}, which is not in the repository {repository}, or has no tag there that the policy admits: push it there",
                 names.join(" and ")
@@ -312,7 +312,7 @@ impl Passage<'_> {
             .as_ref()
             .and_then(|tag| answers.by_tag.get(tag))
             .or(answers.best.as_ref().map(|(_, image)| image));
-        match after::judge(&self.facts.others, rule.deploy.gates.bake, &digest?.digest, self.now) {
+        match after::judge(&self.evidence.others, rule.deploy.gates.bake, &digest?.digest, self.now) {
             Verdict::Wait(wait) => Some(wait),
             Verdict::Open | Verdict::Refuse(_) | Verdict::Ask(_) => {
                 wait(format!("the digest that was proven is not in the repository {repository}"))

@@ -66,10 +66,13 @@ fn planned(
     promoted: &[ImageView],
 ) -> GatedPlan {
     let rules = BTreeMap::from([(repository_key("hello"), rule)]);
-    let facts =
-        Facts { others: vec![Other { name: "web/staging", known: Some(before), seen: None }], ..Facts::default() };
+    let evidence = Evidence {
+        others: vec![Other { name: "web/staging", known: Some(before), seen: None }],
+        ..Evidence::default()
+    };
     let promoted = BTreeMap::from([(repository_key("hello"), promoted.to_vec())]);
-    let passage = Passage { service: "web/prod", rules: &rules, promoted: &promoted, facts: &facts, now: at(NOW) };
+    let passage =
+        Passage { service: "web/prod", rules: &rules, promoted: &promoted, evidence: &evidence, now: at(NOW) };
     plan(&passage, known, seen)
 }
 
@@ -156,7 +159,7 @@ fn a_digest_that_is_not_in_the_own_repository_waits_with_the_reason() {
 
 #[test]
 fn a_comparison_brings_what_is_proven() {
-    let order = PushRef::ordered(at(20));
+    let order = PushRef::commanded(at(20));
     let mut snapshot = seen(&[pushed_at(9, image('c', &["latest"]))]);
     if let Some(found) = snapshot.images.get_mut(&repository_key("hello")) {
         found.best = Some((tag("latest"), pushed_at(9, image('c', &["latest"]))));
@@ -204,12 +207,12 @@ fn of_two_repositories_one_is_rolled_while_the_other_waits() {
     );
     let mut seen = snapshot(current, "hello", &[image('b', &["latest"])]);
     seen.images.insert(other.clone(), answers(&[image('c', &["latest"])]));
-    let facts = Facts::default();
+    let evidence = Evidence::default();
     let promoted = Promoted::new();
-    let passage = Passage { service: "web/a", rules: &rules, promoted: &promoted, facts: &facts, now: at(NOW) };
+    let passage = Passage { service: "web/a", rules: &rules, promoted: &promoted, evidence: &evidence, now: at(NOW) };
     let gated = plan(&passage, &known, &seen);
     let targets: Vec<&RepositoryKey> = gated.plan.roll.as_ref().unwrap().rollout.targets.keys().collect();
-    assert_eq!((targets, gated.questions.len(), kept(&gated)), (vec![&hello], 1, vec!["e2"]));
+    assert_eq!((targets, gated.requests.len(), kept(&gated)), (vec![&hello], 1, vec!["e2"]));
 }
 
 #[test]
@@ -227,8 +230,13 @@ fn what_a_rollout_under_way_brings_is_not_judged_again() {
         monitored: None,
     });
     let known = ServiceState { rollout: Some(under_way), ..ServiceState::default() };
-    let passage =
-        Passage { service: "web/a", rules: &rules, promoted: &Promoted::new(), facts: &Facts::default(), now: at(NOW) };
+    let passage = Passage {
+        service: "web/a",
+        rules: &rules,
+        promoted: &Promoted::new(),
+        evidence: &Evidence::default(),
+        now: at(NOW),
+    };
     let gated = plan(&passage, &known, &seen(&[]));
     assert!(gated.waits.is_empty() && gated.plan.roll.is_none());
 }

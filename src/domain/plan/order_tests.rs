@@ -51,7 +51,7 @@ fn a_lower_version_is_no_reason_to_deploy_a_higher_one_that_was_there_before() {
     assert_eq!((reasons(&plan), &plan.roll), (vec![("low", SkipReason::LowerVersion)], &None));
     // What an operator orders, and a comparison with ECR, are.
     snapshot.running_in_ecr.insert(repository_key(REPOSITORY), vec![image('a', &["1.0.0"])]);
-    for asked in [PushRef::ordered(at(9)), PushRef::reconciliation(at(9))] {
+    for asked in [PushRef::commanded(at(9)), PushRef::reconciliation(at(9))] {
         assert!(decide(&versions(), &with_pending(&[asked]), &snapshot).roll.is_some());
     }
 }
@@ -105,7 +105,7 @@ fn what_somebody_else_took_away_is_held_until_a_newer_push() {
             (push_ref("twin", "release-7", 6), false),
             (push_ref("again", "latest", 60), true),
             (PushRef::reconciliation(at(90)), false),
-            (PushRef::ordered(at(90)), true),
+            (PushRef::commanded(at(90)), true),
         ] {
             let mut state =
                 ServiceState { pending: with_pending(std::slice::from_ref(&push)).pending, ..known.clone() };
@@ -132,7 +132,7 @@ fn a_comparison_goes_back_only_where_a_single_tag_says_so() {
     snapshot.running_in_ecr.insert(repository_key(REPOSITORY), vec![runs]);
     for (tags, push, rolls) in [
         (&["latest", "release-*"][..], PushRef::reconciliation(at(90)), false),
-        (&["latest", "release-*"], PushRef::ordered(at(90)), true),
+        (&["latest", "release-*"], PushRef::commanded(at(90)), true),
         (&["latest"], PushRef::reconciliation(at(90)), true),
     ] {
         let plan = decide(&service_rule("a", tags_policy(tags)), &with_pending(std::slice::from_ref(&push)), &snapshot);

@@ -29,7 +29,7 @@ pub(super) fn would_go_down(
     snapshot: &ServiceSnapshot,
 ) -> Option<(SkipReason, String)> {
     let one_tag = choice.rule.policy.literals().is_some_and(|tags| tags.len() == 1);
-    if choice.push.is_order() || one_tag {
+    if choice.push.is_command() || one_tag {
         return None;
     }
     let current = snapshot.current.as_ref()?;

@@ -243,7 +243,7 @@ fn who_asks_may_go_down_and_a_placeholder_stands_nowhere() {
     for (rule, runs, left, _) in cases() {
         let state = records(&target('b', runs, 20))[0].clone();
         let snapshot = seen(by_digest('b'), &pushed('a', 10, &[left]), &[]);
-        let ordered = ServiceState { pending: with_pending(&[PushRef::ordered(at(90))]).pending, ..state };
+        let ordered = ServiceState { pending: with_pending(&[PushRef::commanded(at(90))]).pending, ..state };
         assert!(decide(&rule, &ordered, &snapshot).roll.is_some(), "{runs} -> {left}");
         let placeholder = definition(1, &[("app", "nginx:1.27")]);
         let rule = ServiceRule { container: Some("app".to_owned()), ..rule };

@@ -26,14 +26,14 @@ pub struct Snapshot {
     /// The profile that it was asked with, if one was named.
     pub profile: Option<String>,
     /// The services that were found.
-    pub services: Vec<Found>,
+    pub services: Vec<FoundService>,
     /// The registries that their images come from, and what was learnt of them.
     pub registries: BTreeMap<Registry, RegistryView>,
 }
 
 /// A service that was found.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FoundService {
     /// The cluster that it runs in.
     pub cluster: EcsName,
     /// The name of the service.

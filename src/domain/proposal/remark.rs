@@ -1,6 +1,6 @@
 //! What keeps a service from being followed, and what its owner should know of one that is.
 
-use super::{Found, Reach, Registry, RegistryView, Repository, Service, Which};
+use super::{FoundService, Reach, Registry, RegistryView, Repository, Service, Which};
 use crate::domain::downtime;
 use crate::domain::task_definition::TaskDefinition;
 use crate::domain::types::{Digest, RepositoryName, Tag};
@@ -124,7 +124,7 @@ impl Remark {
 
 impl Service {
     pub(super) fn of(
-        found: &Found,
+        found: &FoundService,
         view: &ServiceView,
         definition: &TaskDefinition,
         repository: &RepositoryName,

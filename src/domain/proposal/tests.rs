@@ -29,15 +29,15 @@ fn revision(containers: &[(&str, String)]) -> TaskDefinition {
     .unwrap()
 }
 
-fn found(name: &str, containers: &[(&str, String)]) -> Found {
+fn found(name: &str, containers: &[(&str, String)]) -> FoundService {
     found_as(name, containers, |_| {})
 }
 
-fn found_as(name: &str, containers: &[(&str, String)], edit: impl FnOnce(&mut ServiceView)) -> Found {
+fn found_as(name: &str, containers: &[(&str, String)], edit: impl FnOnce(&mut ServiceView)) -> FoundService {
     let mut view = service(7, Vec::new());
     edit(&mut view);
     let (cluster, service) = name.split_once('/').unwrap();
-    Found {
+    FoundService {
         cluster: EcsName::parse(cluster).unwrap(),
         service: EcsName::parse(service).unwrap(),
         state: Ok((view, revision(containers))),
@@ -48,7 +48,7 @@ fn registry_view(reach: Reach) -> RegistryView {
     RegistryView { reach, repositories: None, tags: BTreeMap::new() }
 }
 
-fn snapshot(services: Vec<Found>) -> Snapshot {
+fn snapshot(services: Vec<FoundService>) -> Snapshot {
     let registries = BTreeMap::from([(home(), registry_view(Reach::Ambient))]);
     Snapshot { home: home(), endpoint_url: None, profile: None, services, registries }
 }
@@ -99,7 +99,7 @@ fn what_a_person_has_to_decide_is_a_comment_with_the_reason() {
         (view.desired, view.minimum_healthy_percent, view.maximum_percent) = (1, Some(0), Some(100));
     };
     let two = vec![("app", image(&home(), "shop:a")), ("worker", image(&home(), "shop:b"))];
-    let cases: [(Found, &[&str]); 5] = [
+    let cases: [(FoundService, &[&str]); 5] = [
         (
             found("web/x", &app(&pinned)),
             &["names the digest sha256:aaaa", "# tags = [\"v7\"]", "# tags = [\"stable\"]"],
@@ -187,7 +187,7 @@ fn repositories_that_are_gone_or_whose_tags_are_fixed_are_reported() {
 #[test]
 fn what_runs_no_image_of_ecr_is_listed_with_the_reason() {
     let mut taken = snapshot(vec![found("web/a", &[("app", "public.ecr.aws/nginx/nginx:1\n[evil]".to_owned())])]);
-    taken.services.push(Found {
+    taken.services.push(FoundService {
         cluster: EcsName::parse("web").unwrap(),
         service: EcsName::parse("set").unwrap(),
         state: Err("it runs task sets".to_owned()),
@@ -228,7 +228,7 @@ fn any_image() -> impl Strategy<Value = String> {
     prop_oneof![4 => private, 1 => "[ -~]{0,30}"]
 }
 
-fn any_found() -> impl Strategy<Value = Found> {
+fn any_found() -> impl Strategy<Value = FoundService> {
     let containers = proptest::collection::vec(("[a-z\"\\\\]{1,5}", any_image()), 0..4);
     let view = (0..4_i32, proptest::option::of(0..200_i32), proptest::option::of(100..200_i32), any::<bool>());
     ("[a-c]/[a-f]", containers, view).prop_map(|(name, containers, (desired, minimum, maximum, ours))| {
@@ -252,7 +252,7 @@ proptest! {
     ) {
         // ECS has one service of a name in a cluster.
         let mut names = BTreeSet::new();
-        let services: Vec<Found> =
+        let services: Vec<FoundService> =
             services.into_iter().filter(|one| names.insert((one.cluster.clone(), one.service.clone()))).collect();
         let mut taken = snapshot(services);
         taken.registries.insert(registry("222222222222", "cn-north-1"), registry_view(reach));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::printable;
 
-/// An order to one service.
+/// What an operator commands for one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum OperatorCommand {
@@ -53,7 +53,7 @@ impl OperatorCommand {
         }
     }
 
-    /// The order as it stands in the log, in the history and on the command line.
+    /// The command as it stands in the log, in the history and on the command line.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl OperatorCommand {
     }
 }
 
-/// What an operator ordered, and the answer.
+/// A command that an operator gave, and the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRecord {
     /// When the command was given.
@@ -77,7 +77,8 @@ pub struct CommandRecord {
     #[serde(deserialize_with = "printable::text")]
     pub by: String,
     /// The command that was given.
-    pub order: OperatorCommand,
+    #[serde(rename = "order")]
+    pub command: OperatorCommand,
     /// What came of it at once.
     #[serde(deserialize_with = "printable::text")]
     pub answer: String,

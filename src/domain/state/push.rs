@@ -28,7 +28,7 @@ impl PushRef {
     /// Stands for the event where nobody pushed, and events cannot tell what there is to deploy.
     pub const RECONCILIATION: &str = "reconcile";
     /// Stands for the event where an operator asked.
-    pub const ORDER: &str = "order";
+    pub const COMMAND: &str = "order";
 
     /// Asks for what the policy selects in ECR, as if it had been pushed at this time.
     #[must_use]
@@ -36,10 +36,10 @@ impl PushRef {
         Self::of_nobody(Self::RECONCILIATION, at)
     }
 
-    /// The same, ordered by an operator, who may well want back what another deployer replaced.
+    /// The same, commanded by an operator, who may well want back what another deployer replaced.
     #[must_use]
-    pub fn ordered(at: Timestamp) -> Self {
-        Self::of_nobody(Self::ORDER, at)
+    pub fn commanded(at: Timestamp) -> Self {
+        Self::of_nobody(Self::COMMAND, at)
     }
 
     fn of_nobody(event: &str, at: Timestamp) -> Self {
@@ -51,13 +51,13 @@ impl PushRef {
     /// Whether nobody pushed: the service was compared with ECR.
     #[must_use]
     pub fn is_reconciliation(&self) -> bool {
-        self.event.as_str() == Self::RECONCILIATION || self.is_order()
+        self.event.as_str() == Self::RECONCILIATION || self.is_command()
     }
 
     /// Whether an operator asked for it.
     #[must_use]
-    pub fn is_order(&self) -> bool {
-        self.event.as_str() == Self::ORDER
+    pub fn is_command(&self) -> bool {
+        self.event.as_str() == Self::COMMAND
     }
 
     /// Whether this push is older than another one.

@@ -209,7 +209,7 @@ fn commands_that_wait_are_answered_each_by_its_own_answer() {
     scene.located();
     assert_eq!(scene.all_committed(), ["reply 1: going back from hello:2 to hello:1"]);
     assert_eq!(scene.located(), ["event: web/hello rollback by alice refused", "commit"]);
-    assert_eq!(scene.known("hello").orders.len(), 3);
+    assert_eq!(scene.known("hello").commands.len(), 3);
 }
 
 #[test]
@@ -246,8 +246,8 @@ fn every_command_at_every_stage() {
     at_every_stage(rejected, |scene| commanded(scene, OperatorCommand::Reject { reason: None }));
 }
 
-fn commanded(mut scene: Scene, order: OperatorCommand) -> Commanded {
-    let mut follows = scene.command(order);
+fn commanded(mut scene: Scene, command: OperatorCommand) -> Commanded {
+    let mut follows = scene.command(command);
     if scene.reads.iter().any(|read| matches!(read, Read::Locate { .. })) {
         follows.extend(scene.located());
     }
@@ -262,8 +262,8 @@ fn answered(follows: &[&str], stage: Stage, reply: &str) -> Commanded {
     (lines(&[follows, stage.commit()]), stage, Some(reply.to_owned()))
 }
 
-fn refused(order: &str, stage: Stage, why: &str) -> Commanded {
-    answered(&[&format!("event: web/hello {order} by alice refused")], stage, &format!("refused: {why}"))
+fn refused(command: &str, stage: Stage, why: &str) -> Commanded {
+    answered(&[&format!("event: web/hello {command} by alice refused")], stage, &format!("refused: {why}"))
 }
 
 /// What waits at a gate is looked at anew with each command.

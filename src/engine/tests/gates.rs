@@ -3,7 +3,7 @@
 use super::{NOTHING_FOLLOWS, Scene, services};
 use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::gate::scan::{Progress, Report};
-use crate::domain::gate::{Found, Question};
+use crate::domain::gate::{ImageReport, ImageRequest};
 use crate::domain::state::OperatorCommand;
 use crate::domain::test_support::{digest, service_key};
 use crate::engine::{AtGates, Input, ObservationRequest, Read};
@@ -23,15 +23,16 @@ impl Scene {
     /// ECR answers what was asked about an image.
     fn found(&mut self, answer: &Result<Progress, Fault>) -> Vec<String> {
         let place = self.reads.iter().position(|read| matches!(read, Read::Gates { .. }));
-        let Read::Gates { service, questions } = self.reads.remove(place.expect("ECR was asked")) else {
+        let Read::Gates { service, requests } = self.reads.remove(place.expect("ECR was asked")) else {
             unreachable!()
         };
-        let answer = |question: Question| {
-            let found =
-                answer.clone().map(|progress| Found { scans: vec![Report::of(progress)], signatures: Vec::new() });
-            (question, found.map_err(|fault| AwsError { fault, ..super::error(fault) }))
+        let answer = |request: ImageRequest| {
+            let found = answer
+                .clone()
+                .map(|progress| ImageReport { scans: vec![Report::of(progress)], signatures: Vec::new() });
+            (request, found.map_err(|fault| AwsError { fault, ..super::error(fault) }))
         };
-        let answers = questions.into_iter().map(answer).collect();
+        let answers = requests.into_iter().map(answer).collect();
         self.handle([Input::AtGates { service, answers }])
     }
 }

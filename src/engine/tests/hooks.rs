@@ -127,9 +127,9 @@ fn an_approval_may_name_the_image() {
 
 #[test]
 fn an_answer_where_nothing_waits_is_refused() {
-    for (order, word) in [(approve(), "approve"), (reject(), "reject")] {
+    for (command, word) in [(approve(), "approve"), (reject(), "reject")] {
         let mut scene = hooked();
-        assert_eq!(scene.command(order), [format!("event: web/hello {word} by alice refused").as_str(), "commit"]);
+        assert_eq!(scene.command(command), [format!("event: web/hello {word} by alice refused").as_str(), "commit"]);
         assert_eq!(scene.committed(), ["reply 1: refused: nothing of web/hello waits for an approval"]);
     }
 }

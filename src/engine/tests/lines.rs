@@ -6,7 +6,7 @@ use crate::domain::task::TaskOutcome;
 use crate::domain::types::{ContextName, DeploymentId, ServiceKey, TaskDefinitionArn};
 use crate::domain::view::RevisionWrite;
 use crate::engine::{
-    Answer, CommandId, DiscoveryEvent, Effect, EndedTask, Event, Found, ObservationRequest, PushSkipped, Read,
+    Answer, CommandId, DiscoveryEvent, Effect, EndedTask, Event, ObservationRequest, PushSkipped, Read, ResumedAt,
     RolloutId, ServiceCounts, ServiceEvent, Taken, Write,
 };
 
@@ -59,8 +59,8 @@ fn of_read(read: &Read) -> String {
         Read::Tasks { place: _, tasks } => {
             format!("tasks {}", joined(tasks.iter().map(|(id, arn)| format!("{} {arn}", name(&id.service)))))
         }
-        Read::Gates { service, questions } => {
-            let images: Vec<&str> = questions.iter().map(|one| &one.digest.as_str()[7..8]).collect();
+        Read::Gates { service, requests } => {
+            let images: Vec<&str> = requests.iter().map(|one| &one.digest.as_str()[7..8]).collect();
             format!("gates of {} about {}", name(service), images.join("+"))
         }
         Read::Compare { repository, policies } => {
@@ -170,8 +170,8 @@ fn of_event(event: &Event) -> String {
         },
         Event::StateUnwritable(error) => format!("state unwritable: {error}"),
         Event::StateWritable => "state writable".to_owned(),
-        Event::CommandUnknown { named, order, by: _, refused: _ } => {
-            format!("command {} for {named}, which is unknown", order.as_str())
+        Event::CommandUnknown { named, command, by: _, refused: _ } => {
+            format!("command {} for {named}, which is unknown", command.as_str())
         }
         Event::Service(service, event) => format!("{} {}", name(service), of_service_event(event)),
     }
@@ -216,9 +216,9 @@ fn of_service_event(event: &ServiceEvent) -> String {
         }
         ServiceEvent::CallsRecovered => "calls recovered".to_owned(),
         ServiceEvent::Unexplained { what, error: _ } => format!("cannot tell {what}"),
-        ServiceEvent::CommandAnswered { order, by, answer } => {
+        ServiceEvent::CommandAnswered { command, by, answer } => {
             let result = if answer.is_ok() { "carried out" } else { "refused" };
-            format!("{} by {by} {result}", order.as_str())
+            format!("{} by {by} {result}", command.as_str())
         }
         ServiceEvent::TaskStarted { kind, number, command: _, arn } => {
             format!("started {} task {number} as {arn}", kind.as_str())
@@ -247,14 +247,14 @@ fn of_end(Outcome { result, revision, detail, .. }: &Outcome, back: bool) -> Str
     format!("{}ended {}{revision}{detail}", backwards(back), result.as_str())
 }
 
-fn of_found(found: Found) -> &'static str {
+fn of_found(found: ResumedAt) -> &'static str {
     match found {
-        Found::NotRegistered => "not registered",
-        Found::NotUpdated => "not updated",
-        Found::Updated => "updated",
-        Found::Overtaken => "overtaken",
-        Found::GivenUp => "given up",
-        Found::ServiceGone => "gone",
+        ResumedAt::NotRegistered => "not registered",
+        ResumedAt::NotUpdated => "not updated",
+        ResumedAt::Updated => "updated",
+        ResumedAt::Overtaken => "overtaken",
+        ResumedAt::GivenUp => "given up",
+        ResumedAt::ServiceGone => "gone",
     }
 }
 

@@ -288,14 +288,14 @@ impl Scene {
     }
 
     /// Alice gives a command about `web/hello`.
-    fn command(&mut self, order: OperatorCommand) -> Vec<String> {
-        self.command_to("web/hello", order)
+    fn command(&mut self, command: OperatorCommand) -> Vec<String> {
+        self.command_to("web/hello", command)
     }
 
-    fn command_to(&mut self, service: &str, order: OperatorCommand) -> Vec<String> {
+    fn command_to(&mut self, service: &str, command: OperatorCommand) -> Vec<String> {
         self.commands += 1;
         let (id, service, by) = (CommandId(self.commands), service.to_owned(), "alice".to_owned());
-        self.handle([Input::Command { id, service, order, by }])
+        self.handle([Input::Command { id, service, command, by }])
     }
 
     /// Another configuration, with a client for the context `default`.

@@ -155,7 +155,7 @@ static SERVICE_STATE: Shape = Shape {
             Optional(&Map("AWS/REPOSITORY", &Object(&APPROVAL))),
             "The digests that operators approved, and that were not rolled out yet.",
         ),
-        ("passes_windows", Optional(&Object(&WINDOW_PASS)), "The order to pass windows and freezes."),
+        ("passes_windows", Optional(&Object(&WINDOW_PASS)), "The command to pass windows and freezes."),
         (
             "refused",
             Optional(&Map("AWS/REPOSITORY", &Object(&GATE_REFUSAL))),
@@ -168,7 +168,7 @@ static SERVICE_STATE: Shape = Shape {
         ),
         ("discovered", Optional(&Object(&DISCOVERED_STATE)), "What is known of it because it was found by its tag."),
         ("history", Optional(&List(&Object(&OUTCOME_STATE))), "The last outcomes, newest first."),
-        ("orders", Optional(&List(&Object(&COMMAND_RECORD))), "The last orders of operators, newest first."),
+        ("orders", Optional(&List(&Object(&COMMAND_RECORD))), "The last commands of operators, newest first."),
     ],
 };
 
@@ -178,7 +178,7 @@ static APPROVAL: Shape = Shape {
 };
 
 static WINDOW_PASS: Shape = Shape {
-    name: "Order to pass windows",
+    name: "Command to pass windows",
     members: &[("by", Text, "The operator."), ("at", Time, "When: what was pushed until then passes.")],
 };
 
@@ -246,7 +246,7 @@ static DEPLOYED: Shape = Shape {
         ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it runs."),
         ("since", Time, "When it was complete."),
         ("names_tags", Bool, "Whether the revision names an image in ECR by a tag."),
-        ("way_back", Optional(&Object(&ROLLBACK_TARGET)), "Where to go back to, should an operator order it."),
+        ("way_back", Optional(&Object(&ROLLBACK_TARGET)), "Where to go back to, should an operator command it."),
         (
             "unproven",
             Optional(&Object(&ROLLOUT_STATE)),
@@ -265,7 +265,7 @@ static FAILED_IN_PLACE: Shape = Shape {
     members: &[
         ("revision", Text, "The ARN of the revision."),
         ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it brought."),
-        ("way_back", Object(&ROLLBACK_TARGET), "Where to go back to, should an operator order it."),
+        ("way_back", Object(&ROLLBACK_TARGET), "Where to go back to, should an operator command it."),
     ],
 };
 

@@ -130,7 +130,7 @@ static SERVICE: Shape = Shape {
         (
             "orders",
             List(&Object(&COMMAND_RECORD)),
-            "The last orders of operators, newest first. Empty in `status --json`.",
+            "The last commands of operators, newest first. Empty in `status --json`.",
         ),
     ],
 };
@@ -326,22 +326,22 @@ pub(super) static COMMAND_RECORD: Shape = Shape {
     members: &[
         ("at", Time, "When."),
         ("by", Text, "The operator."),
-        ("order", Object(&OPERATOR_COMMAND), "What was ordered."),
+        ("order", Object(&OPERATOR_COMMAND), "The command that was given."),
         ("answer", Text, "What came of it at once."),
     ],
 };
 
 static OPERATOR_COMMAND: Shape = Shape {
-    name: "Order",
+    name: "Command",
     members: &[
-        ("is", Word(orders), "The command."),
+        ("is", Word(commands), "The command."),
         ("reason", Optional(&Text), "The reason that was given with `hold` or `reject`."),
         ("to", Optional(&Text), "The revision that was given with `rollback`."),
         ("image", Optional(&Text), "The tag or digest that was given with `approve`."),
     ],
 };
 
-fn orders() -> Vec<(&'static str, &'static str)> {
+fn commands() -> Vec<(&'static str, &'static str)> {
     vec![
         ("deploy", "Roll to what the policies select."),
         ("deploy_now", "The same outside of windows and in freezes."),
@@ -355,7 +355,7 @@ fn orders() -> Vec<(&'static str, &'static str)> {
 
 pub(in crate::reference) static HISTORY: Document = Document {
     title: "`history --json`",
-    about: "What happened, and what operators ordered.",
+    about: "What happened, and what operators commanded.",
     shape: &Shape {
         name: "History",
         members: &[
@@ -375,6 +375,6 @@ static HISTORY_OF_SERVICE: Shape = Shape {
         ("service", Text, "The service."),
         ("name", Text, "What commands call it."),
         ("history", List(&Object(&OUTCOME)), "The last outcomes, newest first."),
-        ("orders", List(&Object(&COMMAND_RECORD)), "The last orders of operators, newest first."),
+        ("orders", List(&Object(&COMMAND_RECORD)), "The last commands of operators, newest first."),
     ],
 };

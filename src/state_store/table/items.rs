@@ -58,8 +58,8 @@ impl Index {
 pub(super) struct History {
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub(super) history: VecDeque<Outcome>,
-    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
-    pub(super) orders: VecDeque<CommandRecord>,
+    #[serde(rename = "orders", default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(super) commands: VecDeque<CommandRecord>,
 }
 
 /// The changes from one state to another. The index is that of the other one afterwards.
@@ -126,10 +126,10 @@ fn pairs<'a, K: Ord, V: Clone>(
 
 fn services(out: &mut Out, before: &SharedMap<ServiceKey, ServiceState>, after: &SharedMap<ServiceKey, ServiceState>) {
     let now = |known: &ServiceState| {
-        json(&ServiceState { history: VecDeque::new(), orders: VecDeque::new(), ..known.clone() })
+        json(&ServiceState { history: VecDeque::new(), commands: VecDeque::new(), ..known.clone() })
     };
     let past = |known: &ServiceState| {
-        let past = History { history: known.history.clone(), orders: known.orders.clone() };
+        let past = History { history: known.history.clone(), commands: known.commands.clone() };
         (past != History::default()).then(|| json(&past))
     };
     pairs(before, after, |key, old, new| {

@@ -254,9 +254,9 @@ impl Reading<'_> {
             others,
             mut index,
         } = self.parts;
-        for (key, History { history, orders }) in histories {
+        for (key, History { history, commands }) in histories {
             let known = services.entry(key).or_default();
-            (known.history, known.orders) = (history, orders);
+            (known.history, known.commands) = (history, commands);
         }
         let mut members = others;
         members.insert("contexts".to_owned(), Value::Object(Map::new()));

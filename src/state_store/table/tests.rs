@@ -156,7 +156,7 @@ fn lease(fake: &Fake, term: u64) {
     fake.0.lock().unwrap().items.insert(Fence::key(), Item::new(Fence::key(), attributes));
 }
 
-async fn open(fake: &Arc<Fake>, term: u64) -> (Arc<TableStore>, Found) {
+async fn open(fake: &Arc<Fake>, term: u64) -> (Arc<TableStore>, Loaded) {
     let table: Arc<dyn Table> = Arc::<Fake>::clone(fake);
     let (store, found) = TableStore::open(table, fence(term), None, Arc::new(SystemClock)).await.unwrap();
     (Arc::new(store), found)
@@ -167,7 +167,7 @@ async fn begin() -> (Arc<Fake>, Arc<TableStore>) {
     let fake = Arc::new(Fake::default());
     lease(&fake, 1);
     let (store, found) = open(&fake, 1).await;
-    assert_eq!(found, Found::Missing);
+    assert_eq!(found, Loaded::Missing);
     (fake, store)
 }
 
@@ -180,10 +180,10 @@ fn text(state: &State) -> String {
     String::from_utf8(render(state)).unwrap()
 }
 
-fn state_of(found: Found) -> State {
+fn state_of(found: Loaded) -> State {
     match found {
-        Found::State(state) => *state,
-        Found::Missing => panic!("the table holds no state"),
+        Loaded::State(state) => *state,
+        Loaded::Missing => panic!("the table holds no state"),
     }
 }
 
@@ -315,7 +315,7 @@ fn a_first_state_that_was_not_written_to_its_end_is_none() {
         assert!(store.commit(services(150)).await.is_err());
         lease(&fake, 2);
         let (store, found) = open(&fake, 2).await;
-        assert_eq!(found, Found::Missing);
+        assert_eq!(found, Loaded::Missing);
         // What was left of it is gone afterwards.
         store.commit(services(3)).await.unwrap();
         assert_eq!(text(&state_of(open(&fake, 2).await.1)), text(&services(3)));

@@ -76,7 +76,7 @@ impl Reading {
     pub fn restart(&mut self) {
         self.scheduler.abort();
         let text = ecs_deployd::state_store::render(&self.state);
-        let ecs_deployd::state_store::Found::State(state) = read(&text) else { panic!("there is a state") };
+        let ecs_deployd::state_store::Loaded::State(state) = read(&text) else { panic!("there is a state") };
         self.state = *state;
         (self.scheduler, self.pages) = spawn(&self.account, &self.state, self.polling, &self.metrics);
     }
@@ -177,7 +177,7 @@ impl Drop for Reading {
     }
 }
 
-fn read(text: &[u8]) -> ecs_deployd::state_store::Found {
+fn read(text: &[u8]) -> ecs_deployd::state_store::Loaded {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.json");
     std::fs::write(&path, text).unwrap();

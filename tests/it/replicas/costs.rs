@@ -8,7 +8,7 @@ use ecs_deployd::domain::state::{SharedMap, State};
 use ecs_deployd::domain::types::{EcsName, ServiceKey};
 use ecs_deployd::lease::Fence;
 use ecs_deployd::state_store::table::{TableStore, read};
-use ecs_deployd::state_store::{Found, Store as _};
+use ecs_deployd::state_store::{Loaded, Store as _};
 
 use crate::world::{Door, Frozen, REAL_PAGE, Units};
 
@@ -43,7 +43,7 @@ async fn two_idle_replicas_cost_less_than_a_dollar_a_month_and_a_push_next_to_no
     assert!(month < 1.0, "{month}");
     // A standby asks nobody but the table.
     assert!(life.world.calls().iter().all(|call| call.replica != Some(1)), "{:#?}", life.world.calls());
-    // Of the standby: one look a second. Of the active one: the renewals, the looks for orders, and a cursor a minute.
+    // Of the standby: one look a second. Of the active one: the renewals, the looks for commands, and a cursor a minute.
     assert!((3_500..3_700).contains(&requests["GetItem"]), "{requests:?}");
     assert!((1_700..1_810).contains(&requests["Query"]), "{requests:?}");
     assert!((355..365).contains(&requests["PutItem"]), "{requests:?}");
@@ -107,7 +107,7 @@ async fn a_takeover_with_ten_thousand_services_reads_them_once() {
     let (requests, units) = (life.table.take_requests(), life.table.take_units());
     let took = begun.elapsed();
     eprintln!("and read at a takeover: {requests:?}, {units:?}, {:.6} USD, {took:.1?} of waiting", dollars(units, 1.0));
-    let Found::State(read) = found else { panic!("the table holds no state") };
+    let Loaded::State(read) = found else { panic!("the table holds no state") };
     assert_eq!(read.services.keys().count(), 10_000);
     assert!(requests["Query"] < 30 && took < Duration::from_secs(5), "{requests:?} {took:?}");
     // One service more to deploy costs what one of three does.

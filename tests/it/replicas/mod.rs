@@ -5,8 +5,8 @@
 //! `REPLICA_SEEDS=500 cargo test --test it replicas` runs that many lives, `REPLICA_SEEDS=500..1000` the ones after them; `REPLICA_SEED=17 cargo test --test it replicas --
 //! --nocapture` lives one of them again, step by step.
 
+mod commanding;
 mod costs;
-mod ordering;
 mod replica;
 mod suspended;
 mod telling;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ecs_deployd::domain::operator_command::OperatorCommand;
-use ecs_deployd::orders::{self, Told};
+use ecs_deployd::table_commands::{self, Told};
 
 use crate::harness::{config, hello_world, pass};
 use crate::simulation::ENOUGH_FAILED;
@@ -275,10 +275,10 @@ impl Life {
         }
         self.spend(1800).await;
         let table = self.table.door(Door { replica: 99, frozen: Frozen::default() });
-        let told = orders::give(
+        let told = table_commands::give(
             table.as_ref(),
             LEASE,
-            "an-order",
+            "a-command",
             "web/hello".to_owned(),
             OperatorCommand::Hold { reason: None },
             "arn:aws:iam::111111111111:user/alice (alice)".to_owned(),

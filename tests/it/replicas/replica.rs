@@ -14,10 +14,10 @@ use ecs_deployd::health::Health;
 use ecs_deployd::lease::{Keeper, Tenure, Watch};
 use ecs_deployd::metrics::Metrics;
 use ecs_deployd::notify::{LAST_WITHIN, Notifier};
-use ecs_deployd::orders;
 use ecs_deployd::scheduler::{self, Shared};
-use ecs_deployd::state_store::Found;
+use ecs_deployd::state_store::Loaded;
 use ecs_deployd::state_store::table::{TableError, TableStore};
+use ecs_deployd::table_commands;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -193,13 +193,13 @@ impl Running {
     fn begin(
         &self,
         store: TableStore,
-        found: Found,
+        found: Loaded,
         tenure: &Arc<Tenure>,
         ended: watch::Receiver<bool>,
     ) -> (JoinHandle<()>, Notifier) {
         let found = match found {
-            Found::State(state) => Some(*state),
-            Found::Missing => None,
+            Loaded::State(state) => Some(*state),
+            Loaded::Missing => None,
         };
         let clock: Arc<dyn Clock> = Arc::new(self.world.clock());
         let config = Arc::clone(&self.config);
@@ -216,7 +216,7 @@ impl Running {
         for scheduler in scheduler::all(&config, &contexts, &state, &shared) {
             work.push(tokio::spawn(freezable(self.door.clone(), scheduler.run())).abort_handle());
         }
-        let desk = orders::serve(self.table.door(self.door.clone()), tenure.fence().clone(), asks);
+        let desk = table_commands::serve(self.table.door(self.door.clone()), tenure.fence().clone(), asks);
         work.push(tokio::spawn(freezable(self.door.clone(), desk)).abort_handle());
         let notifier = Notifier::start(&config.notify, &contexts, &metrics);
         self.notifiers.lock().unwrap().push(notifier.clone());

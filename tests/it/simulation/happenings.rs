@@ -302,7 +302,7 @@ impl Life {
 
     async fn steer(&mut self) {
         let (cluster, name, _) = *self.rng.pick(&SERVICES);
-        let order = match self.rng.below(7) {
+        let command = match self.rng.below(7) {
             0 => OperatorCommand::Hold { reason: None },
             1 | 2 => OperatorCommand::Release,
             3 => OperatorCommand::Deploy,
@@ -313,14 +313,14 @@ impl Life {
             return;
         }
         self.ordered.insert(name);
-        self.order(cluster, name, order).await;
+        self.command(cluster, name, command).await;
     }
 
-    async fn order(&self, cluster: &str, name: &str, order: OperatorCommand) {
+    async fn command(&self, cluster: &str, name: &str, command: OperatorCommand) {
         let Some(process) = &self.process else { return };
-        self.say(&format!("{} {name}", order.as_str()));
+        self.say(&format!("{} {name}", command.as_str()));
         let service = format!("{cluster}/{name}");
-        let answer = ecs_deployd::clock::within(Duration::from_secs(120), process.order(&service, order)).await;
+        let answer = ecs_deployd::clock::within(Duration::from_secs(120), process.command(&service, command)).await;
         self.say(&format!("answer: {answer:?}"));
     }
 
@@ -328,7 +328,7 @@ impl Life {
     pub(super) async fn release_all(&mut self) {
         for (cluster, name, _) in SERVICES {
             if self.ordered.contains(name) {
-                self.order(cluster, name, OperatorCommand::Release).await;
+                self.command(cluster, name, OperatorCommand::Release).await;
             }
         }
     }
@@ -351,12 +351,12 @@ impl Life {
 
     async fn answer(&mut self, rejects: bool) {
         let (cluster, name) = PAUSES;
-        let order = match rejects {
+        let command = match rejects {
             true => OperatorCommand::Reject { reason: Some("not on a Friday".to_owned()) },
             false => OperatorCommand::Approve { image: None },
         };
         self.answers += 1;
-        self.order(cluster, name, order).await;
+        self.command(cluster, name, command).await;
     }
 
     /// Whether a rollout waits at the PAUSE hook, and somebody is there to take an answer.

@@ -176,7 +176,7 @@ pub(super) struct Life {
     pub(super) meddlings: BTreeMap<&'static str, Vec<jiff::Timestamp>>,
     /// When something was pushed to a repository, the last time.
     pub(super) last_push: BTreeMap<&'static str, jiff::Timestamp>,
-    /// Services that were given orders.
+    /// Services that were given commands.
     pub(super) ordered: BTreeSet<&'static str>,
     /// How often an operator has answered, or tried to answer, a hook.
     pub(super) answers: usize,

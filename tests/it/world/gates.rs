@@ -36,7 +36,7 @@ impl World {
         self.lock().at_gates.scans.insert(digest.to_owned(), report);
     }
 
-    /// Nothing is scanned without an order.
+    /// Nothing is scanned without a request.
     pub fn scan_by_order(&self) {
         self.lock().at_gates.scanned_by_order = true;
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use ecs_deployd::aws::AwsError;
 use ecs_deployd::aws::table::{Attribute, Change, Item, ItemKey, ItemPage, Table, TableView, Written};
 use ecs_deployd::domain::operator_command::OperatorCommand;
-use ecs_deployd::orders::{self, Told};
+use ecs_deployd::table_commands::{self, Told};
 
 use crate::world::{Door, Frozen};
 
@@ -20,12 +20,15 @@ fn anybody(life: &Life) -> Arc<dyn Table> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_is_answered_within_seconds_and_withdrawn_where_nobody_is_active() {
+async fn a_command_is_answered_within_seconds_and_withdrawn_where_nobody_is_active() {
     let mut life = Life::new(1, 1, false);
     let table = life.table.door(Door { replica: 99, frozen: Frozen::default() });
-    let give = |id: &'static str, order: OperatorCommand| {
+    let give = |id: &'static str, command: OperatorCommand| {
         let table = Arc::clone(&table);
-        async move { orders::give(table.as_ref(), LEASE, id, "web/hello".to_owned(), order, "arn (bob)".to_owned()).await }
+        async move {
+            table_commands::give(table.as_ref(), LEASE, id, "web/hello".to_owned(), command, "arn (bob)".to_owned())
+                .await
+        }
     };
     let begun = ecs_deployd::clock::instant();
     let nobody = give("one", OperatorCommand::Deploy).await.unwrap_err().to_string();
@@ -64,7 +67,7 @@ async fn an_order_is_answered_within_seconds_and_withdrawn_where_nobody_is_activ
     table.write(&Change::Put(taken, None)).await.unwrap();
     let begun = ecs_deployd::clock::instant();
     let gone = gone.await.unwrap().unwrap_err().to_string();
-    assert!(gone.starts_with("the replica that took the order ended before it answered"), "{gone}");
+    assert!(gone.starts_with("the replica that took the command ended before it answered"), "{gone}");
     assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
@@ -108,23 +111,25 @@ impl Table for Stuck {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_arrives_after_it_was_withdrawn_is_not_carried_out() {
+async fn a_command_that_arrives_after_it_was_withdrawn_is_not_carried_out() {
     let mut life = Life::new(1, 1, false);
     life.start(0);
     life.spend(30).await;
     let table = anybody(&life);
     let stuck = Stuck { table: Arc::clone(&table), first: Mutex::default() };
     let hold = OperatorCommand::Hold { reason: Some("late".to_owned()) };
-    let nobody = orders::give(&stuck, LEASE, "late", "web/hello".to_owned(), hold, "arn (bob)".to_owned()).await;
+    let nobody =
+        table_commands::give(&stuck, LEASE, "late", "web/hello".to_owned(), hold, "arn (bob)".to_owned()).await;
     let nobody = nobody.unwrap_err().to_string();
-    assert!(nobody.contains("the order is withdrawn, and nothing is done"), "{nobody}");
+    assert!(nobody.contains("the command is withdrawn, and nothing is done"), "{nobody}");
     life.spend(60).await;
-    // What gave the order comes through after all.
+    // What gave the command comes through after all.
     let late = stuck.first.lock().unwrap().clone().unwrap();
     assert_eq!(table.write(&late).await.unwrap(), Written::Unmet(vec![0]));
     life.spend(60).await;
     let deploy = OperatorCommand::Deploy;
-    let told = orders::give(&*table, LEASE, "next", "web/hello".to_owned(), deploy, "arn (bob)".to_owned()).await;
+    let told =
+        table_commands::give(&*table, LEASE, "next", "web/hello".to_owned(), deploy, "arn (bob)".to_owned()).await;
     let told = told.unwrap();
     assert!(matches!(&told, Told::Done(_)), "the service is not held: {told:?}");
     // Its place is kept for longer than AWS takes a request that was signed before, and not for ever.
