@@ -43,7 +43,7 @@ pub use sightings::{Sighted, Sighting, Sightings};
 pub const VERSION: u64 = 1;
 /// Outcomes kept for each service.
 const HISTORY: usize = 20;
-/// Outcomes kept for all services together, so that the state of a large installation stays small.
+/// Outcomes kept for all services together, and as many commands of operators, so that the state of a large installation stays small.
 const HISTORY_IN_ALL: usize = 2_000;
 /// Decisions kept for all services together.
 const DECISIONS: usize = 100;
@@ -83,21 +83,43 @@ impl State {
         });
     }
 
-    /// Forgets the oldest outcomes beyond the bound for all services together.
+    /// Forgets the oldest outcomes, and the oldest commands of operators, beyond the bound for all services together.
     pub fn bound_history(&mut self) {
-        let kept: usize = self.services.values().map(|known| known.history.len()).sum();
-        if kept <= HISTORY_IN_ALL {
-            return;
+        let ends = |known: &ServiceState| known.history.iter().map(|outcome| outcome.ended_at).collect::<Vec<_>>();
+        if let Some(cut) = self.oldest_kept(|known| known.history.len(), ends) {
+            let is_old = |outcome: &Outcome| outcome.ended_at < cut;
+            let has_old = |known: &ServiceState| known.history.iter().any(is_old);
+            self.change_those(has_old, |known| known.history.retain(|outcome| !is_old(outcome)));
         }
-        let mut ends: Vec<Timestamp> =
-            self.services.values().flat_map(|known| &known.history).map(|outcome| outcome.ended_at).collect();
-        let (_, cut, _) = ends.select_nth_unstable(kept - HISTORY_IN_ALL);
-        let cut = *cut;
-        let old = |outcome: &Outcome| outcome.ended_at < cut;
-        let longer = self.services.iter().filter(|(_, known)| known.history.iter().any(old));
-        for key in longer.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+        let given = |known: &ServiceState| known.forgettable().map(|given| given.at).collect::<Vec<_>>();
+        if let Some(cut) = self.oldest_kept(|known| known.forgettable().count(), given) {
+            let has_old = |known: &ServiceState| known.forgettable().any(|given| given.at < cut);
+            self.change_those(has_old, |known| {
+                let last_release = known.last_release();
+                known.commands.retain(|given| given.at >= cut || Some(given.at) == last_release);
+            });
+        }
+    }
+
+    /// The time of the oldest one that is kept, where there are too many.
+    fn oldest_kept(
+        &self,
+        count: impl Fn(&ServiceState) -> usize,
+        times: impl Fn(&ServiceState) -> Vec<Timestamp>,
+    ) -> Option<Timestamp> {
+        let too_many = self.services.values().map(count).sum::<usize>().checked_sub(HISTORY_IN_ALL)?;
+        if too_many == 0 {
+            return None;
+        }
+        let mut all: Vec<Timestamp> = self.services.values().flat_map(times).collect();
+        Some(*all.select_nth_unstable(too_many).1)
+    }
+
+    fn change_those(&mut self, which: impl Fn(&ServiceState) -> bool, change: impl Fn(&mut ServiceState)) {
+        let those = self.services.iter().filter(|(_, known)| which(known));
+        for key in those.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             if let Some(known) = self.services.get_mut(&key) {
-                known.history.retain(|outcome| !old(outcome));
+                change(known);
             }
         }
     }
@@ -205,6 +227,18 @@ impl ServiceState {
     pub fn note_command(&mut self, given: CommandRecord) {
         self.commands.push_front(given);
         self.commands.truncate(HISTORY);
+    }
+
+    /// When an operator last released the service: what runs has to prove itself from there on.
+    #[must_use]
+    pub fn last_release(&self) -> Option<Timestamp> {
+        self.commands.iter().find(|given| given.command == OperatorCommand::Release).map(|given| given.at)
+    }
+
+    /// The commands that may be forgotten for newer ones to other services: all but the last release.
+    fn forgettable(&self) -> impl Iterator<Item = &CommandRecord> {
+        let last_release = self.last_release();
+        self.commands.iter().filter(move |given| Some(given.at) != last_release)
     }
 
     /// Whether something is not deployed to the service before a release or a newer push.

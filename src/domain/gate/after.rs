@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Other, Verdict, Wait};
-use crate::domain::state::{Direction, OperatorCommand, ServiceState};
+use crate::domain::state::Direction;
 use crate::domain::types::Digest;
 use crate::domain::waiting::Gate;
 
@@ -97,10 +97,5 @@ fn runs_since(other: &Other<'_>, digest: &Digest) -> Result<Timestamp, Closed> {
             Some(_) => {}
         }
     }
-    Ok(broken_at(known).map_or(deployed.since, |broken| broken.max(deployed.since)))
-}
-
-/// When an operator last released the service: what runs has to prove itself from there on.
-fn broken_at(known: &ServiceState) -> Option<Timestamp> {
-    known.commands.iter().find(|given| given.command == OperatorCommand::Release).map(|given| given.at)
+    Ok(known.last_release().map_or(deployed.since, |broken| broken.max(deployed.since)))
 }
