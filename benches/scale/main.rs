@@ -22,6 +22,8 @@
 mod aws;
 mod bursts;
 mod daemon;
+#[path = "../common/deployed.rs"]
+mod deployed;
 mod limits;
 mod plot;
 mod sizes;

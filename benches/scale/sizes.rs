@@ -1,12 +1,9 @@
 //! Installations of different sizes: start, memory, pages, a reload, and the time from an event to the update that it asks for.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ecs_deployd::config::Config;
-use ecs_deployd::deployer;
-use ecs_deployd::domain::state::{Deployed, Outcome, OutcomeKind, State, Target};
+use ecs_deployd::domain::state::State;
 use ecs_deployd::domain::types::{Digest, TaskDefinitionArn};
 use ecs_deployd::state_store::{StateStore, render};
 use serde_json::{Value, json};
@@ -14,6 +11,7 @@ use serde_json::{Value, json};
 use crate::aws::{ACCOUNT, Aws, REGION};
 use crate::bursts::{ROUND_TRIP, common, completed};
 use crate::daemon::Daemon;
+use crate::deployed;
 
 /// How long ECS takes for a rollout.
 const ROLLS: Duration = Duration::from_secs(5);
@@ -66,39 +64,13 @@ fn configuration(repositories: usize) -> String {
 
 /// A state in which every service has been deployed.
 fn deployed(config: &str) -> State {
-    let config =
-        Arc::new(Config::parse("measured", &format!("[state]\nwhen_missing = \"reconcile\"\n{config}")).unwrap());
-    let now = jiff::Timestamp::now();
-    let mut state = deployer::begin(None, &config, now).state;
-    let keys: Vec<_> = state.services.keys().cloned().collect();
-    for (number, key) in keys.iter().enumerate() {
-        let known = state.services.get_mut(key).unwrap();
-        let (repository, pushes) = known.pending.pop_first().unwrap();
-        let digest = Digest::parse(&format!("sha256:{number:064x}")).unwrap();
+    let mut number = 0;
+    deployed::state(config, jiff::Timestamp::now(), |key| {
+        number += 1;
         let family = key.service.as_str();
-        let revision =
-            TaskDefinitionArn::parse(&format!("arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/{family}:1")).unwrap();
-        let target = Target { digest, push: pushes[0].clone(), image_pushed_at: None };
-        known.decided.insert(repository.clone(), pushes[0].clone());
-        known.remember(Outcome {
-            result: OutcomeKind::Completed,
-            revision: Some(revision.clone()),
-            targets: [(repository.clone(), target.clone())].into(),
-            decided_at: now,
-            ended_at: now,
-            detail: String::new(),
-        });
-        known.deployed = Some(Deployed {
-            unproven: None,
-            pinned: std::collections::BTreeMap::new(),
-            revision,
-            targets: [(repository, target)].into(),
-            since: now,
-            names_tags: false,
-            rollback_target: None,
-        });
-    }
-    state
+        let revision = format!("arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/{family}:1");
+        (Digest::parse(&format!("sha256:{number:064x}")).unwrap(), TaskDefinitionArn::parse(&revision).unwrap())
+    })
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -79,6 +79,8 @@ pub struct Service {
     pub stale: Option<(Timestamp, ServiceView)>,
     /// How long that is.
     pub lag: SignedDuration,
+    /// The deployment that is known to be complete, so that time changes nothing about it.
+    settled: Option<String>,
 }
 
 /// A deployment that UpdateService started.
@@ -153,6 +155,7 @@ impl World {
             started: Vec::new(),
             stale: None,
             lag: SignedDuration::ZERO,
+            settled: None,
         };
         inner.services.insert((cluster.to_owned(), name.to_owned()), service);
     }
