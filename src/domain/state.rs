@@ -18,6 +18,7 @@ use super::waiting::Waiting;
 mod approval;
 mod auditing;
 mod decision;
+mod history;
 mod hold;
 mod operator_command;
 mod outcome;
@@ -41,10 +42,6 @@ pub use sightings::{Sighted, Sighting, Sightings};
 
 /// The version of the format that this program writes.
 pub const VERSION: u64 = 1;
-/// Outcomes kept for each service.
-const HISTORY: usize = 20;
-/// Outcomes kept for all services together, and as many commands of operators, so that the state of a large installation stays small.
-const HISTORY_IN_ALL: usize = 2_000;
 /// Decisions kept for all services together.
 const DECISIONS: usize = 100;
 /// Pushes kept for each service and repository while none of them is decided.
@@ -81,47 +78,6 @@ impl State {
             let is_kept = known.service_hold.is_some() || known.discovered.is_some();
             is_busy || is_kept || configured(key) || known.last_change().is_some_and(|last| last > before)
         });
-    }
-
-    /// Forgets the oldest outcomes, and the oldest commands of operators, beyond the bound for all services together.
-    pub fn bound_history(&mut self) {
-        let ends = |known: &ServiceState| known.history.iter().map(|outcome| outcome.ended_at).collect::<Vec<_>>();
-        if let Some(cut) = self.oldest_kept(|known| known.history.len(), ends) {
-            let is_old = |outcome: &Outcome| outcome.ended_at < cut;
-            let has_old = |known: &ServiceState| known.history.iter().any(is_old);
-            self.change_those(has_old, |known| known.history.retain(|outcome| !is_old(outcome)));
-        }
-        let given = |known: &ServiceState| known.forgettable().map(|given| given.at).collect::<Vec<_>>();
-        if let Some(cut) = self.oldest_kept(|known| known.forgettable().count(), given) {
-            let has_old = |known: &ServiceState| known.forgettable().any(|given| given.at < cut);
-            self.change_those(has_old, |known| {
-                let last_release = known.last_release();
-                known.commands.retain(|given| given.at >= cut || Some(given.at) == last_release);
-            });
-        }
-    }
-
-    /// The time of the oldest one that is kept, where there are too many.
-    fn oldest_kept(
-        &self,
-        count: impl Fn(&ServiceState) -> usize,
-        times: impl Fn(&ServiceState) -> Vec<Timestamp>,
-    ) -> Option<Timestamp> {
-        let too_many = self.services.values().map(count).sum::<usize>().checked_sub(HISTORY_IN_ALL)?;
-        if too_many == 0 {
-            return None;
-        }
-        let mut all: Vec<Timestamp> = self.services.values().flat_map(times).collect();
-        Some(*all.select_nth_unstable(too_many).1)
-    }
-
-    fn change_those(&mut self, which: impl Fn(&ServiceState) -> bool, change: impl Fn(&mut ServiceState)) {
-        let those = self.services.iter().filter(|(_, known)| which(known));
-        for key in those.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-            if let Some(known) = self.services.get_mut(&key) {
-                change(known);
-            }
-        }
     }
 }
 
@@ -223,24 +179,6 @@ impl ServiceState {
         self.waiting.as_ref().or(self.gated.as_ref())
     }
 
-    /// Writes down a command of an operator.
-    pub fn note_command(&mut self, given: CommandRecord) {
-        self.commands.push_front(given);
-        self.commands.truncate(HISTORY);
-    }
-
-    /// When an operator last released the service: what runs has to prove itself from there on.
-    #[must_use]
-    pub fn last_release(&self) -> Option<Timestamp> {
-        self.commands.iter().find(|given| given.command == OperatorCommand::Release).map(|given| given.at)
-    }
-
-    /// The commands that may be forgotten for newer ones to other services: all but the last release.
-    fn forgettable(&self) -> impl Iterator<Item = &CommandRecord> {
-        let last_release = self.last_release();
-        self.commands.iter().filter(move |given| Some(given.at) != last_release)
-    }
-
     /// Whether something is not deployed to the service before a release or a newer push.
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -256,12 +194,6 @@ impl ServiceState {
         let decided = self.decided.values().map(|push| push.at);
         let deployed = self.deployed.iter().map(|deployed| deployed.since);
         ended.chain(given).chain(held).chain(decided).chain(deployed).max()
-    }
-
-    /// Writes an outcome into the history.
-    pub fn remember(&mut self, outcome: Outcome) {
-        self.history.push_front(outcome);
-        self.history.truncate(HISTORY);
     }
 }
 
@@ -289,7 +221,7 @@ pub struct Deployed {
     /// Whether the revision names an image in ECR by a tag, so that the tasks have to be asked what it means.
     #[serde(default)]
     pub names_tags: bool,
-    /// Where to go back to, should an operator command it.
+    /// Where to go back to, where an operator rolls back.
     #[serde(rename = "way_back", default, skip_serializing_if = "Option::is_none")]
     pub rollback_target: Option<RollbackTarget>,
     /// The rollout that brought it, as long as no task has run it because the desired count was 0: it is judged when tasks first run.
@@ -307,7 +239,7 @@ pub struct FailedInPlace {
     pub revision: TaskDefinitionArn,
     /// The digests that it brought, by repository.
     pub targets: BTreeMap<RepositoryKey, Target>,
-    /// Where to go back to, should an operator command it.
+    /// Where to go back to, where an operator rolls back.
     #[serde(rename = "way_back")]
     pub rollback_target: RollbackTarget,
 }

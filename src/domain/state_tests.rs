@@ -49,28 +49,3 @@ fn the_baseline_is_a_whole_second() {
     let now: Timestamp = "2026-01-01T00:00:00.9Z".parse().unwrap();
     assert_eq!(ContextState::new(now).baseline.to_string(), "2026-01-01T00:00:00Z");
 }
-
-#[test]
-fn commands_to_thousands_of_services_are_bounded_and_the_last_release_of_each_stays() {
-    let given = |command: OperatorCommand, second: usize| CommandRecord {
-        at: Timestamp::from_second(i64::try_from(second).unwrap()).unwrap(),
-        by: "alice".to_owned(),
-        command,
-        answer: "done".to_owned(),
-    };
-    let key = |number: usize| ServiceKey::try_from(format!("default/web/service-{number:04}")).unwrap();
-    let mut state = State::default();
-    for number in 0..3_000 {
-        let known = state.services.get_or_default(key(number));
-        known.note_command(given(OperatorCommand::Release, 10 * number));
-        known.note_command(given(OperatorCommand::Deploy, 10 * number + 1));
-    }
-    let kept = |state: &State, number: usize| -> Vec<&str> {
-        state.services[&key(number)].commands.iter().map(|given| given.command.as_str()).collect()
-    };
-    state.bound_history();
-    assert_eq!((kept(&state, 999), kept(&state, 1_000)), (vec!["release"], vec!["deploy", "release"]));
-    let before = state.clone();
-    state.bound_history();
-    assert_eq!(state, before, "nothing goes where there are not too many");
-}

@@ -61,7 +61,7 @@ pub async fn read(table: &dyn Table) -> Result<Contents, TableError> {
 
 /// The number of the last transaction; 0 before the first one.
 pub(super) async fn sequence(table: &dyn Table) -> Result<u64, TableError> {
-    let meta = patiently(|| table.get(meta_key_static())).await.map_err(|error| TableError::of(table, error))?;
+    let meta = with_retries(|| table.get(meta_key_static())).await.map_err(|error| TableError::of(table, error))?;
     Ok(meta.as_ref().and_then(|meta| meta.number("sequence")).unwrap_or_default())
 }
 
@@ -74,7 +74,7 @@ fn meta_key_static() -> &'static ItemKey {
 pub(super) async fn read_once(table: &dyn Table) -> Result<Contents, TableError> {
     let mut reading = Reading { table: table.name(), meta: None, parts: Parts::default() };
     // The number first: whoever compares it afterwards sees each change that was made since.
-    let meta = patiently(|| table.get(meta_key_static())).await.map_err(|error| TableError::of(table, error))?;
+    let meta = with_retries(|| table.get(meta_key_static())).await.map_err(|error| TableError::of(table, error))?;
     if let Some(meta) = meta {
         reading.meta(&meta)?;
     }
@@ -82,7 +82,7 @@ pub(super) async fn read_once(table: &dyn Table) -> Result<Contents, TableError>
         let mut after = None;
         loop {
             let page =
-                patiently(|| table.query(pk, after.clone())).await.map_err(|error| TableError::of(table, error))?;
+                with_retries(|| table.query(pk, after.clone())).await.map_err(|error| TableError::of(table, error))?;
             for item in page.items {
                 reading.take(&item)?;
             }
@@ -95,7 +95,7 @@ pub(super) async fn read_once(table: &dyn Table) -> Result<Contents, TableError>
     reading.finish()
 }
 
-async fn patiently<T, F: Future<Output = Result<T, AwsError>>>(call: impl Fn() -> F) -> Result<T, AwsError> {
+async fn with_retries<T, F: Future<Output = Result<T, AwsError>>>(call: impl Fn() -> F) -> Result<T, AwsError> {
     for pause in PAUSES {
         match call().await {
             Err(error) if matches!(error.fault, Fault::Throttled | Fault::Unavailable) => {
