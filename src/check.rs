@@ -20,6 +20,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Places, StatePlace};
 use crate::daemon::SAFE_OVERLAP;
 use crate::discoverer::{self, LookedOnce};
+use crate::domain::aws_error::Cause;
 use crate::domain::discovery::Doubt;
 use crate::domain::event;
 use crate::domain::finding::{self, Finding, Home, NOTHING_SELECTED, Severity};
@@ -449,11 +450,8 @@ impl Check<'_> {
 
 /// A call that failed.
 fn of_error(subject: &str, error: &AwsError) -> Finding {
-    let skewed = ["RequestTimeTooSkewed", "RequestExpired"].contains(&error.code.as_str())
-        || (error.message.contains("Signature")
-            && ["expired", "not yet current"].iter().any(|word| error.message.contains(word)));
     let (code, remedy) = match error.fault {
-        _ if skewed => {
+        _ if error.cause == Cause::Clock => {
             ("clock_skew", Some("set this machine's clock: AWS refuses what is signed with the wrong time".to_owned()))
         }
         Fault::Denied => ("missing_permission", error.remedy()),

@@ -221,10 +221,12 @@ impl Client {
                 };
                 sns.publish(topic, &message).await.map_err(|error| match error.fault {
                     Fault::NotFound | Fault::Refused => Undelivered::ForGood(error.to_string()),
-                    _ => Undelivered::ForNow(match error.remedy() {
-                        Some(remedy) => format!("{error}; {remedy}"),
-                        None => error.to_string(),
-                    }),
+                    Fault::Throttled | Fault::Denied | Fault::Credentials | Fault::Unavailable => {
+                        Undelivered::ForNow(match error.remedy() {
+                            Some(remedy) => format!("{error}; {remedy}"),
+                            None => error.to_string(),
+                        })
+                    }
                 })
             }
         }

@@ -65,7 +65,7 @@ fn is_about_lost_revision(message: &str) -> bool {
 fn is_about_clock(code: &str, message: &str) -> bool {
     let of_signature = ["InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure"].contains(&code);
     let of_time = ["Signature expired", "Signature not yet current"].iter().any(|text| message.contains(text));
-    code == "RequestTimeTooSkewed" || (of_signature && of_time)
+    ["RequestTimeTooSkewed", "RequestExpired"].contains(&code) || (of_signature && of_time)
 }
 
 fn fault_of(code: &str, message: &str, status: u16) -> Fault {
@@ -98,7 +98,6 @@ fn fault_of(code: &str, message: &str, status: u16) -> Fault {
     const CREDENTIALS: &[&str] = &[
         "ExpiredToken",
         "ExpiredTokenException",
-        "RequestExpired",
         "UnrecognizedClientException",
         "InvalidClientTokenId",
         "InvalidSignatureException",
@@ -178,6 +177,7 @@ mod tests {
             ("ClientException", "No such thing", 400, Fault::Refused),
             ("AccessDeniedException", "", 400, Fault::Denied),
             ("ExpiredTokenException", "", 400, Fault::Credentials),
+            ("RequestExpired", "Request has expired.", 400, Fault::Unavailable),
             ("UnrecognizedClientException", "", 403, Fault::Credentials),
             ("ServiceNotFoundException", "", 400, Fault::NotFound),
             ("ServerException", "", 500, Fault::Unavailable),

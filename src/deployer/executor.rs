@@ -70,12 +70,11 @@ impl Executor {
                 metrics::count(&self.metrics, &event);
             }
             Effect::Notify(notification) => self.notifier.tell(notification.get()),
-            Effect::Reply(id, answer) => {
-                if let Some(to) = self.replies.remove(&id) {
-                    // Who asked may have gone meanwhile.
-                    let _ = to.send(answer);
-                }
+            Effect::Reply(reply) => {
+                let (id, answer) = reply.into_inner();
+                self.reply(id, answer);
             }
+            Effect::Refuse(id, refused) => self.reply(id, Err(refused)),
             Effect::Acknowledge(delivery) => {
                 if let Some(to) = self.receipts.remove(delivery.get()) {
                     // A source that has ended meanwhile is delivered the same again at its next start.
@@ -89,6 +88,13 @@ impl Executor {
                 let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
                 self.jobs.spawn(commit(store, metrics, snapshot));
             }
+        }
+    }
+
+    fn reply(&mut self, id: CommandId, answer: Answer) {
+        if let Some(to) = self.replies.remove(&id) {
+            // Who asked may have gone meanwhile.
+            let _ = to.send(answer);
         }
     }
 

@@ -110,6 +110,30 @@ fn told(metrics: &Metrics, repository: &RepositoryName, source: PushSource, afte
     }
 }
 
+/// Whether a push is skipped for what the schedule itself is.
+fn is_unfit(reason: SkipReason) -> bool {
+    match reason {
+        SkipReason::ServiceMissing | SkipReason::NoContainer | SkipReason::Downtime => true,
+        SkipReason::Duplicate
+        | SkipReason::FailedPush
+        | SkipReason::Untagged
+        | SkipReason::TagMismatch
+        | SkipReason::NotConfigured
+        | SkipReason::Superseded
+        | SkipReason::LowerVersion
+        | SkipReason::AlreadyDeployed
+        | SkipReason::TagGone
+        | SkipReason::Held
+        | SkipReason::BeforeStart
+        | SkipReason::Malformed
+        | SkipReason::NotAnImage
+        | SkipReason::Rejected
+        | SkipReason::ScanFindings
+        | SkipReason::ScanMissing
+        | SkipReason::Unsigned => false,
+    }
+}
+
 /// Counts what became of pushes to a schedule: each once, and once more if it was taken after all.
 fn of_schedule(metrics: &Metrics, key: &ServiceKey, event: &ServiceEvent) {
     // A target that names a family alone is written by registering a revision.
@@ -121,8 +145,7 @@ fn of_schedule(metrics: &Metrics, key: &ServiceKey, event: &ServiceEvent) {
             OutcomeKind::RolledBack | OutcomeKind::Superseded => None,
         }
     } else if let ServiceEvent::PushSkipped { push, reason, .. } = event {
-        let refused = [SkipReason::ServiceMissing, SkipReason::NoContainer, SkipReason::Downtime];
-        (refused.contains(reason) && !push.is_command()).then_some(ScheduleOutcome::Refused)
+        (is_unfit(*reason) && !push.is_command()).then_some(ScheduleOutcome::Refused)
     } else if let ServiceEvent::CallFailed { error, repeated: false, .. } = event {
         let is_not_taken = error.fault != Fault::Throttled && not_taken.contains(&error.operation);
         is_not_taken.then_some(ScheduleOutcome::Failed)

@@ -84,7 +84,7 @@ pub struct Inbox {
     pub reloads: mpsc::Receiver<Reload>,
     /// Looks at the tags of services.
     pub looks: mpsc::Receiver<Look>,
-    /// Questions and commands of operators.
+    /// Status requests and commands of operators.
     pub requests: mpsc::Receiver<Request>,
     /// Becomes true when the daemon is to stop.
     pub stop: watch::Receiver<bool>,

@@ -38,7 +38,8 @@ impl Recent {
             | Effect::Write(_)
             | Effect::Notify(_)
             | Effect::Acknowledge(_)
-            | Effect::Reply(..) => {}
+            | Effect::Reply(_)
+            | Effect::Refuse(..) => {}
         }
     }
 

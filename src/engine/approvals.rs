@@ -24,7 +24,7 @@ impl Handler<'_> {
 
     fn is_meant_for_gate(&self, command: &Command) -> Result<bool, Refused> {
         let Some(record) = self.record() else { return Ok(false) };
-        match (&record.gated, &record.waiting, named_image(&command.command)) {
+        match (&record.gated, &record.waiting, named_image(&command.request)) {
             (None, _, _) => Ok(false),
             (Some(_), None, _) => Ok(true),
             (Some(gated), Some(paused), Some(image)) => Ok(gated.is_called(image) && !paused.is_called(image)),
@@ -41,12 +41,12 @@ impl Handler<'_> {
         let Some(waiting) = self.record().and_then(|record| record.gated.clone()) else {
             return Err(Refused("nothing waits for an approval".to_owned()));
         };
-        if let Some(image) = named_image(&command.command)
+        if let Some(image) = named_image(&command.request)
             && !waiting.is_called(image)
         {
             return Err(Refused(format!("another image waits: {}", waiting.image())));
         }
-        match &command.command {
+        match &command.request {
             OperatorCommand::Reject { reason } => {
                 let answer = operator_command::reject(self.record_mut(), by, reason.as_deref(), now)?;
                 let (repository, digest) = (waiting.repository.clone(), waiting.digest);

@@ -17,7 +17,7 @@ impl Handler<'_> {
         let now = self.now.time;
         // Whatever waits at a gate is looked at with what the operator says.
         self.service.gate = None;
-        match &command.command {
+        match &command.request {
             OperatorCommand::Hold { reason } => {
                 let may_be_updated = self.service.workflow.may_be_updated();
                 let (by, reason) = (&command.by, reason.as_deref());

@@ -140,7 +140,7 @@ impl Handler<'_> {
         }
     }
 
-    /// Answers those who ordered a deployment with what was decided.
+    /// Answers those who asked for a deployment with what was decided.
     fn answer_deploys(&mut self, gated: &GatedPlan) {
         let plan = &gated.plan;
         let targets = plan.roll.iter().flat_map(|roll| roll.rollout.targets.values()).map(|target| &target.push);
@@ -150,14 +150,14 @@ impl Handler<'_> {
         }
     }
 
-    /// Answers those who ordered a deployment that it cannot be decided yet.
+    /// Answers those who asked for a deployment that it cannot be decided yet.
     fn commands_undecided(&mut self, error: &AwsError) {
         self.answer_all_deploys(&Err(Refused(format!("not decided yet, it is tried again: {error}"))));
     }
 
-    /// Whoever ordered a deployment gets this answer.
+    /// Whoever asked for a deployment gets this answer.
     pub(super) fn answer_all_deploys(&mut self, answer: &Answer) {
-        let is_deploy = |command: &mut Command| command.command.deploys();
+        let is_deploy = |command: &mut Command| command.request.deploys();
         let deploys: Vec<Command> = self.service.commands.extract_if(.., is_deploy).collect();
         for command in deploys {
             self.answer(command, answer.clone());
@@ -166,8 +166,8 @@ impl Handler<'_> {
 
     /// Answers a command, once what the answer says is durable.
     pub(super) fn answer(&mut self, command: Command, answer: Answer) {
-        let Command { id, command, by } = command;
-        self.emit(ServiceEvent::CommandAnswered { command, by, answer: answer.clone() });
+        let Command { id, request, by } = command;
+        self.emit(ServiceEvent::CommandAnswered { command: request, by, answer: answer.clone() });
         self.out.durability.reply(id, answer);
     }
 }
@@ -184,7 +184,7 @@ fn refusal(reason: String, now: Timestamp) -> Outcome {
     }
 }
 
-/// What a plan means to whoever ordered it.
+/// What a plan means to whoever asked for it.
 fn told(gated: &GatedPlan) -> Answer {
     let plan = &gated.plan;
     if let Some(roll) = &plan.roll {

@@ -158,7 +158,7 @@ impl Durability {
             }
             match self.waiting.pop_front() {
                 Some((_, Waiting::Notify(notification))) => effects.push(Effect::Notify(Durable(notification))),
-                Some((_, Waiting::Reply(id, answer))) => effects.push(Effect::Reply(id, answer)),
+                Some((_, Waiting::Reply(id, answer))) => effects.push(Effect::Reply(Durable((id, answer)))),
                 Some((_, Waiting::Acknowledge(id))) => effects.push(Effect::Acknowledge(Durable(id))),
                 None => break,
             }
@@ -173,7 +173,7 @@ impl Durability {
         self.retry_at = Some(now.plus(RETRY_IN));
         for (version, waiting) in std::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Reply(id, answer) => effects.push(Effect::Reply(id, not_durable(answer, &error))),
+                Waiting::Reply(id, answer) => effects.push(Effect::Refuse(id, not_durable(answer, &error))),
                 Waiting::Notify(_) | Waiting::Acknowledge(_) => self.waiting.push_back((version, waiting)),
             }
         }
@@ -214,8 +214,9 @@ impl Permit {
     }
 }
 
-fn not_durable(answer: Answer, error: &str) -> Answer {
-    answer.and_then(|text| {
-        Err(Refused(format!("{text}; but that is not on the disk, and a restart forgets it: {error}")))
-    })
+fn not_durable(answer: Answer, error: &str) -> Refused {
+    match answer {
+        Ok(text) => Refused(format!("{text}; but that is not on the disk, and a restart forgets it: {error}")),
+        Err(refused) => refused,
+    }
 }

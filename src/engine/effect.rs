@@ -54,13 +54,15 @@ pub enum Effect {
     Notify(Durable<Arc<Notification>>),
     /// A source is told that what it has delivered is durable: it may forget it.
     Acknowledge(Durable<DeliveryId>),
-    /// The answer to a command: after the commit of what it says, or to say that there is none.
-    Reply(CommandId, Answer),
+    /// The answer to a command. There is none before the commit of what it says.
+    Reply(Durable<(CommandId, Answer)>),
+    /// A command is not carried out, or cannot be made durable: nothing has changed, so that nothing is waited for.
+    Refuse(CommandId, Refused),
     /// An event for the log, the metrics and the page.
     Tell(Event),
 }
 
-/// A question to AWS.
+/// A request that only reads.
 #[derive(Debug, Clone)]
 pub enum Read {
     /// What the pending pushes of services need to be decided. The reads are shared over all of them.

@@ -121,7 +121,7 @@ impl Handler<'_> {
                 "ECS pauses at {stage}; continue with: ecs-deployd approve {name}, or roll back with: ecs-deployd reject {name}"
             ),
             (HookTarget::Pause, false) => format!(
-                "ECS pauses at {stage} on the way back to {}; continue with: ecs-deployd approve {name}",
+                "ECS pauses at {stage} in the rollback to {}; continue with: ecs-deployd approve {name}",
                 intent.rollback_target.revision.short()
             ),
             (HookTarget::Lambda, _) => {
@@ -149,7 +149,7 @@ impl Handler<'_> {
         match self.hook_to_answer(&command) {
             Err(refused) => self.answer(command, Err(refused)),
             Ok(hook) => {
-                let action = match &command.command {
+                let action = match &command.request {
                     OperatorCommand::Reject { .. } => HookAction::Rollback,
                     OperatorCommand::Approve { .. }
                     | OperatorCommand::Deploy
@@ -168,14 +168,14 @@ impl Handler<'_> {
         let name = &self.rules.named(self.key).name;
         let waiting = self.record().and_then(|record| record.waiting.clone());
         let Some(waiting) = waiting else { return Err(Refused(format!("nothing of {name} waits for an approval"))) };
-        if let OperatorCommand::Approve { image: Some(image) } = &command.command
+        if let OperatorCommand::Approve { image: Some(image) } = &command.request
             && !waiting.is_called(image)
         {
             let tag = waiting.tag.map(|tag| format!(":{tag}")).unwrap_or_default();
             return Err(Refused(format!("another image waits: {}{tag} ({})", waiting.repository, waiting.digest)));
         }
         let goes_back = self.service.workflow.intent().is_some_and(|intent| !intent.is_forward());
-        if goes_back && matches!(command.command, OperatorCommand::Reject { .. }) {
+        if goes_back && matches!(command.request, OperatorCommand::Reject { .. }) {
             return Err(Refused("a rollback waits there, which only an approval continues".to_owned()));
         }
         match waiting.hook {
@@ -210,7 +210,7 @@ impl Handler<'_> {
                 self.answer(command, Ok("approved; ECS goes on with the deployment".to_owned()));
             }
             HookAction::Rollback => {
-                let reason = match &command.command {
+                let reason = match &command.request {
                     OperatorCommand::Reject { reason: Some(reason) } => format!("rejected by {}: {reason}", command.by),
                     OperatorCommand::Reject { reason: None }
                     | OperatorCommand::Approve { .. }

@@ -303,9 +303,9 @@ impl Engine {
 
     fn command(&mut self, id: CommandId, named: &str, command: OperatorCommand, by: String, now: Now) {
         match self.rules.find(named) {
-            Ok(key) => self.with(&key, now, |handler| handler.command(Command { id, command, by })),
+            Ok(key) => self.with(&key, now, |handler| handler.command(Command { id, request: command, by })),
             Err(refused) => {
-                self.out.effects.push(Effect::Reply(id, Err(refused.clone())));
+                self.out.effects.push(Effect::Refuse(id, refused.clone()));
                 let named = named.to_owned();
                 self.out.emit(Event::CommandUnknown { named, command, by, refused }, &self.rules);
             }

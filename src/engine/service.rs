@@ -65,7 +65,7 @@ pub(super) struct Service {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Command {
     pub(super) id: CommandId,
-    pub(super) command: OperatorCommand,
+    pub(super) request: OperatorCommand,
     pub(super) by: String,
 }
 

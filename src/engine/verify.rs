@@ -112,13 +112,13 @@ impl Handler<'_> {
         }
     }
 
-    /// How long ECS may still take to begin its own rollback, where it was ordered to or is about to. An update in that time would override
+    /// How long ECS may still take to begin its own rollback, where it was asked to or is about to. An update in that time would override
     /// what ECS does.
     fn time_for_ecs(&self, rollout: &Rollout, service: Option<&ServiceView>) -> Option<Duration> {
-        let ordered =
+        let asked_to =
             self.service.ecs_goes_back_until.filter(|until| !rollout.is_forward() && self.now.moment < *until);
-        let ordered = ordered.map(|until| until.since(self.now.moment));
-        ordered.or_else(|| rollout::time_for_own_rollback(rollout, service, self.now.time))
+        let asked_to = asked_to.map(|until| until.since(self.now.moment));
+        asked_to.or_else(|| rollout::time_for_own_rollback(rollout, service, self.now.time))
     }
 
     /// Whether ECS has begun its own rollback is asked again after the observe interval, and at the end of this time at the latest.

@@ -3,10 +3,9 @@
 use futures_util::future::{join, join_all, try_join_all};
 
 use super::{Observer, with_retries};
-use crate::aws::{AwsContext, AwsError, Fault};
-use crate::domain::gate::scan::{Progress, Report};
+use crate::aws::{AwsContext, AwsError};
+use crate::domain::gate::scan::{self, Progress, Report};
 use crate::domain::gate::{ImageReport, ImageRequest};
-use crate::domain::types::RepositoryName;
 
 impl Observer {
     /// Asks ECR about images.
@@ -43,21 +42,9 @@ async fn scans(context: &AwsContext, request: &ImageRequest) -> Result<Vec<Repor
         false => vec![digest.clone()],
     };
     let asked = images.iter().map(|digest| with_retries(move || context.ecr.scan(name, digest)));
-    let mut reports = try_join_all(asked).await?;
-    if reports.iter().any(|report| report.progress == Progress::NotBegun)
-        && is_scanned(context, name).await? == Some(false)
-    {
-        for report in reports.iter_mut().filter(|report| report.progress == Progress::NotBegun) {
-            report.progress = Progress::Off;
-        }
+    let reports = try_join_all(asked).await?;
+    if !reports.iter().any(|report| report.progress == Progress::NotBegun) {
+        return Ok(reports);
     }
-    Ok(reports)
-}
-
-/// Whether pushes are scanned. What is not known for sure refuses nothing: the scan is waited for.
-async fn is_scanned(context: &AwsContext, repository: &RepositoryName) -> Result<Option<bool>, AwsError> {
-    match with_retries(|| context.ecr.is_scanned(repository)).await {
-        Err(error) if matches!(error.fault, Fault::Denied | Fault::Refused | Fault::NotFound) => Ok(None),
-        other => other,
-    }
+    scan::with_scanning(reports, with_retries(|| context.ecr.is_scanned(name)).await)
 }

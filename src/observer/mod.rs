@@ -1,4 +1,4 @@
-//! The observer: every question to ECR and ECS, for the deployer, `plan`, `check`, the status page and rollbacks alike.
+//! The observer: every read of ECR and ECS, for the deployer, `plan`, `check`, the status page and rollbacks alike.
 //!
 //! It reads and nothing else. What an answer means is the engine's business; so is what an error means, except that a read which quickly
 //! met with something that passes is made again on the spot.

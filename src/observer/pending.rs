@@ -30,7 +30,7 @@ const TAGS_A_CALL: usize = 100;
 type Answer<T> = Shared<BoxFuture<'static, Arc<Result<T, AwsError>>>>;
 type Definitions = BTreeMap<(ContextName, String), Answer<TaskDefinition>>;
 
-/// One round of questions about pending pushes. Its reads are begun when the first service needs them.
+/// One round of reads about pending pushes. Its reads are begun when the first service needs them.
 #[derive(Debug, Clone)]
 pub struct Round {
     observer: Observer,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Refusal, Verdict, Wait};
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::skip::SkipReason;
 use crate::domain::waiting::Gate;
 use crate::domain::words::words;
@@ -88,6 +89,28 @@ pub struct Report {
     pub counts: BTreeMap<Severity, u64>,
     /// Findings by name, the worst first.
     pub names: Vec<(Severity, String)>,
+}
+
+/// The reports of scans that have not begun, once it was asked whether pushes to the repository are scanned (`None`: ECR does not tell): where
+/// they are not, none will begin. What is not known for sure refuses nothing: the scan is waited for.
+///
+/// # Errors
+/// It was asked in vain, and may be known the next time.
+pub fn with_scanning(
+    mut reports: Vec<Report>,
+    is_scanned: Result<Option<bool>, AwsError>,
+) -> Result<Vec<Report>, AwsError> {
+    let is_off = match is_scanned {
+        Ok(told) => told == Some(false),
+        Err(error) => match error.fault {
+            Fault::Denied | Fault::Refused | Fault::NotFound => false,
+            Fault::Throttled | Fault::Credentials | Fault::Unavailable => return Err(error),
+        },
+    };
+    for report in reports.iter_mut().filter(|report| is_off && report.progress == Progress::NotBegun) {
+        report.progress = Progress::Off;
+    }
+    Ok(reports)
 }
 
 impl Report {

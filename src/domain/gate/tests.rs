@@ -3,6 +3,7 @@
 use super::scan::{Progress, Report, Severity};
 use super::signature::Signature;
 use super::*;
+use crate::domain::aws_error::{AwsError, Fault};
 use crate::domain::state::{CommandRecord, Deployed, Direction, OperatorCommand, Phase, Rollout, ServiceHold};
 use crate::domain::test_support::{arn, at, deployment, digest, push_ref, repository_key, rollout, service};
 
@@ -188,6 +189,26 @@ fn a_scan_is_waited_for_and_its_absence_refused_with_the_remedy() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_scan_that_has_not_begun_never_will_where_pushes_are_surely_not_scanned() {
+    let failed =
+        |fault| Err(AwsError { fault, ..AwsError::timed_out("ecr", "BatchGetRepositoryScanningConfiguration") });
+    let after = |is_scanned| {
+        let reports = vec![report(Progress::Done, &[], &[]), report(Progress::NotBegun, &[], &[])];
+        let reports = scan::with_scanning(reports, is_scanned).map_err(|error| error.fault)?;
+        Ok(reports.into_iter().map(|report| report.progress).collect::<Vec<_>>())
+    };
+    let waits = || Ok(vec![Progress::Done, Progress::NotBegun]);
+    assert_eq!(after(Ok(Some(false))), Ok(vec![Progress::Done, Progress::Off]));
+    for is_scanned in [Ok(Some(true)), Ok(None), failed(Fault::Denied), failed(Fault::Refused), failed(Fault::NotFound)]
+    {
+        assert_eq!(after(is_scanned), waits());
+    }
+    for fault in [Fault::Throttled, Fault::Credentials, Fault::Unavailable] {
+        assert_eq!(after(failed(fault)), Err(fault));
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Approval {
     pub at: Timestamp,
 }
 
-/// An operator ordered a deployment outside of the windows: of what was pushed until then.
+/// An operator asked for a deployment outside of the windows: of what was pushed until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowPass {
     /// The operator who gave the command.

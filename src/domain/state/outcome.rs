@@ -88,7 +88,7 @@ outcomes! {
         level: Error,
     }
     RolledBack = "rolled_back" {
-        meaning: "What ran before runs again, after a failure or on an operator's order.",
+        meaning: "What ran before runs again, after a failure or on an operator's command.",
         remedy: "Push a corrected image, or release the hold.",
         level: Warn,
     }
@@ -99,7 +99,7 @@ outcomes! {
     }
     Refused = "refused" {
         meaning: "The service must not be rolled as it is set up, or ECS refuses the revision or the update for good.",
-        remedy: "Change what the detail names, and push again or order a deployment.",
+        remedy: "Change what the detail names, and push again or ask for a deployment.",
         level: Error,
     }
 }

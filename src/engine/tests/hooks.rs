@@ -390,7 +390,7 @@ fn a_rollback_that_waits_at_a_hook_is_approved_and_never_rejected() {
     scene.add_hook();
     scene.watched();
     scene.staged(called(HookTarget::Pause, true));
-    let told = "ECS pauses at POST_SCALE_UP on the way back to hello:1; continue with: ecs-deployd approve web/hello";
+    let told = "ECS pauses at POST_SCALE_UP in the rollback to hello:1; continue with: ecs-deployd approve web/hello";
     assert_eq!(reason(&scene), told);
     scene.all_committed();
     scene.command(reject());

@@ -18,7 +18,8 @@ pub(super) fn line(effect: &Effect) -> String {
         Effect::Write(write) => format!("write: {}", of_write(write.get())),
         Effect::Notify(notification) => format!("notify: {}", notification.get().title()),
         Effect::Acknowledge(delivery) => format!("acknowledge {}", delivery.get().0),
-        Effect::Reply(id, answer) => of_reply(*id, answer),
+        Effect::Reply(reply) => of_reply(reply.get().0, &reply.get().1),
+        Effect::Refuse(id, refused) => of_reply(*id, &Err(refused.clone())),
         Effect::Tell(event) => format!("event: {}", of_event(event)),
     })
 }

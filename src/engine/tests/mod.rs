@@ -187,7 +187,11 @@ impl Scene {
                 Effect::Read(read) => self.reads.push(read),
                 Effect::Write(write) => self.writes.push(write.into_inner()),
                 Effect::Commit(snapshot) => self.snapshots.push(snapshot),
-                Effect::Notify(_) | Effect::Acknowledge(_) | Effect::Reply(..) | Effect::Tell(_) => {}
+                Effect::Notify(_)
+                | Effect::Acknowledge(_)
+                | Effect::Reply(_)
+                | Effect::Refuse(..)
+                | Effect::Tell(_) => {}
             }
         }
         lines

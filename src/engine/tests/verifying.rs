@@ -52,7 +52,7 @@ fn a_verification_runs_when_the_rollout_is_complete() {
     );
     failing.all_committed();
     failing.inspected(Some(1));
-    assert_eq!(failing.all_committed(), ["write: update web/hello to hello:1"], "a way back runs no tasks");
+    assert_eq!(failing.all_committed(), ["write: update web/hello to hello:1"], "a rollback runs no tasks");
 }
 
 /// `web/hello` with a check and ten seconds of `monitor`, whose check runs.
