@@ -24,9 +24,9 @@ use crate::domain::operator_command::{OperatorCommand, Refused};
 use crate::domain::printable::PrintableText;
 use crate::status::Status;
 
-/// A question may have this many bytes.
+/// A request may have this many bytes.
 const LONGEST: u64 = 64 * 1024;
-/// Within this a question has to be there.
+/// Within this a request has to be there.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// Within this an answer has to be there: a command may ask AWS first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);

@@ -41,7 +41,7 @@ use work::Work;
 pub const SAFE_OVERLAP: Duration = Duration::from_secs(15 * 60);
 /// How long a start waits for the tags of services, which may contradict the configuration.
 const TAGS_WITHIN: Duration = Duration::from_secs(10);
-/// Questions of operators that may wait for it.
+/// Requests of operators that may wait for it.
 const WAITING_REQUESTS: usize = 16;
 
 /// Why the daemon could not start, or had to end.
@@ -114,7 +114,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), RunError> {
         asks.clone(),
         stopped.clone(),
     ));
-    let Some(contexts) = connecting::patiently(&config.aws, &common, &mut wishes).await? else { return Ok(()) };
+    let Some(contexts) = connecting::until_connected(&config.aws, &common, &mut wishes).await? else { return Ok(()) };
     let table = replica::table(&config, &common).await?;
     compare_tags(&config, &contexts, file.as_ref().map(|(_, _, state)| state)).await?;
     info!(

@@ -20,7 +20,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Makes the clients, however long the Region of a context takes. Nothing if the daemon is asked to stop meanwhile.
 ///
 /// systemd's start time-out must not end a daemon that waits for the network, so it counts as started.
-pub(super) async fn patiently(
+pub(super) async fn until_connected(
     settings: &BTreeMap<ContextName, AwsSettings>,
     common: &Common,
     wishes: &mut mpsc::UnboundedReceiver<Wish>,

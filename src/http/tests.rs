@@ -159,7 +159,7 @@ fn who_has_waited_longest_without_a_complete_request_gives_way() {
     assert!(unknown_clients[2].0.has_to_go() && !unknown_clients[0].0.has_to_go());
     drop((unknown_clients, others, more));
     assert_eq!(connections.taken(), 0, "there is connections again");
-    // Where everybody has asked, the oldest question gives way: nobody is turned away because the answers do not come.
+    // Where everybody has asked, the oldest request gives way: nobody is turned away because the answers do not come.
     let asking: Vec<_> = (0..80).map(|_| connections.admit(loopback, now())).collect();
     for (place, _) in &asking {
         place.visit().has_asked();

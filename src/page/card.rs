@@ -13,7 +13,7 @@ use crate::wording::{counted, short_revision, span};
 /// How a service stands, in a word, and its colour.
 fn word(standing: Standing) -> (&'static str, &'static str) {
     match standing {
-        Standing::CallFails => ("trouble", "bad"),
+        Standing::CallFails => ("error", "bad"),
         Standing::Unseen => ("not seen in ECS", "bad"),
         Standing::Back => ("rolling back", "bad"),
         Standing::Held => ("held", "warn"),
@@ -142,7 +142,7 @@ pub(super) fn draw(one: &ServiceStatus, shared: &Shared<'_>, now: Timestamp) -> 
             }
             @if !one.commands.is_empty() {
                 details {
-                    summary { "Orders of operators" }
+                    summary { "Commands of operators" }
                     ul { @for given in one.commands.iter().take(10) {
                         li { (ago(given.at, now)) ", " (given.by) ": " (given.command.as_str()) ": " (given.answer) }
                     } }

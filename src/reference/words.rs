@@ -10,7 +10,7 @@ pub(super) fn skip_reasons() -> String {
     text.push_str(
         "\nA push that is not deployed has one of these reasons: in the log, in `ecs-deployd status` and `plan`, on the status page, and in \
          the label `outcome` of `ecs_deployd_pushes_total`. A push that is skipped is not looked at again: after the cause is removed, push \
-         again, or order a deployment with `ecs-deployd deploy CLUSTER/SERVICE`.\n\n## Skip reasons\n",
+         again, or ask for a deployment with `ecs-deployd deploy CLUSTER/SERVICE`.\n\n## Skip reasons\n",
     );
     text.push_str(&table(
         ["reason", "meaning", "what to do, if a deployment was expected", "log level"],

@@ -25,12 +25,14 @@ const PURE: [&str; 12] = [
 const IMPURE: &str = r"\basync\b|\.await\b|\bSystemTime\b|\bInstant\b|\bTimestamp::now\b|\bZoned::now\b|\bstd::(env|fs|io|net|os|process|thread)\b|\b(debug|error|eprintln|info|log_at|println|trace|warn)!";
 
 /// The layers, from the top to the bottom: each names only those below it.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 11] = [
     &["cli"],
     &["daemon", "once", "plan"],
+    &["table_commands"],
     &["deployer"],
     &["scheduler", "queue"],
     &["observer"],
+    &["place"],
     &["engine"],
     &["aws", "state_store"],
     &["config"],

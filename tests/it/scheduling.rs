@@ -190,7 +190,7 @@ async fn operators_hold_release_deploy_and_go_back() {
     command(OperatorCommand::Rollback { to: None }).await.unwrap();
     pass(60).await;
     assert_ne!(image_named(&scene.world, &named(&scene.world)), v1);
-    assert_eq!(counted(&scene, "nightly", "updated"), 1.0, "a way back is not counted");
+    assert_eq!(counted(&scene, "nightly", "updated"), 1.0, "a rollback is not counted");
     command(OperatorCommand::Release).await.unwrap();
     pass(60).await;
     assert_eq!(image_named(&scene.world, &named(&scene.world)), v1);

@@ -201,7 +201,7 @@ async fn what_is_rejected_does_not_come_back_by_its_tag() {
     pass(600).await;
     // ECS went back to the tag; the pinned copy of it waits at the hook in turn.
     let waiting = scene.service().await.waiting.unwrap();
-    assert!(waiting.reason.contains("on the way back to hello:1"), "{}", waiting.reason);
+    assert!(waiting.reason.contains("in the rollback to hello:1"), "{}", waiting.reason);
     let refused = scene.command(OperatorCommand::Reject { reason: None }).await.unwrap_err().0;
     assert_eq!(refused, "a rollback waits there, which only an approval continues");
     scene.command(approve(None)).await.unwrap();

@@ -246,7 +246,7 @@ static DEPLOYED: Shape = Shape {
         ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it runs."),
         ("since", Time, "When it was complete."),
         ("names_tags", Bool, "Whether the revision names an image in ECR by a tag."),
-        ("way_back", Optional(&Object(&ROLLBACK_TARGET)), "Where to go back to, should an operator command it."),
+        ("way_back", Optional(&Object(&ROLLBACK_TARGET)), "Where to go back to, where an operator rolls back."),
         (
             "unproven",
             Optional(&Object(&ROLLOUT_STATE)),
@@ -265,7 +265,7 @@ static FAILED_IN_PLACE: Shape = Shape {
     members: &[
         ("revision", Text, "The ARN of the revision."),
         ("targets", Map("AWS/REPOSITORY", &Object(&TARGET)), "The digests that it brought."),
-        ("way_back", Object(&ROLLBACK_TARGET), "Where to go back to, should an operator command it."),
+        ("way_back", Object(&ROLLBACK_TARGET), "Where to go back to, where an operator rolls back."),
     ],
 };
 

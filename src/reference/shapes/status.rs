@@ -355,7 +355,7 @@ fn commands() -> Vec<(&'static str, &'static str)> {
 
 pub(in crate::reference) static HISTORY: Document = Document {
     title: "`history --json`",
-    about: "What happened, and what operators commanded.",
+    about: "What happened, and which commands operators gave.",
     shape: &Shape {
         name: "History",
         members: &[

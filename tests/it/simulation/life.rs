@@ -286,7 +286,7 @@ impl Life {
     fn set_what_ecs_waits_for(&mut self, cluster: &str, name: &str, by_tag: bool) {
         let minutes = |minutes: u64| SignedDuration::from_mins(i64::try_from(minutes).unwrap());
         let (longer, hours) = (minutes(12 + self.aside.below(40)), minutes(60 * (2 + self.aside.below(8))));
-        // Where the state may be lost, so may be what was refused. A way back by a tag may be to what was refused.
+        // Where the state may be lost, so may be what was refused. A rollback by a tag may be to what was refused.
         // Nor is it known what to go back to once ECS has completed something that fails later.
         let refuses = self.aside.percent(30) && !self.kind.forgetful && !self.kind.monitors && !by_tag;
         let then = if refuses { HookAction::Rollback } else { HookAction::Continue };
