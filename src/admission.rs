@@ -15,7 +15,7 @@ use crate::domain::types::Tag;
 
 /// Pages of a repository that are read, of up to 1000 images each. What a larger repository holds is not judged.
 const PAGES: usize = 3;
-/// Between two repositories that the daemon looks at.
+/// The repositories that the daemon looks at are this far apart.
 const UNHURRIED: Duration = Duration::from_millis(200);
 
 /// The tags that are in these repositories now, those of the newest image first. A repository that cannot be asked, or has more images than

@@ -26,9 +26,9 @@ use crate::status::Status;
 
 /// A request may have this many bytes.
 const LONGEST: u64 = 64 * 1024;
-/// Within this a request has to be there.
+/// A request has to be there within this.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
-/// Within this an answer has to be there: a command may ask AWS first.
+/// An answer has to be there within this: a command may ask AWS first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Conversations at a time.
 const CONVERSATIONS: usize = 16;

@@ -153,7 +153,7 @@ struct Process {
 }
 
 impl Process {
-    /// With a state file, which is this process's alone.
+    /// The state is in a file, which is this process's alone.
     async fn run_alone(&mut self, path: PathBuf, store: StateStore, state: State) -> Result<(), RunError> {
         self.metrics.leads(true);
         let work = Work::begin(self, self.contexts.clone(), Arc::new(store), state);
@@ -176,7 +176,7 @@ impl Process {
     }
 }
 
-/// From one look at the tasks, and one word to systemd's watchdog, to the next.
+/// The tasks are looked at, and systemd's watchdog is told, this often.
 fn look_every() -> Duration {
     sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |within| within / 3).max(Duration::from_millis(100))
 }

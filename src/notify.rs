@@ -23,7 +23,7 @@ use crate::config::{NotifySettings, Receiver};
 use crate::domain::notification::{Format, Notification};
 use crate::metrics::{DeliveryOutcome, Metrics};
 
-/// From one attempt to the next, at first; doubled each time.
+/// The first pause between two attempts; each later one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// No longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

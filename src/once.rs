@@ -22,11 +22,11 @@ use crate::scheduler::{self, Shared};
 use crate::state_store::StateStoreError;
 use crate::status::{ServiceStatus, Status, Step};
 
-/// From one look at the progress to the next.
+/// The progress is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the end waits for notifications to be delivered.
 const LAST_NOTIFICATIONS_WITHIN: Duration = Duration::from_secs(30);
-/// Beyond the longest time-out of a rollout, and as much again for its rollback: for everything else.
+/// The time for everything beside the longest time-out of a rollout, and as much again for its rollback.
 const SLACK: Duration = Duration::from_secs(5 * 60);
 
 /// What came of it.

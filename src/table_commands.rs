@@ -24,7 +24,7 @@ use crate::lease::{self, Fence};
 
 /// The partition of the commands.
 const PARTITION: &str = "orders";
-/// From one look for commands to the next.
+/// Commands are looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A command that comes up between two looks so close to each other was given just now.
 const CLOSE: Duration = Duration::from_secs(10);
@@ -35,11 +35,11 @@ const KEPT_FOR: Duration = Duration::from_secs(120);
 const WITHDRAWN_FOR: Duration = Duration::from_secs(15 * 60);
 /// Tries to withdraw a command that is not as it was found a moment before.
 const WITHDRAWALS: usize = 5;
-/// Within this a command is carried out: it may ask AWS first.
+/// A command is carried out within this: it may ask AWS first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// From one look for the answer to the next, and from one sign of life to the next.
+/// The answer is looked for, and a sign of life is given, this often.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// Beyond the lease: how long an answer is waited for at all.
+/// An answer is waited for this long beyond the lease, where nobody takes the command.
 const BEYOND_LEASE: Duration = Duration::from_secs(10);
 
 /// What is to be done, as it stands in the item.

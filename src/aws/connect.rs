@@ -32,7 +32,7 @@ use crate::clock::{self, Instant};
 use crate::config::AwsSettings;
 use crate::domain::types::{ContextName, Region};
 
-/// From one request for a Region to the next.
+/// A Region is asked for this often.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a Region is waited for that only the EC2 instance metadata can tell.

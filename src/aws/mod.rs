@@ -86,7 +86,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// With nothing known of AWS's time yet.
+    /// Nothing is known of AWS's time yet.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, clock: Arc<CorrectedClock>) -> Self {
         Self { metrics, tried: Arc::default(), health, clock, time: Arc::default() }

@@ -75,7 +75,7 @@ pub struct Config {
 pub struct AuditSettings {
     /// The calls that are followed.
     pub events: Vec<EventName>,
-    /// From one look at all of them to the next.
+    /// All of them are looked at this often.
     pub interval: Duration,
 }
 
@@ -115,7 +115,7 @@ impl Default for AwsSettings {
 /// The settings of the table `[poll]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollSettings {
-    /// From one poll to the next.
+    /// A poll begins this long after the one before.
     pub interval: Duration,
     /// How much of the past each poll reads again.
     pub overlap: Duration,

@@ -28,7 +28,7 @@ use crate::wording::chain;
 
 /// How long a start waits for the first answer about the table, so that it says what is wrong before it says that it has begun.
 const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(5);
-/// From one try to use a table to the next, where it cannot be used for a while.
+/// A table that cannot be used for a while is tried this often.
 const AGAIN_IN: Duration = Duration::from_secs(5);
 /// What a table says is shown to whoever asks within this time: reading all of it costs.
 const FRESH: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ pub(super) async fn table(config: &Config, common: &Common) -> Result<Option<Arc
 }
 
 impl Process {
-    /// With a table, which several replicas share.
+    /// The state is in a table, which several replicas share.
     pub(super) async fn run_as_replica(&mut self, table: Arc<dyn Table>) -> Result<(), RunError> {
         let Some(settings) = self.config.state.place.table().cloned() else { return Ok(()) };
         self.tell_ready();

@@ -19,9 +19,9 @@ use crate::engine::{Input, Place, SERVICES_A_CALL};
 use crate::observer::Observer;
 use crate::status::{ContainerStatus, RunsStatus, Status};
 
-/// From the beginning of one round to that of the next, at least.
+/// A round begins at the earliest this long after the one before began.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Between two calls of a round.
+/// The calls of a round are this far apart.
 const UNHURRIED: Duration = Duration::from_millis(200);
 /// Whoever asks first waits for the first round, but not for longer than this.
 const FIRST_WITHIN: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ const FIRST_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct ServiceCache {
     begun: Option<Instant>,
-    /// At most one round at a time.
+    /// There is at most one round at a time.
     round: JoinSet<Round>,
     seen: BTreeMap<ServiceKey, Sighting>,
     /// Container and image of the revisions that were seen: they never change.

@@ -13,7 +13,7 @@ pub(super) struct Denial {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Policy {
-    /// Of the role, or one that the message does not name.
+    /// A policy of the role, or one that the message does not name.
     Identity,
     ServiceControl,
     ResourceControl,

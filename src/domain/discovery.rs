@@ -26,7 +26,7 @@ pub struct DiscoverRule {
     pub tag: String,
     /// Which clusters are looked at.
     pub clusters: Globs,
-    /// From one look to the next.
+    /// The tags are looked at this often.
     pub every: std::time::Duration,
 }
 

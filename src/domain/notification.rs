@@ -235,11 +235,11 @@ pub struct Interest {
     pub outcomes: BTreeSet<OutcomeKind>,
     /// Whether it is about something that waits.
     pub waiting: bool,
-    /// Of images from these repositories; `None`: any.
+    /// The repositories whose images it hears about; `None`: all.
     pub repositories: Option<Globs>,
-    /// Of these services, `CLUSTER/SERVICE`, or with the AWS context before it where that is a part of the name; `None`: any.
+    /// The services that it hears about, `CLUSTER/SERVICE`, or with the AWS context before it where that is a part of the name; `None`: all.
     pub services: Option<Globs>,
-    /// Which changes to ECS.
+    /// The changes to ECS that it hears about.
     pub changes: Changes,
 }
 

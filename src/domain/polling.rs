@@ -34,7 +34,7 @@ pub struct Window {
 /// How a context is polled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Polling {
-    /// From the beginning of one poll to that of the next.
+    /// A poll begins this long after the one before began.
     pub interval: Duration,
     /// How much of the past is read again after each poll.
     pub overlap: Duration,
@@ -56,7 +56,7 @@ pub struct Moment {
 pub struct Request {
     /// The part of the history that is asked for.
     pub window: Window,
-    /// At most so many events.
+    /// The most events that are asked for.
     pub limit: u8,
     /// The token of the page, within a run of requests with one window.
     pub token: Option<String>,

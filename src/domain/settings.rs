@@ -53,7 +53,7 @@ pub struct DeploySettings {
     pub pin: PinMode,
     /// From UpdateService to stable.
     pub timeout: Duration,
-    /// Between two looks at a rollout.
+    /// A rollout is looked at this often.
     pub observe_interval: Duration,
     /// What follows after a failure.
     pub on_failure: OnFailure,

@@ -239,7 +239,7 @@ pub enum ServiceEvent {
         outcome: Outcome,
         /// Whether it went back.
         back: bool,
-        /// From the decision to the end.
+        /// The time from the decision to the end.
         took: Duration,
     },
     /// The service runs a push completely, so long after it was made.

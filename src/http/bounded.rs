@@ -29,7 +29,7 @@ const FROM_ELSEWHERE: usize = 64;
 const IN_ALL: usize = FROM_ELSEWHERE + 16;
 /// A connection is closed after this, whatever it does: a scrape takes milliseconds.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Within this the first request has to be there.
+/// The first request has to be there within this.
 const ASK_WITHIN: Duration = Duration::from_secs(10);
 
 /// A listener that takes a bounded number of connections.

@@ -18,7 +18,7 @@ use crate::engine::Moment;
 /// The longest that an answer about the lease is waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// From one look whether somebody renews the lease to the next.
+/// Whether somebody renews the lease is looked at this often.
 const SEE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is said of an item in the lease's place that is none.

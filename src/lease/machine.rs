@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::engine::Moment;
 
-/// From one look at somebody else's lease to the next.
+/// Somebody else's lease is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The lease, as it stands in the table.

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::WebhookUrl;
 use crate::wording::chain;
 
-/// Within this a receiver has to have taken it.
+/// A receiver has to have taken it within this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 type Https = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;

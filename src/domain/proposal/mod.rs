@@ -62,14 +62,14 @@ pub struct RegistryView {
     pub tags: BTreeMap<(RepositoryName, Digest), Vec<Tag>>,
 }
 
-/// With which credentials a registry is reached.
+/// The credentials that a registry is reached with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// With those that `init` runs with.
+    /// The credentials that `init` runs with reach it.
     Ambient,
-    /// With those of a profile.
+    /// Those of a profile do.
     Profile(String),
-    /// With none that are known.
+    /// None that are known do.
     Unknown,
 }
 

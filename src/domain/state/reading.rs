@@ -19,7 +19,7 @@ pub const REREAD: SignedDuration = SignedDuration::from_hours(24);
 /// Identifiers kept of events of configured repositories, beside their bound in time. The newest decided push of each service is remembered
 /// beside them, so that one of the older ones, read again, is found superseded.
 const SEEN: usize = 200_000;
-/// Beyond the spans that are read again, for clocks that differ.
+/// The time beyond the spans that are read again, for clocks that differ.
 const SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// A part of the event history that is still to be read. Both ends belong to it. It is read from its end to its beginning, newest events

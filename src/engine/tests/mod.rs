@@ -89,7 +89,7 @@ fn repositories(names: &[&str]) -> String {
     names.iter().map(repository).collect()
 }
 
-/// From one input to the next.
+/// An input comes this long after the one before.
 const STEP: Duration = Duration::from_millis(100);
 
 /// An engine, and the account around it.
