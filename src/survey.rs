@@ -22,7 +22,7 @@ const SERVICES: usize = 10;
 const DIGESTS: usize = 100;
 /// Profiles that are tried at most, where images come from accounts that the ambient credentials do not lead to.
 const PROFILES: usize = 32;
-/// A profile is asked for so long.
+/// A profile is given this long to answer.
 const PROFILE_WITHIN: Duration = Duration::from_secs(15);
 
 /// What `init` asks AWS.

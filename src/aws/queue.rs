@@ -19,7 +19,7 @@ const MESSAGES: usize = 10;
 const LONG_POLL: i32 = 20;
 /// A long poll that takes longer has lost its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(35);
-/// Nobody else is given a message that was received for so long.
+/// A message that was received is hidden from others for this long.
 const HIDDEN: Duration = Duration::from_secs(60);
 
 /// A long poll outlasts the time-outs of other calls.

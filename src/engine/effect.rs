@@ -56,7 +56,7 @@ pub enum Effect {
     Acknowledge(Durable<DeliveryId>),
     /// The answer to a command. There is none before the commit of what it says.
     Reply(Durable<(CommandId, Answer)>),
-    /// A command is not carried out, or cannot be made durable: nothing has changed, so that nothing is waited for.
+    /// A command is not carried out, or the commit of what it did has failed, which the text says: there is no commit to wait for.
     Refuse(CommandId, Refused),
     /// An event for the log, the metrics and the page.
     Tell(Event),

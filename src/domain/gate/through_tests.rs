@@ -159,16 +159,16 @@ fn a_digest_that_is_not_in_the_own_repository_waits_with_the_reason() {
 
 #[test]
 fn a_comparison_brings_what_is_proven() {
-    let order = PushRef::commanded(at(20));
+    let command = PushRef::commanded(at(20));
     let mut snapshot = seen(&[pushed_at(9, image('c', &["latest"]))]);
     if let Some(found) = snapshot.images.get_mut(&repository_key("hello")) {
         found.best = Some((tag("latest"), pushed_at(9, image('c', &["latest"]))));
     }
     let promoted = [pushed_at(5, image('b', &["release-1"]))];
-    let gated = planned(&production(), &staging('b'), &pending(std::slice::from_ref(&order)), &snapshot, &promoted);
+    let gated = planned(&production(), &staging('b'), &pending(std::slice::from_ref(&command)), &snapshot, &promoted);
     assert_eq!(rolls(&gated.plan), Some(('b', "order".to_owned())));
     // Without a tag that the policy admits it is not known to be meant.
-    let gated = planned(&production(), &staging('b'), &pending(&[order]), &snapshot, &[image('b', &["dev"])]);
+    let gated = planned(&production(), &staging('b'), &pending(&[command]), &snapshot, &[image('b', &["dev"])]);
     assert!(gated.plan.roll.is_none());
     assert!(gated.waiting().unwrap().reason.contains("has no tag there that the policy admits"));
 }

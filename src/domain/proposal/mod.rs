@@ -65,11 +65,11 @@ pub struct RegistryView {
 /// The credentials that a registry is reached with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// The credentials that `init` runs with reach it.
+    /// It is reached with those that `init` runs with.
     Ambient,
-    /// Those of a profile do.
+    /// It is reached with those of a profile.
     Profile(String),
-    /// None that are known do.
+    /// No credentials are known that reach it.
     Unknown,
 }
 
