@@ -310,12 +310,12 @@ pub async fn ask(path: &Path, ask: &Ask) -> Result<Told, Unreachable> {
         let mut text = serde_json::to_vec(ask)?;
         text.push(b'\n');
         stream.write_all(&text).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
         if answer.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(serde_json::from_slice(&answer)?)
+        Ok(serde_json::from_str(&answer)?)
     };
     match clock::within(ANSWER_WITHIN + ASK_WITHIN, conversation).await {
         Some(told) => told.map_err(broken),

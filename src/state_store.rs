@@ -197,13 +197,14 @@ pub fn parse(path: &Path, text: &[u8]) -> Result<State, StateStoreError> {
     if text.is_empty() {
         return Err(corrupt("it is empty".to_owned()));
     }
-    let Versioned { version } = serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))?;
+    let text = std::str::from_utf8(text).map_err(|error| corrupt(error.to_string()))?;
+    let Versioned { version } = serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))?;
     match version {
         state::VERSION => {}
         newer if newer > state::VERSION => return Err(StateStoreError::Newer { path: path.to_owned(), found: newer }),
         other => return Err(corrupt(format!("it has version {other}, which never was"))),
     }
-    serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))
+    serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))
 }
 
 #[cfg(test)]

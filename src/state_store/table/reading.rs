@@ -261,7 +261,9 @@ impl Reading<'_> {
         let mut members = others;
         members.insert("contexts".to_owned(), Value::Object(Map::new()));
         members.insert("services".to_owned(), Value::Object(Map::new()));
-        let mut state: State = serde_json::from_value(Value::Object(members)).map_err(|error| TableError::Corrupt {
+        // As text, of which the reader of a state is compiled anyway: another one, for values, would be a hundredth of the program.
+        let text = Value::Object(members).to_string();
+        let mut state: State = serde_json::from_str(&text).map_err(|error| TableError::Corrupt {
             table,
             item: "state other".to_owned(),
             reason: error.to_string(),
