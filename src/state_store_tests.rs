@@ -36,6 +36,19 @@ fn what_is_committed_is_found_again() {
     assert_eq!(read(&beside(&path, "previous")).unwrap(), Loaded::State(Box::new(some_state(1))));
 }
 
+/// Files of every phase, as this version and those before it wrote them.
+#[test]
+fn a_file_is_written_as_it_was_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/state/v1");
+    let files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 20, "only {} files were found", files.len());
+    for path in files {
+        let text = std::fs::read(&path).unwrap();
+        let state = parse(&path, &text).unwrap();
+        assert_eq!(String::from_utf8(render(&state)).unwrap(), String::from_utf8(text).unwrap(), "{}", path.display());
+    }
+}
+
 #[test]
 fn only_the_owner_can_read_it_and_people_can() {
     let (_folder, path) = folder();

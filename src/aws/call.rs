@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::credentials::Renewing;
+use super::error::{error_from_sdk, without_credentials};
 use super::{AwsError, Common, Fault};
 use crate::clock;
 
@@ -55,8 +56,8 @@ impl Caller {
         let without = self.credentials.get().await.err();
         let begun = clock::instant();
         let answer = match without {
-            Some(why) => Err(AwsError::without_credentials(self.api, operation, why.to_string())),
-            None => request.await.map_err(|error| AwsError::from_sdk(self.api, operation, &error)),
+            Some(why) => Err(without_credentials(self.api, operation, why.to_string())),
+            None => request.await.map_err(|error| error_from_sdk(self.api, operation, &error)),
         };
         if answer.as_ref().is_err_and(|error| error.fault == Fault::Credentials && !error.code.is_empty()) {
             self.credentials.refused();

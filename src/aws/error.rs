@@ -12,35 +12,34 @@ use crate::domain::event::shorten;
 use crate::domain::printable::one_line;
 use crate::wording::chain;
 
-impl AwsError {
-    pub(super) fn without_credentials(api: &'static str, operation: &'static str, message: String) -> Self {
-        Self { api, operation, fault: Fault::Credentials, cause: Cause::Other, code: String::new(), message }
-    }
+pub(super) fn without_credentials(api: &'static str, operation: &'static str, message: String) -> AwsError {
+    AwsError { api, operation, fault: Fault::Credentials, cause: Cause::Other, code: String::new(), message }
+}
 
-    /// A call that failed with this code and message of AWS, and what they tell.
-    #[must_use]
-    pub fn of_code(api: &'static str, operation: &'static str, fault: Fault, code: &str, message: &str) -> Self {
-        // What AWS, a proxy or a credential process says is shown to people.
-        Self { api, operation, fault, cause: cause_of(code, message), code: shorten(code), message: one_line(message) }
-    }
+/// A call that failed with this code and message of AWS, and what they tell.
+#[must_use]
+pub fn error_of_code(api: &'static str, operation: &'static str, fault: Fault, code: &str, message: &str) -> AwsError {
+    // What AWS, a proxy or a credential process says is shown to people.
+    AwsError { api, operation, fault, cause: cause_of(code, message), code: shorten(code), message: one_line(message) }
+}
 
-    pub(super) fn from_sdk<E>(api: &'static str, operation: &'static str, error: &SdkError<E, Response>) -> Self
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        let make = |fault, code: &str, message: String| Self::of_code(api, operation, fault, code, &message);
-        match error {
-            SdkError::ServiceError(service) => {
-                let status = service.raw().status().as_u16();
-                let code = service.err().code().unwrap_or_default();
-                let message = service.err().message().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
-                make(fault_of(code, &message, status), code, message)
-            }
-            SdkError::ConstructionFailure(_) => make(Fault::Refused, "", chain(error)),
-            SdkError::TimeoutError(_) => Self::timed_out(api, operation),
-            other if is_about_credentials(other) => make(Fault::Credentials, "", chain(other)),
-            other => make(Fault::Unavailable, "", chain(other)),
+/// What the SDK says of a call that failed.
+pub(super) fn error_from_sdk<E>(api: &'static str, operation: &'static str, error: &SdkError<E, Response>) -> AwsError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let make = |fault, code: &str, message: String| error_of_code(api, operation, fault, code, &message);
+    match error {
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            let code = service.err().code().unwrap_or_default();
+            let message = service.err().message().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
+            make(fault_of(code, &message, status), code, message)
         }
+        SdkError::ConstructionFailure(_) => make(Fault::Refused, "", chain(error)),
+        SdkError::TimeoutError(_) => AwsError::timed_out(api, operation),
+        other if is_about_credentials(other) => make(Fault::Credentials, "", chain(other)),
+        other => make(Fault::Unavailable, "", chain(other)),
     }
 }
 
@@ -236,7 +235,7 @@ mod tests {
             (Fault::Refused, "UnsupportedFeatureException", "no", false, false),
             (Fault::Unavailable, "ServerException", "no", false, false),
         ] {
-            let error = AwsError::of_code("ecs", "UpdateService", fault, code, message);
+            let error = error_of_code("ecs", "UpdateService", fault, code, message);
             let found = (error.may_pass(), error.cause == Cause::LostRevision);
             assert_eq!(found, (may_pass, lost), "{code}: {message}");
             assert_eq!(error.remedy().is_some_and(|remedy| remedy.contains("cannot help")), lost, "{message}");

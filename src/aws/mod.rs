@@ -57,6 +57,7 @@ use crate::metrics::Metrics;
 
 pub use crate::domain::aws_error::{AwsError, Fault};
 pub use crate::domain::polling::Window;
+pub use error::error_of_code;
 use guarded::Guarded;
 use rate_limited::RateLimits;
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Caller;
 use super::ecs::Captured;
-use super::{AwsError, Fault, Schedules, TargetPage};
+use super::{AwsError, Fault, Schedules, TargetPage, error_of_code};
 
 /// What GetSchedule and ListTargetsByRule say of what is not there.
 const NOT_FOUND: &str = "ResourceNotFoundException";
@@ -94,7 +94,7 @@ impl Schedules for SdkSchedules {
             "ConcurrentModificationException" => Fault::Unavailable,
             _ => Fault::Refused,
         };
-        Err(AwsError::of_code("events", OPERATION, fault, code, &message))
+        Err(error_of_code("events", OPERATION, fault, code, &message))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ecs_deployd::aws::{AwsError, CloudTrail, Fault, LookupPage};
+use ecs_deployd::aws::{AwsError, CloudTrail, Fault, LookupPage, error_of_code};
 use ecs_deployd::clock::{Clock, Instant, instant};
 use ecs_deployd::domain::event::Record;
 use ecs_deployd::domain::polling::Request;
@@ -83,7 +83,7 @@ impl Account {
     }
 
     fn page(&self, request: &Request) -> Result<LookupPage, AwsError> {
-        let fails = |fault, code: &str| AwsError::of_code("cloudtrail", "LookupEvents", fault, code, "simulated");
+        let fails = |fault, code: &str| error_of_code("cloudtrail", "LookupEvents", fault, code, "simulated");
         let now = self.seconds();
         let (start, end) = (request.window.start.as_second() - EPOCH, request.window.end.as_second() - EPOCH);
         let mut index = self.events.partition_point(|event| event.time <= end);

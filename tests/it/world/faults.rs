@@ -1,6 +1,6 @@
 //! What may happen to a call.
 
-use ecs_deployd::aws::{AwsError, Fault};
+use ecs_deployd::aws::{AwsError, Fault, error_of_code};
 
 use super::rng::Rng;
 use super::{Inner, World};
@@ -118,7 +118,7 @@ pub(super) async fn with_fate<T>(
     match fate {
         None => effect(),
         Some(Fate::Fails(fault)) => Err(error(api, operation, fault, "")),
-        Some(Fate::Refuses { code, message }) => Err(AwsError::of_code(api, operation, Fault::Refused, code, message)),
+        Some(Fate::Refuses { code, message }) => Err(error_of_code(api, operation, Fault::Refused, code, message)),
         Some(Fate::AnswerLost) => {
             let _ = effect();
             Err(error(api, operation, Fault::Unavailable, ""))
@@ -139,5 +139,5 @@ pub(super) async fn with_fate<T>(
 }
 
 pub(super) fn error(api: &'static str, operation: &'static str, fault: Fault, code: &str) -> AwsError {
-    AwsError::of_code(api, operation, fault, code, "simulated")
+    error_of_code(api, operation, fault, code, "simulated")
 }

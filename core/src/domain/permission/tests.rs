@@ -1,7 +1,7 @@
 //! The table of permissions against the program, the policies and the examples.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -48,8 +48,12 @@ fn granted(usage: &Usage) -> Vec<&'static str> {
     of_the_daemon(usage).map(|grant| grant.action).collect()
 }
 
+fn in_the_repository(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
 fn file(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+    fs::read_to_string(in_the_repository(name)).unwrap()
 }
 
 #[test]
@@ -124,7 +128,7 @@ fn the_examples_are_what_the_table_says() {
         let path = format!("config/iam/{name}");
         let text = policy.to_json().unwrap();
         if std::env::var_os("UPDATE_EXAMPLES").is_some() {
-            fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path), &text).unwrap();
+            fs::write(in_the_repository(&path), &text).unwrap();
         }
         assert_eq!(file(&path), text, "{path} is not what the table says: run this test with UPDATE_EXAMPLES=1");
     }
@@ -164,7 +168,7 @@ fn every_call_of_the_adapters_is_declared_and_nothing_is_declared_that_is_never_
     const IMPLIED: &[&str] =
         &["TagResource", "PassRole", "AssumeRole", "ConditionCheckItem", "ListFindings", "ListCoverage"];
     let mut called = BTreeSet::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws")];
+    let mut folders = vec![in_the_repository("src/aws")];
     while let Some(folder) = folders.pop() {
         let (below, files): (Vec<_>, Vec<_>) =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).partition(|path| path.is_dir());

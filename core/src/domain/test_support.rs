@@ -1,4 +1,6 @@
-//! Builders that the tests of the domain share.
+//! Samples of the domain's values, which tests share: those of this crate, and with the feature `test-support` those of others.
+
+#![expect(clippy::unwrap_used, reason = "only tests use it, and what it makes is valid")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,31 +19,45 @@ use super::view::{
     Controller, DeploymentView, ImageView, Management, RolloutState, RunningImages, Scheduling, ServiceView, Strategy,
 };
 
-pub(crate) fn at(second: i64) -> Timestamp {
+/// The time so many seconds after the one that the samples take for their beginning.
+#[must_use]
+pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-pub(crate) fn digest(c: char) -> Digest {
+/// The digest that is this hexadecimal digit, 64 times.
+#[must_use]
+pub fn digest(c: char) -> Digest {
     Digest::parse(&format!("sha256:{}", c.to_string().repeat(64))).unwrap()
 }
 
-pub(crate) fn tag(text: &str) -> Tag {
+/// The tag with this text.
+#[must_use]
+pub fn tag(text: &str) -> Tag {
     Tag::parse(text).unwrap()
 }
 
-pub(crate) fn repository_key(name: &str) -> RepositoryKey {
+/// The repository of this name in the context `default`.
+#[must_use]
+pub fn repository_key(name: &str) -> RepositoryKey {
     RepositoryKey::try_from(format!("default/{name}")).unwrap()
 }
 
-pub(crate) fn service_key(name: &str) -> ServiceKey {
+/// The service of this name in the cluster `web` of the context `default`.
+#[must_use]
+pub fn service_key(name: &str) -> ServiceKey {
     ServiceKey::try_from(format!("default/web/{name}")).unwrap()
 }
 
-pub(crate) fn region() -> Region {
+/// The Region of all samples.
+#[must_use]
+pub fn region() -> Region {
     Region::parse("eu-west-1").unwrap()
 }
 
-pub(crate) fn registry() -> Registry {
+/// The registry of all samples.
+#[must_use]
+pub fn registry() -> Registry {
     Registry {
         account: AccountId::parse("111111111111").unwrap(),
         region: region(),
@@ -49,27 +65,39 @@ pub(crate) fn registry() -> Registry {
     }
 }
 
-pub(crate) fn event_id(text: &str) -> EventId {
+/// The event with this id.
+#[must_use]
+pub fn event_id(text: &str) -> EventId {
     EventId::parse(text).unwrap()
 }
 
-pub(crate) fn arn(revision: u64) -> TaskDefinitionArn {
+/// This revision of the family `hello`.
+#[must_use]
+pub fn arn(revision: u64) -> TaskDefinitionArn {
     TaskDefinitionArn::parse(&format!("arn:aws:ecs:eu-west-1:111111111111:task-definition/hello:{revision}")).unwrap()
 }
 
-pub(crate) fn image_name(repository: &str) -> String {
+/// The name of a repository of the samples' registry, as it stands before a tag or a digest.
+#[must_use]
+pub fn image_name(repository: &str) -> String {
     format!("111111111111.dkr.ecr.eu-west-1.amazonaws.com/{repository}")
 }
 
-pub(crate) fn tags_policy(globs: &[&str]) -> Arc<dyn Policy> {
+/// A policy that admits the tags of these globs.
+#[must_use]
+pub fn tags_policy(globs: &[&str]) -> Arc<dyn Policy> {
     Arc::new(TagsPolicy::new(&globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>()).unwrap())
 }
 
-pub(crate) fn deploy_settings() -> DeploySettings {
+/// How services are deployed if nothing is configured.
+#[must_use]
+pub fn deploy_settings() -> DeploySettings {
     DeploySettings::default()
 }
 
-pub(crate) fn service_rule(name: &str, policy: Arc<dyn Policy>) -> ServiceRule {
+/// A service that takes the tags of a policy, without a gate or a task.
+#[must_use]
+pub fn service_rule(name: &str, policy: Arc<dyn Policy>) -> ServiceRule {
     let (before, verify, known_since) = (Vec::new(), Vec::new(), None);
     ServiceRule {
         key: service_key(name),
@@ -82,16 +110,22 @@ pub(crate) fn service_rule(name: &str, policy: Arc<dyn Policy>) -> ServiceRule {
     }
 }
 
-pub(crate) fn repository_rule(name: &str, services: Vec<ServiceRule>) -> RepositoryRule {
+/// A repository with these services.
+#[must_use]
+pub fn repository_rule(name: &str, services: Vec<ServiceRule>) -> RepositoryRule {
     let key = repository_key(name);
     RepositoryRule { aws: key.aws, name: key.name, services }
 }
 
-pub(crate) fn push_ref(event: &str, tag_text: &str, second: i64) -> PushRef {
+/// A push of a tag: the id of its event, the tag, and the second in which it was made.
+#[must_use]
+pub fn push_ref(event: &str, tag_text: &str, second: i64) -> PushRef {
     PushRef { event: event_id(event), tag: Some(tag(tag_text)), at: at(second), digest: None, seen: None }
 }
 
-pub(crate) fn image(c: char, tags: &[&str]) -> ImageView {
+/// An image of this digest (see [`digest`]) and these tags.
+#[must_use]
+pub fn image(c: char, tags: &[&str]) -> ImageView {
     ImageView {
         registry: registry(),
         digest: digest(c),
@@ -103,14 +137,17 @@ pub(crate) fn image(c: char, tags: &[&str]) -> ImageView {
     }
 }
 
-pub(crate) fn answers(images: &[ImageView]) -> RepositorySnapshot {
+/// What ECR has: these images by their tags.
+#[must_use]
+pub fn answers(images: &[ImageView]) -> RepositorySnapshot {
     let by_tag =
         images.iter().flat_map(|image| image.tags.iter().map(move |tag| (tag.clone(), image.clone()))).collect();
     RepositorySnapshot { by_tag, ..RepositorySnapshot::none() }
 }
 
 /// A task definition whose containers name these images.
-pub(crate) fn definition(revision: u64, containers: &[(&str, &str)]) -> TaskDefinition {
+#[must_use]
+pub fn definition(revision: u64, containers: &[(&str, &str)]) -> TaskDefinition {
     let containers: Vec<Value> = containers.iter().map(|(name, image)| json!({"name": name, "image": image})).collect();
     TaskDefinition::from_answer(json!({"taskDefinition": {
         "taskDefinitionArn": arn(revision).as_str(), "family": "hello", "containerDefinitions": containers,
@@ -118,7 +155,9 @@ pub(crate) fn definition(revision: u64, containers: &[(&str, &str)]) -> TaskDefi
     .unwrap()
 }
 
-pub(crate) fn deployment(id: &str, primary: bool, revision: u64, state: Option<RolloutState>) -> DeploymentView {
+/// A deployment of two tasks of a revision, both running.
+#[must_use]
+pub fn deployment(id: &str, primary: bool, revision: u64, state: Option<RolloutState>) -> DeploymentView {
     DeploymentView {
         id: DeploymentId::parse(id).unwrap(),
         primary,
@@ -133,7 +172,9 @@ pub(crate) fn deployment(id: &str, primary: bool, revision: u64, state: Option<R
     }
 }
 
-pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> ServiceView {
+/// A service of two tasks that runs a revision, with these deployments.
+#[must_use]
+pub fn service(revision: u64, deployments: Vec<DeploymentView>) -> ServiceView {
     ServiceView {
         active: true,
         task_definition: arn(revision),
@@ -156,7 +197,8 @@ pub(crate) fn service(revision: u64, deployments: Vec<DeploymentView>) -> Servic
 }
 
 /// A service that runs a revision completely. ECR still has the images that it names by digest, without a tag.
-pub(crate) fn snapshot(current: TaskDefinition, repository: &str, images: &[ImageView]) -> ServiceSnapshot {
+#[must_use]
+pub fn snapshot(current: TaskDefinition, repository: &str, images: &[ImageView]) -> ServiceSnapshot {
     let revision = current.arn().revision();
     let pinned = current.containers().filter_map(|(_, image)| ImageReference::split(image).pinned());
     let running = pinned.map(|digest| ImageView { digest, ..image('0', &[]) }).collect();
@@ -174,7 +216,8 @@ pub(crate) fn snapshot(current: TaskDefinition, repository: &str, images: &[Imag
 }
 
 /// A forward rollout from revision 1 of digest `b`.
-pub(crate) fn rollout(phase: Phase) -> Rollout {
+#[must_use]
+pub fn rollout(phase: Phase) -> Rollout {
     Rollout {
         direction: Direction::Forward,
         targets: BTreeMap::from([(

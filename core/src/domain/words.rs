@@ -29,6 +29,7 @@ pub fn described<W: Word>() -> Vec<(&'static str, &'static str)> {
 
 /// Declares an enum whose variants are words, or gives words to the variants of an enum that is declared elsewhere (`for NAME`). In the
 /// latter form the compiler names a variant without a word.
+#[macro_export]
 macro_rules! words {
     (
         $(#[$meta:meta])*
@@ -83,6 +84,7 @@ macro_rules! words {
 }
 
 /// Lets serde write a set of words as their texts, and read only these.
+#[macro_export]
 macro_rules! words_in_json {
     ($($name:ident),+) => {$(
         impl ::serde::Serialize for $name {
@@ -103,7 +105,7 @@ macro_rules! words_in_json {
     )+};
 }
 
-pub(crate) use {words, words_in_json};
+pub use {words, words_in_json};
 
 #[cfg(test)]
 mod tests {

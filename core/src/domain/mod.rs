@@ -41,8 +41,8 @@ pub mod source;
 pub mod state;
 pub mod task;
 pub mod task_definition;
-#[cfg(test)]
-pub(crate) mod test_support;
+#[cfg(any(test, feature = "test-support"))]
+pub mod test_support;
 pub mod types;
 pub mod view;
 pub mod waiting;
