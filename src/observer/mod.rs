@@ -7,6 +7,7 @@ mod gates;
 mod inspection;
 mod pending;
 pub(crate) mod retry;
+mod shared;
 mod tasks;
 
 use futures_util::future::join_all;

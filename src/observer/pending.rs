@@ -1,15 +1,15 @@
 //! What pending pushes need to be decided: what ECR says of the images, and what ECS says of the services.
 //!
 //! Round trips are what this costs, so all that can be asked at once is: first the images and the services, then the revisions, and the tasks
-//! of those whose revision names an image by tag (decision 12). The reads of one round are shared over all its services and clusters: what a tag of a
-//! repository points to and what a revision says is asked once.
+//! of those whose revision names an image by tag (decision 12). The reads of one round are shared over all its services and clusters: what a tag or a
+//! digest of a repository points to, what a revision says and what another service runs is asked once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, join, join_all, try_join_all};
+use futures_util::future::{join, join_all, try_join_all};
 
+use super::shared::{Answer, SharedReads, answer};
 use super::{Observer, no_context, with_retries};
 use crate::aws::{AwsContext, AwsError, Fault, REPOSITORY_NOT_FOUND};
 use crate::domain::image::ImageReference;
@@ -27,15 +27,14 @@ use crate::engine::{
 /// DescribeImages takes at most 100 images.
 const TAGS_A_CALL: usize = 100;
 
-type Answer<T> = Shared<BoxFuture<'static, Arc<Result<T, AwsError>>>>;
-type Definitions = BTreeMap<(ContextName, String), Answer<TaskDefinition>>;
-
 /// One round of reads about pending pushes. Its reads are begun when the first service needs them.
 #[derive(Debug, Clone)]
 pub struct Round {
     observer: Observer,
     images: Arc<BTreeMap<RepositoryKey, Answer<FoundImages>>>,
-    definitions: Arc<Mutex<Definitions>>,
+    definitions: Arc<SharedReads<(ContextName, String), TaskDefinition>>,
+    running: Arc<SharedReads<(RepositoryKey, ImagesThatRun), Vec<ImageView>>>,
+    services_before: Arc<SharedReads<ServiceKey, Option<Seen>>>,
 }
 
 /// What was found in one repository.
@@ -47,6 +46,13 @@ struct FoundImages {
     best: BTreeMap<ServiceKey, Option<(Tag, ImageView)>>,
     /// The digests that were asked for, as far as they are there.
     by_digest: BTreeMap<Digest, ImageView>,
+}
+
+impl FoundImages {
+    /// What these tags point to, as far as they are there.
+    fn of_tags<'a>(&self, tags: impl Iterator<Item = &'a Tag>) -> BTreeMap<Tag, ImageView> {
+        tags.filter_map(|tag| Some((tag.clone(), self.by_tag.get(tag)?.clone()))).collect()
+    }
 }
 
 /// What has to be asked about one repository.
@@ -74,11 +80,15 @@ impl Round {
         }
         let images = asks.into_iter().map(|(key, ask)| {
             let (observer, repository) = (observer.clone(), key.clone());
-            let answer = async move { Arc::new(observer.images(&repository, ask).await) };
-            (key, answer.boxed().shared())
+            (key, answer(async move { observer.images(&repository, ask).await }))
         });
-        let round =
-            Self { observer: observer.clone(), images: Arc::new(images.collect()), definitions: Arc::default() };
+        let round = Self {
+            observer: observer.clone(),
+            images: Arc::new(images.collect()),
+            definitions: Arc::default(),
+            running: Arc::default(),
+            services_before: Arc::default(),
+        };
         let mut places: BTreeMap<Place, Requests> = BTreeMap::new();
         for request in requests {
             places.entry((request.key.aws.clone(), request.key.cluster.clone())).or_default().push(request);
@@ -131,13 +141,24 @@ impl Round {
     }
 
     fn definition(&self, aws: &ContextName, context: &AwsContext, which: &str) -> Answer<TaskDefinition> {
-        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        let ask = || {
+        self.definitions.get((aws.clone(), which.to_owned()), || {
             let (ecs, which) = (Arc::clone(&context.ecs), which.to_owned());
-            let answer = async move { Arc::new(with_retries(|| ecs.describe_task_definition(&which)).await) };
-            answer.boxed().shared()
-        };
-        definitions.entry((aws.clone(), which.to_owned())).or_insert_with(ask).clone()
+            async move { with_retries(|| ecs.describe_task_definition(&which)).await }
+        })
+    }
+
+    fn running(&self, repository: &RepositoryKey, images: ImagesThatRun) -> Answer<Vec<ImageView>> {
+        self.running.get((repository.clone(), images.clone()), || {
+            let (observer, repository) = (self.observer.clone(), repository.clone());
+            async move { images.describe(observer.context(&repository.aws)?, &repository.name).await }
+        })
+    }
+
+    fn service_before(&self, key: &ServiceKey) -> Answer<Option<Seen>> {
+        self.services_before.get(key.clone(), || {
+            let (observer, key) = (self.observer.clone(), key.clone());
+            async move { observer.service(&key).await }
+        })
     }
 }
 
@@ -145,20 +166,25 @@ fn add_asks(asks: &mut BTreeMap<RepositoryKey, Ask>, request: &ObservationReques
     for (repository, pushes) in &request.pushes {
         let Some((policy, _)) = request.rules.get(repository) else { continue };
         let ask = asks.entry(repository.clone()).or_default();
-        let tags = || pushes.iter().filter_map(|push| push.tag.clone());
         let untagged = pushes.iter().any(|push| push.tag.is_none());
         match policy.order() {
-            By::Text => ask.pushed.extend(tags()),
-            By::Push => {
-                ask.tags.extend(tags());
-                ask.tags.extend(request.decided.get(repository).filter(|_| untagged).cloned());
-            }
+            By::Text => ask.pushed.extend(wanted_tags(request, repository).cloned()),
+            By::Push => ask.tags.extend(wanted_tags(request, repository).cloned()),
         }
         if policy.order() == By::Text || untagged {
             ask.best.push((request.key.clone(), Arc::clone(policy)));
         }
         ask.digests.extend(request.promotable.get(repository).into_iter().flatten().cloned());
     }
+}
+
+/// The tags of a repository of which a request wants to know what they point to.
+fn wanted_tags<'a>(request: &'a ObservationRequest, repository: &RepositoryKey) -> impl Iterator<Item = &'a Tag> {
+    let pushes = request.pushes.get(repository).into_iter().flatten();
+    let by_push = request.rules.get(repository).is_some_and(|(policy, _)| policy.order() == By::Push);
+    let untagged = pushes.clone().any(|push| push.tag.is_none());
+    let decided = request.decided.get(repository).filter(|_| by_push && untagged);
+    pushes.filter_map(|push| push.tag.as_ref()).chain(decided)
 }
 
 impl Observer {
@@ -171,13 +197,7 @@ impl Observer {
         repository: &RepositoryKey,
         policies: Vec<(ServiceKey, Arc<dyn Policy>)>,
     ) -> Result<BestImages, AwsError> {
-        let (named, listed): (Vec<_>, Vec<_>) =
-            policies.into_iter().partition(|(_, policy)| policy.literals().is_some());
-        let tags = named.iter().filter_map(|(_, policy)| policy.literals()).flatten().cloned().collect();
-        let mut found = self.images(repository, Ask { tags, best: listed, ..Ask::default() }).await?;
-        let images: Vec<ImageView> = found.by_tag.into_values().collect();
-        found.best.extend(named.into_iter().map(|(key, policy)| (key, policy::best(policy.as_ref(), &images))));
-        Ok(found.best)
+        Ok(self.images(repository, Ask { best: policies, ..Ask::default() }).await?.best)
     }
 
     async fn images(&self, key: &RepositoryKey, ask: Ask) -> Result<FoundImages, AwsError> {
@@ -192,7 +212,10 @@ impl Observer {
 
 async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask) -> Result<FoundImages, AwsError> {
     let mut found = FoundImages::default();
-    let tags: Vec<Tag> = ask.tags.into_iter().collect();
+    let named = |best: &[(ServiceKey, Arc<dyn Policy>)]| {
+        best.iter().filter_map(|(_, policy)| policy.literals()).flatten().cloned().collect::<Vec<_>>()
+    };
+    let tags: Vec<Tag> = ask.tags.into_iter().chain(named(&ask.best)).collect::<BTreeSet<_>>().into_iter().collect();
     for tags in tags.chunks(TAGS_A_CALL) {
         for image in with_retries(|| context.ecr.describe_tags(repository, tags)).await? {
             for tag in tags.iter().filter(|tag| image.tags.contains(tag)) {
@@ -207,11 +230,8 @@ async fn find(context: &AwsContext, repository: &RepositoryName, ask: Ask) -> Re
     }
     for (key, policy) in &ask.best {
         if let Some(tags) = policy.literals() {
-            let mut images = Vec::new();
-            for tags in tags.chunks(TAGS_A_CALL) {
-                images.extend(with_retries(|| context.ecr.describe_tags(repository, tags)).await?);
-            }
-            found.best.insert(key.clone(), policy::best(policy.as_ref(), &images));
+            let images = tags.iter().filter_map(|tag| found.by_tag.get(tag));
+            found.best.insert(key.clone(), policy::best(policy.as_ref(), images));
         }
     }
     let listed: Vec<_> = ask.best.into_iter().filter(|(_, policy)| policy.literals().is_none()).collect();
@@ -330,10 +350,10 @@ impl Reader<'_> {
         for (repository, _) in request.pushes.iter().filter(|(_, pushes)| pushes.iter().any(is_compared)) {
             let Ok(context) = self.round.observer.context(&repository.aws) else { continue };
             let running = images_that_run(request, snapshot, repository, context);
-            match running.describe(context, &repository.name).await {
-                Ok(images) => drop(snapshot.running_in_ecr.insert(repository.clone(), images)),
+            match self.round.running(repository, running).await.as_ref() {
+                Ok(images) => drop(snapshot.running_in_ecr.insert(repository.clone(), images.clone())),
                 Err(error) if error.code == REPOSITORY_NOT_FOUND => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.clone()),
             }
         }
         Ok(observation)
@@ -349,7 +369,7 @@ impl Reader<'_> {
     ) -> Result<Observation, AwsError> {
         let asked = request.after.iter().filter(|_| !request.promotable.is_empty());
         let answers = asked.map(|key| async move {
-            let seen = self.round.observer.service(key).await?;
+            let seen = self.round.service_before(key).await.as_ref().clone()?;
             Ok((key.clone(), seen.and_then(Result::ok)))
         });
         observation.at_gates.services = try_join_all(answers).await?.into_iter().collect();
@@ -358,7 +378,7 @@ impl Reader<'_> {
 }
 
 /// The images that the containers which follow a repository run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct ImagesThatRun {
     digests: BTreeSet<Digest>,
     /// The tags of those whose digest no task tells.
@@ -443,7 +463,8 @@ impl Known<'_> {
                 None => {}
                 Some(Ok(found)) => {
                     let best = found.best.get(&request.key).cloned().flatten();
-                    let (by_tag, no_repository) = (found.by_tag.clone(), found.no_repository);
+                    let (by_tag, no_repository) =
+                        (found.of_tags(wanted_tags(request, repository)), found.no_repository);
                     snapshot.images.insert(repository.clone(), RepositorySnapshot { by_tag, best, no_repository });
                     let promotable = request.promotable.get(repository).into_iter().flatten();
                     let promoted = promotable.filter_map(|digest| found.by_digest.get(digest).cloned()).collect();

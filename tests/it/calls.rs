@@ -85,6 +85,22 @@ async fn what_waits_in_line_is_looked_at_again_ten_services_a_call() {
     assert_eq!((once, counts.get("ListTasks")), ([1, 1, 1], None), "{counts:?}");
 }
 
+/// Services that follow one tag and run one image are compared with ECR by one look at the tag and one at the image.
+#[tokio::test(start_paused = true)]
+async fn services_of_one_repository_are_compared_with_ecr_by_two_calls() {
+    let mut scene = many(25).started().await;
+    scene.push("v1");
+    pass(300).await;
+    scene.kill().await;
+    scene.disk.lose();
+    scene.world.forget_calls();
+    scene = scene.with("[state]\nwhen_missing = \"reconcile\"");
+    scene.start();
+    pass(60).await;
+    assert_eq!(counts(&scene)["DescribeImages"], 2, "{:?}", counts(&scene));
+    assert_eq!(scene.world.count().get("UpdateService"), None, "nothing differs");
+}
+
 #[tokio::test(start_paused = true)]
 async fn watching_is_one_call_for_ten_services_in_an_interval() {
     let scene = many(25).started().await;
