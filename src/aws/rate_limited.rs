@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::AwsError;
 use super::guarded::{Call, Guard};
@@ -20,17 +21,18 @@ impl RateLimits {
         Self { begun: clock::instant(), buckets: Mutex::default() }
     }
 
-    /// Waits until a request of the group fits.
+    /// Waits until a request of the group fits. Whoever came before goes first, and each waits once, however many wait.
     async fn take(&self, group: Group) {
-        while let Err(wait) = self.try_take(group) {
+        let wait = self.reserve(group);
+        if !wait.is_zero() {
             clock::sleep(wait).await;
         }
     }
 
-    fn try_take(&self, group: Group) -> Result<(), std::time::Duration> {
+    fn reserve(&self, group: Group) -> Duration {
         let now = self.begun.elapsed();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.entry(group).or_insert_with(|| Bucket::new(group, now)).take(now)
+        buckets.entry(group).or_insert_with(|| Bucket::new(group, now)).reserve(now)
     }
 }
 

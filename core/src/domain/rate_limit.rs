@@ -63,14 +63,27 @@ impl Bucket {
     /// # Errors
     /// There is none: the span until there is one.
     pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
-        let (size, per_second) = self.group.limits();
-        self.tokens = (self.tokens + now.saturating_sub(self.filled).as_secs_f64() * per_second).min(size);
-        self.filled = now;
+        let per_second = self.fill(now);
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
             return Ok(());
         }
         Err(Duration::from_secs_f64((1.0 - self.tokens) / per_second).max(Duration::from_millis(1)))
+    }
+
+    /// Takes the next token that nobody has taken, which may not be there yet: the span until it is. Who comes first is first.
+    pub fn reserve(&mut self, now: Duration) -> Duration {
+        let per_second = self.fill(now);
+        self.tokens -= 1.0;
+        Duration::from_secs_f64((-self.tokens).max(0.0) / per_second)
+    }
+
+    /// Adds the tokens that have come since the last time. Their number in a second.
+    fn fill(&mut self, now: Duration) -> f64 {
+        let (size, per_second) = self.group.limits();
+        self.tokens = (self.tokens + now.saturating_sub(self.filled).as_secs_f64() * per_second).min(size);
+        self.filled = now;
+        per_second
     }
 
     /// The span until a token can be taken; zero if one can.
@@ -94,5 +107,19 @@ mod tests {
         assert_eq!(wait, Duration::from_millis(200), "one call is left for those that are quicker on their way");
         assert_eq!((bucket.wait(wait), bucket.take(wait)), (Duration::ZERO, Ok(())));
         assert!(bucket.take(wait).is_err());
+    }
+
+    #[test]
+    fn those_who_wait_get_the_tokens_in_their_order_and_no_sooner_than_they_come() {
+        let mut bucket = Bucket::new(Group::ServiceWrites, Duration::ZERO);
+        let waits: Vec<Duration> = (0..10_049).map(|_| bucket.reserve(Duration::ZERO)).collect();
+        assert!(waits[..49].iter().all(Duration::is_zero));
+        assert_eq!(
+            (waits[49], waits[50], waits[10_048]),
+            (Duration::from_millis(200), Duration::from_millis(400), Duration::from_secs(2000))
+        );
+        assert!(bucket.take(Duration::from_secs(1)).is_err(), "all tokens of the next half an hour are taken");
+        assert_eq!(bucket.reserve(Duration::from_secs(1999)), Duration::from_millis(1200));
+        assert_eq!(bucket.reserve(Duration::from_secs(2100)), Duration::ZERO);
     }
 }
