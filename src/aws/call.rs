@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::sync::Semaphore;
 
 use super::credentials::Renewing;
 use super::error::{error_from_sdk, without_credentials};
@@ -36,11 +37,18 @@ pub(super) struct Caller {
     api: &'static str,
     common: Common,
     credentials: Arc<Renewing>,
+    /// Lets so many requests be under way at a time, where that is bounded.
+    at_a_time: Option<Arc<Semaphore>>,
 }
 
 impl Caller {
     pub(super) fn new(api: &'static str, common: &Common, credentials: &Arc<Renewing>) -> Self {
-        Self { api, common: common.clone(), credentials: Arc::clone(credentials) }
+        Self { api, common: common.clone(), credentials: Arc::clone(credentials), at_a_time: None }
+    }
+
+    /// The same, with at most so many requests under way at a time: the others wait for their turn, and hold no connection meanwhile.
+    pub(super) fn at_most(self, requests: usize) -> Self {
+        Self { at_a_time: Some(Arc::new(Semaphore::new(requests))), ..self }
     }
 
     /// Awaits the answer of one operation, once there are credentials for it: how long those take does not count against its deadline.
@@ -53,6 +61,11 @@ impl Caller {
         E: ProvideErrorMetadata + Error + 'static,
     {
         self.common.tried.note(self.api, operation);
+        let _place = match &self.at_a_time {
+            // It is never closed.
+            Some(places) => places.acquire().await.ok(),
+            None => None,
+        };
         let without = self.credentials.get().await.err();
         let begun = clock::instant();
         let answer = match without {

@@ -34,6 +34,8 @@ use crate::domain::types::{ContextName, Region};
 
 /// A Region is asked for this often.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
+/// Requests to ECR at a time. Ten thousand repositories may be asked about at once, and each request has a connection.
+const ECR_AT_A_TIME: usize = 32;
 
 /// How long a Region is waited for that only the EC2 instance metadata can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,7 +244,7 @@ async fn context(name: &ContextName, base: &Base, common: &Common) -> Result<Aws
             client: aws_sdk_cloudtrail::Client::from_conf(cloudtrail),
             caller: caller("cloudtrail"),
         }),
-        ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr"), region, suffix }),
+        ecr: Arc::new(SdkEcr { client: ecr, caller: caller("ecr").at_most(ECR_AT_A_TIME), region, suffix }),
         ecs: Arc::new(SdkEcs { client: ecs, caller: caller("ecs") }),
     };
     Ok(context.rate_limited())
