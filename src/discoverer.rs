@@ -45,7 +45,7 @@ pub struct Discoverer {
     context: AwsContext,
     /// The services that were described, with the values that their tags had then.
     described: BTreeMap<ServiceKey, String>,
-    /// ARNs that do not name the cluster, which was said.
+    /// The ARNs of the last look that do not name the cluster, which was said.
     unnamed: BTreeSet<String>,
     /// Why services could not be described by the last look.
     undescribed: Vec<AwsError>,
@@ -171,34 +171,40 @@ impl Discoverer {
 
     /// Every service of the clusters that has the tag.
     async fn tagged(&mut self) -> Result<Tagged, AwsError> {
-        let (mut tagged, mut next) = (Tagged::new(), None);
+        let (mut tagged, mut next, mut unnamed) = (Tagged::new(), None, BTreeSet::new());
         for _ in 0..PAGES {
             let page: TaggedPage = again(|| self.context.tagging.tagged_services(&self.rule.tag, next.clone())).await?;
             for (arn, value) in page.services {
-                self.add(&mut tagged, &arn, value);
+                match self.named(&arn) {
+                    Some((key, home)) if self.rule.admits(&key) => drop(tagged.insert(key, (value, home))),
+                    Some(_) => {}
+                    None => drop(unnamed.insert(arn)),
+                }
             }
             next = page.next;
             if next.is_none() {
+                self.tell_unnamed(unnamed);
                 return Ok(tagged);
             }
         }
         Err(AwsError::unusable("tag", "GetResources", "the pages have no end"))
     }
 
-    fn add(&mut self, tagged: &mut Tagged, arn: &str, value: String) {
-        let Some(NamedService { region, account, cluster, service }) = NamedService::parse(arn) else {
-            if self.unnamed.insert(arn.to_owned()) {
-                warn!(
-                    aws = %self.rule.aws, arn, remedy = "list the service, or create it anew with the account setting serviceLongArnFormat",
-                    "a service that has the tag cannot be followed, as its ARN is of the old format and does not name its cluster"
-                );
-            }
-            return;
-        };
-        let key = ServiceKey { aws: self.rule.aws.clone(), cluster, service };
-        if self.rule.admits(&key) {
-            tagged.insert(key, (value, Home { account, region }));
+    /// The service of an ARN; `None` if the ARN does not name its cluster.
+    fn named(&self, arn: &str) -> Option<(ServiceKey, Home)> {
+        let NamedService { region, account, cluster, service } = NamedService::parse(arn)?;
+        Some((ServiceKey { aws: self.rule.aws.clone(), cluster, service }, Home { account, region }))
+    }
+
+    /// Says once of each what cannot be followed.
+    fn tell_unnamed(&mut self, unnamed: BTreeSet<String>) {
+        for arn in unnamed.difference(&self.unnamed) {
+            warn!(
+                aws = %self.rule.aws, arn, remedy = "list the service, or create it anew with the account setting serviceLongArnFormat",
+                "a service that has the tag cannot be followed, as its ARN is of the old format and does not name its cluster"
+            );
         }
+        self.unnamed = unnamed;
     }
 
     /// The repositories of services, as far as they can be described, and why others cannot.
