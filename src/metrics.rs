@@ -200,6 +200,9 @@ impl Metrics {
 
     /// Counts a deployment that has ended.
     pub fn deployment_ended(&self, service: &ServiceKey, outcome: OutcomeKind, took: Duration) {
+        if self.has_left(service) {
+            return;
+        }
         let [cluster, name] = labels(service);
         self.families.deployments_total.with([cluster, name, outcome.as_str()]).inc();
         if self.detail().histograms {
@@ -209,6 +212,9 @@ impl Metrics {
 
     /// A one-off task was seen to have ended.
     pub fn task_ended(&self, service: &ServiceKey, kind: TaskKind, outcome: TaskOutcome) {
+        if self.has_left(service) {
+            return;
+        }
         let [cluster, name] = labels(service);
         self.families.tasks_total.with([cluster, name, kind.as_str(), outcome.as_str()]).inc();
     }
@@ -221,7 +227,7 @@ impl Metrics {
 
     /// A service runs a push completely.
     pub fn push_stable(&self, service: &ServiceKey, after: Duration) {
-        if self.detail().histograms {
+        if self.detail().histograms && !self.has_left(service) {
             self.families.push_to_stable_seconds.with(labels(service)).observe(after.as_secs_f64());
         }
     }

@@ -9,15 +9,28 @@ fn what_leaves_the_configuration_leaves_the_gauges() {
     metrics.polled(&first, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
     metrics.service_counts(&key, ServiceCounts { held: 1, configured: true, ..ServiceCounts::default() });
     metrics.polled(&second, PollOutcome::Ok, Timestamp::UNIX_EPOCH);
+    metrics.task_ended(&key, TaskKind::Before, TaskOutcome::Failed);
     metrics.expect(&[&second], &[], &[], Detail::default());
     // It leaves while it rolls, and its rollout ends afterwards.
+    metrics.deployment_ended(&key, OutcomeKind::Completed, Duration::from_secs(60));
+    metrics.push_stable(&key, Duration::from_secs(60));
+    metrics.task_ended(&key, TaskKind::Verify, TaskOutcome::Succeeded);
     for rolling in [1, 0] {
         metrics.service_counts(&key, ServiceCounts { rolling, ..ServiceCounts::default() });
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
         assert_eq!(text.contains("deployments_in_progress{"), rolling == 1, "{text}");
     }
     let text = String::from_utf8(metrics.render().unwrap()).unwrap();
-    for gone in ["timestamp_seconds{aws=\"first\"}", "held{", "in_progress{", "undecided{", "deployments_total{"] {
+    for gone in [
+        "timestamp_seconds{aws=\"first\"}",
+        "held{",
+        "in_progress{",
+        "undecided{",
+        "deployments_total{",
+        "duration_seconds_count{",
+        "stable_seconds_count{",
+        "tasks_total{",
+    ] {
         assert!(!text.contains(gone), "{gone} is still in\n{text}");
     }
     assert!(text.contains("timestamp_seconds{aws=\"second\"}"));

@@ -11,6 +11,7 @@ use super::{
 use crate::domain::audit::EventName;
 use crate::domain::source::PushSource;
 use crate::domain::state::OutcomeKind;
+use crate::domain::task::{TaskKind, TaskOutcome};
 use crate::domain::types::{ContextName, EcsName, RepositoryName, ServiceKey};
 
 /// What the gauges are about: what leaves the configuration must not stand in them as it was.
@@ -168,12 +169,24 @@ impl Metrics {
     }
 
     /// A service left the configuration. Services come and go, and their series with them.
+    /// Whether a service is not in the configuration any more: its last rollout may end after that, and would leave series for good.
+    pub(super) fn has_left(&self, service: &ServiceKey) -> bool {
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        !expected.contexts.is_empty()
+            && !expected.services.contains(&(service.cluster.clone(), service.service.clone()))
+    }
+
     fn forget_service(&self, [cluster, service]: [&str; 2]) {
         for gauge in self.of_services() {
             gauge.remove([cluster, service]);
         }
         for outcome in OutcomeKind::ALL {
             self.families.deployments_total.remove([cluster, service, outcome.as_str()]);
+        }
+        for kind in TaskKind::ALL {
+            for outcome in TaskOutcome::ALL {
+                self.families.tasks_total.remove([cluster, service, kind.as_str(), outcome.as_str()]);
+            }
         }
         self.families.deployment_duration_seconds.remove([cluster, service]);
         self.families.push_to_stable_seconds.remove([cluster, service]);
