@@ -6,34 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::domain::audit::Concern;
-use crate::domain::notification::{About, Notification};
+use crate::domain::notification::{Notification, Weight};
 
 /// Notifications that may wait for one receiver.
 const PLACES: usize = 256;
 /// Ids that are remembered for each weight, to know a repetition.
 const REMEMBERED: usize = 1024;
-
-/// How much it matters that a notification arrives: nothing is lost for something lighter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Weight {
-    /// A change to something that is not looked after, or by this program itself: there may be thousands of RunTask calls a day.
-    Noise,
-    /// Somebody changed a service of the configuration.
-    Change,
-    /// How a deployment ended. Nothing else tells that somebody has to do something.
-    Deployment,
-}
-
-impl Weight {
-    fn of(notification: &Notification) -> Self {
-        match &notification.about {
-            About::HeldPush(..) | About::Deployment(..) | About::Waiting(..) | About::Test => Self::Deployment,
-            About::Change(_, change, _, Concern::Watched) if !change.scales => Self::Change,
-            About::Change(_, _, _, Concern::Watched | Concern::Ours | Concern::Others) => Self::Noise,
-        }
-    }
-}
 
 /// The notifications of one receiver.
 #[derive(Debug, Default)]
@@ -53,7 +31,7 @@ struct Inner {
 
 impl Inner {
     fn is_known(&mut self, notification: &Notification) -> bool {
-        let known = self.known.entry(Weight::of(notification)).or_default();
+        let known = self.known.entry(notification.weight()).or_default();
         if known.contains(&notification.id) {
             return true;
         }
@@ -64,7 +42,7 @@ impl Inner {
 
     /// Takes out what matters least, and of that the oldest.
     fn lightest(&mut self) -> Option<Arc<Notification>> {
-        let weights = self.waiting.iter().map(|notification| Weight::of(notification)).enumerate();
+        let weights = self.waiting.iter().map(|notification| notification.weight()).enumerate();
         let (index, _) = weights.min_by_key(|(index, weight)| (*weight, *index))?;
         self.waiting.remove(index)
     }

@@ -22,6 +22,17 @@ pub struct Notification {
     pub about: About,
 }
 
+/// How much it matters that a notification arrives: nothing is lost for something lighter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// A change to something that is not looked after, or by this program itself: there may be thousands of RunTask calls a day.
+    Noise,
+    /// Somebody changed a service of the configuration.
+    Change,
+    /// How a deployment ended. Nothing else tells that somebody has to do something.
+    Deployment,
+}
+
 /// A service, and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
@@ -141,7 +152,17 @@ impl Notification {
         Self { id: format!("test/{now}"), at: now, about: About::Test }
     }
 
-    /// How much it matters.
+    /// How much it matters that it arrives.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        match &self.about {
+            About::HeldPush(..) | About::Deployment(..) | About::Waiting(..) | About::Test => Weight::Deployment,
+            About::Change(_, change, _, Concern::Watched) if !change.scales => Weight::Change,
+            About::Change(_, _, _, Concern::Watched | Concern::Ours | Concern::Others) => Weight::Noise,
+        }
+    }
+
+    /// How much it matters to people.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match &self.about {

@@ -10,6 +10,9 @@ use crate::domain::settings::RepositoryKey;
 use crate::domain::state::{Direction, OperatorCommand, OutcomeKind};
 use crate::domain::types::ServiceKey;
 
+/// Commands to a service that wait for its decision. That may take as long as a call is denied.
+const COMMANDS: usize = 16;
+
 impl Handler<'_> {
     /// Carries out a command, or begins to.
     pub(super) fn command(&mut self, command: Command) {
@@ -29,13 +32,13 @@ impl Handler<'_> {
                 self.answer(command, Ok(answer));
             }
             OperatorCommand::Deploy => match operator_command::deploy(self.record_mut(), &repositories, now) {
-                Ok(()) => self.service.commands.push(command),
+                Ok(()) => self.await_decision(command),
                 Err(refused) => self.answer(command, Err(refused)),
             },
             OperatorCommand::DeployNow => {
                 let answer = operator_command::deploy_now(self.record_mut(), &repositories, &command.by, now);
                 match answer {
-                    Ok(()) => self.service.commands.push(command),
+                    Ok(()) => self.await_decision(command),
                     Err(refused) => self.answer(command, Err(refused)),
                 }
             }
@@ -46,9 +49,18 @@ impl Handler<'_> {
             }
             OperatorCommand::Rollback { to } => {
                 let (id, service, to) = (command.id, self.key.clone(), to.clone());
-                self.service.commands.push(command);
+                self.await_decision(command);
                 self.ask(Read::Locate { command: id, service, to });
             }
+        }
+    }
+
+    /// A command that is answered when its service is decided about. Where too many wait for that, the oldest is answered now.
+    fn await_decision(&mut self, command: Command) {
+        self.service.commands.push(command);
+        if self.service.commands.len() > COMMANDS {
+            let oldest = self.service.commands.remove(0);
+            self.answer(oldest, Err(Refused("newer commands wait for the same decision".to_owned())));
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::deliveries::DeliveryId;
 use super::effect::{Answer, CommandId, Effect, Write};
 use super::now::Moment;
-use crate::domain::notification::Notification;
+use crate::domain::notification::{Notification, Weight};
 use crate::domain::operator_command::Refused;
 use crate::domain::state::State;
 
@@ -72,6 +72,9 @@ impl<T> Durable<T> {
     }
 }
 
+/// Notifications that wait for a commit. A disk may be full for days, on which others change thousands of things.
+const NOTIFICATIONS: usize = 1024;
+
 /// What waits for a commit.
 #[derive(Debug)]
 enum Waiting {
@@ -112,10 +115,21 @@ impl Durability {
         self.progress_since.get_or_insert(now);
     }
 
-    /// Tells of something that has happened, once that is durable.
+    /// Tells of something that has happened, once that is durable. Where too many wait for that, what matters least is not told, and of that
+    /// the oldest.
     pub(super) fn notify(&mut self, notification: Arc<Notification>) {
         self.changed();
         self.waiting.push_back((self.required, Waiting::Notify(notification)));
+        let weights = self.waiting.iter().enumerate().filter_map(|(place, (_, waiting))| match waiting {
+            Waiting::Notify(notification) => Some((notification.weight(), place)),
+            Waiting::Reply(..) | Waiting::Acknowledge(_) => None,
+        });
+        let waiting: Vec<(Weight, usize)> = weights.collect();
+        if waiting.len() > NOTIFICATIONS
+            && let Some((_, lightest)) = waiting.into_iter().min()
+        {
+            self.waiting.remove(lightest);
+        }
     }
 
     /// Answers a command, once what the answer says is durable (decision 33).

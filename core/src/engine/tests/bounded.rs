@@ -1,9 +1,11 @@
 //! What the engine keeps does not grow with its history.
 
-use super::{HELLO, Scene};
-use crate::domain::event::ParsedEvent;
+use super::reading::change;
+use super::{HELLO, Scene, empty_page};
+use crate::domain::audit::Change;
+use crate::domain::event::{EventRef, ParsedEvent};
 use crate::domain::state::OperatorCommand;
-use crate::domain::test_support::{arn, repository_key};
+use crate::domain::test_support::{arn, event_id, repository_key};
 use crate::domain::view::{ImageView, RolloutState};
 
 /// The digests that are pushed, one after the other.
@@ -130,4 +132,31 @@ fn after_a_year_the_engine_keeps_no_more_than_after_a_season() {
     };
     let (season, year) = (size_after(100), size_after(365));
     assert!(year.abs_diff(season) < season / 100, "{season} bytes after a season, and {year} after a year more");
+}
+
+#[test]
+fn while_nothing_can_be_written_what_matters_least_is_not_told() {
+    let mut scene = Scene::of(&format!("{HELLO}\n[audit]\n"));
+    scene.command(OperatorCommand::Hold { reason: None });
+    scene.commit_failed("disk full");
+    for number in 0..3000 {
+        let mut page = empty_page();
+        let event = EventRef { id: event_id(&format!("change-{number}")), shared_id: None, time: scene.now.time };
+        page.changes = vec![Change { event, ..change("event") }];
+        scene.page_of(page);
+    }
+    scene.after(5);
+    let told = scene.all_committed();
+    assert_eq!(told.iter().filter(|line| line.starts_with("notify")).count(), 1024);
+}
+
+#[test]
+fn commands_that_wait_for_a_decision_are_few() {
+    let mut scene = Scene::new();
+    scene.push("latest", 'b');
+    for _ in 0..100 {
+        scene.command(OperatorCommand::Deploy);
+    }
+    let refused = scene.all_committed().into_iter().filter(|line| line.contains("newer commands"));
+    assert_eq!(refused.count(), 100 - 16);
 }

@@ -166,7 +166,7 @@ fn events_that_cannot_be_read_again_are_forgotten() {
     assert_eq!(seen(&scene), 0);
 }
 
-fn change(event: &str) -> Change {
+pub(super) fn change(event: &str) -> Change {
     Change {
         event: EventRef { id: event_id(event), shared_id: None, time: at(105) },
         name: EventName::parse("UpdateService").unwrap(),
