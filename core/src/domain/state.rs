@@ -45,7 +45,7 @@ pub const VERSION: u64 = 1;
 /// Decisions kept for all services together.
 const DECISIONS: usize = 100;
 /// Pushes kept for each service and repository while none of them is decided.
-const PENDING: usize = 16;
+pub const PENDING: usize = 16;
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
