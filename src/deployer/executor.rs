@@ -124,13 +124,13 @@ impl Executor {
     fn read(&mut self, read: Read) {
         let observer = self.observer.clone();
         match read {
-            Read::Observe { generation, asked_at, requests } => {
+            Read::Observe { asked_at, requests } => {
                 let (round, places) = Round::new(&observer, requests);
                 for (place, requests) in places {
                     let round = round.clone();
                     self.jobs.spawn(async move {
                         let answers = round.observe(place, requests).await;
-                        Input::Observed { generation, asked_at, answers }
+                        Input::Observed { asked_at, answers }
                     });
                 }
             }

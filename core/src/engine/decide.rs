@@ -9,7 +9,7 @@ use super::event::ServiceEvent;
 use super::now::Moment;
 use super::observation::{AtGates, Observation, ObservationRequest};
 use super::service::{Call, Command, Handler, Observing};
-use super::workflow::{Ending, Workflow};
+use super::workflow::{Ending, Turn, Workflow};
 use crate::domain::aws_error::AwsError;
 use crate::domain::gate::GatedPlan;
 use crate::domain::operator_command::Refused;
@@ -26,7 +26,9 @@ impl Handler<'_> {
         answer: Result<Observation, AwsError>,
         asked_at: Moment,
     ) {
-        self.service.observing = Observing::Idle;
+        if std::mem::take(&mut self.service.observing) == Observing::Outdated {
+            return;
+        }
         let Observation { snapshot, unanswered, at_gates } = match answer {
             Ok(observation) => observation,
             Err(error) => {
@@ -91,7 +93,7 @@ impl Handler<'_> {
             for (repository, target) in rollout.targets.iter().filter(|(key, target)| asked(key, &target.push)) {
                 self.settle(&target.push, repository, None);
             }
-            self.begin_forward(rollout.split().0, registration);
+            self.begin_forward(rollout.split().0, registration, Turn::Waiting { verified_at: asked_at });
         }
     }
 

@@ -1,8 +1,11 @@
 //! Services that were looked for by their tag: which of them are followed from here on.
 
+use std::collections::BTreeSet;
+
 use super::Engine;
 use super::event::{DiscoveryEvent, Event};
 use super::now::Now;
+use super::rules::Rules;
 use super::start;
 use crate::domain::discovery::{self, Look, News};
 use crate::domain::types::ServiceKey;
@@ -20,7 +23,11 @@ impl Engine {
             self.out.durability.changed();
         }
         if !taken.news.is_empty() {
-            self.take_up(now);
+            let news: BTreeSet<&ServiceKey> = taken.news.iter().map(|(key, ..)| key).collect();
+            let comes_after = |rules: &Rules, key: &ServiceKey| {
+                rules.of(key).values().any(|rule| !rule.deploy.gates.after.is_empty())
+            };
+            self.take_up(|rules, key| news.contains(key) || comes_after(rules, key), now);
         }
         self.compare_found(look, now);
         for (key, news, known) in taken.news {
@@ -40,9 +47,8 @@ impl Engine {
     fn compare_found(&mut self, look: &Look, now: Now) {
         let Some(known) = self.state.contexts.get_mut(&look.aws) else { return };
         if known.compares_found.remove(&look.tag) {
-            let found: Vec<&ServiceKey> = look.tagged.keys().collect();
             start::reconcile_services(&mut self.state, self.rules.config(), now.time, |rule| {
-                rule.known_since.is_some() && found.contains(&&rule.key)
+                rule.known_since.is_some() && look.tagged.contains_key(&rule.key)
             });
             self.out.touched.extend(look.tagged.keys().cloned());
             self.out.durability.changed();

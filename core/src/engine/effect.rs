@@ -67,8 +67,6 @@ pub enum Effect {
 pub enum Read {
     /// What the pending pushes of services need to be decided. The reads are shared over all of them.
     Observe {
-        /// The configuration that it is asked under.
-        generation: u64,
         /// When it is asked.
         asked_at: Moment,
         /// What has to be found out about each service.

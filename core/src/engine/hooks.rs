@@ -57,6 +57,9 @@ impl Handler<'_> {
         if !self.rolls(deployment) {
             return;
         }
+        if let Workflow::Rolling { watch, .. } = &mut self.service.workflow {
+            watch.asks_stages = false;
+        }
         match answer {
             Ok(seen) => {
                 self.succeeded(Call::Stages);

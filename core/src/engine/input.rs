@@ -30,8 +30,6 @@ pub enum Input {
     Delivery(Delivery),
     /// What was found out about services with pending pushes.
     Observed {
-        /// The configuration that it was asked under.
-        generation: u64,
         /// When it was asked.
         asked_at: Moment,
         /// What AWS says of each of them.

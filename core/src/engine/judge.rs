@@ -44,12 +44,17 @@ impl Handler<'_> {
         }
     }
 
-    /// Judges the rollout under way; where ECS tells more of its stages, once that is known.
+    /// Judges the rollout under way; where ECS tells more of its stages, once that is known. That is asked about once at a time: the answer
+    /// may wait for its place in ECS's rate limit for longer than it takes to the next look.
     fn judge_or_ask(&mut self, service: Option<ServiceView>, deployment: &DeploymentId, asked_at: Moment) {
         // Once ECS has completed it there are no stages any more.
         let stages = self.stages_to_ask(service.as_ref()).filter(|_| !self.is_monitored());
         match (stages, service) {
             (Some(arn), Some(seen)) => {
+                let Workflow::Rolling { watch, .. } = &mut self.service.workflow else { return };
+                if std::mem::replace(&mut watch.asks_stages, true) {
+                    return;
+                }
                 let (service, deployment, seen) = (self.key.clone(), deployment.clone(), Box::new(seen));
                 self.ask(Read::Stages { service, deployment, arn, seen, asked_at });
             }

@@ -112,8 +112,6 @@ pub struct Engine {
     comparison: Comparison,
     line: Line,
     out: Out,
-    /// Counts the configurations: what was asked under an older one is not decided under a newer one.
-    generation: u64,
     started_at: Timestamp,
     /// The counts that were told last, where they are not zero.
     counted: BTreeMap<ServiceKey, ServiceCounts>,
@@ -139,7 +137,6 @@ impl Engine {
             comparison: Comparison::default(),
             line: Line::default(),
             out: Out::default(),
-            generation: 0,
             started_at: now.time,
             counted: BTreeMap::new(),
             doubts: BTreeMap::new(),
@@ -149,7 +146,7 @@ impl Engine {
         for key in under_way.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             engine.with(&key, now, |handler| handler.resume());
         }
-        engine.take_up(now);
+        engine.take_up(|_, _| true, now);
         engine
     }
 
@@ -186,7 +183,7 @@ impl Engine {
         let services = self.services.values();
         let asks = services.clone().filter_map(|service| match service.observing {
             service::Observing::Again(at) => Some(at),
-            service::Observing::Idle | service::Observing::UnderWay => None,
+            service::Observing::Idle | service::Observing::UnderWay | service::Observing::Outdated => None,
         });
         let handled_at = self.handled.moment;
         let gates = services.clone().filter_map(|service| service.gate.as_ref()?.wake(self.handled));
@@ -208,14 +205,9 @@ impl Engine {
         match input {
             Input::Page(page) => self.page(page, now),
             Input::Delivery(delivery) => self.delivery(&delivery, now),
-            Input::Observed { generation, asked_at, answers } => {
+            Input::Observed { asked_at, answers } => {
                 for (request, answer) in answers {
-                    let current = generation == self.generation;
-                    self.with(&request.key.clone(), now, |handler| match current {
-                        true => handler.observed(request, answer, asked_at),
-                        // It was asked under another configuration: it is asked again.
-                        false => handler.service.observing = service::Observing::Idle,
-                    });
+                    self.with(&request.key.clone(), now, |handler| handler.observed(request, answer, asked_at));
                 }
             }
             Input::Inspected { id, answer } => self.with(&id.service, now, |handler| handler.inspected(&id, *answer)),

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::now::Now;
 use super::rules::Rules;
+use super::service::Observing;
 use super::start;
 use crate::domain::discovery;
 use crate::domain::types::ServiceKey;
@@ -11,12 +12,12 @@ impl Engine {
     /// Another configuration is in force.
     pub(super) fn reload(&mut self, rules: Rules, now: Now) {
         self.rules = rules;
-        self.take_up(now);
+        self.take_up(|_, _| true, now);
     }
 
-    /// Makes the state and the configuration fit: contexts that are new begin now, and services that are gone are left.
-    pub(super) fn take_up(&mut self, now: Now) {
-        self.generation += 1;
+    /// Makes the state and the configuration fit: contexts that are new begin now, and services that are gone are left. What was found out about
+    /// services whose rules may have changed is not used.
+    pub(super) fn take_up(&mut self, may_differ: impl Fn(&Rules, &ServiceKey) -> bool, now: Now) {
         discovery::forget_others(&mut self.state, &self.rules.configured().discover);
         self.rules.follow_found(&self.state);
         start::begin_contexts(&mut self.state, self.rules.config(), now.time);
@@ -29,8 +30,11 @@ impl Engine {
         for key in known.iter().filter(|key| !self.rules.has(key)).cloned().collect::<Vec<_>>() {
             self.with(&key, now, |handler| handler.leave());
         }
-        for service in self.services.values_mut() {
+        for (_, service) in self.services.iter_mut().filter(|(key, _)| may_differ(&self.rules, key)) {
             service.gate = None;
+            if service.observing == Observing::UnderWay {
+                service.observing = Observing::Outdated;
+            }
         }
         self.out.unsettled.recount(&self.state);
         self.out.touched.extend(known);

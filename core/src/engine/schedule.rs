@@ -110,8 +110,7 @@ impl Engine {
             self.services.entry(request.key.clone()).or_default().observing = Observing::UnderWay;
         }
         if !requests.is_empty() {
-            let (generation, asked_at) = (self.generation, now.moment);
-            self.out.effects.push(Effect::Read(Read::Observe { generation, asked_at, requests }));
+            self.out.effects.push(Effect::Read(Read::Observe { asked_at: now.moment, requests }));
         }
     }
 
@@ -122,7 +121,7 @@ impl Engine {
         let calls = &service.calls;
         let is_free = match service.observing {
             Observing::Idle => true,
-            Observing::UnderWay => false,
+            Observing::UnderWay | Observing::Outdated => false,
             Observing::Again(at) => at <= now,
         };
         // What ECS rolls is superseded only when a write can be made.
@@ -313,7 +312,7 @@ impl Engine {
         let mut busy: BTreeSet<RegistrationKey<'_>> = BTreeSet::new();
         for (key, service) in &self.services {
             match &service.workflow {
-                Workflow::Verifying { intent, recorded: Recorded::Intended, inspection: Inspection::UnderWay }
+                Workflow::Verifying { intent, recorded: Recorded::Intended, inspection: Inspection::UnderWay(_) }
                 | Workflow::Registering { intent, turn: Turn::UnderWay { .. }, .. } => {
                     busy.insert(RegistrationKey::of(&key.aws, intent.as_ref()));
                 }

@@ -16,7 +16,7 @@ use super::prove::Proving;
 use super::registrations::Registrations;
 use super::rules::Rules;
 use super::settled::Unsettled;
-use super::workflow::{Turn, Workflow};
+use super::workflow::Workflow;
 use crate::domain::aws_error::AwsError;
 use crate::domain::gate;
 use crate::domain::schedule::Operations;
@@ -77,6 +77,8 @@ pub(super) enum Observing {
     Idle,
     /// It is being asked.
     UnderWay,
+    /// It is being asked, and the rules of the service have changed since: the answer is not used, and it is asked again.
+    Outdated,
     /// The answer did not allow a decision: it is asked again at this moment.
     Again(Moment),
 }
@@ -297,10 +299,5 @@ impl Handler<'_> {
         if let Some(service) = service {
             self.service.management = Some(service.management.clone()).filter(|one| *one != Management::Customer);
         }
-    }
-
-    /// A write that waits for its turn, decided on facts of this moment.
-    pub(super) fn waiting(&self) -> Turn {
-        Turn::Waiting { verified_at: self.now.moment }
     }
 }

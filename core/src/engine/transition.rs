@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::approvals;
 use super::event::ServiceEvent;
 use super::service::Handler;
-use super::workflow::{Inspection, Recorded, Watch, Workflow};
+use super::workflow::{Inspection, Recorded, Turn, Watch, Workflow};
 use crate::domain::plan;
 use crate::domain::settings::{OnFailure, RepositoryKey, ServiceRule};
 use crate::domain::state::{
@@ -20,10 +20,10 @@ use crate::domain::types::{DeploymentId, TaskDefinitionArn};
 const UNPROVEN: &str = "updated, unproven: the desired count is 0, so no task has run the image yet";
 
 impl Handler<'_> {
-    /// Begins a rollout to pushed images. A revision that was registered for another service already is used.
-    pub(super) fn begin_forward(&mut self, intent: Intent, registration: Registration) {
+    /// Begins a rollout to pushed images. A revision that was registered for another service already is used. The facts are as old as `turn`
+    /// says.
+    pub(super) fn begin_forward(&mut self, intent: Intent, registration: Registration, turn: Turn) {
         self.end_overtaken_holds(&intent);
-        let turn = self.waiting();
         let known = self.out.registrations.get(&self.key.aws, &intent).cloned();
         let intent = Box::new(intent);
         match known {

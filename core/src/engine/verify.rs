@@ -18,10 +18,10 @@ impl Handler<'_> {
     pub(super) fn inspect(&mut self) {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let Workflow::Verifying { inspection, .. } = &mut self.service.workflow else { return };
-        if *inspection == Inspection::UnderWay {
+        if matches!(inspection, Inspection::UnderWay(_)) {
             return;
         }
-        *inspection = Inspection::UnderWay;
+        *inspection = Inspection::UnderWay(self.now.moment);
         let id = RolloutId { service: self.key.clone(), decided_at: rollout.decided_at };
         self.ask(Read::Inspect { id, rollout: Box::new(rollout) });
     }
@@ -32,7 +32,10 @@ impl Handler<'_> {
             return;
         }
         let Workflow::Verifying { inspection, .. } = &mut self.service.workflow else { return };
-        *inspection = Inspection::Due;
+        let asked_at = match std::mem::replace(inspection, Inspection::Due) {
+            Inspection::UnderWay(asked_at) => asked_at,
+            Inspection::Due | Inspection::Again(_) => self.now.moment,
+        };
         let found = answer.and_then(|found| {
             let tried = self.was_tried(found.deployments.as_ref())?;
             Ok((found, tried))
@@ -41,7 +44,7 @@ impl Handler<'_> {
             Ok((found, _)) if self.doubts_absence(Call::Inspect, found.missing) => {}
             Ok((found, tried)) => {
                 self.succeeded(Call::Inspect);
-                self.verified(found, tried);
+                self.verified(found, tried, Turn::Waiting { verified_at: asked_at });
             }
             Err(error) => self.failed(Call::Inspect, &error),
         }
@@ -74,7 +77,7 @@ impl Handler<'_> {
         }
     }
 
-    fn verified(&mut self, found: Inspected, tried: bool) {
+    fn verified(&mut self, found: Inspected, tried: bool, turn: Turn) {
         let Some(rollout) = self.service.workflow.rollout() else { return };
         let resume = rollout::resume(&rollout, found.service.as_ref(), found.registered.as_ref(), tried);
         self.saw_management(found.service.as_ref());
@@ -90,22 +93,22 @@ impl Handler<'_> {
                 self.leave_configuration();
             }
             Resume::Register => match found.registration {
-                Some(registration) => self.register_next(registration),
+                Some(registration) => self.register_next(registration, turn),
                 None if rollout.is_forward() => self.replan(gone()),
                 None => drop(self.end(OutcomeKind::Failed, gone())),
             },
             Resume::Update(revision) => {
                 if rollout.is_forward() && rollout.phase == Phase::Intended {
                     self.out.registrations.add(&self.key.aws, &rollout, revision.clone());
-                    self.registered_before(revision);
+                    self.registered_before(revision, turn);
                 } else {
-                    self.update_next(revision);
+                    self.update_next(revision, turn);
                 }
             }
             Resume::Watch(revision, deployment) => self.rolling(revision, deployment),
             Resume::Replan(why) => self.replan(why),
             Resume::Failed(revision, why) => {
-                self.update_next(revision);
+                self.update_next(revision, turn);
                 self.rollout_failed(OutcomeKind::Failed, &why);
             }
             Resume::Gone(why) => drop(self.end(OutcomeKind::Failed, why)),
@@ -129,11 +132,10 @@ impl Handler<'_> {
         }
     }
 
-    fn register_next(&mut self, registration: crate::domain::task_definition::Registration) {
-        let turn = self.waiting();
+    fn register_next(&mut self, registration: crate::domain::task_definition::Registration, turn: Turn) {
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
         match self.out.registrations.get(&self.key.aws, &intent).cloned() {
-            Some(revision) => self.registered_before(revision),
+            Some(revision) => self.registered_before(revision, turn),
             None => self.enter(Workflow::Registering {
                 intent: Box::new(intent),
                 registration: Box::new(registration),
@@ -152,17 +154,15 @@ impl Handler<'_> {
         self.revision_is_there(intent, revision, turn);
     }
 
-    /// The revision is there, and nothing was done with it yet: that was verified now.
-    fn registered_before(&mut self, revision: TaskDefinitionArn) {
-        let turn = self.waiting();
+    /// The revision is there, and nothing was done with it yet.
+    fn registered_before(&mut self, revision: TaskDefinitionArn, turn: Turn) {
         if let Some(intent) = self.service.workflow.intent().cloned() {
             self.revision_is_there(Box::new(intent), revision, turn);
         }
     }
 
-    /// The service is to be set to the revision, which was verified now.
-    pub(super) fn update_next(&mut self, revision: TaskDefinitionArn) {
-        let turn = self.waiting();
+    /// The service is to be set to the revision.
+    fn update_next(&mut self, revision: TaskDefinitionArn, turn: Turn) {
         let Some(intent) = self.service.workflow.intent().cloned() else { return };
         let by = RevisionWrite::UpdateService;
         self.enter(Workflow::Updating { intent: Box::new(intent), revision, by, turn });

@@ -102,8 +102,8 @@ pub(super) enum Recorded {
 pub(super) enum Inspection {
     /// It is to be begun.
     Due,
-    /// It is under way.
-    UnderWay,
+    /// It is under way since this moment: what it tells is as old.
+    UnderWay(Moment),
     /// It is to be repeated at this moment: ECS is about to begin its own rollback.
     Again(Moment),
 }
@@ -113,7 +113,7 @@ impl Inspection {
     fn is_due(self, now: Moment) -> bool {
         match self {
             Self::Due => true,
-            Self::UnderWay => false,
+            Self::UnderWay(_) => false,
             Self::Again(at) => at <= now,
         }
     }
@@ -164,6 +164,8 @@ pub(super) struct Watch {
     pub(super) progressed_at: Option<Timestamp>,
     /// What DescribeServiceDeployments said of it last, where that is asked.
     pub(super) seen: Option<ServiceDeploymentView>,
+    /// DescribeServiceDeployments is being asked.
+    pub(super) asks_stages: bool,
     /// The hook that ECS was told to continue at, and when: for a moment ECS may still say that it waits there.
     pub(super) continued: Option<(Hook, Moment)>,
     /// The service has hooks at which a deployment waits.
@@ -209,6 +211,7 @@ impl Watch {
             progressed: now.moment,
             progressed_at: None,
             seen: None,
+            asks_stages: false,
             continued: None,
             hooked: false,
             counts: None,
@@ -328,7 +331,7 @@ impl Workflow {
         match self {
             Self::Idle | Self::Rolling { .. } => false,
             Self::Tasking { tasking, .. } => tasking.is_in_flight(),
-            Self::Verifying { inspection, .. } => *inspection == Inspection::UnderWay,
+            Self::Verifying { inspection, .. } => matches!(inspection, Inspection::UnderWay(_)),
             Self::Registering { turn, .. } | Self::Updating { turn, .. } => match turn {
                 Turn::Waiting { .. } => false,
                 Turn::Rechecking | Turn::UnderWay { .. } => true,

@@ -5,7 +5,7 @@ use super::event::ServiceEvent;
 use super::observation::Seen;
 use super::service::{Call, Handler};
 use super::workflow::{Inspection, Recorded, Turn, Workflow};
-use crate::domain::aws_error::{AwsError, Fault};
+use crate::domain::aws_error::{AwsError, Cause, Fault};
 use crate::domain::schedule::Operations;
 use crate::domain::state::OutcomeKind;
 use crate::domain::types::TaskDefinitionArn;
@@ -79,10 +79,10 @@ impl Handler<'_> {
     /// Tries the other operation that the service has for its revision, if it has one. Whether it does.
     fn update_otherwise(&mut self) -> bool {
         let management = self.service.management.clone();
-        let waiting = self.waiting();
+        let now = self.now.moment;
         let Workflow::Updating { by, turn, .. } = &mut self.service.workflow else { return false };
         let next = management.and_then(|management| management.after_refusal_of(by));
-        next.map(|next| (*by, *turn) = (next, waiting)).is_some()
+        next.map(|next| (*by, *turn) = (next, turn.next(now))).is_some()
     }
 
     /// A service that waited for its update was looked at once more.
@@ -124,6 +124,10 @@ impl Handler<'_> {
 
     /// A write failed: for good, for now, or perhaps not at all. Whatever is tried again is looked at first.
     fn write_failed(&mut self, error: &AwsError) {
+        if let (Cause::LostRevision, Workflow::Updating { revision, .. }) = (error.cause, &self.service.workflow) {
+            // Somebody has deregistered it: the next rollout that wants the same images registers another one.
+            self.out.registrations.forget(revision);
+        }
         self.doubt();
         match error.fault {
             Fault::Refused if self.may_pass(error) => {

@@ -23,23 +23,23 @@ impl Scene {
 
     /// The same, with something else in the answer.
     pub(super) fn observed_but(&mut self, service: &str, change: impl FnOnce(&mut Observation)) -> Vec<String> {
-        let (generation, asked_at, request) = self.question(service);
+        let (asked_at, request) = self.question(service);
         let mut observation = Observation {
             snapshot: self.snapshot(&request),
             unanswered: BTreeMap::new(),
             at_gates: self.at_gates(&request),
         };
         change(&mut observation);
-        self.handle([Input::Observed { generation, asked_at, answers: vec![(request, Ok(observation))] }])
+        self.handle([Input::Observed { asked_at, answers: vec![(request, Ok(observation))] }])
     }
 
     pub(super) fn not_observed(&mut self, service: &str, fault: Fault) -> Vec<String> {
-        let (generation, asked_at, request) = self.question(service);
-        self.handle([Input::Observed { generation, asked_at, answers: vec![(request, Err(error(fault)))] }])
+        let (asked_at, request) = self.question(service);
+        self.handle([Input::Observed { asked_at, answers: vec![(request, Err(error(fault)))] }])
     }
 
-    pub(super) fn question(&mut self, service: &str) -> (u64, Moment, ObservationRequest) {
-        let place = self.questions.iter().position(|(_, _, request)| request.key == service_key(service));
+    pub(super) fn question(&mut self, service: &str) -> (Moment, ObservationRequest) {
+        let place = self.questions.iter().position(|(_, request)| request.key == service_key(service));
         self.questions.remove(place.expect("nothing was asked about it"))
     }
 

@@ -104,3 +104,32 @@ fn a_look_of_another_configuration_counts_for_nothing_and_a_reload_forgets_what_
     assert!(known.is_none(), "nothing else is known of it: {known:?}");
     assert_eq!(scene.handle([look(&[("hello", "stable")], &["hello"])]), NOTHING_FOLLOWS);
 }
+
+#[test]
+fn what_waits_or_is_being_asked_is_not_asked_again_because_another_service_was_found() {
+    let (gated, both) =
+        (DISCOVERS.replace("tags = [\"latest\"]", "tags = [\"latest\"]\napproval = \"required\""), ["hello", "other"]);
+    for observed in [false, true] {
+        let mut scene = Scene { services: BTreeMap::new(), ..Scene::of(&gated) };
+        scene.services = both.iter().map(|name| (service_key(name), running(1))).collect();
+        scene.revisions = self::scene().revisions;
+        scene.images = self::scene().images;
+        scene.pass(5);
+        scene.handle([look(&[("hello", "stable")], &["hello"])]);
+        scene.all_committed();
+        scene.pass(5);
+        scene.push("latest", 'c');
+        if observed {
+            scene.observed("hello");
+        }
+        scene.all_committed();
+        scene.handle([look(&[("hello", "stable"), ("other", "stable")], &["other"])]);
+        assert_eq!(scene.all_committed(), NOTHING_FOLLOWS);
+        if !observed {
+            let decided = scene.observed("hello");
+            assert!(decided.iter().any(|line| line.starts_with("event: web/hello waits")), "{decided:?}");
+        }
+        assert_eq!(scene.all_committed().iter().filter(|line| line.starts_with("read")).count(), 0);
+        scene.handle([look(&[], &[])]);
+    }
+}

@@ -70,6 +70,25 @@ fn what_waits_at_a_hook_is_reported_once() {
 }
 
 #[test]
+fn stages_are_asked_about_once_at_a_time() {
+    let mut scene = hooked();
+    assert_eq!(scene.watched(), ["read: stages of web/hello d2"]);
+    for _ in 0..10 {
+        assert_eq!(
+            scene.watched(),
+            NOTHING_FOLLOWS,
+            "the first question still waits for its place in ECS's rate limit"
+        );
+    }
+    scene.staged(called(HookTarget::Pause, false));
+    scene.all_committed();
+    assert_eq!(scene.watched(), ["read: stages of web/hello d2"]);
+    scene.not_staged(Fault::Throttled);
+    scene.pass(60);
+    assert_eq!(scene.watched(), ["read: stages of web/hello d2"]);
+}
+
+#[test]
 fn the_timeout_does_not_run_while_ecs_waits() {
     let mut scene = paused();
     for seconds in [850, 1696, 2541] {

@@ -34,7 +34,7 @@ fn in_short(mut line: String) -> String {
 
 fn of_read(read: &Read) -> String {
     match read {
-        Read::Observe { generation: _, asked_at: _, requests } => {
+        Read::Observe { asked_at: _, requests } => {
             format!("observe {}", joined(requests.iter().map(of_request)))
         }
         Read::Inspect { id, rollout } => {

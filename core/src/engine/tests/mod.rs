@@ -103,7 +103,7 @@ struct Scene {
     /// What ECR holds, by repository.
     images: BTreeMap<RepositoryKey, Vec<ImageView>>,
     /// What was asked and not answered.
-    questions: Vec<(u64, Moment, ObservationRequest)>,
+    questions: Vec<(Moment, ObservationRequest)>,
     reads: Vec<Read>,
     writes: Vec<Write>,
     snapshots: Vec<Snapshot>,
@@ -181,8 +181,8 @@ impl Scene {
                 false => lines.push(lines::line(&effect)),
             }
             match effect {
-                Effect::Read(Read::Observe { generation, asked_at, requests }) => {
-                    self.questions.extend(requests.into_iter().map(|request| (generation, asked_at, request)));
+                Effect::Read(Read::Observe { asked_at, requests }) => {
+                    self.questions.extend(requests.into_iter().map(|request| (asked_at, request)));
                 }
                 Effect::Read(read) => self.reads.push(read),
                 Effect::Write(write) => self.writes.push(write.into_inner()),

@@ -183,11 +183,11 @@ impl Stage {
             Workflow::Idle => Self::Idle,
             Workflow::Verifying { recorded: Recorded::Intended, inspection, .. } => match inspection {
                 Inspection::Due | Inspection::Again(_) => Self::IntendedUnverified,
-                Inspection::UnderWay => Self::IntendedVerifying,
+                Inspection::UnderWay(_) => Self::IntendedVerifying,
             },
             Workflow::Verifying { recorded: Recorded::Registered(_), inspection, .. } => match inspection {
                 Inspection::Due | Inspection::Again(_) => Self::RegisteredUnverified,
-                Inspection::UnderWay => Self::RegisteredVerifying,
+                Inspection::UnderWay(_) => Self::RegisteredVerifying,
             },
             Workflow::Registering { turn, .. } => match turn {
                 Turn::Waiting { .. } => Self::RegisterWaiting,

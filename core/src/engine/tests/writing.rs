@@ -1,8 +1,8 @@
 //! The two writes: their line, the last look before an update, revisions that services share, and answers that are not as they should be.
 
 use super::stage::Stage;
-use super::{NOTHING_FOLLOWS, Scene, error, repositories, services};
-use crate::domain::aws_error::Fault;
+use super::{HELLO, NOTHING_FOLLOWS, Scene, error, repositories, services};
+use crate::domain::aws_error::{AwsError, Cause, Fault};
 use crate::domain::test_support::deployment;
 use crate::domain::view::RolloutState;
 use crate::engine::Input;
@@ -92,6 +92,22 @@ fn a_revision_that_may_have_been_registered_is_waited_for_as_well() {
 }
 
 #[test]
+fn a_revision_that_somebody_has_deregistered_is_registered_anew_for_the_next_service() {
+    let mut scene = Scene::of(&services(&["one", "two"]));
+    scene.push("latest", 'b');
+    scene.observed("one");
+    scene.all_committed();
+    scene.registered(2);
+    scene.all_committed();
+    let (id, revision) = scene.update();
+    let lost = AwsError { cause: Cause::LostRevision, ..error(Fault::Refused) };
+    scene.handle([Input::Updated { id, revision, answer: Box::new(Err(lost)) }]);
+    scene.observed("two");
+    let writes: Vec<String> = scene.all_committed().into_iter().filter(|line| line.starts_with("write")).collect();
+    assert_eq!(writes, ["write: register for web/two: app=hello@b"]);
+}
+
+#[test]
 fn a_revision_that_failed_is_not_offered_to_others() {
     let mut scene = Scene::of(&services(&["one", "two"]));
     scene.push("latest", 'b');
@@ -168,6 +184,24 @@ fn an_update_that_has_waited_for_long_is_looked_at_once_more() {
     scene.pass(6);
     assert_eq!(scene.committed(), ["read: recheck web/hello"]);
     assert_eq!(scene.rechecked(), ["write: update web/hello to hello:2"]);
+}
+
+/// An answer may wait for its place in ECS's rate limits.
+#[test]
+fn what_an_answer_tells_is_as_old_as_the_question() {
+    let mut scene = Scene::of(HELLO);
+    scene.push("latest", 'b');
+    scene.pass(6);
+    scene.observed("hello");
+    scene.all_committed();
+    scene.registered(2);
+    assert_eq!(scene.committed(), ["read: recheck web/hello"]);
+    assert_eq!(scene.rechecked(), ["write: update web/hello to hello:2"]);
+
+    let mut scene = Scene::at(Stage::RegisteredVerifying);
+    scene.pass(6);
+    scene.inspected(Some(2));
+    assert_eq!(scene.all_committed(), ["read: recheck web/hello"]);
 }
 
 #[test]
