@@ -21,18 +21,34 @@ impl RateLimits {
         Self { begun: clock::instant(), buckets: Mutex::default() }
     }
 
-    /// Waits until a request of the group fits. Whoever came before goes first, and each waits once, however many wait.
-    async fn take(&self, group: Group) {
-        let wait = self.reserve(group);
+    /// Waits until the requests of a call fit. Whoever came before goes first, and each waits once, however many wait.
+    async fn take(&self, group: Group, requests: u32) {
+        let wait = self.with(group, |bucket, now| bucket.reserve(now, requests));
         if !wait.is_zero() {
+            let mut reserved = Reserved { limits: self, group, requests };
             clock::sleep(wait).await;
+            reserved.requests = 0;
         }
     }
 
-    fn reserve(&self, group: Group) -> Duration {
+    fn with<T>(&self, group: Group, act: impl FnOnce(&mut Bucket, Duration) -> T) -> T {
         let now = self.begun.elapsed();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.entry(group).or_insert_with(|| Bucket::new(group, now)).reserve(now)
+        act(buckets.entry(group).or_insert_with(|| Bucket::new(group, now)), now)
+    }
+}
+
+/// Requests that wait until they fit. Where the wait is given up, others may be made in their place.
+#[derive(Debug)]
+struct Reserved<'a> {
+    limits: &'a RateLimits,
+    group: Group,
+    requests: u32,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.limits.with(self.group, |bucket, _| bucket.give_back(self.requests));
     }
 }
 
@@ -42,9 +58,7 @@ impl Guard for RateLimits {
         call: Call,
         answer: impl Future<Output = Result<T, AwsError>> + Send,
     ) -> Result<T, AwsError> {
-        for _ in 0..call.requests {
-            self.take(call.group).await;
-        }
+        self.take(call.group, call.requests).await;
         answer.await
     }
 }

@@ -168,7 +168,6 @@ impl Metrics {
         }
     }
 
-    /// A service left the configuration. Services come and go, and their series with them.
     /// Whether a service is not in the configuration any more: its last rollout may end after that, and would leave series for good.
     pub(super) fn has_left(&self, service: &ServiceKey) -> bool {
         let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,6 +175,7 @@ impl Metrics {
             && !expected.services.contains(&(service.cluster.clone(), service.service.clone()))
     }
 
+    /// A service left the configuration. Services come and go, and their series with them.
     fn forget_service(&self, [cluster, service]: [&str; 2]) {
         for gauge in self.of_services() {
             gauge.remove([cluster, service]);

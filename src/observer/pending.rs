@@ -34,7 +34,6 @@ pub struct Round {
     images: Arc<BTreeMap<RepositoryKey, Answer<FoundImages>>>,
     definitions: Arc<SharedReads<(ContextName, String), TaskDefinition>>,
     running: Arc<SharedReads<(RepositoryKey, ImagesThatRun), Vec<ImageView>>>,
-    services_before: Arc<SharedReads<ServiceKey, Option<Seen>>>,
 }
 
 /// What was found in one repository.
@@ -87,7 +86,6 @@ impl Round {
             images: Arc::new(images.collect()),
             definitions: Arc::default(),
             running: Arc::default(),
-            services_before: Arc::default(),
         };
         let mut places: BTreeMap<Place, Requests> = BTreeMap::new();
         for request in requests {
@@ -105,7 +103,9 @@ impl Round {
         let Ok(context) = self.observer.context(&aws) else {
             return requests.into_iter().map(|request| (request, Err(no_context(&aws)))).collect();
         };
-        let reader = Reader { round: &self, aws: &aws, context, cluster: &cluster };
+        // What services before run is as old as the answers of this cluster, not as the round, which may take long.
+        let services_before = SharedReads::default();
+        let reader = Reader { round: &self, aws: &aws, context, cluster: &cluster, services_before: &services_before };
         let images = self.images_for(&requests);
         let (images, services) = join(images, reader.services(&requests)).await;
         let definitions = reader.definitions(&requests, &services).await;
@@ -151,13 +151,6 @@ impl Round {
         self.running.get((repository.clone(), images.clone()), || {
             let (observer, repository) = (self.observer.clone(), repository.clone());
             async move { images.describe(observer.context(&repository.aws)?, &repository.name).await }
-        })
-    }
-
-    fn service_before(&self, key: &ServiceKey) -> Answer<Option<Seen>> {
-        self.services_before.get(key.clone(), || {
-            let (observer, key) = (self.observer.clone(), key.clone());
-            async move { observer.service(&key).await }
         })
     }
 }
@@ -279,6 +272,7 @@ struct Reader<'a> {
     aws: &'a ContextName,
     context: &'a AwsContext,
     cluster: &'a EcsName,
+    services_before: &'a SharedReads<ServiceKey, Option<Seen>>,
 }
 
 impl Reader<'_> {
@@ -369,7 +363,11 @@ impl Reader<'_> {
     ) -> Result<Observation, AwsError> {
         let asked = request.after.iter().filter(|_| !request.promotable.is_empty());
         let answers = asked.map(|key| async move {
-            let seen = self.round.service_before(key).await.as_ref().clone()?;
+            let ask = || {
+                let (observer, key) = (self.round.observer.clone(), key.clone());
+                async move { observer.service(&key).await }
+            };
+            let seen = self.services_before.get(key.clone(), ask).await.as_ref().clone()?;
             Ok((key.clone(), seen.and_then(Result::ok)))
         });
         observation.at_gates.services = try_join_all(answers).await?.into_iter().collect();

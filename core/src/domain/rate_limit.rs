@@ -71,11 +71,16 @@ impl Bucket {
         Err(Duration::from_secs_f64((1.0 - self.tokens) / per_second).max(Duration::from_millis(1)))
     }
 
-    /// Takes the next token that nobody has taken, which may not be there yet: the span until it is. Who comes first is first.
-    pub fn reserve(&mut self, now: Duration) -> Duration {
+    /// Takes the next tokens that nobody has taken, which may not be there yet: the span until they are. Who comes first is first.
+    pub fn reserve(&mut self, now: Duration, tokens: u32) -> Duration {
         let per_second = self.fill(now);
-        self.tokens -= 1.0;
+        self.tokens -= f64::from(tokens);
         Duration::from_secs_f64((-self.tokens).max(0.0) / per_second)
+    }
+
+    /// Gives back tokens that were not used.
+    pub fn give_back(&mut self, tokens: u32) {
+        self.tokens += f64::from(tokens);
     }
 
     /// Adds the tokens that have come since the last time. Their number in a second.
@@ -112,14 +117,18 @@ mod tests {
     #[test]
     fn those_who_wait_get_the_tokens_in_their_order_and_no_sooner_than_they_come() {
         let mut bucket = Bucket::new(Group::ServiceWrites, Duration::ZERO);
-        let waits: Vec<Duration> = (0..10_049).map(|_| bucket.reserve(Duration::ZERO)).collect();
+        let waits: Vec<Duration> = (0..10_049).map(|_| bucket.reserve(Duration::ZERO, 1)).collect();
         assert!(waits[..49].iter().all(Duration::is_zero));
         assert_eq!(
             (waits[49], waits[50], waits[10_048]),
             (Duration::from_millis(200), Duration::from_millis(400), Duration::from_secs(2000))
         );
         assert!(bucket.take(Duration::from_secs(1)).is_err(), "all tokens of the next half an hour are taken");
-        assert_eq!(bucket.reserve(Duration::from_secs(1999)), Duration::from_millis(1200));
-        assert_eq!(bucket.reserve(Duration::from_secs(2100)), Duration::ZERO);
+        assert_eq!(bucket.reserve(Duration::from_secs(1999), 1), Duration::from_millis(1200));
+        assert_eq!(bucket.reserve(Duration::from_secs(2100), 2), Duration::ZERO);
+        bucket = Bucket::new(Group::ServiceWrites, Duration::ZERO);
+        assert_eq!(bucket.reserve(Duration::ZERO, 59), Duration::from_secs(2));
+        bucket.give_back(10);
+        assert_eq!(bucket.reserve(Duration::ZERO, 1), Duration::from_millis(200));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::state::{Direction, Phase, Rollout};
+use super::state::{Phase, Rollout};
 use super::types::{DeploymentId, TaskDefinitionArn};
 use super::view::{DeploymentView, Fate, RolloutState, ServiceView, Strategy};
 
@@ -266,10 +266,7 @@ pub fn resume(
             format!("it was rolled out and undone before ECS was asked again: {now} runs"),
         );
     }
-    let before = &service.task_definition;
-    let back = matches!(rollout.direction, Direction::Back { .. });
-    let expected = before == &rollout.replaces || (back && before == &rollout.rollback_target.revision);
-    match (expected, intended) {
+    match (rollout.may_follow(&service.task_definition), intended) {
         (true, Some(revision)) => Resume::Update(revision.clone()),
         (true, None) => Resume::Register,
         (false, _) => Resume::Replan(format!(

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::domain::state::Direction;
 use crate::domain::test_support::{arn, at, deployment, rollout, service};
 use crate::domain::view::ServiceEvent;
 

@@ -298,6 +298,12 @@ impl<P> Rollout<P> {
         self.direction == Direction::Forward
     }
 
+    /// Whether a service that runs this revision is as it was when this was decided. ECS may have gone back by itself meanwhile.
+    #[must_use]
+    pub fn may_follow(&self, revision: &TaskDefinitionArn) -> bool {
+        *revision == self.replaces || (!self.is_forward() && *revision == self.rollback_target.revision)
+    }
+
     fn replace_phase<Q>(self, phase: Q) -> (Rollout<Q>, P) {
         let Self {
             direction,

@@ -58,7 +58,7 @@ impl Handler<'_> {
             return;
         }
         if let Workflow::Rolling { watch, .. } = &mut self.service.workflow {
-            watch.asks_stages = false;
+            watch.stages_asked_at.take_if(|at| *at == asked_at);
         }
         match answer {
             Ok(seen) => {

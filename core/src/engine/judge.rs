@@ -52,9 +52,10 @@ impl Handler<'_> {
         match (stages, service) {
             (Some(arn), Some(seen)) => {
                 let Workflow::Rolling { watch, .. } = &mut self.service.workflow else { return };
-                if std::mem::replace(&mut watch.asks_stages, true) {
+                if watch.stages_asked_at.is_some() {
                     return;
                 }
+                watch.stages_asked_at = Some(asked_at);
                 let (service, deployment, seen) = (self.key.clone(), deployment.clone(), Box::new(seen));
                 self.ask(Read::Stages { service, deployment, arn, seen, asked_at });
             }

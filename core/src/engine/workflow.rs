@@ -164,8 +164,8 @@ pub(super) struct Watch {
     pub(super) progressed_at: Option<Timestamp>,
     /// What DescribeServiceDeployments said of it last, where that is asked.
     pub(super) seen: Option<ServiceDeploymentView>,
-    /// DescribeServiceDeployments is being asked.
-    pub(super) asks_stages: bool,
+    /// Which look asks DescribeServiceDeployments, as long as there is no answer.
+    pub(super) stages_asked_at: Option<Moment>,
     /// The hook that ECS was told to continue at, and when: for a moment ECS may still say that it waits there.
     pub(super) continued: Option<(Hook, Moment)>,
     /// The service has hooks at which a deployment waits.
@@ -211,7 +211,7 @@ impl Watch {
             progressed: now.moment,
             progressed_at: None,
             seen: None,
-            asks_stages: false,
+            stages_asked_at: None,
             continued: None,
             hooked: false,
             counts: None,

@@ -95,7 +95,7 @@ impl Handler<'_> {
             return;
         };
         match answer {
-            Ok(Some(Ok(service))) if service.active && service.task_definition == intent.replaces => {
+            Ok(Some(Ok(service))) if service.active && intent.may_follow(&service.task_definition) => {
                 *turn = Turn::Waiting { verified_at: now };
             }
             Ok(_) => self.doubt(),

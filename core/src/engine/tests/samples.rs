@@ -58,6 +58,19 @@ fn nothing_follows_from_a_file_without_work() {
 }
 
 #[test]
+fn a_way_back_goes_on_after_a_wait_although_ecs_has_gone_back_by_itself() {
+    let (_, text) = sample!("operator_back_registered");
+    let mut scene = Scene::resumed(HELLO, serde_json::from_str(text).unwrap());
+    scene.begun();
+    scene.all_committed();
+    scene.after(5);
+    scene.pass(6);
+    scene.inspected(Some(3));
+    assert_eq!(scene.all_committed(), ["read: recheck web/hello"]);
+    assert_eq!(scene.rechecked(), ["write: update web/hello to hello:3"]);
+}
+
+#[test]
 fn a_newer_push_waits_beside_what_rolls() {
     assert_eq!(
         first_effects(sample!("forward_rolling_pending")),
