@@ -105,6 +105,8 @@ fn die(shut: Shut, spared: usize) {
     }
     let daemon = home.start();
     daemon.wait_until_ready();
+    // A push is before the start of a daemon whose first start never reached the disk.
+    wait_for("the state of the first start", || home.path("state.json").exists().then_some(()));
     let digest = scene.push("v1");
     if !receives {
         gate.shut_later(shut, spared);
