@@ -2,7 +2,7 @@
 //!
 //! Round trips are what this costs, so all that can be asked at once is: first the images and the services, then the revisions, and the tasks
 //! of those whose revision names an image by tag (decision 12). The reads of one round are shared over all its services and clusters: what a tag or a
-//! digest of a repository points to, what a revision says and what another service runs is asked once.
+//! digest of a repository points to and what a revision says is asked once, and for each cluster once what the services before its own run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -60,7 +60,10 @@ impl Handler<'_> {
         self.service.commands.push(command);
         if self.service.commands.len() > COMMANDS {
             let oldest = self.service.commands.remove(0);
-            self.answer(oldest, Err(Refused("newer commands wait for the same decision".to_owned())));
+            self.answer(
+                oldest,
+                Err(Refused("newer commands wait for the same decision; `status` says what it waits for".to_owned())),
+            );
         }
     }
 

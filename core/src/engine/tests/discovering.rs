@@ -130,6 +130,5 @@ fn what_waits_or_is_being_asked_is_not_asked_again_because_another_service_was_f
             assert!(decided.iter().any(|line| line.starts_with("event: web/hello waits")), "{decided:?}");
         }
         assert_eq!(scene.all_committed().iter().filter(|line| line.starts_with("read")).count(), 0);
-        scene.handle([look(&[], &[])]);
     }
 }
